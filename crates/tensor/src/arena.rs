@@ -1,0 +1,211 @@
+//! [`Arena`]: many tensors as slices of a few large ones, so that one launch reaches all.
+
+use std::sync::Arc;
+
+use crate::buffer::ALIGNMENT;
+use crate::{DType, Device, Error, Result, Tensor, shape};
+
+/// Elements that one workgroup of an update takes; pages are padded to it, so that updates need no test for a tail.
+pub(crate) const UPDATE_BLOCK: usize = 512;
+
+/// A place for f32 tensors of fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding is
+/// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own.
+///
+/// Where the device binds no buffer as large as the whole, the arena is split into pages; a tensor lies in one page.
+///
+/// ```
+/// use thalweg_tensor::{Arena, Device};
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let values = Arena::new(&Device::cpu(), &[vec![10, 4], vec![10]])?;
+/// let grads = values.zeros_like()?;
+/// assert_eq!(values.get(1).shape(), [10]);
+/// assert_eq!((grads.len(), grads.pages().len(), grads.element_count()), (2, 1, 50));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Arena {
+    layout: Arc<Layout>,
+    pages: Vec<Tensor>,
+    tensors: Vec<Tensor>,
+}
+
+#[derive(Debug)]
+struct Layout {
+    segments: Vec<Segment>,
+    /// Elements of each page, padding included.
+    pages: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Segment {
+    page: usize,
+    offset: usize,
+    shape: Vec<usize>,
+}
+
+impl Arena {
+    /// Zeros for tensors of these shapes.
+    ///
+    /// # Errors
+    /// Where one tensor alone is over the device's limit for a binding, or the device has no room.
+    pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
+        Self::with_page_size(device, shapes, usize::MAX)
+    }
+
+    /// As [`new`](Self::new), with pages of at most `page_elements` elements where that is less than the device's limit.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_page_size(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+        let device_limit = device.info().max_binding_bytes / 4;
+        let limit = page_elements.min(usize::try_from(device_limit).unwrap_or(usize::MAX)).min(u32::MAX as usize);
+        let limit = limit / UPDATE_BLOCK * UPDATE_BLOCK;
+        let mut segments = Vec::with_capacity(shapes.len());
+        let mut pages = Vec::new();
+        let mut used = 0;
+        for shape in shapes {
+            let count = shape::element_count("arena", shape)?;
+            let padded = count.next_multiple_of(ALIGNMENT);
+            if padded > limit {
+                return Err(Error::Limit {
+                    op: "arena",
+                    limit: "max_storage_buffer_binding_size",
+                    asked: 4 * padded as u64,
+                    allowed: 4 * limit as u64,
+                });
+            }
+            if used + padded > limit {
+                pages.push(used);
+                used = 0;
+            }
+            segments.push(Segment { page: pages.len(), offset: used, shape: shape.clone() });
+            used += padded;
+        }
+        pages.push(used);
+        let pages = pages.into_iter().map(|used| used.next_multiple_of(UPDATE_BLOCK)).collect();
+        Self::with_layout(device, Arc::new(Layout { segments, pages }))
+    }
+
+    /// Zeros in the same layout, in memory of their own.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn zeros_like(&self) -> Result<Self> {
+        Self::with_layout(self.device(), self.layout.clone())
+    }
+
+    fn with_layout(device: &Device, layout: Arc<Layout>) -> Result<Self> {
+        let pages = layout
+            .pages
+            .iter()
+            .map(|&elements| Tensor::zeros(device, DType::F32, &[elements]))
+            .collect::<Result<Vec<_>>>()?;
+        let tensors = layout
+            .segments
+            .iter()
+            .map(|segment| {
+                let count: usize = segment.shape.iter().product();
+                pages[segment.page].slice(0, segment.offset, segment.offset + count)?.reshape(&segment.shape)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self { layout, pages, tensors })
+    }
+
+    /// The device it lies on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        // A layout has a page even where it has no tensor.
+        self.pages[0].device()
+    }
+
+    /// The number of tensors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no tensor.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// The elements of all tensors, padding left out.
+    #[must_use]
+    pub fn element_count(&self) -> usize {
+        self.tensors.iter().map(Tensor::len).sum()
+    }
+
+    /// The tensor at an index, as a view of its page.
+    ///
+    /// # Panics
+    /// Where there is none at it.
+    #[must_use]
+    pub fn get(&self, index: usize) -> &Tensor {
+        &self.tensors[index]
+    }
+
+    /// All tensors, as views of their pages.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// The pages: all elements with their padding.
+    #[must_use]
+    pub fn pages(&self) -> &[Tensor] {
+        &self.pages
+    }
+
+    /// Sets everything to zero.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn clear(&self) -> Result<()> {
+        self.pages.iter().try_for_each(|page| page.fill(0f32))
+    }
+
+    /// Checks that arenas which one update goes through have one layout.
+    pub(crate) fn same_layout(&self, op: &'static str, others: &[&Self]) -> Result<()> {
+        for other in others {
+            let pages = |arena: &Self| arena.pages.iter().map(Tensor::len).collect::<Vec<_>>();
+            if !Arc::ptr_eq(&self.layout, &other.layout) && pages(self) != pages(other) {
+                return Err(Error::Shape {
+                    op,
+                    rule: "the arenas have different pages",
+                    left: pages(self),
+                    right: pages(other),
+                });
+            }
+            self.pages[0].same_device(op, &other.pages[0])?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_are_aligned_slices_and_padding_is_zero() {
+        let arena = Arena::new(&Device::cpu(), &[vec![3, 5], vec![], vec![0], vec![65]]).unwrap();
+        arena.get(0).fill(1f32).unwrap();
+        arena.get(1).fill(2f32).unwrap();
+        arena.get(3).fill(3f32).unwrap();
+        assert_eq!(arena.pages().len(), 1);
+        let page = arena.pages()[0].to_vec::<f32>().unwrap();
+        assert_eq!(page.len(), 512);
+        assert_eq!(page.iter().sum::<f32>(), 15.0 + 2.0 + 195.0);
+        assert_eq!((page[14], page[15], page[64], page[65], page[128]), (1.0, 0.0, 2.0, 0.0, 3.0));
+    }
+
+    #[test]
+    fn small_pages_split_the_arena_and_a_tensor_over_the_limit_is_refused() {
+        let shapes = [vec![400], vec![100], vec![512]];
+        let arena = Arena::with_page_size(&Device::cpu(), &shapes, 600).unwrap();
+        assert_eq!(arena.pages().iter().map(Tensor::len).collect::<Vec<_>>(), [512, 512, 512]);
+        assert!(matches!(Arena::with_page_size(&Device::cpu(), &[vec![600]], 512), Err(Error::Limit { .. })));
+    }
+}

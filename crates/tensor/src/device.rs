@@ -1,0 +1,410 @@
+//! [`Device`]: the place where tensors lie and launches run.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use crate::buffer::{Buffer, Memory, Pool};
+use crate::gpu::{self, Gpu};
+use crate::kernel::Launch;
+use crate::{Error, Result};
+
+/// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
+///
+/// All work on a device runs in order. On a GPU it is collected and handed over in batches, and only reading back waits
+/// for it.
+///
+/// ```
+/// use thalweg_tensor::{Device, Tensor};
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let device = Device::cpu();
+/// let x = Tensor::from_slice(&device, &[1.0, 2.0, 3.0], &[3])?;
+/// assert_eq!(x.square()?.to_vec::<f32>()?, [1.0, 4.0, 9.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    executor: Executor,
+    pool: Arc<Pool>,
+    launches: AtomicU64,
+    submissions: AtomicU64,
+    host_syncs: AtomicU64,
+}
+
+enum Executor {
+    Cpu,
+    Gpu(Box<Gpu>),
+}
+
+/// What a device has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Launches of kernels.
+    pub launches: u64,
+    /// Submissions of collected launches to the driver; none on the CPU.
+    pub submissions: u64,
+    /// Times the host has waited for the device: read-backs and explicit waits.
+    pub host_syncs: u64,
+}
+
+/// What kind of device it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// The CPU backend of this crate.
+    Cpu,
+    /// A GPU in hardware.
+    Hardware,
+    /// A GPU that a driver imitates in software, such as lavapipe or WARP.
+    Software,
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cpu => "cpu",
+            Self::Hardware => "hardware",
+            Self::Software => "software",
+        })
+    }
+}
+
+/// What is known of a device.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// The adapter's name, or `cpu`.
+    pub name: String,
+    /// CPU, hardware or software.
+    pub kind: DeviceKind,
+    /// The interface: `vulkan`, `metal`, `dx12`, or `cpu`.
+    pub backend: String,
+    /// The driver's name and version; for the CPU the number of threads.
+    pub driver: String,
+    /// The largest buffer that a kernel can bind, in bytes.
+    pub max_binding_bytes: u64,
+    /// The most workgroups along one dimension of a launch.
+    pub max_workgroups_per_dimension: u32,
+    /// The most storage buffers in one launch.
+    pub max_storage_buffers: u32,
+    /// Lanes of a subgroup, smallest and largest; 0 where there are none.
+    pub subgroup_size: (u32, u32),
+    /// Optional features that the adapter has, of those thalweg can use.
+    pub features: Vec<&'static str>,
+}
+
+impl Device {
+    /// The CPU backend. Every call gives the same device.
+    #[must_use]
+    pub fn cpu() -> Self {
+        static CPU: OnceLock<Device> = OnceLock::new();
+        CPU.get_or_init(|| Self::with_executor(Executor::Cpu)).clone()
+    }
+
+    /// Opens a GPU: the first hardware adapter, or a software adapter where there is none.
+    ///
+    /// Each call opens a device of its own; clone it to share it.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where there is no adapter at all, [`Error::Adapter`] where it cannot be opened.
+    pub fn gpu() -> Result<Self> {
+        Self::gpu_at(0)
+    }
+
+    /// Opens the GPU with this index in [`Device::list_gpus`].
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where the index is none, [`Error::Adapter`] where it cannot be opened.
+    pub fn gpu_at(index: usize) -> Result<Self> {
+        Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::open(index)?))))
+    }
+
+    /// Opens the first GPU whose name contains `name`, whatever the case of letters.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where no name contains it, [`Error::Adapter`] where it cannot be opened.
+    pub fn gpu_named(name: &str) -> Result<Self> {
+        let gpus = Self::list_gpus();
+        let wanted = name.to_lowercase();
+        match gpus.iter().position(|gpu| gpu.name.to_lowercase().contains(&wanted)) {
+            Some(index) => Self::gpu_at(index),
+            None => Err(Error::NoAdapter {
+                wanted: name.to_string(),
+                found: gpus.into_iter().map(|gpu| gpu.name).collect(),
+            }),
+        }
+    }
+
+    /// The device to use unless told otherwise: a hardware adapter where there is one, else the CPU, which is faster
+    /// than an adapter in software.
+    #[must_use]
+    pub fn best() -> Self {
+        let hardware = Self::list_gpus().first().is_some_and(|gpu| gpu.kind == DeviceKind::Hardware);
+        if !hardware {
+            return Self::cpu();
+        }
+        Self::gpu().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the adapter cannot be opened, using the CPU");
+            Self::cpu()
+        })
+    }
+
+    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] where nothing matches, [`Error::Adapter`] where it cannot be opened.
+    pub fn open(choice: &str) -> Result<Self> {
+        match choice {
+            "auto" => Ok(Self::best()),
+            "cpu" => Ok(Self::cpu()),
+            "gpu" => Self::gpu(),
+            _ => match choice.parse() {
+                Ok(index) => Self::gpu_at(index),
+                Err(_) => Self::gpu_named(choice),
+            },
+        }
+    }
+
+    /// The adapters there are, hardware first. An index into this list opens one.
+    #[must_use]
+    pub fn list_gpus() -> Vec<DeviceInfo> {
+        gpu::list()
+    }
+
+    /// Shares a device that the host program has opened already. Errors that no scope catches stay the host's; it must
+    /// have been opened with the adapter's own limits, or at least with those that the kernels need (eight storage
+    /// buffers, 256 invocations).
+    #[must_use]
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue))))
+    }
+
+    fn with_executor(executor: Executor) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                executor,
+                pool: Arc::default(),
+                launches: AtomicU64::new(0),
+                submissions: AtomicU64::new(0),
+                host_syncs: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Whether this is the CPU backend.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        matches!(self.inner.executor, Executor::Cpu)
+    }
+
+    /// What is known of the device.
+    #[must_use]
+    pub fn info(&self) -> DeviceInfo {
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => gpu.info(),
+            Executor::Cpu => DeviceInfo {
+                name: "cpu".to_string(),
+                kind: DeviceKind::Cpu,
+                backend: "cpu".to_string(),
+                driver: format!("{} threads", rayon::current_num_threads()),
+                max_binding_bytes: 4 * u64::from(u32::MAX),
+                max_workgroups_per_dimension: u32::MAX,
+                max_storage_buffers: u32::MAX,
+                subgroup_size: (0, 0),
+                features: Vec::new(),
+            },
+        }
+    }
+
+    /// What the device has done since it was opened. On the CPU, which all share, it counts the work of all threads.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            launches: self.inner.launches.load(Ordering::Relaxed),
+            submissions: self.inner.submissions.load(Ordering::Relaxed),
+            host_syncs: self.inner.host_syncs.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The memory taken from the device, in use or kept for the next tensors, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.inner.pool.held_bytes()
+    }
+
+    /// Frees the memory that no tensor uses.
+    pub fn release_memory(&self) {
+        self.inner.pool.release();
+    }
+
+    /// Hands collected work to the driver without waiting for it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed earlier.
+    pub fn flush(&self) -> Result<()> {
+        match &self.inner.executor {
+            Executor::Cpu => Ok(()),
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.flush()?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Hands collected work over and waits until it is done.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed.
+    pub fn synchronize(&self) -> Result<()> {
+        self.flush()?;
+        self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
+        match &self.inner.executor {
+            Executor::Cpu => Ok(()),
+            Executor::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// Runs a launch: at once on the CPU, with the next batch on a GPU.
+    pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
+        debug_assert_eq!(launch.views.len(), launch.kernel.access.len(), "{}: bindings", launch.kernel.name());
+        debug_assert_eq!(launch.params.len(), launch.kernel.uniform, "{}: parameters", launch.kernel.name());
+        if launch.workgroups == 0 {
+            return Ok(());
+        }
+        launch.check_aliasing()?;
+        self.inner.launches.fetch_add(1, Ordering::Relaxed);
+        match &self.inner.executor {
+            Executor::Cpu => {
+                crate::cpu::run(launch);
+                Ok(())
+            }
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.run(launch)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
+        self.inner.pool.allocate(self, words)
+    }
+
+    pub(crate) fn allocate_memory(&self, words: usize) -> Result<Memory> {
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => Ok(Memory::Gpu(gpu.allocate(words)?)),
+            Executor::Cpu => {
+                let mut memory = Vec::new();
+                memory.try_reserve_exact(words).map_err(|_| Error::OutOfMemory { bytes: 4 * words as u64 })?;
+                memory.resize(words, 0);
+                Ok(Memory::Cpu(RwLock::new(memory)))
+            }
+        }
+    }
+
+    pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.write(buffer.gpu(), offset, words)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+            }
+            Executor::Cpu => {
+                let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
+                memory[offset..offset + words.len()].copy_from_slice(words);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let (words, submitted) = gpu.read(buffer.gpu(), offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(words)
+            }
+            Executor::Cpu => {
+                let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
+                Ok(memory[offset..offset + length].to_vec())
+            }
+        }
+    }
+
+    /// Copies words between two buffers; not a kernel, since copies of the driver's own are several times faster.
+    pub(crate) fn copy(
+        &self,
+        source: &Buffer,
+        source_offset: usize,
+        target: &Buffer,
+        target_offset: usize,
+        length: usize,
+    ) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        if source.id() == target.id() {
+            return Err(Error::Aliasing { op: "copy" });
+        }
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length),
+            Executor::Cpu => {
+                // Locked one after the other, so that no order between the two is needed.
+                let words = {
+                    let memory = source.cpu().read().unwrap_or_else(PoisonError::into_inner);
+                    memory[source_offset..source_offset + length].to_vec()
+                };
+                self.write(target, target_offset, &words)
+            }
+        }
+    }
+
+    /// Sets words to zero; not a kernel either.
+    pub(crate) fn clear(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => gpu.clear(buffer.gpu(), offset, length),
+            Executor::Cpu => {
+                let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
+                memory[offset..offset + length].fill(0);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inner.executor {
+            Executor::Cpu => f.write_str("cpu"),
+            Executor::Gpu(gpu) => f.write_str(&gpu.info().name),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong, one enum for the crate.
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the operation and the shapes.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Two shapes do not fit together.
+    #[error("{op}: {rule}, {left:?} × {right:?}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// What the shapes break.
+        rule: &'static str,
+        /// The shape of the first operand.
+        left: Vec<usize>,
+        /// The shape of the second operand.
+        right: Vec<usize>,
+    },
+    /// A tensor has the wrong number of dimensions.
+    #[error("{op}: needs {expected}, got shape {shape:?}")]
+    Rank {
+        /// The operation.
+        op: &'static str,
+        /// The number of dimensions it takes, in words.
+        expected: &'static str,
+        /// The shape it got.
+        shape: Vec<usize>,
+    },
+    /// A tensor has the wrong element type.
+    #[error("{op}: needs elements of type {expected}, got {found}")]
+    DType {
+        /// The operation.
+        op: &'static str,
+        /// The type it takes.
+        expected: crate::DType,
+        /// The type it got.
+        found: crate::DType,
+    },
+    /// Two tensors lie on different devices.
+    #[error("{op}: the tensors lie on different devices, {left} and {right}")]
+    Device {
+        /// The operation.
+        op: &'static str,
+        /// The device of the first operand.
+        left: String,
+        /// The device of the second operand.
+        right: String,
+    },
+    /// An argument lies outside of its range.
+    #[error("{op}: {name} = {value}, but it must be {rule}")]
+    Argument {
+        /// The operation.
+        op: &'static str,
+        /// The argument's name.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// A launch would write a buffer that it also reads, or write a place twice: no device allows it.
+    #[error("{op}: a result lies in the same buffer as an operand, or on another result")]
+    Aliasing {
+        /// The kernel.
+        op: &'static str,
+    },
+    /// No adapter fits the request.
+    #[error("no adapter matches {wanted:?}; found: {}", if .found.is_empty() { "none".to_string() } else { .found.join(", ") })]
+    NoAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// The adapters that are there.
+        found: Vec<String>,
+    },
+    /// The adapter refused to open a device.
+    #[error("cannot open adapter {adapter:?}: {reason}")]
+    Adapter {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's answer.
+        reason: String,
+    },
+    /// A size passes a limit of the device.
+    #[error("{op}: {asked} is over the device's limit {limit} = {allowed}")]
+    Limit {
+        /// The operation.
+        op: &'static str,
+        /// The limit's name.
+        limit: &'static str,
+        /// What was asked for.
+        asked: u64,
+        /// What the device allows.
+        allowed: u64,
+    },
+    /// A kernel does not compile on this device, or was launched in a way that it refuses.
+    #[error("kernel {kernel}: {log}")]
+    Kernel {
+        /// The kernel's name.
+        kernel: &'static str,
+        /// The driver's or the validator's text.
+        log: String,
+    },
+    /// The device has no room for a buffer.
+    #[error("out of memory on the device: cannot allocate {bytes} bytes")]
+    OutOfMemory {
+        /// The size of the buffer in bytes.
+        bytes: u64,
+    },
+    /// The device is gone, or has failed while work was under way.
+    #[error("the device failed: {reason}")]
+    DeviceLost {
+        /// What the driver says.
+        reason: String,
+    },
+}

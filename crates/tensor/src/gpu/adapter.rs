@@ -1,0 +1,71 @@
+//! Adapters: listing, describing, opening.
+
+use crate::device::{DeviceInfo, DeviceKind};
+use crate::{Error, Result};
+
+/// Features that kernels can make use of where they are there; none is needed.
+const USEFUL: [(wgpu::Features, &str); 5] = [
+    (wgpu::Features::SHADER_F16, "f16"),
+    (wgpu::Features::SUBGROUP, "subgroups"),
+    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
+    (wgpu::Features::PIPELINE_CACHE, "pipeline-cache"),
+    (wgpu::Features::IMMEDIATES, "immediates"),
+];
+
+/// The adapters, hardware before software. wgpu's `noop` backend is none.
+pub(crate) fn list() -> Vec<DeviceInfo> {
+    adapters().iter().map(|a| describe(&a.get_info(), &a.limits(), a.features())).collect()
+}
+
+fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::PRIMARY,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    adapters.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// What is known of an adapter or of a device that was opened from it.
+pub(crate) fn describe(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceInfo {
+    let software = info.device_type == wgpu::DeviceType::Cpu;
+    DeviceInfo {
+        name: info.name.clone(),
+        kind: if software { DeviceKind::Software } else { DeviceKind::Hardware },
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
+        features: USEFUL.iter().filter(|(f, _)| features.contains(*f)).map(|&(_, name)| name).collect(),
+    }
+}
+
+/// Opens the adapter at an index of [`list`], with its own limits and the useful ones of its features.
+pub(crate) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let adapters = adapters();
+    let Some(adapter) = adapters.get(index) else {
+        return Err(Error::NoAdapter {
+            wanted: if index == 0 { "gpu".to_string() } else { index.to_string() },
+            found: adapters.iter().map(|a| a.get_info().name).collect(),
+        });
+    };
+    let useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+    let request = adapter.request_device(&wgpu::DeviceDescriptor {
+        label: Some("thalweg"),
+        required_features: adapter.features() & useful,
+        required_limits: adapter.limits(),
+        ..Default::default()
+    });
+    pollster::block_on(request)
+        .map_err(|error| Error::Adapter { adapter: adapter.get_info().name, reason: error.to_string() })
+}

@@ -1,0 +1,264 @@
+//! The executor of GPUs, on wgpu: nothing outside of this folder knows it, but for [`Device::from_wgpu`].
+//!
+//! [`Device::from_wgpu`]: crate::Device::from_wgpu
+
+mod adapter;
+mod pipeline;
+mod stream;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+
+pub(crate) use adapter::list;
+
+use crate::device::DeviceInfo;
+use crate::kernel::Launch;
+use crate::{Error, Result};
+use pipeline::Pipelines;
+use stream::{Command, Stream, UNIFORM_SLOT};
+
+/// A buffer of a GPU, with the number of the batch of commands that used it last.
+#[derive(Debug)]
+pub(crate) struct GpuBuffer {
+    buffer: wgpu::Buffer,
+    last_batch: AtomicU64,
+}
+
+/// An opened GPU.
+pub(crate) struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: DeviceInfo,
+    pipelines: Pipelines,
+    stream: Mutex<Stream>,
+    failure: Failure,
+}
+
+/// The first thing that went wrong in work that was handed over; every later call answers with it.
+#[derive(Debug, Clone, Default)]
+struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    fn set(&self, error: Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    fn check(&self) -> Result<()> {
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(error) => Err(error.clone()),
+        }
+    }
+}
+
+impl Gpu {
+    /// Opens the adapter at an index of [`list`].
+    pub(crate) fn open(index: usize) -> Result<Self> {
+        let (device, queue) = adapter::open(index)?;
+        let gpu = Self::from_wgpu(device, queue);
+        let failure = gpu.failure.clone();
+        gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            tracing::error!(%error, "uncaptured error of the GPU");
+            failure.set(Error::DeviceLost { reason: error.to_string() });
+        }));
+        let failure = gpu.failure.clone();
+        gpu.device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                failure.set(Error::DeviceLost { reason: message });
+            }
+        });
+        Ok(gpu)
+    }
+
+    pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features());
+        let stream = Mutex::new(Stream::new(&device));
+        Self { info, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
+    }
+
+    pub(crate) fn info(&self) -> DeviceInfo {
+        self.info.clone()
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A fresh buffer. Where a kernel could not bind it whole, it is refused here rather than at the launch.
+    pub(crate) fn allocate(&self, words: usize) -> Result<GpuBuffer> {
+        let bytes = 4 * words as u64;
+        let limits = self.device.limits();
+        for (limit, allowed) in [
+            ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
+            ("max_buffer_size", limits.max_buffer_size),
+        ] {
+            if bytes > allowed {
+                return Err(Error::Limit { op: "allocate", limit, asked: bytes, allowed });
+            }
+        }
+        let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("tensor"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        match pollster::block_on(out_of_memory.pop()) {
+            Some(_) => Err(Error::OutOfMemory { bytes }),
+            None => Ok(GpuBuffer { buffer, last_batch: AtomicU64::new(0) }),
+        }
+    }
+
+    /// Collects a launch. Returns the number of submissions that it caused.
+    pub(crate) fn run(&self, launch: &Launch) -> Result<u64> {
+        self.failure.check()?;
+        let groups = fold(launch, self.info.max_workgroups_per_dimension)?;
+        let pipeline = self.pipelines.get(&self.device, launch)?;
+        let mut stream = self.stream();
+        let mut entries = Vec::with_capacity(launch.views.len() + 1);
+        if launch.kernel.uniform > 0 {
+            entries.push(wgpu::BindGroupEntry { binding: 0, resource: stream.uniform_binding(launch.kernel.uniform) });
+        }
+        for (i, view) in launch.views.iter().enumerate() {
+            // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
+            // take the last elements as a whole vector.
+            let words = view.length.next_multiple_of(crate::buffer::ALIGNMENT).min(view.buffer.words() - view.offset);
+            entries.push(wgpu::BindGroupEntry {
+                binding: i as u32 + 1,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &view.buffer.gpu().buffer,
+                    offset: 4 * view.offset as u64,
+                    size: wgpu::BufferSize::new(4 * words as u64),
+                }),
+            });
+        }
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(launch.kernel.name()),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        drop(entries);
+        for view in &launch.views {
+            view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
+        }
+        stream.push_dispatch(pipeline, bind_group, &launch.params, groups);
+        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
+    }
+
+    /// Writes words from the host. Writes of a queue run ahead of the submission that follows them, so work that is
+    /// collected and uses the buffer goes out first.
+    pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, words: &[u32]) -> Result<u64> {
+        self.failure.check()?;
+        let mut stream = self.stream();
+        let mut submitted = 0;
+        if target.last_batch.load(Ordering::Relaxed) == stream.batch() {
+            submitted = self.submit(&mut stream)?;
+        }
+        self.queue.write_buffer(&target.buffer, 4 * offset as u64, bytemuck::cast_slice(words));
+        Ok(submitted)
+    }
+
+    pub(crate) fn copy(
+        &self,
+        source: &GpuBuffer,
+        source_offset: usize,
+        target: &GpuBuffer,
+        target_offset: usize,
+        length: usize,
+    ) -> Result<()> {
+        self.failure.check()?;
+        let mut stream = self.stream();
+        for buffer in [source, target] {
+            buffer.last_batch.store(stream.batch(), Ordering::Relaxed);
+        }
+        stream.push(Command::Copy {
+            source: source.buffer.clone(),
+            source_offset: 4 * source_offset as u64,
+            target: target.buffer.clone(),
+            target_offset: 4 * target_offset as u64,
+            bytes: 4 * length as u64,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<()> {
+        self.failure.check()?;
+        let mut stream = self.stream();
+        target.last_batch.store(stream.batch(), Ordering::Relaxed);
+        stream.push(Command::Clear {
+            target: target.buffer.clone(),
+            offset: 4 * offset as u64,
+            bytes: 4 * length as u64,
+        });
+        Ok(())
+    }
+
+    /// Waits for all work and reads words back. Returns them with the number of submissions.
+    pub(crate) fn read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<(Vec<u32>, u64)> {
+        self.failure.check()?;
+        let bytes = 4 * length as u64;
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read-back"),
+            size: bytes,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let submitted = {
+            let mut stream = self.stream();
+            stream.push(Command::Copy {
+                source: source.buffer.clone(),
+                source_offset: 4 * offset as u64,
+                target: staging.clone(),
+                target_offset: 0,
+                bytes,
+            });
+            self.submit(&mut stream)?
+        };
+        let (sender, receiver) = mpsc::channel();
+        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+            // The receiver is gone only where this call has already failed.
+            let _ = sender.send(result);
+        });
+        self.wait()?;
+        let lost = |reason: String| Error::DeviceLost { reason };
+        receiver.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+        let mapped = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+        let words = bytemuck::pod_collect_to_vec(&mapped);
+        Ok((words, submitted))
+    }
+
+    /// Hands over what is collected. Returns the number of submissions, 0 or 1.
+    pub(crate) fn flush(&self) -> Result<u64> {
+        self.submit(&mut self.stream())
+    }
+
+    fn submit(&self, stream: &mut Stream) -> Result<u64> {
+        let submitted = stream.submit(&self.device, &self.queue);
+        self.failure.check()?;
+        Ok(u64::from(submitted))
+    }
+
+    /// Waits for all work that was handed over.
+    pub(crate) fn wait(&self) -> Result<()> {
+        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.failure.check()?;
+        polled.map(|_| ()).map_err(|error| Error::DeviceLost { reason: error.to_string() })
+    }
+}
+
+/// Folds a number of workgroups over x and y, with as few past the end as possible.
+fn fold(launch: &Launch, most: u32) -> Result<[u32; 3]> {
+    let (groups, most) = (launch.workgroups as u64, u64::from(most));
+    let rows = groups.div_ceil(most);
+    if rows > most {
+        return Err(Error::Limit {
+            op: launch.kernel.name(),
+            limit: "max_compute_workgroups_per_dimension, squared",
+            asked: groups,
+            allowed: most * most,
+        });
+    }
+    Ok([groups.div_ceil(rows) as u32, rows as u32, 1])
+}
+
+const _: () = assert!(UNIFORM_SLOT == 256, "the portable alignment of dynamic offsets");

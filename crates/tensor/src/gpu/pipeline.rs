@@ -1,0 +1,94 @@
+//! Pipelines, each created once, by kernel and constants.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::kernel::{Access, Kernel, Launch};
+use crate::{Error, Result};
+
+/// A compiled kernel with the layout of its bindings.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) has_uniform: bool,
+}
+
+type Key = (&'static str, Vec<(&'static str, u64)>);
+
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    compiled: Mutex<HashMap<Key, Arc<Pipeline>>>,
+}
+
+impl Pipelines {
+    pub(super) fn get(&self, device: &wgpu::Device, launch: &Launch) -> Result<Arc<Pipeline>> {
+        let constants = launch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
+        let key: Key = (launch.kernel.name(), constants);
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = compiled.get(&key) {
+            return Ok(pipeline.clone());
+        }
+        let pipeline = Arc::new(compile(device, launch.kernel, &launch.constants)?);
+        compiled.insert(key, pipeline.clone());
+        Ok(pipeline)
+    }
+}
+
+fn compile(device: &wgpu::Device, kernel: &'static Kernel, constants: &[(&'static str, f64)]) -> Result<Pipeline> {
+    let _span = tracing::debug_span!("compile", kernel = kernel.name()).entered();
+    let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(kernel.name()),
+        source: wgpu::ShaderSource::Wgsl(kernel.shader.source().into()),
+    });
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(kernel.name()),
+        entries: &layout_entries(kernel),
+    });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(kernel.name()),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(kernel.name()),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants,
+            // Every kernel writes workgroup memory before it reads it.
+            zero_initialize_workgroup_memory: false,
+        },
+        cache: None,
+    });
+    match pollster::block_on(scope.pop()) {
+        Some(error) => Err(Error::Kernel { kernel: kernel.name(), log: error.to_string() }),
+        None => Ok(Pipeline { pipeline, layout, has_uniform: kernel.uniform > 0 }),
+    }
+}
+
+/// The layout that a kernel's access list declares: the uniform with a dynamic offset, then the storage buffers.
+fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: wgpu::BufferSize::new(size) },
+        count: None,
+    };
+    let mut entries = Vec::new();
+    if kernel.uniform > 0 {
+        entries.push(entry(0, wgpu::BufferBindingType::Uniform, true, uniform_bytes(kernel.uniform)));
+    }
+    for (i, access) in kernel.access.iter().enumerate() {
+        let read_only = *access == Access::Read;
+        entries.push(entry(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only }, false, 0));
+    }
+    entries
+}
+
+/// WGSL rounds the size of a uniform structure up to 16 bytes.
+pub(super) fn uniform_bytes(bytes: usize) -> u64 {
+    bytes.next_multiple_of(16) as u64
+}

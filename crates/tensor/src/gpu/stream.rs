@@ -1,0 +1,118 @@
+//! The stream of commands: they collect in order and go out together.
+
+use std::sync::Arc;
+
+use super::pipeline::{Pipeline, uniform_bytes};
+
+/// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
+pub(super) const UNIFORM_SLOT: usize = 256;
+
+/// Commands of one submission. A submission costs as much as some ten dispatches; more of them in one would only keep
+/// the GPU waiting for its first.
+const MOST_COMMANDS: usize = 64;
+
+#[derive(Debug)]
+pub(super) enum Command {
+    Dispatch { pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, uniform_offset: u32, groups: [u32; 3] },
+    Copy { source: wgpu::Buffer, source_offset: u64, target: wgpu::Buffer, target_offset: u64, bytes: u64 },
+    Clear { target: wgpu::Buffer, offset: u64, bytes: u64 },
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    commands: Vec<Command>,
+    uniforms: Vec<u8>,
+    uniform_ring: wgpu::Buffer,
+    batch: u64,
+}
+
+impl Stream {
+    pub(super) fn new(device: &wgpu::Device) -> Self {
+        let uniform_ring = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("uniform ring"),
+            size: (MOST_COMMANDS * UNIFORM_SLOT) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        // Buffers start with batch 0: used by none.
+        Self { commands: Vec::new(), uniforms: Vec::new(), uniform_ring, batch: 1 }
+    }
+
+    /// The number of the batch that is being collected.
+    pub(super) fn batch(&self) -> u64 {
+        self.batch
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.commands.len() >= MOST_COMMANDS
+    }
+
+    pub(super) fn uniform_binding(&self, bytes: usize) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.uniform_ring,
+            offset: 0,
+            size: wgpu::BufferSize::new(uniform_bytes(bytes)),
+        })
+    }
+
+    pub(super) fn push_dispatch(
+        &mut self,
+        pipeline: Arc<Pipeline>,
+        bind_group: wgpu::BindGroup,
+        params: &[u8],
+        groups: [u32; 3],
+    ) {
+        let uniform_offset = self.uniforms.len() as u32;
+        if pipeline.has_uniform {
+            self.uniforms.extend_from_slice(params);
+            self.uniforms.resize(self.uniforms.len().next_multiple_of(UNIFORM_SLOT), 0);
+        }
+        self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups });
+    }
+
+    pub(super) fn push(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+
+    /// Encodes what is collected, dispatches in as few passes as the copies between them allow, and submits it. Whether
+    /// there was anything.
+    ///
+    /// The uniform ring is written from its start each time: the queue runs this write after the submission before it
+    /// and ahead of the one that follows.
+    pub(super) fn submit(&mut self, device: &wgpu::Device, queue: &wgpu::Queue) -> bool {
+        if self.commands.is_empty() {
+            return false;
+        }
+        if !self.uniforms.is_empty() {
+            queue.write_buffer(&self.uniform_ring, 0, &self.uniforms);
+        }
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
+        let mut commands = self.commands.drain(..).peekable();
+        while let Some(command) = commands.next() {
+            match command {
+                Command::Copy { source, source_offset, target, target_offset, bytes } => {
+                    encoder.copy_buffer_to_buffer(&source, source_offset, &target, target_offset, bytes);
+                }
+                Command::Clear { target, offset, bytes } => encoder.clear_buffer(&target, offset, Some(bytes)),
+                Command::Dispatch { .. } => {
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                    let mut next = Some(command);
+                    while let Some(Command::Dispatch { pipeline, bind_group, uniform_offset, groups }) = next {
+                        pass.set_pipeline(&pipeline.pipeline);
+                        let offsets = [uniform_offset];
+                        pass.set_bind_group(0, &bind_group, &offsets[..usize::from(pipeline.has_uniform)]);
+                        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                        next = commands.next_if(|command| matches!(command, Command::Dispatch { .. }));
+                    }
+                }
+            }
+        }
+        drop(commands);
+        queue.submit([encoder.finish()]);
+        self.uniforms.clear();
+        self.batch += 1;
+        // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
+        let _ = device.poll(wgpu::PollType::Poll);
+        true
+    }
+}

@@ -1,0 +1,191 @@
+//! [`Kernel`] and [`Launch`]: the one description of work that both kinds of device run.
+//!
+//! A kernel is a WGSL shader and its CPU twin, with one list of bindings for both. A launch is a kernel with constants,
+//! parameters, buffer views and a number of workgroups. The GPU encodes a launch; the CPU calls the twin with slices in
+//! the same order as the bindings.
+
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use thalweg_shaders::Shader;
+
+use crate::buffer::Buffer;
+use crate::{DType, Element, Result, Tensor};
+
+/// What a kernel does with a binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It reads.
+    Read,
+    /// It writes, and may read.
+    Write,
+}
+
+/// One operation on buffers: the shader, how its bindings are used, and the twin that computes the same on the CPU.
+///
+/// Binding 0 of the shader is the uniform with the parameters where `uniform` says so; the storage buffers follow from
+/// binding 1 on.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The shader; its name is the kernel's.
+    pub shader: &'static Shader,
+    /// The size of the parameters in bytes, 0 without any.
+    pub uniform: usize,
+    /// The storage bindings, in order.
+    pub access: &'static [Access],
+    /// The sets of override constants that operations launch it with, for tests that try them all.
+    pub variants: &'static [&'static [(&'static str, f64)]],
+    /// The same computation on the CPU.
+    pub twin: fn(Call<'_>),
+}
+
+impl Kernel {
+    /// The name that kernel, shader, twin and pipeline share.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.shader.name
+    }
+}
+
+/// A range of a buffer, in elements.
+#[derive(Debug, Clone)]
+pub(crate) struct View {
+    pub(crate) buffer: Arc<Buffer>,
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+/// A kernel with everything it needs to run.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    pub(crate) kernel: &'static Kernel,
+    pub(crate) constants: Vec<(&'static str, f64)>,
+    pub(crate) params: Vec<u8>,
+    pub(crate) views: Vec<View>,
+    pub(crate) workgroups: usize,
+}
+
+impl Launch {
+    /// A launch of `kernel` with its parameters; bindings follow by [`read`](Self::read) and [`write`](Self::write).
+    pub fn new<P: Pod>(kernel: &'static Kernel, params: P) -> Self {
+        Self {
+            kernel,
+            constants: Vec::new(),
+            params: bytemuck::bytes_of(&params).to_vec(),
+            views: Vec::with_capacity(kernel.access.len()),
+            workgroups: 1,
+        }
+    }
+
+    /// Sets an override constant of the shader.
+    #[must_use]
+    pub fn constant(mut self, name: &'static str, value: impl Into<f64>) -> Self {
+        self.constants.push((name, value.into()));
+        self
+    }
+
+    /// Binds a contiguous tensor whose first element is the binding's first.
+    #[must_use]
+    pub fn bind(mut self, tensor: &Tensor) -> Self {
+        debug_assert!(tensor.is_bindable(), "{}: a binding is not contiguous and aligned", self.kernel.name());
+        self.views.push(View { buffer: tensor.buffer().clone(), offset: tensor.offset(), length: tensor.len() });
+        self
+    }
+
+    /// Binds the whole buffer behind a tensor; the kernel gets offset and strides as parameters.
+    #[must_use]
+    pub fn bind_whole(mut self, tensor: &Tensor) -> Self {
+        let buffer = tensor.buffer().clone();
+        let length = buffer.words();
+        self.views.push(View { buffer, offset: 0, length });
+        self
+    }
+
+    /// The number of workgroups, folded over the grid by the device.
+    #[must_use]
+    pub fn workgroups(mut self, workgroups: usize) -> Self {
+        self.workgroups = workgroups;
+        self
+    }
+
+    /// No buffer may be both read and written in one launch, and ranges that are written must not overlap: wgpu tracks
+    /// usage by whole buffers, and the CPU locks whole buffers.
+    pub(crate) fn check_aliasing(&self) -> Result<()> {
+        let access = self.kernel.access;
+        for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i] == Access::Write) {
+            for (j, other) in self.views.iter().enumerate().filter(|(j, _)| i != *j) {
+                let overlap = view.offset < other.offset + other.length && other.offset < view.offset + view.length;
+                if view.buffer.id() == other.buffer.id() && (access[j] == Access::Read || overlap) {
+                    return Err(crate::Error::Aliasing { op: self.kernel.name() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the launch to the device of the given tensor's buffers.
+    ///
+    /// # Errors
+    /// Where the device refuses the launch: a buffer both read and written, a shader that does not compile, a limit.
+    pub fn run(self, device: &crate::Device) -> Result<()> {
+        device.run(&self)
+    }
+}
+
+/// What a twin gets: the parameters and the bindings of a launch.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub(crate) params: &'a [u8],
+    pub(crate) constants: &'a [(&'static str, f64)],
+    pub(crate) slices: Vec<Slice<'a>>,
+}
+
+impl<'a> Call<'a> {
+    /// The parameters.
+    pub(crate) fn params<P: Pod>(&self) -> P {
+        bytemuck::pod_read_unaligned(self.params)
+    }
+
+    /// An override constant; 0 where the launch does not set it.
+    pub(crate) fn constant(&self, name: &str) -> f64 {
+        self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, value)| value)
+    }
+
+    /// The bindings, in order. Their number is fixed by the kernel's access list, which the launch has been held against.
+    pub(crate) fn bindings<const N: usize>(self) -> [Slice<'a>; N] {
+        let found = self.slices.len();
+        self.slices.try_into().unwrap_or_else(|_| unreachable!("a twin asks for {N} bindings of {found}"))
+    }
+}
+
+/// A binding as a twin sees it.
+#[derive(Debug)]
+pub enum Slice<'a> {
+    /// To read.
+    Read(&'a [u32]),
+    /// To write.
+    Write(&'a mut [u32]),
+}
+
+impl<'a> Slice<'a> {
+    /// The elements to read.
+    pub(crate) fn read<T: Element>(self) -> &'a [T] {
+        match self {
+            Self::Read(words) => bytemuck::cast_slice(words),
+            Self::Write(words) => bytemuck::cast_slice(words),
+        }
+    }
+
+    /// The elements to write.
+    pub(crate) fn write<T: Element>(self) -> &'a mut [T] {
+        match self {
+            Self::Read(_) => unreachable!("a twin writes a binding that its kernel declares as read"),
+            Self::Write(words) => bytemuck::cast_slice_mut(words),
+        }
+    }
+}
+
+/// Checks that a tensor has the type an operation works on.
+pub(crate) fn expect_dtype(op: &'static str, tensor: &Tensor, expected: DType) -> Result<()> {
+    if tensor.dtype() == expected { Ok(()) } else { Err(crate::Error::DType { op, expected, found: tensor.dtype() }) }
+}

@@ -1,0 +1,45 @@
+//! Tensors and devices of thalweg.
+//!
+//! A [`Tensor`] is an array of numbers on a [`Device`], a CPU or a GPU. Every operation ends in one or a few launches of
+//! kernels; a kernel is a WGSL shader with a CPU twin that computes the same, and a device is something that runs
+//! launches. On a GPU they are collected and handed over in batches.
+//!
+//! ```
+//! use thalweg_tensor::{Device, Tensor};
+//! # fn main() -> thalweg_tensor::Result<()> {
+//! let device = Device::best();
+//! let x = Tensor::normal(&device, 0, 0, 0.0, 1.0, &[32, 8])?;
+//! let weight = Tensor::full(&device, 0.1f32, &[4, 8])?;
+//! let bias = Tensor::zeros(&device, thalweg_tensor::DType::F32, &[4])?;
+//! let y = x.linear(&weight, &bias, true)?;
+//! assert_eq!(y.shape(), [32, 4]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod arena;
+mod buffer;
+mod cpu;
+mod device;
+mod dtype;
+mod error;
+mod gpu;
+mod kernel;
+mod math;
+mod ops;
+mod optim;
+mod parallel;
+mod philox;
+mod shape;
+mod tensor;
+
+pub use arena::Arena;
+pub use device::{Counters, Device, DeviceInfo, DeviceKind};
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use kernel::{Access, Call, Kernel, Launch, Slice};
+pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
+pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
+pub use philox::philox;
+pub use shape::MAX_RANK;
+pub use tensor::Tensor;

@@ -1,0 +1,178 @@
+//! The scalar functions of the kernels, and the order in which a workgroup adds.
+//!
+//! Twin of `shaders/shared/math.wgsl` and `shaders/shared/tree.wgsl`. The standard library's functions are right on
+//! every platform, so they stand here where the shaders need wrappers of their own; what it lacks is computed as there.
+
+use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+
+/// Lanes of a workgroup.
+pub(crate) const LANES: usize = 64;
+
+/// The larger one; NaN wins, as in PyTorch.
+pub(crate) fn maximum(x: f32, y: f32) -> f32 {
+    if x.is_nan() || x > y { x } else { y }
+}
+
+/// The smaller one; NaN wins.
+pub(crate) fn minimum(x: f32, y: f32) -> f32 {
+    if x.is_nan() || x < y { x } else { y }
+}
+
+/// 1 / (1 + e^-x).
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    let e = (-x.abs()).exp();
+    if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
+}
+
+/// ln(1 + e^x) without overflow.
+pub(crate) fn softplus(x: f32) -> f32 {
+    maximum(x, 0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// The error function: its Taylor series below 0.5, and above it 1 - erfc.
+pub(crate) fn erf(x: f32) -> f32 {
+    let magnitude = minimum(x.abs(), 10.0);
+    if magnitude < 0.5 {
+        let q = x * x;
+        let series = FRAC_2_SQRT_PI
+            + q * (-0.376_126_4
+                + q * (0.112_837_92 + q * (-0.026_866_17 + q * (0.005_223_977_6 + q * -0.000_854_832_7))));
+        return x * series;
+    }
+    (1.0 - erfc_positive(magnitude)).copysign(x)
+}
+
+/// 1 - erf(x) for x >= 0: the Chebyshev fit of Press et al., Numerical Recipes, section 6.2.
+fn erfc_positive(x: f32) -> f32 {
+    const COEFFICIENTS: [f32; 9] = [
+        1.000_023_7,
+        0.374_091_96,
+        0.096_784_18,
+        -0.186_288_06,
+        0.278_868_07,
+        -1.135_204,
+        1.488_515_9,
+        -0.822_152_2,
+        0.170_872_77,
+    ];
+    let t = 1.0 / (1.0 + 0.5 * x);
+    let polynomial = COEFFICIENTS.iter().rev().fold(0.0, |sum, c| sum * t + c) * t - 1.265_512_2;
+    t * (-x * x + polynomial).exp()
+}
+
+/// The distribution function of the standard normal, accurate in the lower tail as well.
+pub(crate) fn normal_cdf(x: f32) -> f32 {
+    let z = x * FRAC_1_SQRT_2;
+    if z.is_nan() {
+        return z;
+    }
+    if z.abs() < 0.5 {
+        return 0.5 + 0.5 * erf(z);
+    }
+    let tail = 0.5 * erfc_positive(minimum(z.abs(), 20.0));
+    if z < 0.0 { tail } else { 1.0 - tail }
+}
+
+/// The density of the standard normal.
+pub(crate) fn normal_density(x: f32) -> f32 {
+    0.398_942_3 * (-0.5 * x * x).exp()
+}
+
+/// ln x for positive, normal x, of additions and products alone: the same bits on a GPU that does not contract them.
+pub(crate) fn portable_log(x: f32) -> f32 {
+    if x == 0.0 {
+        return f32::NEG_INFINITY;
+    }
+    let bits = x.to_bits();
+    let mut exponent = (bits >> 23) as f32 - 127.0;
+    let mut mantissa = f32::from_bits((bits & 0x007f_ffff) | 0x3f80_0000);
+    if mantissa > std::f32::consts::SQRT_2 {
+        mantissa *= 0.5;
+        exponent += 1.0;
+    }
+    let s = (mantissa - 1.0) / (mantissa + 1.0);
+    let q = s * s;
+    let log_of_ratio =
+        2.0 * s + s * q * (0.666_666_7 + q * (0.4 + q * (0.285_714_3 + q * (0.222_222_22 + q * 0.181_818_18))));
+    exponent * 0.693_359_4 + (exponent * -2.121_944_4e-4 + log_of_ratio)
+}
+
+/// Sine and cosine for |x| <= 8192, of additions and products alone.
+pub(crate) fn portable_sine_cosine(x: f32) -> (f32, f32) {
+    let quarter = (x * std::f32::consts::FRAC_2_PI + 0.5).floor();
+    let r = ((x - quarter * 1.570_312_5) - quarter * 4.837_513e-4) - quarter * 7.549_79e-8;
+    let q = r * r;
+    let s = r + r * q * (-0.166_666_55 + q * (0.008_332_161 + q * -0.000_195_152_96));
+    let c = 1.0 - 0.5 * q + q * q * (0.041_666_646 + q * (-0.001_388_731_6 + q * 0.000_024_433_157));
+    match quarter as i32 & 3 {
+        0 => (s, c),
+        1 => (c, -s),
+        2 => (-s, -c),
+        _ => (-c, s),
+    }
+}
+
+/// Joins the lanes of a workgroup: halves are folded onto each other.
+pub(crate) fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = join(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// The sum of a row in the order of a workgroup: lane j adds the elements j, j + 64, …, and a tree joins the lanes.
+pub(crate) fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for chunk in row.chunks(LANES) {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += term(x);
+        }
+    }
+    tree(lanes, |x, y| x + y)
+}
+
+/// The largest element of a row; NaN where there is one, minus infinity where there is none.
+pub(crate) fn row_maximum(row: &[f32]) -> f32 {
+    row.iter().fold(f32::NEG_INFINITY, |largest, &x| maximum(largest, x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_function_meets_its_table() {
+        // Abramowitz and Stegun, table 7.1.
+        for (x, expected) in
+            [(0.0, 0.0), (0.1, 0.112_462_92), (0.5, 0.520_499_9), (1.0, 0.842_700_8), (2.0, 0.995_322_3)]
+        {
+            approx::assert_relative_eq!(erf(x), expected, max_relative = 4e-7);
+            approx::assert_relative_eq!(erf(-x), -expected, max_relative = 4e-7);
+        }
+        assert!(erf(f32::NAN).is_nan() && normal_cdf(f32::NAN).is_nan());
+        assert_eq!((erf(f32::INFINITY), normal_cdf(f32::NEG_INFINITY)), (1.0, 0.0));
+    }
+
+    #[test]
+    fn portable_functions_are_as_good_as_the_library_s() {
+        for i in 1..=1000 {
+            let u = i as f32 / 1000.0;
+            approx::assert_relative_eq!(portable_log(u), u.ln(), max_relative = 5e-7, epsilon = 1e-9);
+            let angle = u * std::f32::consts::TAU;
+            let (s, c) = portable_sine_cosine(angle);
+            approx::assert_abs_diff_eq!(s, angle.sin(), epsilon = 2e-7);
+            approx::assert_abs_diff_eq!(c, angle.cos(), epsilon = 2e-7);
+        }
+    }
+
+    #[test]
+    fn nan_wins_in_maximum_and_minimum() {
+        for (x, y) in [(f32::NAN, 1.0), (1.0, f32::NAN)] {
+            assert!(maximum(x, y).is_nan() && minimum(x, y).is_nan());
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Batches of a data set that lies on the device.
+
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::{DType, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    rows: u32,
+    width: u32,
+    target_width: u32,
+    count: u32,
+}
+
+/// x[i] = features[order[(position + i) mod rows]], y the same of targets; then position += count.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [features, targets, order, cursor, x, y] = call.bindings();
+    let (features, targets, order) = (features.read::<u32>(), targets.read::<u32>(), order.read::<u32>());
+    let (cursor, x, y) = (cursor.write::<u32>(), x.write::<u32>(), y.write::<u32>());
+    let (width, target_width) = (params.width as usize, params.target_width as usize);
+    for i in 0..params.count as usize {
+        let row = order[(cursor[0] as usize + i) % params.rows as usize] as usize;
+        x[i * width..][..width].copy_from_slice(&features[row * width..][..width]);
+        y[i * target_width..][..target_width].copy_from_slice(&targets[row * target_width..][..target_width]);
+    }
+    cursor[0] = (cursor[0] + params.count) % params.rows;
+}
+
+pub(super) static BATCH: Kernel = Kernel {
+    shader: &thalweg_shaders::BATCH,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+/// The next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor on.
+///
+/// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last.
+///
+/// # Shapes
+/// features `[rows, …]`, targets `[rows, …]`, order u32 `[rows]`, cursor u32 `[2]` (position and a count of the kernel's
+/// own, both 0 at the start) → features and targets `[count, …]`.
+///
+/// # Errors
+/// Where shapes or types do not fit, there is no row, or the devices differ.
+pub fn next_batch(
+    features: &Tensor,
+    targets: &Tensor,
+    order: &Tensor,
+    cursor: &Tensor,
+    count: usize,
+) -> Result<(Tensor, Tensor)> {
+    let op = "batch";
+    crate::kernel::expect_dtype(op, order, DType::U32)?;
+    crate::kernel::expect_dtype(op, cursor, DType::U32)?;
+    for tensor in [targets, order, cursor] {
+        features.same_device(op, tensor)?;
+    }
+    let rows = features.shape().first().copied().unwrap_or(0);
+    if rows == 0 || targets.shape().first() != Some(&rows) || order.shape() != [rows] || cursor.shape() != [2] {
+        return Err(Error::Shape {
+            op,
+            rule: "features and targets need as many rows as the order has places, at least one",
+            left: features.shape().to_vec(),
+            right: targets.shape().to_vec(),
+        });
+    }
+    let (width, target_width) = (features.len() / rows, targets.len() / rows);
+    let taken = |tensor: &Tensor| {
+        let mut shape = tensor.shape().to_vec();
+        shape[0] = count;
+        Tensor::uninitialized(tensor.device(), tensor.dtype(), &shape)
+    };
+    let (x, y) = (taken(features)?, taken(targets)?);
+    let params =
+        Params { rows: rows as u32, width: width as u32, target_width: target_width as u32, count: count as u32 };
+    Launch::new(&BATCH, params)
+        .bind(&features.contiguous()?)
+        .bind(&targets.contiguous()?)
+        .bind(&order.contiguous()?)
+        .bind(cursor)
+        .bind(&x)
+        .bind(&y)
+        .workgroups((count * (width + target_width)).div_ceil(64))
+        .run(features.device())?;
+    Ok((x, y))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+
+    #[test]
+    fn batches_follow_the_order_and_run_on() {
+        let device = Device::cpu();
+        let features = Tensor::from_slice(&device, &[0.0f32, 0.5, 1.0, 1.5, 2.0, 2.5], &[3, 2]).unwrap();
+        let targets = Tensor::from_slice(&device, &[10u32, 11, 12], &[3]).unwrap();
+        let order = Tensor::from_slice(&device, &[2u32, 0, 1], &[3]).unwrap();
+        let cursor = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
+        let (x, y) = next_batch(&features, &targets, &order, &cursor, 2).unwrap();
+        assert_eq!(x.to_vec::<f32>().unwrap(), [2.0, 2.5, 0.0, 0.5]);
+        assert_eq!(y.to_vec::<u32>().unwrap(), [12, 10]);
+        let (_, y) = next_batch(&features, &targets, &order, &cursor, 2).unwrap();
+        assert_eq!(y.to_vec::<u32>().unwrap(), [11, 12]);
+    }
+}

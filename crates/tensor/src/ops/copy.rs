@@ -1,0 +1,197 @@
+//! Copies: of strided views into contiguous tensors, and plain ones.
+
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::{DType, Error, Result, Tensor, shape};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    shape: [[u32; 4]; 2],
+    strides: [[u32; 4]; 2],
+    length: u32,
+    rank: u32,
+    offset: u32,
+}
+
+/// y[i] = x[…], the place by coordinates and strides.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [x, y] = call.bindings();
+    let (x, y) = (x.read::<u32>(), y.write::<u32>());
+    for (i, y) in y.iter_mut().enumerate() {
+        let (mut index, mut rest) = (params.offset, i as u32);
+        for d in (0..params.rank as usize).rev() {
+            let extent = params.shape[d / 4][d % 4];
+            index += rest % extent * params.strides[d / 4][d % 4];
+            rest /= extent;
+        }
+        *y = x[index as usize];
+    }
+}
+
+pub(super) static COPY: Kernel = Kernel {
+    shader: &thalweg_shaders::COPY,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+impl Tensor {
+    /// The same elements without gaps: this tensor where it has none, else a copy.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn contiguous(&self) -> Result<Self> {
+        if self.is_bindable() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// A copy of the elements in memory of its own, without gaps.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn copy(&self) -> Result<Self> {
+        let y = Self::uninitialized(self.device(), self.dtype(), self.shape())?;
+        self.copy_into(&y)?;
+        Ok(y)
+    }
+
+    /// Copies the elements over those of `target`.
+    ///
+    /// # Errors
+    /// Where shapes, types or devices differ, `target` is not contiguous, or both share a buffer.
+    pub fn copy_into(&self, target: &Self) -> Result<()> {
+        self.same_device("copy", target)?;
+        if self.dtype() != target.dtype() {
+            return Err(Error::DType { op: "copy", expected: target.dtype(), found: self.dtype() });
+        }
+        if self.shape() != target.shape() || !target.is_bindable() {
+            return Err(Error::Shape {
+                op: "copy",
+                rule: "the shapes differ, or the target has gaps",
+                left: self.shape().to_vec(),
+                right: target.shape().to_vec(),
+            });
+        }
+        if self.is_contiguous() {
+            return self.device().copy(self.buffer(), self.offset(), target.buffer(), target.offset(), self.len());
+        }
+        let (extents, [strides]) = shape::collapse(self.shape(), [self.strides()]);
+        let params = Params {
+            shape: shape::pack(&extents),
+            strides: shape::pack(&strides),
+            length: self.len() as u32,
+            rank: extents.len() as u32,
+            offset: self.offset() as u32,
+        };
+        Launch::new(&COPY, params).bind_whole(self).bind(target).workgroups(self.len().div_ceil(64)).run(self.device())
+    }
+
+    /// The elements of several tensors one after the other, along their first dimension.
+    ///
+    /// # Shapes
+    /// `[nᵢ, …]` each → `[Σ nᵢ, …]`.
+    ///
+    /// # Errors
+    /// Where there is none, or their types, devices or inner extents differ.
+    pub fn concatenate(tensors: &[Self]) -> Result<Self> {
+        let Some(first) = tensors.first() else {
+            return Err(Error::Argument {
+                op: "concatenate",
+                name: "tensors",
+                value: "[]".to_string(),
+                rule: "at least one tensor",
+            });
+        };
+        let mut shape = first.shape().to_vec();
+        first.check_dimension("concatenate", 0)?;
+        shape[0] = 0;
+        for tensor in tensors {
+            first.same_device("concatenate", tensor)?;
+            if tensor.shape().get(1..) != first.shape().get(1..) || tensor.dtype() != first.dtype() {
+                return Err(Error::Shape {
+                    op: "concatenate",
+                    rule: "the inner extents or the types differ",
+                    left: first.shape().to_vec(),
+                    right: tensor.shape().to_vec(),
+                });
+            }
+            shape[0] += tensor.shape()[0];
+        }
+        let y = Self::uninitialized(first.device(), first.dtype(), &shape)?;
+        let mut offset = 0;
+        for tensor in tensors {
+            let source = tensor.contiguous()?;
+            y.device().copy(source.buffer(), source.offset(), y.buffer(), offset, source.len())?;
+            offset += source.len();
+        }
+        Ok(y)
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct RoofParams {
+    vectors: u32,
+}
+
+/// y = x.
+fn roof_twin(call: Call<'_>) {
+    let [x, y] = call.bindings();
+    let (x, y) = (x.read::<f32>(), y.write::<f32>());
+    crate::parallel::for_each_chunk(y, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
+}
+
+pub(super) static COPY_ROOF: Kernel = Kernel {
+    shader: &thalweg_shaders::COPY_ROOF,
+    uniform: size_of::<RoofParams>(),
+    access: &[Access::Read, Access::Write],
+    variants: &[&[("VECTORS_PER_LANE", 1.0)], &[("VECTORS_PER_LANE", 2.0)], &[("VECTORS_PER_LANE", 4.0)]],
+    twin: roof_twin,
+};
+
+/// A copy by a kernel, to measure what a kernel can move: each lane moves `vectors_per_lane` vectors of four floats.
+/// To copy, use [`Tensor::copy_into`], which is faster.
+///
+/// # Errors
+/// Where the tensors are not contiguous f32 of one shape, a multiple of four in length.
+pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
+    crate::kernel::expect_dtype("copy_by_kernel", x, DType::F32)?;
+    crate::kernel::expect_dtype("copy_by_kernel", y, DType::F32)?;
+    if x.shape() != y.shape() || x.len() % 4 != 0 || !x.is_bindable() || !y.is_bindable() || vectors_per_lane == 0 {
+        return Err(Error::Shape {
+            op: "copy_by_kernel",
+            rule: "the tensors must be contiguous, of one shape and a multiple of four in length",
+            left: x.shape().to_vec(),
+            right: y.shape().to_vec(),
+        });
+    }
+    let vectors = x.len() / 4;
+    Launch::new(&COPY_ROOF, RoofParams { vectors: vectors as u32 })
+        .constant("VECTORS_PER_LANE", vectors_per_lane)
+        .bind(x)
+        .bind(y)
+        .workgroups(vectors.div_ceil(64 * vectors_per_lane as usize))
+        .run(x.device())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+
+    #[test]
+    fn concatenation_keeps_the_order() {
+        let device = Device::cpu();
+        let a = Tensor::from_slice(&device, &[1.0f32, 2.0], &[1, 2]).unwrap();
+        let b = Tensor::from_slice(&device, &[3.0f32, 4.0, 5.0, 6.0], &[2, 2]).unwrap().transpose(0, 1).unwrap();
+        let y = Tensor::concatenate(&[a, b]).unwrap();
+        assert_eq!((y.shape(), y.to_vec::<f32>().unwrap()), (&[3, 2][..], vec![1.0, 2.0, 3.0, 5.0, 4.0, 6.0]));
+    }
+
+    #[test]
+    fn a_tensor_does_not_copy_onto_itself() {
+        let x = Tensor::zeros(&Device::cpu(), DType::F32, &[4]).unwrap();
+        assert!(matches!(x.copy_into(&x), Err(Error::Aliasing { .. })));
+    }
+}

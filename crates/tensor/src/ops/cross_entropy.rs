@@ -1,0 +1,102 @@
+//! Cross-entropy of logits with classes, fused with its gradient.
+
+use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::math;
+use crate::{DType, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    rows: u32,
+    classes: u32,
+    scale: f32,
+}
+
+/// losses[i] = ln Σ exp(logits[i, j]) - logits[i, target]; grad[i, j] = scale (softmax(logits[i])[j] - [j = target]).
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [logits, targets, losses, grad] = call.bindings();
+    let (logits, targets) = (logits.read::<f32>(), targets.read::<u32>());
+    let (losses, grad) = (losses.write::<f32>(), grad.write::<f32>());
+    let classes = params.classes as usize;
+    for (i, loss) in losses.iter_mut().enumerate() {
+        let (logits, grad) = (&logits[i * classes..][..classes], &mut grad[i * classes..][..classes]);
+        let target = targets[i] as usize;
+        if target >= classes {
+            *loss = f32::NAN;
+            grad.fill(f32::NAN);
+            continue;
+        }
+        let largest = math::row_maximum(logits);
+        let sum = math::tree_sum(logits, |x| (x - largest).exp());
+        *loss = sum.ln() - (logits[target] - largest);
+        for (j, (grad, &logit)) in grad.iter_mut().zip(logits).enumerate() {
+            let probability = (logit - largest).exp() / sum;
+            *grad = params.scale * (probability - if j == target { 1.0 } else { 0.0 });
+        }
+    }
+}
+
+pub(super) static CROSS_ENTROPY: Kernel = Kernel {
+    shader: &thalweg_shaders::CROSS_ENTROPY,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Read, Access::Write, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+impl Tensor {
+    /// The cross-entropy of each row of logits with its class, and the gradient of `scale` times their sum with respect
+    /// to the logits, in one launch. With `scale` = 1 / n it is the gradient of the mean.
+    ///
+    /// # Shapes
+    /// logits `[n, classes]`, targets u32 `[n]` → losses `[n]`, gradient `[n, classes]`.
+    ///
+    /// # Numerics
+    /// The row's maximum is subtracted first. A target that is no class gives NaN in the loss and the gradient of its row.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or the devices differ.
+    pub fn cross_entropy(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
+        let op = "cross_entropy";
+        expect_dtype(op, self, DType::F32)?;
+        expect_dtype(op, targets, DType::U32)?;
+        self.same_device(op, targets)?;
+        if self.rank() != 2 || targets.shape() != &self.shape()[..1] {
+            return Err(Error::Shape {
+                op,
+                rule: "needs logits [n, classes] and targets [n]",
+                left: self.shape().to_vec(),
+                right: targets.shape().to_vec(),
+            });
+        }
+        let (rows, classes) = (self.shape()[0], self.shape()[1]);
+        let losses = Self::uninitialized(self.device(), DType::F32, &[rows])?;
+        let grad = Self::uninitialized(self.device(), DType::F32, &[rows, classes])?;
+        Launch::new(&CROSS_ENTROPY, Params { rows: rows as u32, classes: classes as u32, scale })
+            .bind(&self.contiguous()?)
+            .bind(&targets.contiguous()?)
+            .bind(&losses)
+            .bind(&grad)
+            .workgroups(rows)
+            .run(self.device())?;
+        Ok((losses, grad))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+
+    #[test]
+    fn a_target_that_is_no_class_is_nan_in_its_row_only() {
+        let logits = Tensor::zeros(&Device::cpu(), DType::F32, &[2, 3]).unwrap();
+        let targets = Tensor::from_slice(&Device::cpu(), &[7u32, 2], &[2]).unwrap();
+        let (losses, grad) = logits.cross_entropy(&targets, 0.5).unwrap();
+        let (losses, grad) = (losses.to_vec::<f32>().unwrap(), grad.to_vec::<f32>().unwrap());
+        assert!(losses[0].is_nan() && grad[..3].iter().all(|g| g.is_nan()));
+        approx::assert_relative_eq!(losses[1], 3f32.ln(), max_relative = 1e-6);
+        approx::assert_relative_eq!(grad[5], -1.0 / 3.0, max_relative = 1e-6);
+    }
+}

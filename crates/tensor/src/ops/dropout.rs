@@ -1,0 +1,146 @@
+//! Dropout, with random numbers by counter.
+
+use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::philox::philox;
+use crate::{DType, Device, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    length: u32,
+    seed_low: u32,
+    seed_high: u32,
+    stream_low: u32,
+    stream_high: u32,
+    threshold: u32,
+    scale: f32,
+}
+
+/// mask[4 c + i] = scale where word i of Philox at counter (c, call, stream) is at least the threshold; y = x mask.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [x, state, y, mask] = call.bindings();
+    let (x, state) = (x.read::<f32>(), state.write::<u32>());
+    let (y, mask) = (y.write::<f32>(), mask.write::<f32>());
+    for (block, mask) in mask.chunks_mut(4).enumerate() {
+        let counter = [block as u32, state[0], params.stream_low, params.stream_high];
+        let words = philox(counter, [params.seed_low, params.seed_high]);
+        for (mask, word) in mask.iter_mut().zip(words) {
+            *mask = if word >= params.threshold { params.scale } else { 0.0 };
+        }
+    }
+    for ((y, &x), &mask) in y.iter_mut().zip(x).zip(&*mask) {
+        *y = x * mask;
+    }
+    state[0] = state[0].wrapping_add(1);
+}
+
+pub(super) static DROPOUT: Kernel = Kernel {
+    shader: &thalweg_shaders::DROPOUT,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Write, Access::Write, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+/// The random state of one dropout layer: seed, stream, and a counter of calls that lies on the device and that each
+/// call advances there.
+#[derive(Debug, Clone)]
+pub struct DropoutState {
+    seed: u64,
+    stream: u64,
+    /// {calls so far, workgroups of the running call that have ended}.
+    counter: Tensor,
+}
+
+impl DropoutState {
+    /// A state at its first call.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn new(device: &Device, seed: u64, stream: u64) -> Result<Self> {
+        Ok(Self { seed, stream, counter: Tensor::zeros(device, DType::U32, &[2])? })
+    }
+
+    /// The number of calls so far. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn calls(&self) -> Result<u32> {
+        Ok(self.counter.to_vec::<u32>()?[0])
+    }
+
+    /// Sets the number of calls, so that a run goes on where it was stopped.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn set_calls(&self, calls: u32) -> Result<()> {
+        self.counter.write(&[calls, 0])
+    }
+}
+
+impl Tensor {
+    /// Dropout: each element is zeroed with the given probability, and else divided by what remains, so that the mean
+    /// stays. Returns the result and the mask, which is the derivative: 0 or 1 / (1 - probability).
+    ///
+    /// # Shapes
+    /// `[…]` → result and mask of the same shape.
+    ///
+    /// # Errors
+    /// Where the probability is not in [0, 1), the elements are not f32, or the devices differ.
+    pub fn dropout(&self, probability: f32, state: &DropoutState) -> Result<(Self, Self)> {
+        expect_dtype("dropout", self, DType::F32)?;
+        self.same_device("dropout", &state.counter)?;
+        if !(0.0..1.0).contains(&probability) {
+            return Err(Error::Argument {
+                op: "dropout",
+                name: "probability",
+                value: probability.to_string(),
+                rule: "at least 0 and less than 1",
+            });
+        }
+        let y = Self::uninitialized(self.device(), DType::F32, self.shape())?;
+        let mask = Self::uninitialized(self.device(), DType::F32, self.shape())?;
+        let params = Params {
+            length: self.len() as u32,
+            seed_low: state.seed as u32,
+            seed_high: (state.seed >> 32) as u32,
+            stream_low: state.stream as u32,
+            stream_high: (state.stream >> 32) as u32,
+            threshold: (f64::from(probability) * 4_294_967_296.0) as u32,
+            scale: 1.0 / (1.0 - probability),
+        };
+        Launch::new(&DROPOUT, params)
+            .bind(&self.contiguous()?)
+            .bind(&state.counter)
+            .bind(&y)
+            .bind(&mask)
+            .workgroups(self.len().div_ceil(256))
+            .run(self.device())?;
+        Ok((y, mask))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_stays_and_every_call_draws_anew() {
+        let device = Device::cpu();
+        let state = DropoutState::new(&device, 5, 1).unwrap();
+        let x = Tensor::full(&device, 1.0f32, &[40_000]).unwrap();
+        let (y, mask) = x.dropout(0.25, &state).unwrap();
+        let (y, mask) = (y.to_vec::<f32>().unwrap(), mask.to_vec::<f32>().unwrap());
+        assert_eq!(y, mask);
+        let kept = y.iter().filter(|&&y| y > 0.0).count();
+        // Five standard deviations of a binomial count: 5 sqrt(40,000 · 0.25 · 0.75).
+        assert!(kept.abs_diff(30_000) < 433, "{kept}");
+        assert!(y.iter().all(|&y| y == 0.0 || y == 1.0 / 0.75));
+        assert_ne!(x.dropout(0.25, &state).unwrap().0.to_vec::<f32>().unwrap(), y);
+        assert_eq!(state.calls().unwrap(), 2);
+        state.set_calls(0).unwrap();
+        assert_eq!(x.dropout(0.25, &state).unwrap().0.to_vec::<f32>().unwrap(), y);
+        assert!(x.dropout(1.0, &state).is_err() && x.dropout(f32::NAN, &state).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! Filling with one value.
+
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::{Device, Element, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    length: u32,
+    value: u32,
+}
+
+/// y[i] = value.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [y] = call.bindings();
+    y.write::<u32>().fill(params.value);
+}
+
+pub(super) static FILL: Kernel = Kernel {
+    shader: &thalweg_shaders::FILL,
+    uniform: size_of::<Params>(),
+    access: &[Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+impl Tensor {
+    /// A tensor with one value everywhere.
+    ///
+    /// # Errors
+    /// Where the shape is too large, or the device has no room.
+    pub fn full<T: Element>(device: &Device, value: T, shape: &[usize]) -> Result<Self> {
+        let y = Self::uninitialized(device, T::DTYPE, shape)?;
+        y.fill(value)?;
+        Ok(y)
+    }
+
+    /// Overwrites all elements with one value. Every view of the buffer sees it.
+    ///
+    /// # Errors
+    /// Where `T` is not the element type, or the tensor has gaps.
+    pub fn fill<T: Element>(&self, value: T) -> Result<()> {
+        crate::kernel::expect_dtype("fill", self, T::DTYPE)?;
+        if !self.is_bindable() {
+            return Err(Error::Shape {
+                op: "fill",
+                rule: "the tensor has gaps",
+                left: self.shape().to_vec(),
+                right: self.strides().to_vec(),
+            });
+        }
+        let value: u32 = bytemuck::cast(value);
+        if value == 0 {
+            return self.device().clear(self.buffer(), self.offset(), self.len());
+        }
+        Launch::new(&FILL, Params { length: self.len() as u32, value })
+            .bind(self)
+            .workgroups(self.len().div_ceil(64))
+            .run(self.device())
+    }
+}

@@ -1,0 +1,146 @@
+//! Rows of a table by their numbers, and the sum of rows back into a table.
+
+use super::product::expect_target;
+use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::{DType, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    rows: u32,
+    columns: u32,
+    count: u32,
+}
+
+/// y[i, j] = table[indices[i], j].
+fn gather_twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [table, indices, y] = call.bindings();
+    let (table, indices, y) = (table.read::<u32>(), indices.read::<u32>(), y.write::<u32>());
+    let columns = params.columns as usize;
+    for (row, &index) in y.chunks_mut(columns).zip(indices) {
+        if index < params.rows {
+            row.copy_from_slice(&table[index as usize * columns..][..columns]);
+        } else {
+            row.fill(f32::NAN.to_bits());
+        }
+    }
+}
+
+pub(super) static GATHER_ROWS: Kernel = Kernel {
+    shader: &thalweg_shaders::GATHER_ROWS,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: gather_twin,
+};
+
+/// table[indices[i], j] += x[i, j] for i in order.
+fn scatter_twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [x, indices, table] = call.bindings();
+    let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
+    let columns = params.columns as usize;
+    for (row, &index) in x.chunks(columns).zip(indices) {
+        if index < params.rows {
+            let target = &mut table[index as usize * columns..][..columns];
+            target.iter_mut().zip(row).for_each(|(target, &x)| *target += x);
+        }
+    }
+}
+
+pub(super) static SCATTER_ADD_ROWS: Kernel = Kernel {
+    shader: &thalweg_shaders::SCATTER_ADD_ROWS,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: scatter_twin,
+};
+
+impl Tensor {
+    /// The rows with these numbers, in this order; a row may be taken more than once.
+    ///
+    /// # Shapes
+    /// table `[rows, …]`, indices u32 `[n]` → `[n, …]`.
+    ///
+    /// # Numerics
+    /// A number that is no row gives a row of NaN (u32: of its bits, 0x7fc00000): the device cannot stop for it.
+    ///
+    /// # Errors
+    /// Where the table has no dimension, the indices are no list of u32, or the devices differ.
+    pub fn gather_rows(&self, indices: &Self) -> Result<Self> {
+        let op = "gather_rows";
+        expect_dtype(op, indices, DType::U32)?;
+        self.same_device(op, indices)?;
+        self.check_dimension(op, 0)?;
+        if indices.rank() != 1 {
+            return Err(Error::Rank { op, expected: "a list of indices", shape: indices.shape().to_vec() });
+        }
+        let mut shape = self.shape().to_vec();
+        shape[0] = indices.len();
+        let y = Self::uninitialized(self.device(), self.dtype(), &shape)?;
+        let columns: usize = self.shape()[1..].iter().product();
+        let params = Params { rows: self.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
+        Launch::new(&GATHER_ROWS, params)
+            .bind(&self.contiguous()?)
+            .bind(&indices.contiguous()?)
+            .bind(&y)
+            .workgroups(y.len().div_ceil(64))
+            .run(self.device())?;
+        Ok(y)
+    }
+
+    /// Adds row i of this tensor to row `indices[i]` of `target`, for i in order: the gradient of
+    /// [`gather_rows`](Self::gather_rows). Numbers that are no row are passed over.
+    ///
+    /// # Shapes
+    /// `self [n, …]`, indices u32 `[n]`, target `[rows, …]`.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, the devices differ, or the target shares a buffer with an operand.
+    pub fn scatter_add_rows_into(&self, indices: &Self, target: &Self) -> Result<()> {
+        let op = "scatter_add_rows";
+        expect_dtype(op, self, DType::F32)?;
+        expect_dtype(op, indices, DType::U32)?;
+        self.same_device(op, indices)?;
+        self.same_device(op, target)?;
+        expect_target(op, target, target.shape())?;
+        let fits = target.rank() > 0 && target.shape().get(1..) == self.shape().get(1..);
+        if !fits || indices.shape() != &self.shape()[..1] {
+            return Err(Error::Shape {
+                op,
+                rule: "needs one index per row, and rows of the target's shape",
+                left: self.shape().to_vec(),
+                right: target.shape().to_vec(),
+            });
+        }
+        let columns: usize = self.shape()[1..].iter().product();
+        let params = Params { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
+        Launch::new(&SCATTER_ADD_ROWS, params)
+            .bind(&self.contiguous()?)
+            .bind(&indices.contiguous()?)
+            .bind(target)
+            .workgroups(columns.div_ceil(64))
+            .run(self.device())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Device;
+
+    #[test]
+    fn rows_come_in_the_order_of_the_indices() {
+        let device = Device::cpu();
+        let table = Tensor::from_slice(&device, &[1.0f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
+        let indices = Tensor::from_slice(&device, &[1u32, 0, 1, 5], &[4]).unwrap();
+        let y = table.gather_rows(&indices).unwrap().to_vec::<f32>().unwrap();
+        assert_eq!(y[..6], [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
+        assert!(y[6].is_nan() && y[7].is_nan());
+        let sums = Tensor::zeros(&device, DType::F32, &[2, 2]).unwrap();
+        let ones = Tensor::full(&device, 1.0f32, &[4, 2]).unwrap();
+        ones.scatter_add_rows_into(&indices, &sums).unwrap();
+        assert_eq!(sums.to_vec::<f32>().unwrap(), [1.0, 1.0, 2.0, 2.0]);
+    }
+}

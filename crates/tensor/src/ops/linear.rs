@@ -1,0 +1,185 @@
+//! The fully connected layer in fused kernels: forward with bias and ReLU, and the two backward products.
+
+use super::binary::relu_grad;
+use super::product::{Product, expect_target};
+use super::unary::relu;
+use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::{DType, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    product: Product,
+    relu: u32,
+}
+
+/// y = x Wᵀ + bias, then ReLU if asked.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [x, weight, bias, y] = call.bindings();
+    let (bias, y) = (bias.read::<f32>(), y.write::<f32>());
+    params.product.compute(x.read(), weight.read(), y, false);
+    for row in y.chunks_mut(bias.len().max(1)) {
+        for (y, &bias) in row.iter_mut().zip(bias) {
+            let value = *y + bias;
+            *y = if params.relu != 0 { relu(value) } else { value };
+        }
+    }
+}
+
+pub(super) static LINEAR: Kernel = Kernel {
+    shader: &thalweg_shaders::LINEAR,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct InputGradParams {
+    product: Product,
+}
+
+/// dx = dy W where the activation is positive, else 0.
+fn input_grad_twin(call: Call<'_>) {
+    let params: InputGradParams = call.params();
+    let [dy, weight, activation, dx] = call.bindings();
+    let (activation, dx) = (activation.read::<f32>(), dx.write::<f32>());
+    params.product.compute(dy.read(), weight.read(), dx, false);
+    for (dx, &activation) in dx.iter_mut().zip(activation) {
+        *dx = relu_grad(activation, *dx);
+    }
+}
+
+pub(super) static LINEAR_INPUT_GRAD: Kernel = Kernel {
+    shader: &thalweg_shaders::LINEAR_INPUT_GRAD,
+    uniform: size_of::<InputGradParams>(),
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: input_grad_twin,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct WeightGradParams {
+    product: Product,
+    accumulate: u32,
+}
+
+/// dW = dyᵀ x and dbias = the column sums of dy, or both added to what is there.
+fn weight_grad_twin(call: Call<'_>) {
+    let params: WeightGradParams = call.params();
+    let accumulate = params.accumulate != 0;
+    let [dy, x, weight_grad, bias_grad] = call.bindings();
+    let (dy, bias_grad) = (dy.read::<f32>(), bias_grad.write::<f32>());
+    params.product.compute(dy, x.read(), weight_grad.write(), accumulate);
+    let sums = params.product.row_sums_of_a(dy);
+    for (bias_grad, sum) in bias_grad.iter_mut().zip(sums) {
+        *bias_grad = if accumulate { *bias_grad + sum } else { sum };
+    }
+}
+
+pub(super) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {
+    shader: &thalweg_shaders::LINEAR_WEIGHT_GRAD,
+    uniform: size_of::<WeightGradParams>(),
+    access: &[Access::Read, Access::Read, Access::Write, Access::Write],
+    variants: &[&[]],
+    twin: weight_grad_twin,
+};
+
+impl Tensor {
+    /// A fully connected layer, y = x Wᵀ + bias, with ReLU behind it if asked: one launch.
+    ///
+    /// # Shapes
+    /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
+    ///
+    /// # Numerics
+    /// Accumulates in f32. The ReLU lets NaN through.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, the elements are not f32, or the devices differ.
+    pub fn linear(&self, weight: &Self, bias: &Self, relu: bool) -> Result<Self> {
+        let product = Product::new("linear", self, &weight.t()?)?;
+        expect_dtype("linear", bias, DType::F32)?;
+        self.same_device("linear", bias)?;
+        if bias.shape() != [product.n as usize] {
+            return Err(Error::Shape {
+                op: "linear",
+                rule: "weight and bias do not fit",
+                left: weight.shape().to_vec(),
+                right: bias.shape().to_vec(),
+            });
+        }
+        let y = Self::uninitialized(self.device(), DType::F32, &[product.m as usize, product.n as usize])?;
+        Launch::new(&LINEAR, Params { product, relu: relu.into() })
+            .bind_whole(self)
+            .bind_whole(weight)
+            .bind(&bias.contiguous()?)
+            .bind(&y)
+            .workgroups(product.workgroups())
+            .run(self.device())?;
+        Ok(y)
+    }
+
+    /// The gradient of a layer's input, carried on through the ReLU that made that input: dy W where `activation` is
+    /// positive, else 0. `self` is dy.
+    ///
+    /// # Shapes
+    /// dy `[n, out]`, weight `[out, in]`, activation `[n, in]` → `[n, in]`.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, the elements are not f32, or the devices differ.
+    pub fn linear_input_grad(&self, weight: &Self, activation: &Self) -> Result<Self> {
+        let product = Product::new("linear_input_grad", self, weight)?;
+        let activation = activation.contiguous()?;
+        let shape = [product.m as usize, product.n as usize];
+        expect_target("linear_input_grad", &activation, &shape)?;
+        self.same_device("linear_input_grad", &activation)?;
+        let dx = Self::uninitialized(self.device(), DType::F32, &shape)?;
+        Launch::new(&LINEAR_INPUT_GRAD, InputGradParams { product })
+            .bind_whole(self)
+            .bind_whole(weight)
+            .bind(&activation)
+            .bind(&dx)
+            .workgroups(product.workgroups())
+            .run(self.device())?;
+        Ok(dx)
+    }
+
+    /// The gradients of a layer's weight and bias, dyᵀ x and the column sums of dy, written over the targets or added
+    /// to them: one launch. `self` is dy.
+    ///
+    /// # Shapes
+    /// dy `[n, out]`, x `[n, in]` → `weight_grad [out, in]`, `bias_grad [out]`.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, the elements are not f32, the devices differ, or the targets share a buffer with
+    /// each other or with an operand.
+    pub fn linear_weight_grad_into(
+        &self,
+        x: &Self,
+        weight_grad: &Self,
+        bias_grad: &Self,
+        accumulate: bool,
+    ) -> Result<()> {
+        let op = "linear_weight_grad";
+        let product = Product::new(op, &self.t()?, x)?;
+        expect_target(op, weight_grad, &[product.m as usize, product.n as usize])?;
+        expect_target(op, bias_grad, &[product.m as usize])?;
+        self.same_device(op, weight_grad)?;
+        self.same_device(op, bias_grad)?;
+        // With no column of tiles there is no lane to write the bias.
+        if product.n == 0 {
+            let sum = self.sum_along(0)?.reshape(bias_grad.shape())?;
+            return if accumulate { bias_grad.add(&sum)?.copy_into(bias_grad) } else { sum.copy_into(bias_grad) };
+        }
+        Launch::new(&LINEAR_WEIGHT_GRAD, WeightGradParams { product, accumulate: accumulate.into() })
+            .bind_whole(self)
+            .bind_whole(x)
+            .bind(weight_grad)
+            .bind(bias_grad)
+            .workgroups(product.workgroups())
+            .run(self.device())
+    }
+}

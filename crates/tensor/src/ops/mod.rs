@@ -1,0 +1,60 @@
+//! The operations, a file each: what it is for, its parameters, its twin, its kernel, its methods, its tests.
+
+mod argmax;
+mod batch;
+mod binary;
+mod copy;
+mod cross_entropy;
+mod dropout;
+mod fill;
+mod gather_rows;
+mod linear;
+mod matmul;
+mod mse;
+mod product;
+mod random;
+mod record_value;
+mod reduce;
+mod softmax;
+mod unary;
+
+pub use batch::next_batch;
+pub use binary::BinaryOp;
+pub use copy::copy_by_kernel;
+pub use dropout::DropoutState;
+pub use record_value::ValueLog;
+pub use unary::UnaryOp;
+
+use crate::kernel::Kernel;
+use crate::optim;
+
+/// All kernels: tests and benches go through this list.
+pub static KERNELS: &[&Kernel] = &[
+    &argmax::ARGMAX,
+    &batch::BATCH,
+    &binary::BINARY,
+    &binary::BINARY_BROADCAST,
+    &copy::COPY,
+    &copy::COPY_ROOF,
+    &cross_entropy::CROSS_ENTROPY,
+    &dropout::DROPOUT,
+    &fill::FILL,
+    &gather_rows::GATHER_ROWS,
+    &gather_rows::SCATTER_ADD_ROWS,
+    &linear::LINEAR,
+    &linear::LINEAR_INPUT_GRAD,
+    &linear::LINEAR_WEIGHT_GRAD,
+    &matmul::MATMUL,
+    &mse::MSE,
+    &random::RANDOM,
+    &record_value::RECORD_VALUE,
+    &reduce::REDUCE_COLUMNS,
+    &reduce::REDUCE_ROWS,
+    &softmax::SOFTMAX,
+    &unary::UNARY,
+    &optim::adam::ADAM,
+    &optim::clock::CLOCK,
+    &optim::clock::GRAD_NORM,
+    &optim::momentum::MOMENTUM,
+    &optim::sgd::SGD,
+];

@@ -1,0 +1,98 @@
+//! A log of numbers on the device.
+
+use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::{DType, Device, Error, Result, Tensor};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    length: u32,
+}
+
+/// log[cursor mod length] = value; cursor += 1.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [value, log, cursor] = call.bindings();
+    let (value, log, cursor) = (value.read::<f32>(), log.write::<f32>(), cursor.write::<u32>());
+    log[(cursor[0] % params.length) as usize] = value[0];
+    cursor[0] = cursor[0].wrapping_add(1);
+}
+
+pub(super) static RECORD_VALUE: Kernel = Kernel {
+    shader: &thalweg_shaders::RECORD_VALUE,
+    uniform: size_of::<Params>(),
+    access: &[Access::Read, Access::Write, Access::Write],
+    variants: &[&[]],
+    twin,
+};
+
+/// Numbers kept on the device, one a step, and read once in a while: losses do not hold up the steps. When it is full
+/// it goes on from its start.
+#[derive(Debug, Clone)]
+pub struct ValueLog {
+    values: Tensor,
+    cursor: Tensor,
+}
+
+impl ValueLog {
+    /// An empty log with room for `length` numbers, at least one.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn new(device: &Device, length: usize) -> Result<Self> {
+        Ok(Self {
+            values: Tensor::zeros(device, DType::F32, &[length.max(1)])?,
+            cursor: Tensor::zeros(device, DType::U32, &[1])?,
+        })
+    }
+
+    /// Appends the one element of a tensor, in one launch and without waiting.
+    ///
+    /// # Errors
+    /// Where the tensor has more than one element or is not f32, or the devices differ.
+    pub fn push(&self, value: &Tensor) -> Result<()> {
+        expect_dtype("record_value", value, DType::F32)?;
+        value.same_device("record_value", &self.values)?;
+        if value.len() != 1 {
+            return Err(Error::Rank { op: "record_value", expected: "one element", shape: value.shape().to_vec() });
+        }
+        Launch::new(&RECORD_VALUE, Params { length: self.values.len() as u32 })
+            .bind(&value.contiguous()?)
+            .bind(&self.values)
+            .bind(&self.cursor)
+            .run(value.device())
+    }
+
+    /// Takes the numbers out, in order, and empties the log. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn take(&self) -> Result<Vec<f32>> {
+        let count = self.cursor.item::<u32>()? as usize;
+        let mut values = self.values.to_vec::<f32>()?;
+        if count > values.len() {
+            let start = count % values.len();
+            values.rotate_left(start);
+        } else {
+            values.truncate(count);
+        }
+        self.cursor.write(&[0u32])?;
+        Ok(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_keeps_the_latest_in_order() {
+        let device = Device::cpu();
+        let log = ValueLog::new(&device, 3).unwrap();
+        for i in 0..5 {
+            log.push(&Tensor::scalar(&device, i as f32).unwrap()).unwrap();
+        }
+        assert_eq!(log.take().unwrap(), [2.0, 3.0, 4.0]);
+        assert_eq!(log.take().unwrap(), Vec::<f32>::new());
+    }
+}

@@ -1,0 +1,365 @@
+//! The clock: what changes from step to step, on the device; the global norm of the gradients; and clipping by it.
+
+use crate::arena::Arena;
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::math::{self, LANES};
+use crate::{DType, Device, Error, Result, Tensor};
+
+/// Workgroups of the first stage of the norm at most, on each page.
+const MOST_PARTIALS: usize = 256;
+
+/// Vectors of four that a lane of it adds before another workgroup is worth its start.
+const VECTORS_PER_LANE: usize = 16;
+
+/// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct ClockWords {
+    pub(crate) learning_rate: f32,
+    pub(crate) bias_correction1: f32,
+    pub(crate) bias_correction2: f32,
+    /// Negative where the update is to be skipped.
+    pub(crate) clip_factor: f32,
+    pub(crate) step: u32,
+    pub(crate) skipped: u32,
+    pub(crate) clipped: u32,
+    pub(crate) finished: u32,
+    pub(crate) gradient_norm: f32,
+    pub(crate) gradient_norm_sum: f32,
+    pub(crate) padding0: u32,
+    pub(crate) padding1: u32,
+}
+
+const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
+
+/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, tending to exactly 1.
+fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
+    correction + one_minus_beta * (1.0 - correction)
+}
+
+/// The time of a training run, on its device: steps done, learning rate, bias corrections, clip factor.
+///
+/// An update reads it and advances it, so that a step waits for nothing and is the same work every time. Learning rates
+/// come from a table that is uploaded once.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    state: Tensor,
+    learning_rates: Tensor,
+    partials: Tensor,
+}
+
+/// The clock as read back from the device.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ClockState {
+    /// Updates that were done.
+    pub step: u32,
+    /// Updates that were skipped, because the norm of the gradients was not finite.
+    pub skipped: u32,
+    /// Updates whose gradients were scaled down.
+    pub clipped: u32,
+    /// The learning rate of the last update.
+    pub learning_rate: f32,
+    /// The norm of the last gradients, before clipping; 0 where clipping is off.
+    pub gradient_norm: f32,
+    /// The sum of the norms of all updates that were done.
+    pub gradient_norm_sum: f32,
+}
+
+impl Clock {
+    /// A clock before its first step.
+    ///
+    /// # Errors
+    /// Where the learning rate is negative or not finite, or the device has no room.
+    pub fn new(device: &Device, learning_rate: f64) -> Result<Self> {
+        let mut clock = Self {
+            state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
+            learning_rates: Tensor::zeros(device, DType::F32, &[1])?,
+            partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
+        };
+        clock.set_learning_rates(&[learning_rate])?;
+        Ok(clock)
+    }
+
+    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays.
+    ///
+    /// # Errors
+    /// Where there is none, or one is negative or not finite.
+    pub fn set_learning_rates(&mut self, learning_rates: &[f64]) -> Result<()> {
+        let wrong = learning_rates.iter().find(|rate| !(rate.is_finite() && **rate >= 0.0));
+        if wrong.is_some() || learning_rates.is_empty() {
+            return Err(Error::Argument {
+                op: "set_learning_rates",
+                name: "learning_rate",
+                value: wrong.map_or("none".to_string(), f64::to_string),
+                rule: "finite and at least 0",
+            });
+        }
+        let table: Vec<f32> = learning_rates.iter().map(|&rate| rate as f32).collect();
+        if self.learning_rates.len() == table.len() {
+            self.learning_rates.write(&table)
+        } else {
+            self.learning_rates = Tensor::from_slice(self.state.device(), &table, &[table.len()])?;
+            Ok(())
+        }
+    }
+
+    /// The device it lies on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.state.device()
+    }
+
+    /// Reads the clock back. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn read(&self) -> Result<ClockState> {
+        let words = self.words()?;
+        Ok(ClockState {
+            step: words.step,
+            skipped: words.skipped,
+            clipped: words.clipped,
+            learning_rate: words.learning_rate,
+            gradient_norm: words.gradient_norm,
+            gradient_norm_sum: words.gradient_norm_sum,
+        })
+    }
+
+    fn words(&self) -> Result<ClockWords> {
+        Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.state.to_vec::<u32>()?)))
+    }
+
+    /// Prepares an update of an arena by these gradients. With a largest norm: the global norm, the clip factor, and
+    /// the clock advanced, in two launches. Without: nothing, and the update advances the clock itself.
+    pub(crate) fn prepare(&mut self, grads: &Arena, max_norm: Option<f64>, timing: Timing) -> Result<Prepared> {
+        let max_norm = match max_norm {
+            None if grads.pages().len() == 1 => return Ok(Prepared::SelfClocked),
+            None => 0.0,
+            Some(norm) if norm > 0.0 => norm as f32,
+            Some(norm) => {
+                return Err(Error::Argument {
+                    op: "clip_norm",
+                    name: "max_norm",
+                    value: norm.to_string(),
+                    rule: "greater than 0",
+                });
+            }
+        };
+        let mut partials = 0;
+        if max_norm > 0.0 {
+            let wanted: usize = grads.pages().iter().map(|page| partial_count(page.len())).sum();
+            if wanted > self.partials.len() {
+                self.partials = Tensor::zeros(self.device(), DType::F32, &[wanted])?;
+            }
+            for page in grads.pages() {
+                let workgroups = partial_count(page.len());
+                let params = NormParams {
+                    vectors: (page.len() / 4) as u32,
+                    workgroups: workgroups as u32,
+                    offset: partials as u32,
+                };
+                Launch::new(&GRAD_NORM, params)
+                    .bind(page)
+                    .bind(&self.partials)
+                    .workgroups(workgroups)
+                    .run(self.device())?;
+                partials += workgroups;
+            }
+        }
+        let params = ClockParams {
+            partials: partials as u32,
+            schedule_length: timing.schedule_length,
+            max_norm,
+            one_minus_beta1: timing.one_minus_beta1,
+            one_minus_beta2: timing.one_minus_beta2,
+        };
+        Launch::new(&CLOCK, params)
+            .bind(&self.partials)
+            .bind(&self.learning_rates)
+            .bind(&self.state)
+            .run(self.device())?;
+        Ok(Prepared::ByLaunch)
+    }
+
+    /// What an update needs to know to advance the clock, for betas of its own (0 where it has none).
+    pub(crate) fn timing(&self, beta1: f64, beta2: f64) -> Timing {
+        Timing {
+            one_minus_beta1: (1.0 - beta1) as f32,
+            one_minus_beta2: (1.0 - beta2) as f32,
+            schedule_length: self.learning_rates.len() as u32,
+            padding: 0,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &Tensor {
+        &self.state
+    }
+
+    pub(crate) fn learning_rates(&self) -> &Tensor {
+        &self.learning_rates
+    }
+}
+
+/// Who advances the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prepared {
+    /// A launch before the update has done it.
+    ByLaunch,
+    /// The update does.
+    SelfClocked,
+}
+
+impl Prepared {
+    /// The value of the updates' override constant.
+    pub(crate) fn self_clocked(self) -> bool {
+        self == Self::SelfClocked
+    }
+}
+
+/// Twin of `Timing` in `shaders/shared/self_clock.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Timing {
+    pub(crate) one_minus_beta1: f32,
+    pub(crate) one_minus_beta2: f32,
+    schedule_length: u32,
+    padding: u32,
+}
+
+/// The clock as an update reads it. Twin of `current_time` in `shaders/shared/self_clock.wgsl`.
+pub(crate) fn current_time(clock: &ClockWords, rates: &[f32], timing: Timing, self_clocked: bool) -> ClockWords {
+    if !self_clocked {
+        return *clock;
+    }
+    let position = (clock.step + clock.skipped).min(timing.schedule_length - 1);
+    ClockWords {
+        learning_rate: rates[position as usize],
+        bias_correction1: next_correction(clock.bias_correction1, timing.one_minus_beta1),
+        bias_correction2: next_correction(clock.bias_correction2, timing.one_minus_beta2),
+        clip_factor: 1.0,
+        step: clock.step + 1,
+        ..*clock
+    }
+}
+
+fn partial_count(elements: usize) -> usize {
+    (elements / 4).div_ceil(LANES * VECTORS_PER_LANE).clamp(1, MOST_PARTIALS)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct NormParams {
+    vectors: u32,
+    workgroups: u32,
+    offset: u32,
+}
+
+/// partials[offset + group] = the sum of squares of the vectors that the group strides over, in a workgroup's order.
+fn norm_twin(call: Call<'_>) {
+    let params: NormParams = call.params();
+    let [grads, partials] = call.bindings();
+    let (grads, partials) = (grads.read::<f32>(), partials.write::<f32>());
+    let workgroups = params.workgroups as usize;
+    for group in 0..workgroups {
+        let mut sums = [0f32; 4 * LANES];
+        for block in grads.chunks(4 * LANES).skip(group).step_by(workgroups) {
+            for (sum, grad) in sums.iter_mut().zip(block) {
+                *sum += grad * grad;
+            }
+        }
+        let lanes = std::array::from_fn(|lane| {
+            let [x, y, z, w] = [0, 1, 2, 3].map(|i| sums[4 * lane + i]);
+            (x + y) + (z + w)
+        });
+        partials[params.offset as usize + group] = math::tree(lanes, |x, y| x + y);
+    }
+}
+
+pub(crate) static GRAD_NORM: Kernel = Kernel {
+    shader: &thalweg_shaders::GRAD_NORM,
+    uniform: size_of::<NormParams>(),
+    access: &[Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: norm_twin,
+};
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ClockParams {
+    partials: u32,
+    schedule_length: u32,
+    max_norm: f32,
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+}
+
+/// norm = √Σ partials; clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is not
+/// finite.
+fn clock_twin(call: Call<'_>) {
+    let params: ClockParams = call.params();
+    let [partials, rates, clock] = call.bindings();
+    let (partials, rates) = (partials.read::<f32>(), rates.read::<f32>());
+    let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
+    let sum = math::tree_sum(&partials[..params.partials as usize], |x| x);
+    let norm = sum.sqrt();
+    clock.learning_rate = rates[(clock.step + clock.skipped).min(params.schedule_length - 1) as usize];
+    clock.gradient_norm = norm;
+    if !sum.is_finite() {
+        clock.clip_factor = -1.0;
+        clock.skipped += 1;
+        return;
+    }
+    let factor = if params.max_norm > 0.0 { (params.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    if factor < 1.0 {
+        clock.clipped += 1;
+    }
+    clock.clip_factor = factor;
+    clock.gradient_norm_sum += norm;
+    clock.step += 1;
+    clock.bias_correction1 = next_correction(clock.bias_correction1, params.one_minus_beta1);
+    clock.bias_correction2 = next_correction(clock.bias_correction2, params.one_minus_beta2);
+}
+
+pub(crate) static CLOCK: Kernel = Kernel {
+    shader: &thalweg_shaders::CLOCK,
+    uniform: size_of::<ClockParams>(),
+    access: &[Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: clock_twin,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corrections_follow_the_powers() {
+        let mut correction = 0f32;
+        for t in 1..=2000 {
+            correction = next_correction(correction, 0.001);
+            let exact = 1.0 - 0.999f64.powi(t);
+            approx::assert_relative_eq!(f64::from(correction), exact, max_relative = 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_norm_is_global_and_a_norm_that_is_not_finite_is_counted() {
+        let device = Device::cpu();
+        let grads = Arena::with_page_size(&device, &[vec![300], vec![400]], 512).unwrap();
+        grads.get(0).fill(3f32).unwrap();
+        grads.get(1).fill(4f32).unwrap();
+        let mut clock = Clock::new(&device, 0.5).unwrap();
+        let timing = clock.timing(0.9, 0.999);
+        clock.prepare(&grads, Some(1.0), timing).unwrap();
+        let state = clock.read().unwrap();
+        approx::assert_relative_eq!(state.gradient_norm, (300f32 * 9.0 + 400.0 * 16.0).sqrt(), max_relative = 1e-6);
+        assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 0));
+        grads.get(1).fill(f32::NAN).unwrap();
+        clock.prepare(&grads, Some(1.0), timing).unwrap();
+        let state = clock.read().unwrap();
+        assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 1));
+        assert!(clock.prepare(&grads, Some(f64::NAN), timing).is_err());
+        assert!(clock.set_learning_rates(&[0.1, -0.1]).is_err() && clock.set_learning_rates(&[]).is_err());
+    }
+}

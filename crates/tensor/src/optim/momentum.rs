@@ -1,0 +1,124 @@
+//! Stochastic gradient descent with momentum in one launch.
+
+use rayon::prelude::*;
+
+use super::clock::{Clock, ClockWords, Timing, current_time};
+use crate::Result;
+use crate::arena::{Arena, UPDATE_BLOCK};
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::parallel::CHUNK;
+
+/// One step of stochastic gradient descent with momentum (Polyak 1964), or Nesterov's (1983; Sutskever et al. 2013):
+///
+/// ```text
+/// g      = clip_factor grad                       (-g where maximize), + weight_decay param
+/// moment = momentum moment + (1 - dampening) g    (at the first step: g)
+/// param  = param - lr moment                      (Nesterov: param - lr (g + momentum moment))
+/// ```
+///
+/// as `torch.optim.SGD` computes it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MomentumUpdate {
+    /// What is kept of the moment from step to step.
+    pub momentum: f64,
+    /// What the gradient is lessened by on its way into the moment.
+    pub dampening: f64,
+    /// Weight decay, through the gradient.
+    pub weight_decay: f64,
+    /// Whether to look ahead by Nesterov's rule.
+    pub nesterov: bool,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl MomentumUpdate {
+    /// Takes all parameters one step further: one launch a page, and two before it where `max_norm` clips.
+    ///
+    /// # Errors
+    /// Where the arenas have different layouts, or `max_norm` is not greater than 0.
+    pub fn step(
+        &self,
+        values: &Arena,
+        grads: &Arena,
+        moment1: &Arena,
+        clock: &mut Clock,
+        max_norm: Option<f64>,
+    ) -> Result<()> {
+        values.same_layout("momentum", &[grads, moment1])?;
+        let timing = clock.timing(0.0, 0.0);
+        let prepared = clock.prepare(grads, max_norm, timing)?;
+        for page in 0..values.pages().len() {
+            let length = values.pages()[page].len();
+            let params = Params {
+                timing,
+                momentum: self.momentum as f32,
+                dampening: self.dampening as f32,
+                weight_decay: self.weight_decay as f32,
+                nesterov: self.nesterov.into(),
+                maximize: self.maximize.into(),
+                vectors: (length / 4) as u32,
+            };
+            Launch::new(&MOMENTUM, params)
+                .constant("SELF_CLOCKED", prepared.self_clocked())
+                .bind(&values.pages()[page])
+                .bind(&grads.pages()[page])
+                .bind(&moment1.pages()[page])
+                .bind(clock.learning_rates())
+                .bind(clock.state())
+                .workgroups(length / UPDATE_BLOCK)
+                .run(values.device())?;
+        }
+        Ok(())
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    timing: Timing,
+    momentum: f32,
+    dampening: f32,
+    weight_decay: f32,
+    nesterov: u32,
+    maximize: u32,
+    vectors: u32,
+}
+
+/// The formula of [`MomentumUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
+    let [values, grads, moment1, rates, clock] = call.bindings();
+    let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
+    let now = current_time(clock, rates.read(), params.timing, self_clocked);
+    if now.clip_factor >= 0.0 {
+        let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
+        // Whoever advances the clock, `now` counts this step.
+        let undamped = if now.step == 1 { 1.0 } else { 1.0 - params.dampening };
+        let update = |value: &mut f32, grad: &f32, moment: &mut f32| {
+            let grad = sign * (grad * now.clip_factor) + params.weight_decay * *value;
+            *moment = params.momentum * *moment + undamped * grad;
+            let direction = if params.nesterov != 0 { grad + params.momentum * *moment } else { *moment };
+            *value -= now.learning_rate * direction;
+        };
+        values
+            .write::<f32>()
+            .par_chunks_mut(CHUNK)
+            .zip(grads.read::<f32>().par_chunks(CHUNK))
+            .zip(moment1.write::<f32>().par_chunks_mut(CHUNK))
+            .for_each(|((values, grads), moment1)| {
+                for ((value, grad), moment) in values.iter_mut().zip(grads).zip(moment1) {
+                    update(value, grad, moment);
+                }
+            });
+    }
+    *clock = now;
+}
+
+pub(crate) static MOMENTUM: Kernel = Kernel {
+    shader: &thalweg_shaders::MOMENTUM,
+    uniform: size_of::<Params>(),
+    access: &[Access::Write, Access::Read, Access::Write, Access::Read, Access::Write],
+    variants: &[&[("SELF_CLOCKED", 0.0)], &[("SELF_CLOCKED", 1.0)]],
+    twin,
+};

@@ -1,0 +1,407 @@
+//! [`Tensor`]: creation, views, reading back.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::buffer::{ALIGNMENT, Buffer};
+use crate::{DType, Device, Element, Error, Result, shape};
+
+/// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.
+///
+/// Tensors do not change, but for an explicit [`write`](Self::write) and the operations whose names end in `_into`.
+/// Views ([`transpose`](Self::transpose), [`slice`](Self::slice), [`broadcast_to`](Self::broadcast_to), …) share the
+/// buffer and copy nothing.
+///
+/// ```
+/// use thalweg_tensor::{Device, Tensor};
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let a = Tensor::from_slice(&Device::cpu(), &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[2, 3])?;
+/// assert_eq!(a.transpose(0, 1)?.to_vec::<f32>()?, [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+/// assert_eq!(a.matmul(&a.transpose(0, 1)?)?.to_vec::<f32>()?, [14.0, 32.0, 32.0, 77.0]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Tensor(Arc<Inner>);
+
+struct Inner {
+    buffer: Arc<Buffer>,
+    device: Device,
+    dtype: DType,
+    shape: Vec<usize>,
+    strides: Vec<usize>,
+    offset: usize,
+}
+
+impl Tensor {
+    /// A tensor with these elements, in row-major order.
+    ///
+    /// # Errors
+    /// Where the number of elements is not the shape's, or the device has no room.
+    pub fn from_slice<T: Element>(device: &Device, elements: &[T], shape: &[usize]) -> Result<Self> {
+        let count = shape::element_count("from_slice", shape)?;
+        if count != elements.len() {
+            return Err(Error::Shape {
+                op: "from_slice",
+                rule: "the number of elements is not the shape's",
+                left: vec![elements.len()],
+                right: shape.to_vec(),
+            });
+        }
+        let tensor = Self::uninitialized(device, T::DTYPE, shape)?;
+        device.write(tensor.buffer(), 0, bytemuck::cast_slice(elements))?;
+        Ok(tensor)
+    }
+
+    /// A tensor without dimensions: one number.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn scalar<T: Element>(device: &Device, value: T) -> Result<Self> {
+        Self::from_slice(device, &[value], &[])
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// Where the shape is too large, or the device has no room.
+    pub fn zeros(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let tensor = Self::uninitialized(device, dtype, shape)?;
+        device.clear(tensor.buffer(), 0, tensor.buffer().words())?;
+        Ok(tensor)
+    }
+
+    /// A tensor for an operation to fill: its elements are whatever the memory held last.
+    pub(crate) fn uninitialized(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let count = shape::element_count("allocate", shape)?;
+        let buffer = device.allocate(count)?;
+        let strides = shape::contiguous_strides(shape);
+        Ok(Self::from_parts(buffer, device.clone(), dtype, shape.to_vec(), strides, 0))
+    }
+
+    fn from_parts(
+        buffer: Arc<Buffer>,
+        device: Device,
+        dtype: DType,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+        offset: usize,
+    ) -> Self {
+        Self(Arc::new(Inner { buffer, device, dtype, shape, strides, offset }))
+    }
+
+    fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
+        Self::from_parts(self.0.buffer.clone(), self.0.device.clone(), self.0.dtype, shape, strides, offset)
+    }
+
+    /// The device it lies on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// The type of its elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Its extents, outermost first.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// The distances between neighbours along each dimension, in elements; 0 where it is stretched.
+    #[must_use]
+    pub fn strides(&self) -> &[usize] {
+        &self.0.strides
+    }
+
+    /// The number of dimensions.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.0.shape.len()
+    }
+
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.shape.iter().product()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.shape.contains(&0)
+    }
+
+    /// Whether its elements follow each other in row-major order without a gap.
+    #[must_use]
+    pub fn is_contiguous(&self) -> bool {
+        shape::is_contiguous(&self.0.shape, &self.0.strides)
+    }
+
+    pub(crate) fn buffer(&self) -> &Arc<Buffer> {
+        &self.0.buffer
+    }
+
+    pub(crate) fn offset(&self) -> usize {
+        self.0.offset
+    }
+
+    /// Whether a kernel can bind it as it lies: contiguous, from an aligned place.
+    pub(crate) fn is_bindable(&self) -> bool {
+        self.is_contiguous() && self.0.offset % ALIGNMENT == 0
+    }
+
+    /// The elements, in row-major order. Waits for the device.
+    ///
+    /// # Errors
+    /// Where `T` is not the element type, or work on the device has failed.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        crate::kernel::expect_dtype("to_vec", self, T::DTYPE)?;
+        let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
+        let words = source.device().read(source.buffer(), source.offset(), source.len())?;
+        Ok(bytemuck::cast_vec(words))
+    }
+
+    /// The one element of a tensor of one element. Waits for the device.
+    ///
+    /// # Errors
+    /// Where it has more or fewer, `T` is not the element type, or work on the device has failed.
+    pub fn item<T: Element>(&self) -> Result<T> {
+        if self.len() != 1 {
+            return Err(Error::Rank { op: "item", expected: "one element", shape: self.shape().to_vec() });
+        }
+        Ok(self.to_vec()?[0])
+    }
+
+    /// Overwrites the elements from the host, in row-major order. Every view of the buffer sees it.
+    ///
+    /// # Errors
+    /// Where the number or the type of the elements differs, or the tensor is not contiguous.
+    pub fn write<T: Element>(&self, elements: &[T]) -> Result<()> {
+        crate::kernel::expect_dtype("write", self, T::DTYPE)?;
+        if elements.len() != self.len() || !self.is_contiguous() {
+            return Err(Error::Shape {
+                op: "write",
+                rule: "the elements must be as many as the tensor's, and the tensor contiguous",
+                left: vec![elements.len()],
+                right: self.shape().to_vec(),
+            });
+        }
+        self.device().write(self.buffer(), self.offset(), bytemuck::cast_slice(elements))
+    }
+
+    /// The same elements on another device; the same tensor where it lies there already.
+    ///
+    /// # Errors
+    /// Where work on the device has failed, or the other one has no room.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        if self.device() == device {
+            return Ok(self.clone());
+        }
+        match self.dtype() {
+            DType::F32 => Self::from_slice(device, &self.to_vec::<f32>()?, self.shape()),
+            DType::U32 => Self::from_slice(device, &self.to_vec::<u32>()?, self.shape()),
+        }
+    }
+
+    /// The same elements under another shape; a view where the tensor is contiguous, else a copy.
+    ///
+    /// # Errors
+    /// Where the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        if shape::element_count("reshape", shape)? != self.len() {
+            return Err(Error::Shape {
+                op: "reshape",
+                rule: "the number of elements differs",
+                left: self.shape().to_vec(),
+                right: shape.to_vec(),
+            });
+        }
+        let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
+        Ok(source.view(shape.to_vec(), shape::contiguous_strides(shape), source.offset()))
+    }
+
+    /// The view with two dimensions exchanged.
+    ///
+    /// # Errors
+    /// Where a dimension is none of the tensor's.
+    pub fn transpose(&self, first: usize, second: usize) -> Result<Self> {
+        self.check_dimension("transpose", first)?;
+        self.check_dimension("transpose", second)?;
+        let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
+        shape.swap(first, second);
+        strides.swap(first, second);
+        Ok(self.view(shape, strides, self.offset()))
+    }
+
+    /// The view whose dimension `d` is dimension `order[d]` of this one.
+    ///
+    /// # Errors
+    /// Where `order` does not name each dimension once.
+    pub fn permute(&self, order: &[usize]) -> Result<Self> {
+        let mut sorted = order.to_vec();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(0..self.rank()) {
+            return Err(Error::Argument {
+                op: "permute",
+                name: "order",
+                value: format!("{order:?}"),
+                rule: "each dimension once",
+            });
+        }
+        let shape = order.iter().map(|&d| self.shape()[d]).collect();
+        let strides = order.iter().map(|&d| self.strides()[d]).collect();
+        Ok(self.view(shape, strides, self.offset()))
+    }
+
+    /// The view of the elements `start..end` along a dimension.
+    ///
+    /// # Errors
+    /// Where the dimension is none of the tensor's, or the range is not inside of it.
+    pub fn slice(&self, dimension: usize, start: usize, end: usize) -> Result<Self> {
+        self.check_dimension("slice", dimension)?;
+        if start > end || end > self.shape()[dimension] {
+            return Err(Error::Argument {
+                op: "slice",
+                name: "range",
+                value: format!("{start}..{end}"),
+                rule: "inside of the dimension",
+            });
+        }
+        let mut shape = self.shape().to_vec();
+        shape[dimension] = end - start;
+        Ok(self.view(shape, self.strides().to_vec(), self.offset() + start * self.strides()[dimension]))
+    }
+
+    /// The view stretched to a larger shape by NumPy's rule: extents of 1 repeat, missing outer dimensions are added.
+    ///
+    /// # Errors
+    /// Where the shape does not broadcast so.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Result<Self> {
+        shape::element_count("broadcast_to", shape)?;
+        match shape::broadcast_strides(self.shape(), self.strides(), shape) {
+            Some(strides) => Ok(self.view(shape.to_vec(), strides, self.offset())),
+            None => Err(Error::Shape {
+                op: "broadcast_to",
+                rule: "the shapes do not broadcast",
+                left: self.shape().to_vec(),
+                right: shape.to_vec(),
+            }),
+        }
+    }
+
+    /// The view with a dimension of extent 1 put in before `dimension`.
+    ///
+    /// # Errors
+    /// Where `dimension` is more than the number of dimensions.
+    pub fn unsqueeze(&self, dimension: usize) -> Result<Self> {
+        if dimension > self.rank() {
+            return Err(self.no_dimension("unsqueeze", dimension));
+        }
+        let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
+        shape.insert(dimension, 1);
+        strides.insert(dimension, 1);
+        shape::element_count("unsqueeze", &shape)?;
+        Ok(self.view(shape, strides, self.offset()))
+    }
+
+    /// The view without a dimension of extent 1.
+    ///
+    /// # Errors
+    /// Where the dimension is none of the tensor's, or its extent is not 1.
+    pub fn squeeze(&self, dimension: usize) -> Result<Self> {
+        self.check_dimension("squeeze", dimension)?;
+        if self.shape()[dimension] != 1 {
+            return Err(Error::Rank { op: "squeeze", expected: "an extent of 1", shape: self.shape().to_vec() });
+        }
+        let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
+        shape.remove(dimension);
+        strides.remove(dimension);
+        Ok(self.view(shape, strides, self.offset()))
+    }
+
+    pub(crate) fn check_dimension(&self, op: &'static str, dimension: usize) -> Result<()> {
+        if dimension < self.rank() { Ok(()) } else { Err(self.no_dimension(op, dimension)) }
+    }
+
+    fn no_dimension(&self, op: &'static str, dimension: usize) -> Error {
+        Error::Argument {
+            op,
+            name: "dimension",
+            value: format!("{dimension} of shape {:?}", self.shape()),
+            rule: "a dimension of the tensor",
+        }
+    }
+
+    /// Checks that two tensors lie on one device.
+    pub(crate) fn same_device(&self, op: &'static str, other: &Self) -> Result<()> {
+        if self.device() == other.device() {
+            Ok(())
+        } else {
+            Err(Error::Device { op, left: self.device().to_string(), right: other.device().to_string() })
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({} {:?} on {})", self.dtype(), self.shape(), self.device())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(shape: &[usize]) -> Tensor {
+        let count = shape.iter().product::<usize>();
+        let elements: Vec<f32> = (0..count).map(|i| i as f32).collect();
+        Tensor::from_slice(&Device::cpu(), &elements, shape).unwrap()
+    }
+
+    #[test]
+    fn views_share_the_buffer() {
+        let x = numbers(&[2, 3]);
+        let t = x.transpose(0, 1).unwrap();
+        let row = x.slice(0, 1, 2).unwrap();
+        x.write(&[9.0f32, 8.0, 7.0, 6.0, 5.0, 4.0]).unwrap();
+        assert_eq!(t.to_vec::<f32>().unwrap(), [9.0, 6.0, 8.0, 5.0, 7.0, 4.0]);
+        assert_eq!(row.to_vec::<f32>().unwrap(), [6.0, 5.0, 4.0]);
+    }
+
+    #[test]
+    fn permute_slice_and_broadcast_compose() {
+        let x = numbers(&[2, 3, 4]);
+        let y = x.permute(&[2, 0, 1]).unwrap().slice(0, 1, 3).unwrap();
+        assert_eq!(y.shape(), [2, 2, 3]);
+        assert_eq!(y.to_vec::<f32>().unwrap(), [1., 5., 9., 13., 17., 21., 2., 6., 10., 14., 18., 22.]);
+        let z = numbers(&[2, 1]).broadcast_to(&[2, 2, 3]).unwrap();
+        assert_eq!(z.to_vec::<f32>().unwrap(), [0., 0., 0., 1., 1., 1., 0., 0., 0., 1., 1., 1.]);
+    }
+
+    #[test]
+    fn reshaping_a_transposed_view_copies() {
+        let x = numbers(&[2, 3]).transpose(0, 1).unwrap().reshape(&[6]).unwrap();
+        assert_eq!(x.to_vec::<f32>().unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn empty_tensors_are_tensors() {
+        let x = numbers(&[0, 3]);
+        assert!(x.is_empty());
+        assert_eq!(x.reshape(&[3, 0]).unwrap().to_vec::<f32>().unwrap(), Vec::<f32>::new());
+    }
+
+    #[test]
+    fn misuse_is_an_error_that_says_what() {
+        let x = numbers(&[2, 3]);
+        assert_eq!(x.reshape(&[4]).unwrap_err().to_string(), "reshape: the number of elements differs, [2, 3] × [4]");
+        assert!(x.to_vec::<u32>().unwrap_err().to_string().contains("needs elements of type u32, got f32"));
+        assert!(x.slice(1, 2, 4).is_err() && x.transpose(0, 2).is_err() && x.permute(&[0, 0]).is_err());
+        assert!(x.item::<f32>().is_err() && x.squeeze(0).is_err() && x.broadcast_to(&[3]).is_err());
+    }
+}

@@ -1,0 +1,92 @@
+//! The WGSL kernels of thalweg, as text, and one table of them.
+//!
+//! A kernel file is plain WGSL, used as it lies on disk; sizes and switches are `override` constants. What several
+//! kernels share lies in `shared/` and is appended: the order of declarations at module scope is free in WGSL, so
+//! diagnostics keep the line and column of the kernel's own file.
+//!
+//! ```
+//! let shader = &thalweg_shaders::ADAM;
+//! assert_eq!(shader.name, "adam");
+//! assert!(shader.source().starts_with("// Adam and AdamW"));
+//! ```
+
+/// One kernel: its name and its text.
+#[derive(Debug)]
+pub struct Shader {
+    /// The name that kernel, CPU twin, pipeline label and bench share.
+    pub name: &'static str,
+    /// The file, relative to this package.
+    pub path: &'static str,
+    /// The kernel's own text.
+    pub text: &'static str,
+    /// Texts from `shared/` that are appended to it.
+    pub shared: &'static [&'static str],
+}
+
+impl Shader {
+    /// The whole text as a driver gets it: the kernel's own, then what it shares.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let mut source = String::from(self.text);
+        for part in self.shared {
+            source.push('\n');
+            source.push_str(part);
+        }
+        source
+    }
+}
+
+const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
+const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
+const GRID: &str = include_str!("shared/grid.wgsl");
+const MATH: &str = include_str!("shared/math.wgsl");
+const PHILOX: &str = include_str!("shared/philox.wgsl");
+const PRODUCT: &str = include_str!("shared/product.wgsl");
+const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
+const TAIL: &str = include_str!("shared/tail.wgsl");
+const TREE: &str = include_str!("shared/tree.wgsl");
+const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
+
+/// Declares the kernels and the table of them: constant, name, file, shared texts.
+macro_rules! shaders {
+    ($($constant:ident $name:literal $path:literal [$($shared:ident),*];)*) => {
+        $(
+            #[doc = concat!("The kernel of `", $path, "`.")]
+            pub static $constant: Shader =
+                Shader { name: $name, path: $path, text: include_str!($path), shared: &[$($shared),*] };
+        )*
+
+        /// All kernels.
+        pub static ALL: &[&Shader] = &[$(&$constant),*];
+    };
+}
+
+shaders! {
+    ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
+    BATCH "batch" "tensor/batch.wgsl" [GRID];
+    BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
+    BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
+    CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_STATE];
+    COPY "copy" "tensor/copy.wgsl" [GRID];
+    COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
+    CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE];
+    DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
+    FILL "fill" "tensor/fill.wgsl" [GRID];
+    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID];
+    GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
+    LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
+    LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
+    LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
+    MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
+    MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    MSE "mse" "tensor/mse.wgsl" [GRID];
+    RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
+    RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
+    REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
+    REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
+    SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
+    SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
+    UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
+}

@@ -1,0 +1,36 @@
+// dx = dy W where the activation is positive, else 0: the gradient of a layer's input, carried on through the ReLU
+// that made that input.
+//
+// bindings  1: a = dy [m, k] read   2: b = W [k, n] read   3: activation [m, n] read   4: dx [m, n] write
+// work      2 m n k operations
+// twin      crates/tensor/src/ops/linear.rs
+//
+// Activation and dx are contiguous.
+
+struct Params {
+    product: Product,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read> activation: array<f32>;
+@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let place = place_of(group_index(group, groups), lane);
+    if (place.row >= params.product.m || place.column >= params.product.n) { return; }
+    var block = product_block(place.row, place.column);
+    let columns = min(4u, params.product.n - place.column);
+    for (var r = 0u; r < min(8u, params.product.m - place.row); r++) {
+        let base = (place.row + r) * params.product.n + place.column;
+        for (var e = 0u; e < columns; e++) {
+            dx[base + e] = select(block[r][e], 0.0, activation[base + e] <= 0.0);
+        }
+    }
+}

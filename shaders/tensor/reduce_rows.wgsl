@@ -1,0 +1,48 @@
+// Sum, maximum or minimum of each row, times a scale.
+//
+// bindings  1: x [rows, row_length] read   2: y [rows, segments] write
+// bytes     4 read per element
+// twin      crates/tensor/src/ops/reduce.rs
+//
+// A workgroup takes one segment of one row: `segment_length` elements, the last one what is left. Lane j adds the
+// elements j, j + 64, …; a tree joins the lanes. Long rows are cut into segments and reduced once more.
+
+override OP: u32 = 0u;
+
+struct Params {
+    rows: u32,
+    row_length: u32,
+    segments: u32,
+    segment_length: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups);
+    if (index >= params.rows * params.segments) { return; }
+    let row = index / params.segments;
+    let start = (index % params.segments) * params.segment_length;
+    let end = min(start + params.segment_length, params.row_length);
+    let base = row * params.row_length;
+    var result = 0.0;
+    if (OP == 0u) {
+        for (var i = start + lane; i < end; i += 64u) { result += x[base + i]; }
+        result = tree_sum(lane, result);
+    } else {
+        // The minimum is the negated maximum of the negated elements.
+        let sign = select(1.0, -1.0, OP == 2u);
+        result = -infinity();
+        for (var i = start + lane; i < end; i += 64u) { result = maximum(result, sign * x[base + i]); }
+        result = sign * tree_maximum(lane, result);
+    }
+    if (lane == 0u) { y[index] = result * params.scale; }
+}
