@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Reverse-mode automatic differentiation over [`thalweg_tensor`].
+//!
+//! A [`Tape`] records what is computed on [`Var`]s; [`Tape::backward`] walks it back and leaves the gradients of
+//! [`Parameter`]s in their memory, [`Tape::grad`] gives gradients as variables that can be differentiated again, and
+//! [`check_gradient`] holds gradients against differences.
+//!
+//! A rule is the value of an operation and its pullback, side by side, written on variables: see the files of `rules`.
+
+#![allow(clippy::should_implement_trait, reason = "operations return `Result`: they cannot be operators")]
+
+mod check;
+mod error;
+mod parameter;
+mod rules;
+mod tape;
+mod var;
+
+pub use check::{GradientCheck, GradientReport, Verdict, WorstElement, check_gradient};
+pub use error::{Error, Result};
+pub use parameter::Parameter;
+pub use tape::{Gradients, Pull, Tape};
+pub use var::Var;

@@ -130,7 +130,7 @@ fn size_class(words: usize) -> usize {
     let power = words.next_power_of_two();
     let three_quarters = power / 4 * 3;
     // 96 words are no multiple of the alignment, so the first class between powers is 192.
-    if words <= three_quarters && three_quarters % ALIGNMENT == 0 { three_quarters } else { power }
+    if words <= three_quarters && three_quarters.is_multiple_of(ALIGNMENT) { three_quarters } else { power }
 }
 
 #[cfg(test)]

@@ -1,0 +1,49 @@
+//! What can go wrong in differentiation.
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Tensor(#[from] thalweg_tensor::Error),
+    /// Two variables of different tapes met.
+    #[error("{op}: the variables lie on different tapes")]
+    Tapes {
+        /// The operation.
+        op: &'static str,
+    },
+    /// Only one number can be differentiated without a cotangent.
+    #[error("{op}: needs one number, got shape {shape:?}; reduce it, by sum or mean, or give a cotangent")]
+    NotScalar {
+        /// The operation.
+        op: &'static str,
+        /// The shape it got.
+        shape: Vec<usize>,
+    },
+    /// The variable does not depend on anything that is tracked.
+    #[error("{op}: the variable depends on no parameter and on no tracked input")]
+    NotTracked {
+        /// The operation.
+        op: &'static str,
+    },
+    /// A parameter was used before its memory was made.
+    #[error("parameter {name:?} has no memory yet: build the parameters before the first forward pass")]
+    Unbound {
+        /// The parameter's name.
+        name: String,
+    },
+    /// Memory that does not fit the parameter.
+    #[error("parameter {name:?} has shape {expected:?}, got memory of shape {found:?}, or has memory already")]
+    Binding {
+        /// The parameter's name.
+        name: String,
+        /// The shape it was declared with.
+        expected: Vec<usize>,
+        /// The shape of the memory.
+        found: Vec<usize>,
+    },
+}

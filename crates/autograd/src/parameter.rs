@@ -1,0 +1,136 @@
+//! [`Parameter`]: a tensor that is learned, and the place of its gradient.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use thalweg_tensor::Tensor;
+
+use crate::{Error, Result};
+
+/// A tensor that is learned: a name, a shape, and, once they are made, a value and a place for the gradient, which are
+/// slices of arenas. A cheap clone of the same parameter.
+///
+/// Backward passes add to the gradient until [`zero_grad`](Self::zero_grad), which touches no memory: the first pass
+/// after it writes over what is there.
+#[derive(Debug, Clone)]
+pub struct Parameter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    shape: Vec<usize>,
+    memory: OnceLock<Memory>,
+    grad_state: AtomicU8,
+}
+
+#[derive(Debug)]
+struct Memory {
+    value: Tensor,
+    grad: Tensor,
+}
+
+/// The gradient is zero, and so is its memory.
+const ZERO: u8 = 0;
+/// The memory holds the gradient.
+const WRITTEN: u8 = 1;
+/// The gradient is zero, but its memory holds an old one.
+const STALE: u8 = 2;
+
+impl Parameter {
+    /// A parameter without memory.
+    #[must_use]
+    pub fn declare(name: impl Into<String>, shape: &[usize]) -> Self {
+        Self(Arc::new(Inner {
+            name: name.into(),
+            shape: shape.to_vec(),
+            memory: OnceLock::new(),
+            grad_state: AtomicU8::new(ZERO),
+        }))
+    }
+
+    /// Gives it memory, once. The gradient's must be zero.
+    ///
+    /// # Errors
+    /// Where a shape is not the declared one, or the parameter has memory already.
+    pub fn bind(&self, value: Tensor, grad: Tensor) -> Result<()> {
+        for tensor in [&value, &grad] {
+            if tensor.shape() != self.shape() || self.0.memory.get().is_some() {
+                return Err(Error::Binding {
+                    name: self.0.name.clone(),
+                    expected: self.0.shape.clone(),
+                    found: tensor.shape().to_vec(),
+                });
+            }
+        }
+        self.0.memory.get_or_init(|| Memory { value, grad });
+        Ok(())
+    }
+
+    /// Its name, unique in a model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> &[usize] {
+        &self.0.shape
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    /// Where it has no memory yet.
+    pub fn value(&self) -> Result<&Tensor> {
+        Ok(&self.memory()?.value)
+    }
+
+    /// Its gradient, as backward passes have left it.
+    ///
+    /// # Errors
+    /// Where it has no memory yet, or work on the device has failed.
+    pub fn grad(&self) -> Result<&Tensor> {
+        self.settle()?;
+        Ok(&self.memory()?.grad)
+    }
+
+    /// Makes the gradient zero. No memory is touched; the next backward pass writes over it.
+    pub fn zero_grad(&self) {
+        // Only a written gradient becomes stale; zero memory stays what it is.
+        let _ = self.0.grad_state.compare_exchange(WRITTEN, STALE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Zeroes the memory of a gradient that no backward pass has written since it was made zero. Optimizers call it
+    /// before they read all gradients at once.
+    ///
+    /// # Errors
+    /// Where it has no memory yet, or work on the device has failed.
+    pub fn settle(&self) -> Result<()> {
+        if self.0.grad_state.load(Ordering::Relaxed) == STALE {
+            self.memory()?.grad.fill(0f32)?;
+            self.0.grad_state.store(ZERO, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The memory of the gradient, and whether to add to what is there; from now on it counts as written.
+    pub(crate) fn claim(&self) -> Result<(Tensor, bool)> {
+        let grad = self.memory()?.grad.clone();
+        let before = self.0.grad_state.swap(WRITTEN, Ordering::Relaxed);
+        Ok((grad, before == WRITTEN))
+    }
+
+    /// Whether the gradient holds something that a backward pass adds to.
+    pub(crate) fn accumulates(&self) -> bool {
+        self.0.grad_state.load(Ordering::Relaxed) == WRITTEN
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn memory(&self) -> Result<&Memory> {
+        self.0.memory.get().ok_or_else(|| Error::Unbound { name: self.0.name.clone() })
+    }
+}

@@ -1,0 +1,64 @@
+//! Losses, each fused with its gradient.
+
+use thalweg_tensor::Tensor;
+
+use crate::{Result, Var};
+
+impl<'t> Var<'t> {
+    /// The mean cross-entropy of rows of logits with their classes: -ln softmax(logits)[target].
+    ///
+    /// # Shapes
+    /// logits `[n, classes]`, targets u32 `[n]` → `[]`.
+    ///
+    /// # Numerics
+    /// A target that is no class gives NaN.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or the devices differ.
+    pub fn cross_entropy(self, targets: &Tensor) -> Result<Self> {
+        let logits = self.value();
+        let rows = logits.shape().first().copied().unwrap_or(0);
+        let scale = 1.0 / rows as f32;
+        let (losses, grad) = logits.cross_entropy(targets, scale)?;
+        self.tape().record("cross_entropy", losses.mean()?, &[self], move |pull| {
+            if pull.is_unit() {
+                return pull.give(0, pull.constant(&grad));
+            }
+            if pull.is_plain() {
+                return pull.give(0, pull.constant(&grad).mul(pull.cotangent()?)?);
+            }
+            // (softmax - one-hot) / n, of operations that can be differentiated again. The one-hot part does not depend
+            // on the logits: it is what their softmax differs by from the gradient at hand.
+            let logits = pull.input(0);
+            let softmax = logits.softmax()?;
+            let one_hot = pull.constant(&softmax.value().sub(&grad.affine(rows as f32, 0.0)?)?);
+            let gradient = softmax.sub(one_hot)?.affine(scale, 0.0)?;
+            pull.give(0, gradient.mul(pull.cotangent()?)?)
+        })
+    }
+
+    /// The mean squared error, over all elements.
+    ///
+    /// # Shapes
+    /// `self` and `targets` of one shape → `[]`.
+    ///
+    /// # Errors
+    /// Where the shapes or the devices differ, or the elements are not f32.
+    pub fn mse(self, targets: &Tensor) -> Result<Self> {
+        let x = self.value();
+        let scale = 1.0 / x.len() as f32;
+        let (losses, grad) = x.squared_error(targets, scale)?;
+        let targets = targets.clone();
+        self.tape().record("mse", losses.mean()?, &[self], move |pull| {
+            if pull.is_unit() {
+                return pull.give(0, pull.constant(&grad));
+            }
+            let gradient = if pull.is_plain() {
+                pull.constant(&grad)
+            } else {
+                pull.input(0).sub(pull.constant(&targets))?.affine(2.0 * scale, 0.0)?
+            };
+            pull.give(0, gradient.mul(pull.cotangent()?)?)
+        })
+    }
+}

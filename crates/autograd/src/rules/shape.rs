@@ -1,0 +1,148 @@
+//! Views, copies of rows, and joins. With x the input and g the gradient of the output.
+
+use thalweg_tensor::{DType, Tensor};
+
+use crate::{Error, Result, Var};
+
+impl<'t> Var<'t> {
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// Where the number of elements differs.
+    pub fn reshape(self, shape: &[usize]) -> Result<Self> {
+        self.tape().record("reshape", self.value().reshape(shape)?, &[self], |pull| {
+            pull.give(0, pull.cotangent()?.reshape(&pull.input(0).shape())?)
+        })
+    }
+
+    /// Two dimensions exchanged.
+    ///
+    /// # Errors
+    /// Where a dimension is none of the variable's.
+    pub fn transpose(self, first: usize, second: usize) -> Result<Self> {
+        self.tape().record("transpose", self.value().transpose(first, second)?, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.transpose(first, second)?)
+        })
+    }
+
+    /// A matrix transposed.
+    ///
+    /// # Errors
+    /// Where the variable is no matrix.
+    pub fn t(self) -> Result<Self> {
+        self.value().t()?;
+        self.transpose(0, 1)
+    }
+
+    /// Dimension `d` of the result is dimension `order[d]` of the variable.
+    ///
+    /// # Errors
+    /// Where `order` does not name each dimension once.
+    pub fn permute(self, order: &[usize]) -> Result<Self> {
+        let y = self.value().permute(order)?;
+        let mut inverse = vec![0; order.len()];
+        for (to, &from) in order.iter().enumerate() {
+            inverse[from] = to;
+        }
+        self.tape().record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))
+    }
+
+    /// Stretched to a larger shape by NumPy's rule.
+    ///
+    /// # Errors
+    /// Where the shape does not broadcast so.
+    pub fn broadcast_to(self, shape: &[usize]) -> Result<Self> {
+        self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
+            pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
+        })
+    }
+
+    /// The elements `start..end` along a dimension.
+    ///
+    /// # Errors
+    /// Where the dimension is none of the variable's, or the range is not inside of it.
+    pub fn slice(self, dimension: usize, start: usize, end: usize) -> Result<Self> {
+        self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
+            // g with zeros before and behind it.
+            let shape = pull.input(0).shape();
+            let zeros = |extent: usize| {
+                let mut padding = shape.clone();
+                padding[dimension] = extent;
+                padding.swap(0, dimension);
+                Ok::<_, Error>(pull.constant(&Tensor::zeros(&pull.device(), DType::F32, &padding)?))
+            };
+            let g = pull.cotangent()?.transpose(0, dimension)?;
+            let parts = [zeros(start)?, g, zeros(shape[dimension] - end)?];
+            pull.give(0, Var::concatenate(&parts)?.transpose(0, dimension)?)
+        })
+    }
+
+    /// Several variables one after the other, along their first dimension.
+    ///
+    /// # Errors
+    /// Where there is none, or their types, devices, tapes or inner extents differ.
+    pub fn concatenate(parts: &[Self]) -> Result<Self> {
+        let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
+        let y = Tensor::concatenate(&values)?;
+        parts[0].tape().record("concatenate", y, parts, move |pull| {
+            let g = pull.cotangent()?;
+            let mut start = 0;
+            for (i, value) in values.iter().enumerate() {
+                let end = start + value.shape()[0];
+                if pull.needs(i) {
+                    pull.give(i, g.slice(0, start, end)?)?;
+                }
+                start = end;
+            }
+            Ok(())
+        })
+    }
+
+    /// A dimension of extent 1 put in before `dimension`.
+    ///
+    /// # Errors
+    /// Where `dimension` is more than the number of dimensions.
+    pub fn unsqueeze(self, dimension: usize) -> Result<Self> {
+        let shape = self.value().unsqueeze(dimension)?.shape().to_vec();
+        self.reshape(&shape)
+    }
+
+    /// A dimension of extent 1 taken away.
+    ///
+    /// # Errors
+    /// Where the dimension is none of the variable's, or its extent is not 1.
+    pub fn squeeze(self, dimension: usize) -> Result<Self> {
+        let shape = self.value().squeeze(dimension)?.shape().to_vec();
+        self.reshape(&shape)
+    }
+
+    /// The rows with these numbers; see [`Tensor::gather_rows`]. A row taken more than once gets the sum of its
+    /// gradients, in the order of the indices.
+    ///
+    /// # Errors
+    /// Where the variable has no dimension, the indices are no list of u32, or the devices differ.
+    pub fn gather_rows(self, indices: &Tensor) -> Result<Self> {
+        let y = self.value().gather_rows(indices)?;
+        let indices = indices.clone();
+        self.tape().record("gather_rows", y, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.scatter_add_rows(&indices, pull.input(0).shape()[0])?)
+        })
+    }
+
+    /// Row i of the variable added to row `indices[i]` of a table of zeros with `rows` rows.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or the devices differ.
+    pub fn scatter_add_rows(self, indices: &Tensor, rows: usize) -> Result<Self> {
+        let mut shape = self.shape();
+        if let Some(first) = shape.first_mut() {
+            *first = rows;
+        }
+        let table = Tensor::zeros(self.value().device(), DType::F32, &shape)?;
+        self.value().scatter_add_rows_into(indices, &table)?;
+        let indices = indices.clone();
+        self.tape().record("scatter_add_rows", table, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.gather_rows(&indices)?)
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! [`Var`]: a tensor on a tape.
+
+use std::fmt;
+
+use thalweg_tensor::Tensor;
+
+use crate::{Result, Tape};
+
+/// A tensor on a [`Tape`]: a reference and a number, so it is `Copy`. Its operations are those of [`Tensor`], under the
+/// same names; each appends its result to the tape.
+#[derive(Clone, Copy)]
+pub struct Var<'t> {
+    tape: &'t Tape,
+    index: usize,
+}
+
+impl<'t> Var<'t> {
+    pub(crate) fn new(tape: &'t Tape, index: usize) -> Self {
+        Self { tape, index }
+    }
+
+    /// The tape it lies on.
+    #[must_use]
+    pub fn tape(&self) -> &'t Tape {
+        self.tape
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> Tensor {
+        self.tape.value(self.index)
+    }
+
+    /// The extents of its value.
+    #[must_use]
+    pub fn shape(&self) -> Vec<usize> {
+        self.value().shape().to_vec()
+    }
+
+    /// Whether gradients flow to it.
+    #[must_use]
+    pub fn is_tracked(&self) -> bool {
+        self.tape.is_tracked(self.index)
+    }
+
+    /// The same value without its past: no gradient flows through it.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        self.tape.constant(&self.value())
+    }
+
+    /// The one f32 element of its value. Waits for the device.
+    ///
+    /// # Errors
+    /// Where it has more or fewer, or work on the device has failed.
+    pub fn item(&self) -> Result<f32> {
+        Ok(self.value().item()?)
+    }
+}
+
+impl fmt::Debug for Var<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Var({:?})", self.value())
+    }
+}
