@@ -68,19 +68,9 @@ const TABLE: &[Row] = &[
     ("permute", |_, x| x[0].square()?.permute(&[2, 0, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
     ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
-    (
-        "concatenate",
-        |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]]),
-        (-2.0, 2.0),
-        &[&[2, 3], &[1, 3]],
-    ),
+    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]]), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
     ("squeeze and unsqueeze", |_, x| x[0].squeeze(1)?.square()?.unsqueeze(0), (-2.0, 2.0), &[&[3, 1, 2]]),
-    (
-        "gather_rows",
-        |_, x| x[0].square()?.gather_rows(&indices(x[0], &[2, 0, 2])?),
-        (-2.0, 2.0),
-        &[&[3, 4]],
-    ),
+    ("gather_rows", |_, x| x[0].square()?.gather_rows(&indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "scatter_add_rows",
         |_, x| x[0].square()?.scatter_add_rows(&indices(x[0], &[2, 0, 2])?, 4),
@@ -107,12 +97,7 @@ const TABLE: &[Row] = &[
         (0.1, 1.0),
         &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
     ),
-    (
-        "cross_entropy",
-        |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?),
-        (-2.0, 2.0),
-        &[&[3, 4]],
-    ),
+    ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",
         |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?)?.affine(-3.0, 1.0),

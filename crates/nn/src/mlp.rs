@@ -1,0 +1,117 @@
+//! [`Mlp`]: fully connected layers with an activation between them.
+
+use thalweg_autograd::{Parameter, Var};
+
+use crate::{Activation, Dropout, Error, Init, Linear, Module, ParamsBuilder, Result};
+
+/// What a multilayer perceptron looks like.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct MlpConfig {
+    /// Features that come in.
+    pub inputs: usize,
+    /// Units of each hidden layer; without any the model is linear.
+    pub hidden: Vec<usize>,
+    /// Numbers that come out: classes, or targets.
+    pub outputs: usize,
+    /// The activation behind each hidden layer.
+    pub activation: Activation,
+    /// The probability with which units of hidden layers are dropped in training.
+    pub dropout: f32,
+}
+
+impl MlpConfig {
+    /// Checks the numbers of units and the probability.
+    ///
+    /// # Errors
+    /// [`Error::Setting`], which names the field.
+    pub fn validate(&self) -> Result<()> {
+        for (field, units) in [("inputs", &[self.inputs][..]), ("hidden", &self.hidden), ("outputs", &[self.outputs])] {
+            if let Some(0) = units.iter().find(|&&units| units == 0) {
+                return Err(Error::Setting { field, value: "0".to_string(), rule: "at least 1 unit in each layer" });
+            }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::Setting {
+                field: "dropout",
+                value: self.dropout.to_string(),
+                rule: "at least 0 and less than 1",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A multilayer perceptron. Its parameters are called `layers.0.weight`, `layers.0.bias`, `layers.1.weight`, …
+///
+/// # Shapes
+/// `[n, inputs]` → `[n, outputs]`: logits, or predictions.
+///
+/// ```
+/// use thalweg_autograd::Tape;
+/// use thalweg_nn::{Activation, Mlp, MlpConfig, Module, ParamsBuilder};
+/// use thalweg_tensor::{DType, Device, Tensor};
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let device = Device::cpu();
+/// let mut builder = ParamsBuilder::new(0);
+/// let config = MlpConfig { inputs: 4, hidden: vec![16], outputs: 3, activation: Activation::Relu, dropout: 0.0 };
+/// let model = Mlp::new(&mut builder, &config)?;
+/// let params = builder.build(&device)?;
+/// let tape = Tape::inference();
+/// let logits = model.forward(tape.input(&Tensor::zeros(&device, DType::F32, &[2, 4])?))?;
+/// assert_eq!((logits.shape(), params.element_count()), (vec![2, 3], 4 * 16 + 16 + 16 * 3 + 3));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Mlp {
+    layers: Vec<Linear>,
+    dropouts: Vec<Dropout>,
+    activation: Activation,
+}
+
+impl Mlp {
+    /// Declares the parameters of a perceptron. Hidden layers start as their activation asks for, the last one by
+    /// [`Init::XavierUniform`].
+    ///
+    /// # Errors
+    /// Where the configuration is not valid, or a name is taken.
+    pub fn new(builder: &mut ParamsBuilder, config: &MlpConfig) -> Result<Self> {
+        config.validate()?;
+        let mut layers = Vec::with_capacity(config.hidden.len() + 1);
+        let mut dropouts = Vec::with_capacity(config.hidden.len());
+        let mut inputs = config.inputs;
+        for (i, &units) in config.hidden.iter().enumerate() {
+            let name = format!("layers.{i}");
+            layers.push(Linear::with_init(builder, &name, inputs, units, config.activation.init())?);
+            dropouts.push(Dropout::new(builder, config.dropout)?);
+            inputs = units;
+        }
+        let name = format!("layers.{}", config.hidden.len());
+        layers.push(Linear::with_init(builder, &name, inputs, config.outputs, Init::XavierUniform)?);
+        Ok(Self { layers, dropouts, activation: config.activation })
+    }
+
+    /// The layers, the first one first.
+    #[must_use]
+    pub fn layers(&self) -> &[Linear] {
+        &self.layers
+    }
+}
+
+impl Module for Mlp {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        let mut x = input;
+        // The last layer has no dropout behind it, so the pairs leave it over.
+        for (layer, dropout) in self.layers.iter().zip(&self.dropouts) {
+            x = dropout.forward(layer.forward_with(x, self.activation)?)?;
+        }
+        match self.layers.last() {
+            Some(last) => last.forward(x),
+            None => Ok(x),
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        self.layers.iter().flat_map(Module::parameters).collect()
+    }
+}

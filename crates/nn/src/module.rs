@@ -1,0 +1,251 @@
+//! [`Module`], and the layers.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use thalweg_autograd::{Parameter, Var};
+use thalweg_tensor::DropoutState;
+
+use crate::{Error, Init, ParamsBuilder, Result};
+
+/// A part of a model: it computes something from its parameters.
+pub trait Module {
+    /// Computes the output on the input's tape. Layers that differ in training and at prediction ask the tape which it
+    /// is ([`Tape::is_training`](thalweg_autograd::Tape::is_training)).
+    ///
+    /// # Errors
+    /// Where the input's shape does not fit, or the parameters have no memory yet.
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>>;
+
+    /// Its parameters, in the order of their declaration.
+    fn parameters(&self) -> Vec<Parameter>;
+}
+
+/// A fully connected layer: y = x Wᵀ + b.
+///
+/// # Shapes
+/// x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` → `[n, outputs]`.
+///
+/// Weights start by [`Init::HeUniform`] unless told otherwise, biases at zero.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Parameter,
+    bias: Parameter,
+}
+
+impl Linear {
+    /// A layer whose parameters are called `name.weight` and `name.bias`.
+    ///
+    /// # Errors
+    /// Where a number of features is 0, or the name is taken.
+    pub fn new(builder: &mut ParamsBuilder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::with_init(builder, name, inputs, outputs, Init::HeUniform)
+    }
+
+    /// As [`new`](Self::new), with the weights' initialisation.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_init(
+        builder: &mut ParamsBuilder,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        init: Init,
+    ) -> Result<Self> {
+        Ok(Self {
+            weight: builder.add(format!("{name}.weight"), &[outputs, inputs], init)?,
+            bias: builder.add(format!("{name}.bias"), &[outputs], Init::Zeros)?,
+        })
+    }
+
+    /// The weight, `[outputs, inputs]`.
+    #[must_use]
+    pub fn weight(&self) -> &Parameter {
+        &self.weight
+    }
+
+    /// The bias, `[outputs]`.
+    #[must_use]
+    pub fn bias(&self) -> &Parameter {
+        &self.bias
+    }
+
+    /// The layer with an activation behind it; a ReLU comes in the same launch.
+    ///
+    /// # Errors
+    /// As [`Module::forward`].
+    pub fn forward_with<'t>(&self, input: Var<'t>, activation: Activation) -> Result<Var<'t>> {
+        let tape = input.tape();
+        let fused = activation == Activation::Relu;
+        let output = input.linear(tape.parameter(&self.weight)?, tape.parameter(&self.bias)?, fused)?;
+        if fused { Ok(output) } else { activation.forward(output) }
+    }
+}
+
+impl Module for Linear {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        self.forward_with(input, Activation::Identity)
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![self.weight.clone(), self.bias.clone()]
+    }
+}
+
+/// An activation function: a module without parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Activation {
+    /// max(x, 0).
+    #[default]
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// The Gaussian error linear unit, x Φ(x).
+    Gelu,
+    /// 1 / (1 + e^-x).
+    Sigmoid,
+    /// x.
+    Identity,
+}
+
+impl Activation {
+    /// The initialisation of the layer before it.
+    #[must_use]
+    pub fn init(self) -> Init {
+        match self {
+            Self::Relu | Self::Gelu => Init::HeUniform,
+            Self::Tanh | Self::Sigmoid | Self::Identity => Init::XavierUniform,
+        }
+    }
+}
+
+impl Module for Activation {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        Ok(match self {
+            Self::Relu => input.relu()?,
+            Self::Tanh => input.tanh()?,
+            Self::Gelu => input.gelu()?,
+            Self::Sigmoid => input.sigmoid()?,
+            Self::Identity => input,
+        })
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::new()
+    }
+}
+
+const ACTIVATIONS: [(&str, Activation); 5] = [
+    ("relu", Activation::Relu),
+    ("tanh", Activation::Tanh),
+    ("gelu", Activation::Gelu),
+    ("sigmoid", Activation::Sigmoid),
+    ("identity", Activation::Identity),
+];
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        ACTIVATIONS.iter().find(|(known, _)| *known == name).map(|&(_, activation)| activation).ok_or_else(|| {
+            Error::Setting {
+                field: "activation",
+                value: name.to_string(),
+                rule: "relu, tanh, gelu, sigmoid or identity",
+            }
+        })
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = ACTIVATIONS.iter().find(|(_, activation)| activation == self);
+        f.write_str(known.map_or("?", |(name, _)| name))
+    }
+}
+
+/// A module without parameters for each activation, where a type of its own reads better than an [`Activation`].
+macro_rules! activation_modules {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+            pub struct $name;
+
+            impl Module for $name {
+                fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+                    Activation::$name.forward(input)
+                }
+
+                fn parameters(&self) -> Vec<Parameter> {
+                    Vec::new()
+                }
+            }
+        )*
+    };
+}
+
+activation_modules! {
+    /// max(x, 0).
+    Relu
+    /// The hyperbolic tangent.
+    Tanh
+    /// The Gaussian error linear unit, x Φ(x), in its exact form.
+    Gelu
+    /// 1 / (1 + e^-x).
+    Sigmoid
+}
+
+/// Dropout: in training, each element is zeroed with the given probability and else divided by what remains; at
+/// prediction nothing happens (Srivastava et al., JMLR 2014, in the inverted form).
+///
+/// Random numbers come from a counter on the device, so that every call draws anew and a run can be repeated to the bit.
+#[derive(Debug)]
+pub struct Dropout {
+    probability: f32,
+    seed: u64,
+    stream: u64,
+    state: OnceLock<DropoutState>,
+}
+
+impl Dropout {
+    /// A layer that drops with this probability. Each layer of a builder has random numbers of its own.
+    ///
+    /// # Errors
+    /// Where the probability is not in [0, 1).
+    pub fn new(builder: &mut ParamsBuilder, probability: f32) -> Result<Self> {
+        if !(0.0..1.0).contains(&probability) {
+            return Err(Error::Setting {
+                field: "dropout",
+                value: probability.to_string(),
+                rule: "at least 0 and less than 1",
+            });
+        }
+        let (seed, stream) = builder.dropout_stream();
+        Ok(Self { probability, seed, stream, state: OnceLock::new() })
+    }
+}
+
+impl Module for Dropout {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        if self.probability == 0.0 || !input.tape().is_training() {
+            return Ok(input);
+        }
+        let state = match self.state.get() {
+            Some(state) => state,
+            None => {
+                let made = DropoutState::new(input.value().device(), self.seed, self.stream)?;
+                self.state.get_or_init(|| made)
+            }
+        };
+        Ok(input.dropout(self.probability, state)?)
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        Vec::new()
+    }
+}

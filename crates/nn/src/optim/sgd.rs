@@ -1,0 +1,89 @@
+//! Stochastic gradient descent.
+
+use thalweg_tensor::{Arena, Clock, MomentumUpdate, SgdUpdate};
+
+use super::{Method, check, fraction, not_negative};
+use crate::{Error, Result};
+
+/// Stochastic gradient descent, plain or with momentum, as `torch.optim.SGD`:
+///
+/// ```text
+/// g   = grad + weight_decay param
+/// buf = momentum buf + (1 - dampening) g          (at the first step: g)
+/// param = param - lr buf                          (Nesterov: param - lr (g + momentum buf))
+/// ```
+///
+/// 12 bytes moved per parameter, 20 with momentum. Sources: Robbins, Monro (1951); Polyak (1964); Nesterov (1983);
+/// Sutskever et al., ICML 2013.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    /// The learning rate. Default 1e-2.
+    pub lr: f64,
+    /// What is kept of the moment from step to step; 0 keeps none and needs no memory for it. Default 0.
+    pub momentum: f64,
+    /// What the gradient is lessened by on its way into the moment. Default 0.
+    pub dampening: f64,
+    /// Weight decay through the gradient (L2). Default 0.
+    pub weight_decay: f64,
+    /// Whether to look ahead by Nesterov's rule; needs momentum and no dampening. Default false.
+    pub nesterov: bool,
+    /// Whether to climb rather than to descend. Default false.
+    pub maximize: bool,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { lr: 1e-2, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false, maximize: false }
+    }
+}
+
+impl Method for Sgd {
+    fn name(&self) -> &'static str {
+        "sgd"
+    }
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn validate(&self) -> Result<()> {
+        not_negative("lr", self.lr)?;
+        fraction("momentum", self.momentum)?;
+        check("dampening", self.dampening, (0.0..=1.0).contains(&self.dampening), "between 0 and 1")?;
+        not_negative("weight_decay", self.weight_decay)?;
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            return Err(Error::Setting {
+                field: "nesterov",
+                value: "true".to_string(),
+                rule: "false unless momentum is greater than 0 and dampening is 0",
+            });
+        }
+        Ok(())
+    }
+
+    fn state_names(&self) -> &'static [&'static str] {
+        if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
+    }
+
+    fn update(
+        &self,
+        values: &Arena,
+        grads: &Arena,
+        state: &[Arena],
+        clock: &mut Clock,
+        clip_norm: Option<f64>,
+    ) -> Result<()> {
+        let (weight_decay, maximize) = (self.weight_decay, self.maximize);
+        Ok(match state {
+            [] => SgdUpdate { weight_decay, maximize }.step(values, grads, clock, clip_norm)?,
+            [moment1, ..] => MomentumUpdate {
+                momentum: self.momentum,
+                dampening: self.dampening,
+                weight_decay,
+                nesterov: self.nesterov,
+                maximize,
+            }
+            .step(values, grads, moment1, clock, clip_norm)?,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! [`Params`]: all parameters of a model in common memory.
+
+use thalweg_autograd::Parameter;
+use thalweg_tensor::{Arena, Device, Tensor};
+
+use crate::{Error, Init, Result};
+
+/// Streams of random numbers, so that none is drawn twice: parameters count from here,
+const PARAMETER_STREAMS: u64 = 0;
+/// and dropout layers from here.
+const DROPOUT_STREAMS: u64 = 1 << 32;
+
+/// Collects the parameters of a model while its modules are made; [`build`](Self::build) gives them memory.
+///
+/// ```
+/// use thalweg_nn::{Linear, ParamsBuilder};
+/// use thalweg_tensor::Device;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let mut builder = ParamsBuilder::new(0);
+/// let layer = Linear::new(&mut builder, "head", 4, 3)?;
+/// let params = builder.build(&Device::cpu())?;
+/// assert_eq!((params.len(), params.element_count()), (2, 15));
+/// assert_eq!(layer.weight().name(), "head.weight");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct ParamsBuilder {
+    seed: u64,
+    entries: Vec<(Parameter, Init)>,
+    dropouts: u64,
+}
+
+impl ParamsBuilder {
+    /// An empty collection. The seed decides the initial values, the same on every device.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, entries: Vec::new(), dropouts: 0 }
+    }
+
+    /// Declares a parameter.
+    ///
+    /// # Errors
+    /// Where the name is taken, or the initialisation does not fit the shape.
+    pub fn add(&mut self, name: impl Into<String>, shape: &[usize], init: Init) -> Result<Parameter> {
+        let name = name.into();
+        if self.entries.iter().any(|(parameter, _)| parameter.name() == name) {
+            return Err(Error::Setting {
+                field: "name",
+                value: name,
+                rule: "different from that of every other parameter",
+            });
+        }
+        init.validate(shape)?;
+        let parameter = Parameter::declare(name, shape);
+        self.entries.push((parameter.clone(), init));
+        Ok(parameter)
+    }
+
+    /// The seed and the stream of random numbers of the next dropout layer.
+    pub(crate) fn dropout_stream(&mut self) -> (u64, u64) {
+        self.dropouts += 1;
+        (self.seed, DROPOUT_STREAMS + self.dropouts)
+    }
+
+    /// Makes memory for all parameters and their gradients on a device, and draws the initial values.
+    ///
+    /// # Errors
+    /// Where the device has no room, or a parameter has memory already.
+    pub fn build(self, device: &Device) -> Result<Params> {
+        let shapes: Vec<Vec<usize>> = self.entries.iter().map(|(parameter, _)| parameter.shape().to_vec()).collect();
+        let values = Arena::new(device, &shapes)?;
+        let grads = values.zeros_like()?;
+        for (i, (parameter, init)) in self.entries.iter().enumerate() {
+            let drawn = init.draw(self.seed, PARAMETER_STREAMS + i as u64, parameter.shape())?;
+            values.get(i).write(&drawn)?;
+            parameter.bind(values.get(i).clone(), grads.get(i).clone())?;
+        }
+        let parameters = self.entries.into_iter().map(|(parameter, _)| parameter).collect();
+        Ok(Params { parameters, values, grads })
+    }
+}
+
+/// All parameters of a model: slices of one arena, and their gradients of another with the same layout, so that an
+/// optimizer reaches all by one launch. A cheap clone.
+#[derive(Debug, Clone)]
+pub struct Params {
+    parameters: Vec<Parameter>,
+    values: Arena,
+    grads: Arena,
+}
+
+impl Params {
+    /// The device they lie on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.values.device()
+    }
+
+    /// The number of parameters, each a tensor.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parameters.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parameters.is_empty()
+    }
+
+    /// The number of numbers that are learned.
+    #[must_use]
+    pub fn element_count(&self) -> usize {
+        self.values.element_count()
+    }
+
+    /// The parameters, in the order of their declaration.
+    #[must_use]
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The parameter with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name() == name)
+    }
+
+    /// The arena of the values.
+    #[must_use]
+    pub fn values(&self) -> &Arena {
+        &self.values
+    }
+
+    /// The arena of the gradients. What no backward pass has written since [`zero_grad`](Self::zero_grad) is zeroed
+    /// first.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn grads(&self) -> Result<&Arena> {
+        for parameter in &self.parameters {
+            parameter.settle()?;
+        }
+        Ok(&self.grads)
+    }
+
+    /// Makes all gradients zero. No memory is touched; the next backward pass writes over them.
+    pub fn zero_grad(&self) {
+        self.parameters.iter().for_each(Parameter::zero_grad);
+    }
+
+    /// Names and values, read back from the device, in the order of declaration.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn to_host(&self) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
+        self.parameters
+            .iter()
+            .map(|p| Ok((p.name().to_string(), p.shape().to_vec(), p.value()?.to_vec::<f32>()?)))
+            .collect()
+    }
+
+    /// The values as one tensor per parameter.
+    #[must_use]
+    pub fn tensors(&self) -> &[Tensor] {
+        self.values.tensors()
+    }
+}
