@@ -39,8 +39,7 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
 
     let options = msl::Options { lang_version: (2, 0), ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
-    let (metal, _) =
-        msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
+    let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
 
     let (mut direct, options) = (String::new(), hlsl::Options::default());
     hlsl::Writer::new(&mut direct, &options, &hlsl::PipelineOptions { entry_point })
@@ -193,7 +192,9 @@ fn broken_shaders_fail() {
     assert!(error.contains("the uniform has"), "{error}");
     let error = broken("@workgroup_size(64)", "@workgroup_size(512)");
     assert!(error.contains("512 invocations"), "{error}");
-    let error = broken("struct Params", "var<workgroup> big: array<f32, 4097>;\nstruct Params");
+    let large = "var<workgroup> large: array<f32, 4097>;\n";
+    let large = good.replace("let v = x[i];", "large[lane] = 1.0; let v = x[i] + large[0];") + large;
+    let error = check(unary, &large, unary.variants[0]).unwrap_err();
     assert!(error.contains("16388 bytes"), "{error}");
     let error = check(unary, &good, &[("OPERATION", 1.0)]).unwrap_err();
     assert!(error.starts_with("overrides"), "{error}");

@@ -142,7 +142,9 @@ impl<'a> Case<'a> {
     pub(crate) fn number(&self, path: &str) -> f64 {
         match self.get(path) {
             Value::String(text) => text.parse().unwrap_or(f64::NAN),
-            value => value.as_f64().unwrap_or_else(|| panic!("{} {}: {path} is no number", self.oracle.name, self.id())),
+            value => {
+                value.as_f64().unwrap_or_else(|| panic!("{} {}: {path} is no number", self.oracle.name, self.id()))
+            }
         }
     }
 
