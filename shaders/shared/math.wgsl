@@ -2,8 +2,8 @@
 //
 // WGSL lets a compiler assume that NaN and infinity do not occur, and leaves the accuracy of `exp`, `log`, `tanh`
 // and `sin` to the driver. What is measured to fail somewhere: `x != x` for NaN (folded to false), `max` and `clamp`
-// with NaN (swallowed), `exp(NaN)` (infinity), `log(0)`, `log(-1)` (finite), `tanh(89)` (NaN), `tanh(1e-7)` (30 % off),
-// `pow` of a negative base. So NaN is tested by its bits, and ranges and small arguments are handled here.
+// with NaN (swallowed), `exp(NaN)` (infinity), `exp(-88)` (0), `log(0)`, `log(-1)` (finite), `tanh(89)` (NaN),
+// `tanh(1e-7)` (30 % off), `pow` of a negative base. So NaN is tested by its bits, and ranges and small arguments are handled here.
 //
 // twin: crates/tensor/src/math.rs
 
@@ -48,7 +48,19 @@ fn safe_exp(x: f32) -> f32 {
     if (is_nan(x)) { return x; }
     if (x > 88.72284) { return infinity(); }
     if (x < -103.9721) { return 0.0; }
-    return exp(x);
+    // e^x = 2^n e^r with |r| <= ln 2 / 2; the polynomial is Moshier's (Cephes, expf). Drivers lose some 60 ulp at the
+    // ends of the range and what is subnormal. The power of two goes in two steps, for 2^n alone may not be a number.
+    let n = floor(x * 1.44269504 + 0.5);
+    let r = (x - n * 0.693359375) + n * 2.12194440e-4;
+    let tail = 0.5 + r * (0.16666665459 + r * (0.041665795894 + r * (0.0083334519073
+        + r * (0.0013981999507 + r * 0.00019875691500))));
+    let half = i32(n) / 2;
+    return (1.0 + (r + r * r * tail)) * power_of_two(half) * power_of_two(i32(n) - half);
+}
+
+// 2^n for -127 < n < 128.
+fn power_of_two(n: i32) -> f32 {
+    return bitcast<f32>(u32(n + 127) << 23u);
 }
 
 fn safe_log(x: f32) -> f32 {
@@ -99,7 +111,7 @@ fn safe_tanh(x: f32) -> f32 {
         result = magnitude * (1.0 + q * (-0.333333333 + q * (0.133333333 + q * (-0.0539682540
             + q * (0.0218694885 + q * -0.00886323553)))));
     } else {
-        let e = exp(-2.0 * magnitude);
+        let e = safe_exp(-2.0 * magnitude);
         result = (1.0 - e) / (1.0 + e);
     }
     return select(result, -result, x < 0.0);

@@ -13,7 +13,7 @@ pub enum UnaryOp {
     Neg,
     /// |x|.
     Abs,
-    /// -1, 0 or 1; NaN stays.
+    /// -1, 0 or 1; NaN stays, as in NumPy (PyTorch: 0).
     Sign,
     /// e^x.
     Exp,
@@ -247,7 +247,7 @@ unary_methods! {
     neg() UnaryOp::Neg;
     /// |x|, element by element.
     abs() UnaryOp::Abs;
-    /// -1, 0 or 1, element by element; NaN stays.
+    /// -1, 0 or 1, element by element; NaN stays, as in NumPy (PyTorch: 0).
     sign() UnaryOp::Sign;
     /// e^x, element by element.
     exp() UnaryOp::Exp;
@@ -265,7 +265,8 @@ unary_methods! {
     tanh() UnaryOp::Tanh;
     /// 1 / (1 + e^-x), element by element.
     sigmoid() UnaryOp::Sigmoid;
-    /// x Φ(x), element by element: the Gaussian error linear unit in its exact form (Hendrycks, Gimpel 2016).
+    /// x Φ(x), element by element: the Gaussian error linear unit in its exact form (Hendrycks, Gimpel 2016). At -∞ it
+    /// is its limit, 0 (PyTorch: NaN).
     gelu() UnaryOp::Gelu;
     /// x / (1 + e^-x), element by element: the sigmoid linear unit, also called swish.
     silu() UnaryOp::Silu;

@@ -1,0 +1,130 @@
+//! What the tests share: devices, comparisons that say what differs, and the oracle.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+pub(crate) mod oracle;
+
+use std::sync::OnceLock;
+
+use thalweg::tensor::{Device, DeviceKind, Tensor};
+
+/// The GPU that all tests of a process share. Without an adapter: none, with a word on standard error, or a panic where
+/// `THALWEG_REQUIRE_GPU` is set.
+pub(crate) fn gpu() -> Option<Device> {
+    static GPU: OnceLock<Option<Device>> = OnceLock::new();
+    GPU.get_or_init(|| match Device::gpu() {
+        Ok(device) => Some(device),
+        Err(error) => {
+            let required = std::env::var_os("THALWEG_REQUIRE_GPU").is_some_and(|value| value != "0");
+            assert!(!required, "THALWEG_REQUIRE_GPU is set, but: {error}");
+            #[allow(clippy::print_stderr, reason = "what is left out is said")]
+            {
+                eprintln!("the GPU's part of this test is left out: {error}");
+            }
+            None
+        }
+    })
+    .clone()
+}
+
+/// The CPU, and the GPU where there is one.
+pub(crate) fn devices() -> Vec<Device> {
+    std::iter::once(Device::cpu()).chain(gpu()).collect()
+}
+
+/// Whether the device is one of the software drivers, which neither contract a b + c to one rounding nor divide
+/// inexactly.
+pub(crate) fn is_software(device: &Device) -> bool {
+    device.info().kind == DeviceKind::Software
+}
+
+/// The elements of a tensor of f32.
+pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_vec::<f32>().unwrap()
+}
+
+/// The elements of a tensor of u32.
+pub(crate) fn words(tensor: &Tensor) -> Vec<u32> {
+    tensor.to_vec::<u32>().unwrap()
+}
+
+/// A tensor of f32 with these elements.
+pub(crate) fn tensor(device: &Device, elements: &[f32], shape: &[usize]) -> Tensor {
+    Tensor::from_slice(device, elements, shape).unwrap()
+}
+
+/// Reproducible numbers in [low, high) that do not come from the code under test: a linear congruential generator of 64
+/// bits (Knuth's MMIX), of which the upper 24 count.
+pub(crate) fn numbers(seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            low + (high - low) * ((state >> 40) as f32 / 16_777_216.0)
+        })
+        .collect()
+}
+
+/// How far two results may lie apart: |got - expected| <= absolute + relative |expected|.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tolerance {
+    pub(crate) absolute: f32,
+    pub(crate) relative: f32,
+}
+
+impl Tolerance {
+    /// The same numbers; zeros of either sign are the same.
+    pub(crate) const EXACT: Self = Self { absolute: 0.0, relative: 0.0 };
+
+    pub(crate) const fn new(absolute: f32, relative: f32) -> Self {
+        Self { absolute, relative }
+    }
+
+    /// Whether two numbers agree. NaN agrees with NaN alone, an infinity with itself.
+    pub(crate) fn holds(self, got: f32, expected: f32) -> bool {
+        if got.is_nan() || expected.is_nan() {
+            return got.is_nan() && expected.is_nan();
+        }
+        got == expected
+            || (got.is_finite()
+                && expected.is_finite()
+                && (got - expected).abs() <= self.absolute + self.relative * expected.abs())
+    }
+}
+
+/// The number of floats between two floats; `None` where one is NaN.
+pub(crate) fn ulps(x: f32, y: f32) -> Option<u64> {
+    let place = |x: f32| {
+        let magnitude = i64::from(x.to_bits() & 0x7fff_ffff);
+        if x.is_sign_negative() { -magnitude } else { magnitude }
+    };
+    (!x.is_nan() && !y.is_nan()).then(|| place(x).abs_diff(place(y)))
+}
+
+/// Fails with the first ten places where two results differ by more than the tolerance.
+pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: Tolerance) {
+    assert_eq!(got.len(), expected.len(), "{what}: the numbers of elements differ");
+    report(what, got, expected, |i| tolerance.holds(got[i], expected[i]), &format!("{tolerance:?}"));
+}
+
+/// Fails with the first ten places where two results differ in a bit. Any NaN is the same as any other.
+pub(crate) fn assert_same_bits(what: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{what}: the numbers of elements differ");
+    let same = |i: usize| got[i].to_bits() == expected[i].to_bits() || (got[i].is_nan() && expected[i].is_nan());
+    report(what, got, expected, same, "same bits");
+}
+
+/// Fails with the first ten places for which `holds` does not.
+pub(crate) fn report(what: &str, got: &[f32], expected: &[f32], holds: impl Fn(usize) -> bool, rule: &str) {
+    let wrong: Vec<usize> = (0..got.len()).filter(|&i| !holds(i)).collect();
+    if wrong.is_empty() {
+        return;
+    }
+    let mut text = format!("{what}: {} of {} elements differ ({rule})", wrong.len(), got.len());
+    for &i in wrong.iter().take(10) {
+        let distance = ulps(got[i], expected[i]).map_or("-".to_string(), |ulps| ulps.to_string());
+        text += &format!("\n  [{i}] got {:e}, expected {:e}, {distance} ulp", got[i], expected[i]);
+    }
+    panic!("{text}");
+}

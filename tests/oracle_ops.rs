@@ -1,0 +1,358 @@
+//! Values of operations against the oracle (PyTorch), on the CPU and on the GPU.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod common;
+
+use common::oracle::{self, Array, Bound, Case, Oracle};
+use common::{devices, floats, words};
+use thalweg::tensor::{BinaryOp, Device, Tensor, UnaryOp};
+
+/// What an operation has to meet beside its case's own bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Of additions, products, divisions and roots: the case's bound holds on every device.
+    Arithmetic,
+    /// Of exponentials, logarithms, sines: a GPU has a scaled error of 1e-5, the oracle's suggestion.
+    Transcendental,
+}
+
+/// A result: its elements, and how it was computed.
+struct Outcome {
+    values: Vec<f32>,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+fn outcome(tensor: &Tensor, kind: Kind) -> Outcome {
+    Outcome { values: floats(tensor), shape: tensor.shape().to_vec(), kind }
+}
+
+fn input(device: &Device, case: Case<'_>, index: usize) -> Tensor {
+    let array = case.array(&format!("in/{index}"));
+    Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
+}
+
+/// Runs all cases of a file that thalweg has an operation for on all devices, and holds the first output against the
+/// oracle. At least so many cases must have run, of the whole file and of the small copy.
+fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>) -> Option<Outcome>) {
+    let oracle = Oracle::open(name);
+    let (mut run, mut left) = (0, Vec::new());
+    for case in oracle.cases() {
+        let mut ran = false;
+        for device in devices() {
+            let Some(outcome) = compute(&device, case) else { continue };
+            let name = case.name(&format!("on {device}"));
+            hold_case(&name, case, &outcome, device.is_cpu());
+            ran = true;
+        }
+        run += usize::from(ran);
+        if !ran && !left.contains(&case.text("op")) {
+            left.push(case.text("op"));
+        }
+    }
+    #[allow(clippy::print_stderr, reason = "how many cases ran is said")]
+    {
+        eprintln!("{name}: {run} of {} cases on {} devices; not here: {left:?}", oracle.cases().len(), devices().len());
+    }
+    let at_least = if oracle.is_whole { at_least.0 } else { at_least.1 };
+    assert!(run >= at_least, "{name}: {run} cases ran, expected at least {at_least}");
+}
+
+fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, is_cpu: bool) {
+    // Integers and truth values have one array for both precisions.
+    let reference = match case.find("out/f64/0") {
+        Some(array) => array,
+        None => case.array("out/0"),
+    };
+    assert_eq!(outcome.shape, reference.shape, "{name}: shape");
+    if case.get("out_tol_scaled").is_null() {
+        let expected = reference.f32();
+        return common::assert_close(name, &outcome.values, &expected, common::Tolerance::EXACT);
+    }
+    let reference = match case.find("out/f32/0") {
+        _ if case.text("op") == "gelu" => other_convention(case, reference, |x| x == f64::NEG_INFINITY, 0.0),
+        _ if case.text("op") == "sign" => other_convention(case, reference, f64::is_nan, f64::NAN),
+        // Where f64 has room for what overflows in f32, PyTorch's run in f32 says what is right.
+        Some(array) if case.has_flag("overflows_in_f32_compare_with_f32_arrays") => array,
+        _ => reference,
+    };
+    let inputs: Vec<Array> = (0..4).filter_map(|i| case.find(&format!("in/{i}"))).collect();
+    let bound = case.bound("out").with_inputs(&inputs);
+    let scaled = if outcome.kind == Kind::Transcendental && !is_cpu { bound.scaled.max(1e-5) } else { bound.scaled };
+    if case.has_flag("small_arguments_check_relative_error") {
+        return hold_relative(name, &outcome.values, &reference.values, scaled);
+    }
+    if case.has_flag("extreme_values") {
+        return hold_one_by_one(name, &outcome.values, &reference.values, scaled);
+    }
+    oracle::assert_within(name, &outcome.values, &reference.values, Bound { scaled, ..bound });
+}
+
+/// The reference with another value where thalweg does not follow PyTorch: GELU at -∞ is its limit, 0, where PyTorch has
+/// NaN (and in f32 infinities and NaN at large arguments, too, which it has not in f64); the sign of NaN is NaN, as in
+/// NumPy, where PyTorch has 0.
+fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool, value: f64) -> Array {
+    for (r, x) in reference.values.iter_mut().zip(case.array("in/0").values) {
+        if place(x) {
+            *r = value;
+        }
+    }
+    reference
+}
+
+/// max |x - r| / |r|.
+fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
+    for (i, (&x, &r)) in got.iter().zip(reference).enumerate() {
+        let error = (f64::from(x) - r).abs();
+        assert!(error <= relative * r.abs(), "{name}: [{i}] got {x:e}, the reference is {r:e}");
+    }
+}
+
+/// Values of all magnitudes: each against its own, for the largest would hide all others. What is below the smallest
+/// normal number may come back as zero.
+fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], relative: f64) {
+    let expected: Vec<f32> = reference.iter().map(|&r| r as f32).collect();
+    let tolerance = common::Tolerance::new(f32::MIN_POSITIVE, relative as f32);
+    common::assert_close(name, got, &expected, tolerance);
+}
+
+#[test]
+fn unary_operations() {
+    use Kind::{Arithmetic, Transcendental};
+    hold("ops/unary", (110, 22), |device, case| {
+        let attribute = |name: &str, default: f64| {
+            let value = case.get(&format!("attrs.{name}"));
+            value.as_f64().unwrap_or(default) as f32
+        };
+        let (op, kind) = match case.text("op") {
+            "abs" => (UnaryOp::Abs, Arithmetic),
+            "clamp" => {
+                let bounds = (attribute("min", f64::NEG_INFINITY), attribute("max", f64::INFINITY));
+                (UnaryOp::Clamp(bounds.0, bounds.1), Arithmetic)
+            }
+            "cos" => (UnaryOp::Cos, Transcendental),
+            "erf" => (UnaryOp::Erf, Transcendental),
+            "exp" => (UnaryOp::Exp, Transcendental),
+            "expm1" => (UnaryOp::Expm1, Transcendental),
+            "gelu" => (UnaryOp::Gelu, Transcendental),
+            "leaky_relu" => (UnaryOp::LeakyRelu(attribute("negative_slope", 0.01)), Arithmetic),
+            "log" => (UnaryOp::Log, Transcendental),
+            "log1p" => (UnaryOp::Log1p, Transcendental),
+            "neg" => (UnaryOp::Neg, Arithmetic),
+            "pow_scalar" => (UnaryOp::Pow(attribute("exponent", f64::NAN)), Transcendental),
+            "reciprocal" => (UnaryOp::Reciprocal, Arithmetic),
+            "relu" => (UnaryOp::Relu, Arithmetic),
+            "sigmoid" => (UnaryOp::Sigmoid, Transcendental),
+            "sign" => (UnaryOp::Sign, Arithmetic),
+            "silu" => (UnaryOp::Silu, Transcendental),
+            "sin" => (UnaryOp::Sin, Transcendental),
+            "softplus" if attribute("beta", 1.0) == 1.0 => (UnaryOp::Softplus, Transcendental),
+            "sqrt" => (UnaryOp::Sqrt, Arithmetic),
+            "square" => (UnaryOp::Square, Arithmetic),
+            "tanh" => (UnaryOp::Tanh, Transcendental),
+            _ => return None,
+        };
+        Some(outcome(&input(device, case, 0).unary(op).unwrap(), kind))
+    });
+}
+
+#[test]
+fn binary_operations() {
+    hold("ops/binary", (95, 24), |device, case| {
+        let op = match case.text("op") {
+            "add" | "add_scalar" => BinaryOp::Add,
+            "sub" => BinaryOp::Sub,
+            "mul" | "mul_scalar" | "mul_self" => BinaryOp::Mul,
+            "div" => BinaryOp::Div,
+            "maximum" => BinaryOp::Maximum,
+            "minimum" => BinaryOp::Minimum,
+            "pow" => BinaryOp::Pow,
+            "eq" => BinaryOp::Eq,
+            "lt" => BinaryOp::Lt,
+            "le" => BinaryOp::Le,
+            "gt" => BinaryOp::Gt,
+            "ge" => BinaryOp::Ge,
+            _ => return None,
+        };
+        let x = input(device, case, 0);
+        let y = match case.text("op") {
+            "mul_self" => x.clone(),
+            "add_scalar" | "mul_scalar" => Tensor::scalar(device, case.number("attrs.scalar") as f32).unwrap(),
+            _ => input(device, case, 1),
+        };
+        let kind = if op == BinaryOp::Pow { Kind::Transcendental } else { Kind::Arithmetic };
+        Some(outcome(&x.binary(op, &y).unwrap(), kind))
+    });
+}
+
+/// The axes of a reduction, sorted; all of them where there is none.
+fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
+    let place = |axis: i64| if axis < 0 { (axis + rank as i64) as usize } else { axis as usize };
+    let axis = case.get("attrs.axis");
+    let mut axes: Vec<usize> = match axis.as_array() {
+        Some(axes) => axes.iter().map(|axis| place(axis.as_i64().unwrap())).collect(),
+        None => axis.as_i64().map_or((0..rank).collect(), |axis| vec![place(axis)]),
+    };
+    axes.sort_unstable();
+    axes
+}
+
+#[test]
+fn reductions() {
+    hold("ops/reduce", (55, 8), |device, case| {
+        type Along = fn(&Tensor, usize) -> thalweg::tensor::Result<Tensor>;
+        type All = fn(&Tensor) -> thalweg::tensor::Result<Tensor>;
+        let (along, all): (Along, All) = match case.text("op") {
+            "sum" => (Tensor::sum_along, Tensor::sum),
+            "mean" => (Tensor::mean_along, Tensor::mean),
+            "max" | "amax" => (Tensor::max_along, Tensor::max),
+            "min" | "amin" => (Tensor::min_along, Tensor::min),
+            _ => return None,
+        };
+        let x = input(device, case, 0);
+        let axes = axes(case, x.rank());
+        let mut y = if axes.len() == x.rank() {
+            all(&x).unwrap()
+        } else {
+            axes.iter().fold(x.clone(), |y, &axis| along(&y, axis).unwrap())
+        };
+        let shape = x.shape().iter().enumerate();
+        let shape: Vec<usize> = if case.is("attrs.keepdim") {
+            shape.map(|(d, &extent)| if axes.contains(&d) { 1 } else { extent }).collect()
+        } else {
+            shape.filter(|(d, _)| !axes.contains(d)).map(|(_, &extent)| extent).collect()
+        };
+        y = y.reshape(&shape).unwrap();
+        Some(outcome(&y, Kind::Arithmetic))
+    });
+}
+
+#[test]
+fn places_of_the_largest() {
+    let oracle = Oracle::open("ops/reduce");
+    let mut run = 0;
+    for case in oracle.cases() {
+        // max gives the places as its second output.
+        let expected = match case.text("op") {
+            "argmax" => case.array("out/0"),
+            "max" => case.array("out/1"),
+            _ => continue,
+        };
+        for device in devices() {
+            let x = input(&device, case, 0);
+            let y = match axes(case, x.rank())[..] {
+                [axis] => x.transpose(axis, x.rank() - 1).unwrap().argmax().unwrap(),
+                _ => x.reshape(&[x.len()]).unwrap().argmax().unwrap(),
+            };
+            // Exchanging an axis with the last one leaves a shape of three dimensions in another order.
+            let y = match axes(case, x.rank())[..] {
+                [0] if x.rank() == 3 => y.transpose(0, 1).unwrap(),
+                _ => y,
+            };
+            assert_eq!(words(&y), expected.u32(), "{}", case.name(&format!("on {device}")));
+        }
+        run += 1;
+    }
+    assert!(run >= if oracle.is_whole { 9 } else { 2 }, "{run} cases ran");
+}
+
+#[test]
+fn matrix_products() {
+    hold("ops/matmul", (19, 4), |device, case| {
+        let operand = |index: usize, transposed: &str| {
+            let x = input(device, case, index);
+            if case.is(&format!("attrs.{transposed}")) { x.transpose(x.rank() - 2, x.rank() - 1).unwrap() } else { x }
+        };
+        match case.text("op") {
+            "matmul" => {
+                let (a, b) = (operand(0, "transpose_a"), operand(1, "transpose_b"));
+                let product = (a.rank() == 2 && b.rank() == 2).then(|| a.matmul(&b).unwrap())?;
+                Some(outcome(&product, Kind::Arithmetic))
+            }
+            "matmul_self" => {
+                let a = input(device, case, 0);
+                Some(outcome(&a.matmul(&a).unwrap(), Kind::Arithmetic))
+            }
+            "linear" => {
+                let (x, weight) = (input(device, case, 0), input(device, case, 1));
+                let bias = match case.find("in/2") {
+                    Some(bias) => Tensor::from_slice(device, &bias.f32(), &bias.shape).unwrap(),
+                    None => Tensor::zeros(device, thalweg::tensor::DType::F32, &[weight.shape()[0]]).unwrap(),
+                };
+                // More than two dimensions are rows all the same.
+                let mut shape = x.shape().to_vec();
+                let rows = x.reshape(&[x.len() / weight.shape()[1], weight.shape()[1]]).unwrap();
+                *shape.last_mut().unwrap() = weight.shape()[0];
+                let y = rows.linear(&weight, &bias, false).unwrap().reshape(&shape).unwrap();
+                Some(outcome(&y, Kind::Arithmetic))
+            }
+            _ => None,
+        }
+    });
+}
+
+#[test]
+fn softmax() {
+    hold("ops/softmax_norm", (24, 4), |device, case| {
+        let of_last: fn(&Tensor) -> thalweg::tensor::Result<Tensor> = match case.text("op") {
+            "softmax" => Tensor::softmax,
+            "log_softmax" => Tensor::log_softmax,
+            _ => return None,
+        };
+        let x = input(device, case, 0);
+        if x.rank() == 0 {
+            return None;
+        }
+        let (axis, last) = (axes(case, x.rank())[0], x.rank() - 1);
+        let y = of_last(&x.transpose(axis, last).unwrap()).unwrap().transpose(axis, last).unwrap();
+        Some(outcome(&y, Kind::Transcendental))
+    });
+}
+
+#[test]
+fn losses() {
+    hold("ops/losses", (9, 3), |device, case| {
+        let reduce = |losses: Tensor| match case.text("attrs.reduction") {
+            "none" => losses,
+            "mean" => losses.mean().unwrap(),
+            _ => losses.sum().unwrap(),
+        };
+        match case.text("op") {
+            "mse_loss" => {
+                let (losses, _) = input(device, case, 0).squared_error(&input(device, case, 1), 1.0).unwrap();
+                Some(outcome(&reduce(losses), Kind::Arithmetic))
+            }
+            "cross_entropy" => {
+                let smoothed = case.get("attrs.label_smoothing").as_f64().is_some_and(|smoothing| smoothing != 0.0);
+                let other = !case.get("attrs.ignore_index").is_null() || case.is("attrs.class_weights");
+                if smoothed || other {
+                    return None;
+                }
+                let targets = case.array("in/1");
+                let targets = Tensor::from_slice(device, &targets.u32(), &targets.shape).unwrap();
+                let (losses, _) = input(device, case, 0).cross_entropy(&targets, 1.0).unwrap();
+                Some(outcome(&reduce(losses), Kind::Transcendental))
+            }
+            _ => None,
+        }
+    });
+}
+
+/// The measure itself: a wrong value, a NaN at the wrong place and an all-zero reference are seen.
+#[test]
+fn the_measure_sees_what_is_wrong() {
+    let fails = |got: &[f32], reference: &[f64], bound: Bound| {
+        std::panic::catch_unwind(|| oracle::assert_within("measure", got, reference, bound)).is_err()
+    };
+    let bound = Bound::scaled(1e-6);
+    assert!(!fails(&[1.0, -2.0], &[1.0, -2.000_001], bound));
+    assert!(fails(&[1.0, -2.0], &[1.0, -2.000_01], bound));
+    assert!(fails(&[1.0, f32::NAN], &[1.0, 2.0], bound));
+    assert!(fails(&[1.0, 2.0], &[1.0, f64::NAN], bound));
+    assert!(!fails(&[f32::NAN, f32::INFINITY], &[f64::NAN, f64::INFINITY], bound));
+    assert!(fails(&[f32::NEG_INFINITY], &[f64::INFINITY], bound));
+    assert!(!fails(&[1e-7], &[0.0], bound) && fails(&[1e-5], &[0.0], bound));
+    assert!(!fails(&[1e-5], &[0.0], Bound { largest_input: 100.0, ..bound }));
+    assert!(fails(&[1.0], &[1.0, 2.0], bound));
+}

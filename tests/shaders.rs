@@ -1,0 +1,250 @@
+//! Every kernel's shader, with every set of constants: valid for SPIR-V, MSL and HLSL, inside of the portable limits,
+//! and with the bindings that its kernel declares.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, ShaderStage, StorageAccess};
+use thalweg::tensor::{Access, KERNELS, Kernel};
+
+type Constants = &'static [(&'static str, f64)];
+
+/// Limits that WebGPU promises on every device.
+const MOST_STORAGE_BUFFERS: usize = 8;
+const MOST_INVOCATIONS: u32 = 256;
+const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
+
+/// Checks a text as the shader of a kernel, with one set of constants.
+fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), String> {
+    let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
+    // No capability beyond those that every device has.
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(source))?;
+    check_bindings(kernel, &module)?;
+    let constants: PipelineConstants = constants.iter().map(|&(name, value)| (name.to_string(), value)).collect();
+    let entry = (ShaderStage::Compute, "main");
+    let (module, info) =
+        process_overrides(&module, &info, Some(entry), &constants).map_err(|error| format!("overrides: {error}"))?;
+    check_limits(&module)?;
+    let entry_point = Some((entry.0, entry.1.to_string()));
+
+    let pipeline = spv::PipelineOptions { shader_stage: entry.0, entry_point: entry.1.to_string() };
+    let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
+        .map_err(|error| format!("SPIR-V: {error}"))?;
+
+    let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+    let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
+    let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
+
+    let (mut direct, options) = (String::new(), hlsl::Options::default());
+    hlsl::Writer::new(&mut direct, &options, &hlsl::PipelineOptions { entry_point })
+        .write(&module, &info, None)
+        .map_err(|error| format!("HLSL: {error}"))?;
+    if words.is_empty() || metal.is_empty() || direct.is_empty() {
+        return Err("a back end wrote nothing".to_string());
+    }
+    Ok(())
+}
+
+/// Binding 0 is the uniform, where there is one; the storage buffers follow from 1 on, with the declared access.
+fn check_bindings(kernel: &Kernel, module: &naga::Module) -> Result<(), String> {
+    let mut uniform = 0;
+    let mut storage = vec![None; kernel.access.len()];
+    for (_, variable) in module.global_variables.iter() {
+        let Some(binding) = variable.binding else { continue };
+        let name = variable.name.as_deref().unwrap_or("?");
+        if binding.group != 0 {
+            return Err(format!("{name} lies in group {}", binding.group));
+        }
+        match variable.space {
+            AddressSpace::Uniform if binding.binding == 0 => {
+                uniform = module.types[variable.ty].inner.size(module.to_ctx()) as usize;
+            }
+            AddressSpace::Storage { access } if binding.binding > 0 => {
+                let place = storage.get_mut(binding.binding as usize - 1);
+                *place.ok_or(format!("{name} has binding {}, which no launch binds", binding.binding))? =
+                    Some(if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read });
+            }
+            space => return Err(format!("{name} at binding {} lies in {space:?}", binding.binding)),
+        }
+    }
+    // A uniform's size is rounded up to 16 bytes.
+    if uniform.next_multiple_of(16) != kernel.uniform.next_multiple_of(16) {
+        return Err(format!("the uniform has {uniform} bytes, the kernel's parameters {}", kernel.uniform));
+    }
+    let declared: Vec<Option<Access>> = kernel.access.iter().copied().map(Some).collect();
+    if storage != declared {
+        return Err(format!("the bindings are {storage:?}, the kernel declares {declared:?}"));
+    }
+    Ok(())
+}
+
+fn check_limits(module: &naga::Module) -> Result<(), String> {
+    let storage = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| matches!(variable.space, AddressSpace::Storage { .. }))
+        .count();
+    if storage > MOST_STORAGE_BUFFERS {
+        return Err(format!("{storage} storage buffers, portable are {MOST_STORAGE_BUFFERS}"));
+    }
+    let entry = module.entry_points.iter().find(|entry| entry.name == "main").ok_or("no entry point `main`")?;
+    let invocations: u32 = entry.workgroup_size.iter().product();
+    if invocations > MOST_INVOCATIONS {
+        return Err(format!("{invocations} invocations, portable are {MOST_INVOCATIONS}"));
+    }
+    let workgroup: u32 = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
+        .map(|(_, variable)| module.types[variable.ty].inner.size(module.to_ctx()))
+        .sum();
+    if workgroup > MOST_WORKGROUP_BYTES {
+        return Err(format!("{workgroup} bytes of workgroup memory, portable are {MOST_WORKGROUP_BYTES}"));
+    }
+    Ok(())
+}
+
+fn kernel(name: &str) -> &'static Kernel {
+    KERNELS.iter().find(|kernel| kernel.name() == name).unwrap()
+}
+
+#[test]
+fn every_kernel_is_valid_for_every_back_end() {
+    let mut checked = 0;
+    for kernel in KERNELS {
+        assert!(!kernel.variants.is_empty(), "{}: no variant, so nothing would be checked", kernel.name());
+        for variant in kernel.variants {
+            check(kernel, &kernel.shader.source(), variant)
+                .unwrap_or_else(|error| panic!("{} {variant:?}: {error}", kernel.shader.path));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 90, "{checked} variants were checked");
+}
+
+#[test]
+fn every_shader_has_its_kernel_and_its_file() {
+    let shaders: BTreeSet<&str> = thalweg_shaders::ALL.iter().map(|shader| shader.name).collect();
+    let kernels: BTreeSet<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
+    assert_eq!(shaders, kernels);
+    assert_eq!(shaders.len(), thalweg_shaders::ALL.len(), "a name stands twice");
+    assert_eq!(kernels.len(), KERNELS.len(), "a name stands twice");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let listed: BTreeSet<_> = thalweg_shaders::ALL.iter().map(|shader| folder.join(shader.path)).collect();
+    let lying = ["tensor", "optim"].iter().flat_map(|part| std::fs::read_dir(folder.join(part)).unwrap());
+    let lying: BTreeSet<_> = lying.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(listed, lying);
+    for shader in thalweg_shaders::ALL {
+        assert!(shader.path.ends_with(&format!("/{}.wgsl", shader.name)), "{}", shader.path);
+    }
+}
+
+#[test]
+fn every_shader_names_its_twin() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for shader in thalweg_shaders::ALL {
+        let line = shader.text.lines().find(|line| line.starts_with("// twin"));
+        let path = line.and_then(|line| line.split_whitespace().last()).unwrap_or_else(|| panic!("{}", shader.path));
+        let constant = shader.name.to_uppercase();
+        let text = std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(text.contains(&format!("thalweg_shaders::{constant}")), "{}: {path} has not its twin", shader.path);
+    }
+}
+
+/// The constants that a shader can be given are those that its kernel's variants give.
+#[test]
+fn every_override_is_in_the_variants() {
+    for kernel in KERNELS {
+        let module = naga::front::wgsl::parse_str(&kernel.shader.source()).unwrap();
+        let declared: BTreeSet<&str> =
+            module.overrides.iter().map(|(_, constant)| constant.name.as_deref().unwrap()).collect();
+        for variant in kernel.variants {
+            let given: BTreeSet<&str> = variant.iter().map(|(name, _)| *name).collect();
+            assert_eq!(declared, given, "{}", kernel.name());
+        }
+    }
+}
+
+#[test]
+fn broken_shaders_fail() {
+    let unary = kernel("unary");
+    let good = unary.shader.source();
+    let broken = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from:?} is not in the text any more");
+        check(unary, &good.replacen(from, to, 1), unary.variants[0]).unwrap_err()
+    };
+    check(unary, &good, unary.variants[0]).unwrap();
+    let error = broken("let v = x[i];", "let v = x[i]");
+    assert!(error.contains("expected"), "{error}");
+    let error = broken("let v = x[i];", "let v = 1u + x[i];");
+    assert!(error.contains("Entry point main at Compute is invalid"), "{error}");
+    let error = broken("var<storage, read> x", "var<storage, read_write> x");
+    assert!(error.contains("the kernel declares"), "{error}");
+    let error = broken("@binding(1)", "@binding(3)");
+    assert!(error.contains("which no launch binds"), "{error}");
+    let error = broken("    length: u32,", "    length: u32,\n    more: vec4f,");
+    assert!(error.contains("the uniform has"), "{error}");
+    let error = broken("@workgroup_size(64)", "@workgroup_size(512)");
+    assert!(error.contains("512 invocations"), "{error}");
+    let large = "var<workgroup> large: array<f32, 4097>;\n";
+    let large = good.replace("let v = x[i];", "large[lane] = 1.0; let v = x[i] + large[0];") + large;
+    let error = check(unary, &large, unary.variants[0]).unwrap_err();
+    assert!(error.contains("16388 bytes"), "{error}");
+    let error = check(unary, &good, &[("OPERATION", 1.0)]).unwrap_err();
+    assert!(error.starts_with("overrides"), "{error}");
+}
+
+/// wgpu itself, on its backend that runs nothing, takes every kernel with the limits that every device has.
+#[test]
+fn pipelines_are_created_with_default_limits() {
+    let (device, _queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    for kernel in KERNELS {
+        let buffer = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
+            count: None,
+        };
+        let uniform = (kernel.uniform > 0).then(|| buffer(0, wgpu::BufferBindingType::Uniform, true));
+        let storage = kernel.access.iter().enumerate().map(|(i, access)| {
+            let read_only = *access == Access::Read;
+            buffer(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only }, false)
+        });
+        let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
+        for variant in kernel.variants {
+            let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
+            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(kernel.name()),
+                source: wgpu::ShaderSource::Wgsl(kernel.shader.source().into()),
+            });
+            let layout =
+                device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: None,
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let _pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.name()),
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions { constants: variant, ..Default::default() },
+                cache: None,
+            });
+            let error = std::pin::pin!(scope.pop());
+            // The backend does everything at once, so the answer is there.
+            let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+            match error.poll(context) {
+                std::task::Poll::Ready(None) => {}
+                answer => panic!("{} {variant:?}: {answer:?}", kernel.name()),
+            }
+        }
+    }
+}
