@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands join when there is a trainer"))]
+mod train;
+
 /// Train small neural networks on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
 #[command(name = "thalweg", version, about)]
