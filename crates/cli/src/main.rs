@@ -1,2 +1,34 @@
-//! The program.
-fn main() {}
+//! The `thalweg` program: lists devices and measures kernels on them.
+//!
+//! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
+
+mod args;
+mod bench;
+mod devices;
+mod error;
+mod output;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Bench, Command, Program};
+use error::{Error, Result};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.report();
+            ExitCode::from(error.exit_status())
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    match Program::try_parse().map_err(Error::Arguments)?.command {
+        Command::Devices(args) => devices::run(&args),
+        Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
+    }
+}

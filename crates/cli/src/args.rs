@@ -1,0 +1,68 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the commands join when there is a trainer"))]
+mod train;
+
+/// Train small neural networks on any GPU, or on the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "thalweg", version, about)]
+pub(crate) struct Program {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the devices with their drivers, limits and features
+    Devices(DevicesArgs),
+    /// Measure kernels on a device, beside what it can move at best
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Fused updates of optimizers, beside compositions of tensor operations and plain copies
+    Optim(OptimArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptimArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+    /// Write the figures to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Take a few seconds: fewer sizes, short and rough measurements
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArg {
+    /// Where to compute: auto (a hardware GPU if there is one, else the CPU), cpu, gpu, an index, or part of a name
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Program::command().debug_assert();
+    }
+}

@@ -1,0 +1,227 @@
+//! The command lines of `thalweg train` and `thalweg predict`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::DeviceArg;
+
+/// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
+const LEAST_STEPS: u32 = 2_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The table to learn from: CSV with a line of headings, also compressed by gzip
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// The column to predict [default: the last one]
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) target: Option<String>,
+    /// Predict classes or numbers [default: inferred from the target's column]
+    #[arg(long, value_enum)]
+    pub(crate) task: Option<Task>,
+    /// Widths of the hidden layers, from the input on
+    #[arg(long, value_name = "WIDTHS", value_delimiter = ',', default_value = "128,64", value_parser = positive)]
+    pub(crate) hidden: Vec<u32>,
+    /// The function between layers
+    #[arg(long, value_enum, default_value_t = Activation::Relu)]
+    pub(crate) activation: Activation,
+    /// The probability that training drops a hidden activation
+    #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability)]
+    pub(crate) dropout: f64,
+    /// The method that turns gradients into updates
+    #[arg(long, value_enum, default_value_t = Optimizer::Adamw)]
+    pub(crate) optimizer: Optimizer,
+    /// The learning rate, at its highest where the schedule changes it [default: 0.001; sgd: 0.01]
+    #[arg(long, value_name = "RATE", value_parser = at_least_zero)]
+    lr: Option<f64>,
+    /// What sgd keeps of its moment from step to step
+    #[arg(long, default_value_t = 0.9, value_parser = below_one)]
+    pub(crate) momentum: f64,
+    /// Weight decay: decoupled for adamw, else through the gradient [default: 0.01; adam, sgd: 0]
+    #[arg(long, value_name = "DECAY", value_parser = at_least_zero)]
+    weight_decay: Option<f64>,
+    /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = at_least_zero)]
+    clip_norm: f64,
+    /// How the learning rate changes from step to step
+    #[arg(long, value_enum, default_value_t = Schedule::WarmupCosine)]
+    pub(crate) schedule: Schedule,
+    /// Rows that one step learns from
+    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = positive)]
+    pub(crate) batch_size: u32,
+    /// Times to go through the training rows [default: as many as make 2,000 steps]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    epochs: Option<u32>,
+    /// The part of the rows that is held back to test on
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = fraction)]
+    pub(crate) test_fraction: f64,
+    /// What all random numbers follow from: the split, the first weights, the order of rows
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+    /// The file for the trained model
+    #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
+    pub(crate) out: PathBuf,
+    /// Write what was measured in training to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+}
+
+impl TrainArgs {
+    pub(crate) fn learning_rate(&self) -> f64 {
+        self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 1e-2 } else { 1e-3 })
+    }
+
+    pub(crate) fn weight_decay(&self) -> f64 {
+        self.weight_decay.unwrap_or(if self.optimizer == Optimizer::Adamw { 1e-2 } else { 0.0 })
+    }
+
+    pub(crate) fn clip_norm(&self) -> Option<f64> {
+        Some(self.clip_norm).filter(|&norm| norm > 0.0)
+    }
+
+    /// The number of epochs for so many steps an epoch.
+    pub(crate) fn epochs(&self, steps_per_epoch: u32) -> u32 {
+        self.epochs.unwrap_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// The model that training has saved
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// The table to predict for: CSV with the headings that the model was trained with, the target's left out or not
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    /// The file for the predictions, as CSV
+    #[arg(long, value_name = "FILE", default_value = "predictions.csv")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Task {
+    Classification,
+    Regression,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Activation {
+    Relu,
+    Tanh,
+    Gelu,
+    Sigmoid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Optimizer {
+    Adamw,
+    Adam,
+    Sgd,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schedule {
+    Constant,
+    Step,
+    Cosine,
+    WarmupCosine,
+}
+
+fn positive(text: &str) -> Result<u32, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("must be a whole number of at least 1".to_string()),
+        Ok(number) => Ok(number),
+    }
+}
+
+fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
+    match text.trim().parse() {
+        Ok(number) if holds(number) => Ok(number),
+        _ => Err(format!("must be {rule}")),
+    }
+}
+
+// Learning rates and the like reach the device in single precision, where they must be finite too.
+fn at_least_zero(text: &str) -> Result<f64, String> {
+    number(text, "a finite number of at least 0", |x| x >= 0.0 && (x as f32).is_finite())
+}
+
+fn below_one(text: &str) -> Result<f64, String> {
+    number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    number(text, "a probability of at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    number(text, "greater than 0 and less than 1", |x| x > 0.0 && x < 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Train {
+        #[command(flatten)]
+        args: TrainArgs,
+    }
+
+    #[derive(Debug, Parser)]
+    struct Predict {
+        #[command(flatten)]
+        args: PredictArgs,
+    }
+
+    fn train(flags: &str) -> Result<TrainArgs, String> {
+        let words = ["train", "data.csv"].into_iter().chain(flags.split_whitespace());
+        Train::try_parse_from(words).map(|train| train.args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_follow_the_optimizer_and_the_data() {
+        let args = train("").unwrap();
+        assert_eq!((args.hidden.as_slice(), args.optimizer), (&[128, 64][..], Optimizer::Adamw));
+        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip_norm()), (1e-3, 1e-2, Some(1.0)));
+        // Iris: 120 training rows, 2 batches.
+        assert_eq!((args.epochs(2), args.epochs(23), args.epochs(5_000)), (1000, 87, 1));
+        let args = train("--optimizer sgd --clip-norm 0 --epochs 3 --hidden 32").unwrap();
+        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip_norm()), (1e-2, 0.0, None));
+        assert_eq!((args.epochs(2), args.hidden.as_slice()), (3, &[32][..]));
+        let predict = Predict::try_parse_from(["predict", "model.safetensors", "data.csv"]).unwrap().args;
+        assert_eq!(predict.out, PathBuf::from("predictions.csv"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_the_name_of_the_flag() {
+        for (flag, values) in [
+            ("--lr", "nan inf -1 1e39 fast"),
+            ("--hidden", "0 128,0 128,,64 -3 wide"),
+            ("--dropout", "1 -0.1 nan 2"),
+            ("--test-fraction", "0 1 nan -0.2"),
+            ("--batch-size", "0 -1 1.5"),
+            ("--epochs", "0 many"),
+            ("--momentum", "1 nan -0.1"),
+            ("--weight-decay", "nan -1"),
+            ("--clip-norm", "nan -1 inf"),
+            ("--seed", "-1 x"),
+            ("--optimizer", "lion"),
+            ("--activation", "step"),
+            ("--schedule", "never"),
+            ("--task", "clustering"),
+        ] {
+            for value in values.split_whitespace() {
+                let message = train(&format!("{flag}={value}")).unwrap_err();
+                assert!(message.contains(flag), "{flag}={value}: {message}");
+            }
+        }
+    }
+}

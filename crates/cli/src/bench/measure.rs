@@ -1,0 +1,120 @@
+//! Timing of work on a device.
+//!
+//! A GPU works while the host goes on, so a call is not what is timed: a batch of calls with one wait at its end is,
+//! long enough that the wait is small against it. Pieces of work that are to be compared take turns, so that whatever
+//! else the machine does meets all of them alike, and the best turn of each counts.
+
+use std::time::{Duration, Instant};
+
+use thalweg::tensor::{Device, Result};
+
+/// How thoroughly to measure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// The least duration of a batch.
+    batch: Duration,
+    /// The time to spend on each piece of work.
+    each: Duration,
+    /// The least number of turns.
+    turns: u32,
+}
+
+impl Pace {
+    /// Figures to rely on.
+    pub(crate) const FULL: Self = Self { batch: Duration::from_millis(50), each: Duration::from_secs(1), turns: 5 };
+    /// Figures to see that everything works.
+    pub(crate) const QUICK: Self = Self { batch: Duration::from_millis(2), each: Duration::ZERO, turns: 2 };
+}
+
+/// A piece of work: one call hands it to the device.
+pub(crate) type Work<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
+
+/// What was measured of a piece of work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// Seconds a call, in the best turn.
+    pub(crate) seconds: f64,
+    /// Launches of kernels a call.
+    pub(crate) launches: u64,
+}
+
+/// Measures pieces of work that take turns. Calls `tick` now and then.
+pub(crate) fn measure(
+    device: &Device,
+    pace: Pace,
+    works: &mut [Work<'_>],
+    mut tick: impl FnMut(),
+) -> Result<Vec<Measured>> {
+    let mut measured = Vec::with_capacity(works.len());
+    let mut batches = Vec::with_capacity(works.len());
+    for work in works.iter_mut() {
+        tick();
+        // The first call compiles kernels and takes memory; the second is as all that follow.
+        time(device, work, 1)?;
+        let before = device.counters().launches;
+        time(device, work, 1)?;
+        measured.push(Measured { seconds: f64::INFINITY, launches: device.counters().launches - before });
+        batches.push(batch_size(device, work, pace.batch)?);
+    }
+    let (start, budget) = (Instant::now(), pace.each * works.len() as u32);
+    let mut turn = 0;
+    while turn < pace.turns || start.elapsed() < budget {
+        for ((work, &calls), measured) in works.iter_mut().zip(&batches).zip(&mut measured) {
+            tick();
+            let seconds = time(device, work, calls)?.as_secs_f64() / f64::from(calls);
+            measured.seconds = measured.seconds.min(seconds);
+        }
+        turn += 1;
+    }
+    Ok(measured)
+}
+
+/// The number of calls that take at least as long as `least`.
+fn batch_size(device: &Device, work: &mut Work<'_>, least: Duration) -> Result<u32> {
+    let mut calls = 1u32;
+    loop {
+        let taken = time(device, work, calls)?;
+        if taken >= least {
+            return Ok(calls);
+        }
+        // A fifth more than the time so far promises; at most ten times as many, since the first ones are slow.
+        let growth = (1.2 * least.as_secs_f64() / taken.as_secs_f64()).min(10.0);
+        calls = (f64::from(calls) * growth).ceil() as u32;
+    }
+}
+
+/// The wall time of some calls and of the wait for what they handed over.
+fn time(device: &Device, work: &mut Work<'_>, calls: u32) -> Result<Duration> {
+    let start = Instant::now();
+    for _ in 0..calls {
+        work()?;
+    }
+    device.synchronize()?;
+    Ok(start.elapsed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg::tensor::{DType, Tensor};
+
+    #[test]
+    fn launches_are_counted_and_every_piece_of_work_gets_a_time() {
+        let device = Device::cpu();
+        let x = Tensor::zeros(&device, DType::F32, &[64]).unwrap();
+        let (x, mut calls) = (&x, 0);
+        let mut works: Vec<Work<'_>> = vec![
+            Box::new(|| {
+                calls += 1;
+                x.square()?.square().map(|_| ())
+            }),
+            Box::new(|| x.fill(1f32)),
+        ];
+        let measured = measure(&device, Pace::QUICK, &mut works, || {}).unwrap();
+        drop(works);
+        assert!(measured.iter().all(|m| m.seconds > 0.0 && m.seconds < 1.0), "{measured:?}");
+        // The CPU counts for all that share it, other tests included.
+        assert!(measured[0].launches >= 2 && measured[1].launches >= 1, "{measured:?}");
+        assert!(calls > 4);
+    }
+}

@@ -1,0 +1,107 @@
+//! The updates that are measured: fused ones over an arena, the same as a composition of tensor operations, and copies
+//! as the roof.
+
+use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, MomentumUpdate, Result, Tensor, copy_by_kernel};
+
+/// Bytes that AdamW must move for a parameter: parameter, gradient and both moments in, all but the gradient out.
+pub(crate) const ADAMW_BYTES: u64 = 28;
+
+/// Bytes that stochastic gradient descent with momentum must move: parameter, gradient and moment in, two out.
+pub(crate) const SGD_BYTES: u64 = 20;
+
+/// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
+pub(crate) const ADAMW_COMPOSED_BYTES: u64 = 9 * 8 + 4 * 12;
+
+/// Bytes that a copy moves for an element.
+pub(crate) const COPY_BYTES: u64 = 8;
+
+const ADAMW: AdamUpdate =
+    AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decoupled: true, maximize: false };
+
+const SGD: MomentumUpdate =
+    MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, maximize: false };
+
+const LEARNING_RATE: f64 = 1e-3;
+
+/// Parameters with gradients and moments. All updates of them go over the same memory.
+pub(crate) struct Parameters {
+    values: Arena,
+    grads: Arena,
+    moment1: Arena,
+    moment2: Arena,
+}
+
+impl Parameters {
+    /// So many tensors of so many elements each.
+    pub(crate) fn new(device: &Device, tensors: usize, elements: usize) -> Result<Self> {
+        let values = Arena::new(device, &vec![vec![elements]; tensors])?;
+        let (grads, moment1, moment2) = (values.zeros_like()?, values.zeros_like()?, values.zeros_like()?);
+        values.pages().iter().try_for_each(|page| page.fill(0.5f32))?;
+        grads.pages().iter().try_for_each(|page| page.fill(0.01f32))?;
+        Ok(Self { values, grads, moment1, moment2 })
+    }
+
+    /// A step of AdamW, fused.
+    pub(crate) fn adamw(&self) -> Result<impl FnMut() -> Result<()>> {
+        let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
+        Ok(move || ADAMW.step(&self.values, &self.grads, &self.moment1, &self.moment2, &mut clock, None))
+    }
+
+    /// A step of stochastic gradient descent with momentum, fused.
+    pub(crate) fn sgd(&self) -> Result<impl FnMut() -> Result<()>> {
+        let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
+        Ok(move || SGD.step(&self.values, &self.grads, &self.moment1, &mut clock, None))
+    }
+
+    /// A step of AdamW as a composition of tensor operations, tensor by tensor.
+    pub(crate) fn adamw_composed(&self) -> Result<impl FnMut() -> Result<()>> {
+        let zeros = |value: &Tensor| Tensor::zeros(value.device(), DType::F32, value.shape());
+        let mut states = self
+            .values
+            .tensors()
+            .iter()
+            .map(|value| Ok((value.clone(), zeros(value)?, zeros(value)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let mut step = 0;
+        Ok(move || {
+            step += 1;
+            for ((value, moment1, moment2), grad) in states.iter_mut().zip(self.grads.tensors()) {
+                compose_adamw(value, grad, moment1, moment2, step)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The formula of [`AdamUpdate`], an operation a launch.
+fn compose_adamw(
+    value: &mut Tensor,
+    grad: &Tensor,
+    moment1: &mut Tensor,
+    moment2: &mut Tensor,
+    step: i32,
+) -> Result<()> {
+    let (beta1, beta2) = ADAMW.betas;
+    let correction = |beta: f64| 1.0 - beta.powi(step);
+    *moment1 = moment1.affine(beta1 as f32, 0.0)?.add(&grad.affine((1.0 - beta1) as f32, 0.0)?)?;
+    *moment2 = moment2.affine(beta2 as f32, 0.0)?.add(&grad.square()?.affine((1.0 - beta2) as f32, 0.0)?)?;
+    let denominator = moment2.sqrt()?.affine((1.0 / correction(beta2).sqrt()) as f32, ADAMW.eps as f32)?;
+    let update = moment1.div(&denominator)?.affine((LEARNING_RATE / correction(beta1)) as f32, 0.0)?;
+    *value = value.affine((1.0 - LEARNING_RATE * ADAMW.weight_decay) as f32, 0.0)?.sub(&update)?;
+    Ok(())
+}
+
+/// Copies of so many elements by kernels whose lanes move one, two and four vectors.
+pub(crate) fn copies(device: &Device, elements: usize) -> Result<Vec<impl FnMut() -> Result<()> + use<>>> {
+    let x = Tensor::full(device, 0.5f32, &[elements])?;
+    let y = Tensor::zeros(device, DType::F32, &[elements])?;
+    // On the CPU the three are one.
+    let widths: &[u32] = if device.is_cpu() { &[1] } else { &[1, 2, 4] };
+    Ok(widths
+        .iter()
+        .map(|&vectors_per_lane| {
+            let (x, y) = (x.clone(), y.clone());
+            move || copy_by_kernel(&x, &y, vectors_per_lane)
+        })
+        .collect())
+}

@@ -1,0 +1,39 @@
+//! The built program, run as a user runs it.
+
+use std::process::{Command, Output};
+
+/// Runs the program with these arguments.
+pub(crate) fn thalweg(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_thalweg")).args(arguments).output().expect("the program starts")
+}
+
+/// Standard output of a run that must have succeeded.
+pub(crate) fn stdout(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+/// The error line of a run that must have ended with this status and nothing on standard output. Drivers may print
+/// lines of their own, so that only those of the program are counted.
+pub(crate) fn error_line(output: &Output, status: i32) -> String {
+    assert_eq!(output.status.code(), Some(status), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr.clone()).expect("text");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("XDG_RUNTIME_DIR")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].starts_with("error: ") && !text.contains("panicked"), "{text}");
+    lines[0].to_string()
+}
+
+/// The adapters that `thalweg devices` lists, the CPU left out. None is a failure where one is required.
+pub(crate) fn adapters() -> Vec<serde_json::Value> {
+    let listing: serde_json::Value =
+        serde_json::from_str(&stdout(&thalweg(&["devices", "--json"]))).expect("the listing is JSON");
+    let devices = listing["devices"].as_array().expect("a list").clone();
+    let adapters: Vec<_> = devices.into_iter().filter(|device| device["kind"] != "cpu").collect();
+    assert!(
+        !adapters.is_empty() || std::env::var("THALWEG_REQUIRE_GPU").as_deref() != Ok("1"),
+        "THALWEG_REQUIRE_GPU=1, but there is no adapter"
+    );
+    adapters
+}
