@@ -1,6 +1,13 @@
 //! Modules, losses, optimizers, schedules, data and the trainer of thalweg.
+//!
+//! A model is a [`Module`]; its parameters are declared to a [`ParamsBuilder`], which gives them common memory. An
+//! [`Optimizer`] takes them all one step further by one launch. [`Trainer`] is the loop around both, and
+//! [`TabularModel`] a whole model of a table that saves to one file.
 
+mod checkpoint;
+pub mod data;
 mod error;
+mod file;
 mod init;
 mod loss;
 mod mlp;
@@ -8,8 +15,12 @@ mod module;
 mod optim;
 mod params;
 mod schedule;
+mod tabular;
+mod trainer;
 
+pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::{DataProblem, Error, Result};
+pub use file::{check_writable, write_whole};
 pub use init::Init;
 pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
@@ -17,3 +28,5 @@ pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh}
 pub use optim::{Adam, AdamW, Method, Optimizer, Sgd};
 pub use params::{Params, ParamsBuilder};
 pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine, table};
+pub use tabular::{Predictions, Schema, TabularData, TabularModel};
+pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

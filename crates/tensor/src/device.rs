@@ -52,6 +52,30 @@ pub struct Counters {
     pub host_syncs: u64,
 }
 
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            launches: self.launches + other.launches,
+            submissions: self.submissions + other.submissions,
+            host_syncs: self.host_syncs + other.host_syncs,
+        }
+    }
+}
+
+impl std::ops::Sub for Counters {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self {
+            launches: self.launches - other.launches,
+            submissions: self.submissions - other.submissions,
+            host_syncs: self.host_syncs - other.host_syncs,
+        }
+    }
+}
+
 /// What kind of device it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {

@@ -1,0 +1,305 @@
+//! [`Trainer`]: the loop.
+
+use std::time::Instant;
+
+use thalweg_autograd::Tape;
+use thalweg_tensor::{Counters, DType, Tensor, ValueLog};
+
+use crate::data::{Batches, Dataset};
+use crate::{Error, Loss, Module, Optimizer, Result};
+
+/// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
+const EVALUATION_ROWS: usize = 4096;
+
+/// How long and in what portions to train.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FitOptions {
+    /// Times through the data.
+    pub epochs: u64,
+    /// Rows of a step; the last step of an epoch takes what is left.
+    pub batch_size: usize,
+    /// The seed of the order of rows.
+    pub seed: u64,
+}
+
+impl FitOptions {
+    /// Steps of one epoch over so many rows.
+    #[must_use]
+    pub fn steps_per_epoch(&self, rows: usize) -> u64 {
+        rows.div_ceil(self.batch_size.max(1)) as u64
+    }
+
+    fn validate(&self) -> Result<()> {
+        for (field, value) in [("epochs", self.epochs), ("batch_size", self.batch_size as u64)] {
+            if value == 0 {
+                return Err(Error::Setting { field, value: "0".to_string(), rule: "at least 1" });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What [`Trainer::fit`] tells on its way.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A step has been handed to the device.
+    Step {
+        /// Steps so far.
+        step: u64,
+        /// Steps of the whole run.
+        steps: u64,
+    },
+    /// An epoch has ended.
+    Epoch(&'a EpochReport),
+}
+
+/// What an epoch came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct EpochReport {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// The mean loss over the rows of the epoch, each as its step saw it.
+    pub train_loss: f64,
+    /// The test rows after the epoch.
+    pub test: Option<Evaluation>,
+    /// The mean norm of the gradients before clipping; 0 where clipping is off.
+    pub gradient_norm: f64,
+    /// The learning rate of the epoch's last step.
+    pub lr: f64,
+    /// Steps skipped so far, because the norm of the gradients was not finite.
+    pub skipped: u32,
+    /// Steps so far whose gradients were clipped.
+    pub clipped: u32,
+}
+
+/// How well a model does on some data.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The mean loss.
+    pub loss: f64,
+    /// The share of rows whose largest logit is their class's; of a classification.
+    pub accuracy: Option<f64>,
+    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination; of a regression.
+    pub r2: Option<f64>,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct History {
+    /// All epochs.
+    pub epochs: Vec<EpochReport>,
+    /// The training rows after the last epoch.
+    pub train: Evaluation,
+    /// Steps that were run.
+    pub steps: u64,
+    /// What the steps asked of the device, reports between epochs left out.
+    pub counters: Counters,
+    /// Seconds from the first step to the last report.
+    pub seconds: f64,
+}
+
+/// A model, its optimizer and its loss.
+///
+/// ```
+/// use thalweg_nn::data::{Dataset, friedman1};
+/// use thalweg_nn::{Adam, Activation, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
+/// use thalweg_tensor::Device;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let device = Device::cpu();
+/// let (features, mut targets) = friedman1(200, 1.0, 0);
+/// targets.iter_mut().for_each(|y| *y = (*y - 14.0) / 5.0);
+/// let data = Dataset::regression(&device, &features, 10, &targets)?;
+///
+/// let mut builder = ParamsBuilder::new(0);
+/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, dropout: 0.0 };
+/// let model = Mlp::new(&mut builder, &config)?;
+/// let params = builder.build(&device)?;
+/// let optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
+/// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+/// let history = trainer.fit(&data, None, &FitOptions { epochs: 60, batch_size: 32, seed: 0 }, |_| ())?;
+/// assert!(history.train.r2.unwrap() > 0.8);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Trainer<M> {
+    model: M,
+    optimizer: Optimizer,
+    loss: Loss,
+}
+
+impl<M: Module> Trainer<M> {
+    /// Puts the parts together. The optimizer must hold the model's parameters.
+    #[must_use]
+    pub fn new(model: M, optimizer: Optimizer, loss: Loss) -> Self {
+        Self { model, optimizer, loss }
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The optimizer.
+    #[must_use]
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
+    }
+
+    /// Gives the parts back.
+    #[must_use]
+    pub fn into_parts(self) -> (M, Optimizer) {
+        (self.model, self.optimizer)
+    }
+
+    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
+    /// between two reports, which come at the end of each epoch. `observe` hears of every step and every epoch.
+    ///
+    /// # Errors
+    /// Where the options or the shapes are not right, or the device fails.
+    pub fn fit(
+        &mut self,
+        train: &Dataset,
+        test: Option<&Dataset>,
+        options: &FitOptions,
+        mut observe: impl FnMut(Event<'_>),
+    ) -> Result<History> {
+        options.validate()?;
+        let device = train.device().clone();
+        let steps_per_epoch = options.steps_per_epoch(train.len());
+        let steps = steps_per_epoch * options.epochs;
+        let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
+        let mut batches = Batches::new(train.clone(), options.seed)?;
+        let mut history = Vec::new();
+        let mut counters = Counters::default();
+        let mut clock = self.optimizer.read_clock()?;
+        let start = Instant::now();
+        for epoch in 0..options.epochs {
+            batches.start_epoch(epoch)?;
+            let before = device.counters();
+            for step in 0..steps_per_epoch {
+                self.step(&mut batches, batch_length(train.len(), options.batch_size, step), &losses)?;
+                observe(Event::Step { step: epoch * steps_per_epoch + step + 1, steps });
+            }
+            device.flush()?;
+            counters = counters + (device.counters() - before);
+
+            let losses = losses.take()?;
+            let lengths = (0..steps_per_epoch).map(|step| batch_length(train.len(), options.batch_size, step));
+            let sum: f64 = losses.iter().zip(lengths).map(|(&loss, rows)| f64::from(loss) * rows as f64).sum();
+            let now = self.optimizer.read_clock()?;
+            let updates = f64::from(now.step - clock.step).max(1.0);
+            let report = EpochReport {
+                epoch: epoch + 1,
+                train_loss: sum / train.len() as f64,
+                test: test.map(|test| self.evaluate(test)).transpose()?,
+                gradient_norm: f64::from(now.gradient_norm_sum - clock.gradient_norm_sum) / updates,
+                lr: f64::from(now.learning_rate),
+                skipped: now.skipped,
+                clipped: now.clipped,
+            };
+            clock = now;
+            observe(Event::Epoch(&report));
+            history.push(report);
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        Ok(History { epochs: history, train: self.evaluate(train)?, steps, counters, seconds })
+    }
+
+    /// One step: gather, forward, backward, update. All of it is handed to the device and none of it waited for.
+    fn step(&mut self, batches: &mut Batches, rows: usize, losses: &ValueLog) -> Result<()> {
+        let (features, targets) = batches.next(rows)?;
+        let tape = Tape::new();
+        let output = self.model.forward(tape.constant(&features))?;
+        let loss = self.loss.of(output, &targets)?;
+        self.optimizer.params().zero_grad();
+        tape.backward(loss)?;
+        self.optimizer.step()?;
+        Ok(losses.push(&loss.value())?)
+    }
+
+    /// Holds the model against some data, as at prediction. Waits for the device.
+    ///
+    /// # Errors
+    /// Where the shapes do not fit, or the device fails.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
+        let mut outputs = Vec::new();
+        let mut start = 0;
+        while start < data.len() {
+            let end = (start + EVALUATION_ROWS).min(data.len());
+            let tape = Tape::inference();
+            let output = self.model.forward(tape.constant(&data.features().slice(0, start, end)?))?.value();
+            let targets = data.targets().slice(0, start, end)?;
+            outputs.push((self.losses(&output, &targets)?, output));
+            start = end;
+        }
+        let (losses, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
+        let loss = mean(&Tensor::concatenate(&losses)?.to_vec::<f32>()?);
+        let output = Tensor::concatenate(&outputs)?;
+        Ok(match data.targets().dtype() {
+            DType::U32 => {
+                let (predicted, expected) = (output.argmax()?.to_vec::<u32>()?, data.targets().to_vec::<u32>()?);
+                let right = predicted.iter().zip(&expected).filter(|(p, e)| p == e).count();
+                Evaluation { loss, accuracy: Some(right as f64 / expected.len() as f64), r2: None }
+            }
+            DType::F32 => {
+                let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
+                Evaluation { loss, accuracy: None, r2: Some(r2(&predicted, &expected, output.shape()[1])) }
+            }
+        })
+    }
+
+    /// The loss of each row or element.
+    fn losses(&self, output: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        Ok(match self.loss {
+            Loss::CrossEntropy => output.cross_entropy(targets, 1.0)?.0,
+            Loss::Mse => output.squared_error(targets, 1.0)?.0,
+        })
+    }
+}
+
+/// Rows of a step of an epoch: the last one takes what is left.
+fn batch_length(rows: usize, batch_size: usize, step: u64) -> usize {
+    batch_size.min(rows - step as usize * batch_size)
+}
+
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
+}
+
+/// The coefficient of determination, averaged over the columns.
+fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> f64 {
+    let of_column = |column: usize| {
+        let pairs = || predicted.iter().zip(expected).skip(column).step_by(columns);
+        let mean = pairs().map(|(_, &y)| f64::from(y)).sum::<f64>() / pairs().count() as f64;
+        let residual: f64 = pairs().map(|(&p, &y)| (f64::from(y) - f64::from(p)).powi(2)).sum();
+        let total: f64 = pairs().map(|(_, &y)| (f64::from(y) - mean).powi(2)).sum();
+        1.0 - residual / total
+    };
+    (0..columns).map(of_column).sum::<f64>() / columns as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_batch_takes_what_is_left() {
+        let options = FitOptions { epochs: 1, batch_size: 64, seed: 0 };
+        let lengths: Vec<usize> =
+            (0..options.steps_per_epoch(150)).map(|step| batch_length(150, options.batch_size, step)).collect();
+        assert_eq!(lengths, [64, 64, 22]);
+        assert!(FitOptions { batch_size: 0, ..options }.validate().is_err());
+    }
+
+    #[test]
+    fn r2_is_one_for_the_truth_and_zero_for_the_mean() {
+        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), 1.0);
+        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), 0.0);
+    }
+}
