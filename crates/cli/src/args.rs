@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the commands join when there is a trainer"))]
-mod train;
+pub(crate) mod train;
 
 /// Train small neural networks on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
@@ -17,6 +16,10 @@ pub(crate) struct Program {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Train a network on a table and save it
+    Train(train::TrainArgs),
+    /// Predict with a saved network
+    Predict(train::PredictArgs),
     /// List the devices with their drivers, limits and features
     Devices(DevicesArgs),
     /// Measure kernels on a device, beside what it can move at best

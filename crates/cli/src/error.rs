@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use thalweg::tensor;
+use thalweg::{nn, tensor};
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -21,6 +21,8 @@ pub(crate) enum Error {
     Arguments(clap::Error),
     /// `--device` names none, or one that cannot be opened.
     Device { choice: String, source: tensor::Error },
+    /// Data, settings, models, training.
+    Nn(nn::Error),
     /// Work on the device.
     Tensor(tensor::Error),
     /// A file that a flag names cannot be written.
@@ -39,7 +41,8 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
-            Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
+            Self::Nn(error) if error.is_user_error() => USAGE,
+            Self::Nn(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
         }
     }
 
@@ -77,6 +80,7 @@ impl fmt::Display for Error {
             Self::Device { choice, source } => {
                 write!(f, "--device {choice}: {source}; `thalweg devices` lists what there is")
             }
+            Self::Nn(error) => error.fmt(f),
             Self::Tensor(error) => error.fmt(f),
             Self::Output { flag, path, source } => {
                 write!(f, "{flag} {}: {source}; choose a file that can be written", path.display())
@@ -90,9 +94,29 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
+            Self::Nn(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
             Self::Output { source, .. } | Self::Stdout(source) => Some(source),
         }
+    }
+}
+
+impl From<nn::Error> for Error {
+    fn from(error: nn::Error) -> Self {
+        Self::Nn(error)
+    }
+}
+
+/// Predictions are written to memory first, where nothing but the machine can fail.
+impl From<csv::Error> for Error {
+    fn from(error: csv::Error) -> Self {
+        Self::Stdout(error.into())
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Stdout(error)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The `thalweg` program: lists devices and measures kernels on them.
+//! The `thalweg` program: trains networks on tables, predicts with them, lists devices and measures kernels.
 //!
 //! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
 
@@ -7,7 +7,9 @@ mod bench;
 mod devices;
 mod error;
 mod output;
+mod predict;
 mod table;
+mod train;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     match Program::try_parse().map_err(Error::Arguments)?.command {
+        Command::Train(args) => train::run(&args),
+        Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
     }

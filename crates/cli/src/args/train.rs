@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::DeviceArg;
 
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
-const LEAST_STEPS: u32 = 2_000;
+const LEAST_STEPS: u64 = 2_000;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -25,7 +25,7 @@ pub(crate) struct TrainArgs {
     pub(crate) hidden: Vec<u32>,
     /// The function between layers
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
-    pub(crate) activation: Activation,
+    activation: Activation,
     /// The probability that training drops a hidden activation
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability)]
     pub(crate) dropout: f64,
@@ -83,8 +83,17 @@ impl TrainArgs {
     }
 
     /// The number of epochs for so many steps an epoch.
-    pub(crate) fn epochs(&self, steps_per_epoch: u32) -> u32 {
-        self.epochs.unwrap_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)))
+    pub(crate) fn epochs(&self, steps_per_epoch: u64) -> u64 {
+        self.epochs.map_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)), u64::from)
+    }
+
+    pub(crate) fn activation(&self) -> thalweg::nn::Activation {
+        match self.activation {
+            Activation::Relu => thalweg::nn::Activation::Relu,
+            Activation::Tanh => thalweg::nn::Activation::Tanh,
+            Activation::Gelu => thalweg::nn::Activation::Gelu,
+            Activation::Sigmoid => thalweg::nn::Activation::Sigmoid,
+        }
     }
 }
 

@@ -1,0 +1,242 @@
+//! `thalweg train`: from a table to a model in a file.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use thalweg::nn::data::{Table, Task};
+use thalweg::nn::{
+    self, Adam, AdamW, Constant, Cosine, Event, FitOptions, History, Method, MlpConfig, Optimizer, Schedule, Sgd, Step,
+    TabularData, TabularModel, Trainer, WarmupCosine, check_writable, write_whole,
+};
+
+use crate::args::train::{self as args, TrainArgs};
+use crate::devices;
+use crate::error::Result;
+use crate::output::{print, to_json};
+
+/// The share of the steps in which the learning rate rises.
+const WARMUP: f64 = 0.05;
+
+/// Falls of the learning rate by the schedule `step`, each to a tenth.
+const FALLS: u64 = 3;
+
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    // What may be wrong is looked at before the work, not behind it.
+    let table = Table::read(&args.data)?;
+    check_writable(&args.out)?;
+    if let Some(path) = &args.metrics {
+        check_writable(path)?;
+    }
+    let device = devices::open(&args.device)?;
+    let target = match &args.target {
+        Some(target) => target.clone(),
+        // A table that was read has a column.
+        None => table.column_names().last().cloned().unwrap_or_default(),
+    };
+    let task = args.task.map(|task| match task {
+        args::Task::Classification => Task::Classification,
+        args::Task::Regression => Task::Regression,
+    });
+    let data = TabularData::prepare(&table, &target, task, args.test_fraction, args.seed, &device)?;
+    let mlp = MlpConfig {
+        inputs: 0,
+        hidden: args.hidden.iter().map(|&units| units as usize).collect(),
+        outputs: 0,
+        activation: args.activation(),
+        dropout: args.dropout as f32,
+    };
+    let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device)?;
+    let parameters = model.params().element_count();
+
+    let rows = data.train.len();
+    let mut options = FitOptions { epochs: 1, batch_size: args.batch_size as usize, seed: args.seed };
+    let steps_per_epoch = options.steps_per_epoch(rows);
+    options.epochs = args.epochs(steps_per_epoch);
+    let steps = steps_per_epoch * options.epochs;
+
+    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?;
+    if let Some(norm) = args.clip_norm() {
+        optimizer = optimizer.with_clip_norm(norm)?;
+    }
+    optimizer.set_schedule(&*schedule(args, steps), steps)?;
+
+    let info = device.info();
+    print(&format!(
+        "{}: {} of {target:?} from {} features, {rows} rows to learn from, {} to test on\n\
+         {parameters} parameters, {} epochs of {steps_per_epoch} steps, on {} ({})\n",
+        args.data.display(),
+        data.schema.task,
+        data.schema.features.len(),
+        data.test.as_ref().map_or(0, nn::data::Dataset::len),
+        options.epochs,
+        info.name,
+        info.driver,
+    ))?;
+    let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
+    let bar = progress_bar(steps);
+    let history = trainer.fit(&data.train, data.test.as_ref(), &options, |event| match event {
+        Event::Step { step, .. } => bar.set_position(step),
+        Event::Epoch(report) => bar.set_message(summary(report)),
+        _ => {}
+    })?;
+    bar.finish_and_clear();
+    let (model, optimizer) = trainer.into_parts();
+    model.save(&args.out)?;
+    let metrics = Metrics::new(&device, &data, parameters, &history, optimizer.method().name(), args);
+    if let Some(path) = &args.metrics {
+        write_whole(path, to_json(&metrics).as_bytes())?;
+    }
+    print(&metrics.summary(args))
+}
+
+fn method(args: &TrainArgs) -> Box<dyn Method> {
+    let (lr, weight_decay) = (args.learning_rate(), args.weight_decay());
+    match args.optimizer {
+        args::Optimizer::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
+        args::Optimizer::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
+        args::Optimizer::Sgd => Box::new(Sgd { lr, momentum: args.momentum, weight_decay, ..Sgd::default() }),
+    }
+}
+
+fn schedule(args: &TrainArgs, steps: u64) -> Box<dyn Schedule> {
+    let lr = args.learning_rate();
+    match args.schedule {
+        args::Schedule::Constant => Box::new(Constant { lr }),
+        args::Schedule::Step => Box::new(Step { lr, step_size: steps.div_ceil(FALLS).max(1), gamma: 0.1 }),
+        args::Schedule::Cosine => Box::new(Cosine { lr, min_lr: 0.0, steps }),
+        args::Schedule::WarmupCosine => {
+            Box::new(WarmupCosine::new(lr, ((steps as f64 * WARMUP) as u64).min(steps - 1), steps))
+        }
+    }
+}
+
+/// On a terminal only: elsewhere it would fill logs.
+fn progress_bar(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(10));
+    if !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template = "{bar:30} {pos}/{len} steps, {eta} left  {msg}";
+    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn summary(report: &nn::EpochReport) -> String {
+    let mut text = format!("epoch {}: train loss {:.4}", report.epoch, report.train_loss);
+    if let Some(test) = &report.test {
+        text += &format!(", test loss {:.4}", test.loss);
+        if let Some(accuracy) = test.accuracy {
+            text += &format!(", test accuracy {:.1} %", 100.0 * accuracy);
+        }
+        if let Some(r2) = test.r2 {
+            text += &format!(", test R² {r2:.3}");
+        }
+    }
+    text
+}
+
+/// What `--metrics` writes.
+#[derive(Serialize)]
+struct Metrics {
+    device: String,
+    driver: String,
+    task: Task,
+    target: String,
+    features: usize,
+    classes: Vec<String>,
+    train_rows: usize,
+    test_rows: usize,
+    parameters: usize,
+    optimizer: &'static str,
+    seed: u64,
+    epochs: u64,
+    steps: u64,
+    seconds: f64,
+    /// One number an epoch, as the lists that follow.
+    train_loss: Vec<f64>,
+    test_loss: Vec<f64>,
+    gradient_norm: Vec<f64>,
+    lr: Vec<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_accuracy: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train_r2: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_r2: Option<f64>,
+    skipped_steps: u32,
+    clipped_steps: u32,
+    launches_per_step: f64,
+    submissions_per_step: f64,
+    host_syncs_per_step: f64,
+}
+
+impl Metrics {
+    fn new(
+        device: &thalweg::tensor::Device,
+        data: &TabularData,
+        parameters: usize,
+        history: &History,
+        optimizer: &'static str,
+        args: &TrainArgs,
+    ) -> Self {
+        let info = device.info();
+        let last = history.epochs.last();
+        let test = last.and_then(|report| report.test);
+        let per_step = |count: u64| count as f64 / history.steps as f64;
+        let each = |value: fn(&nn::EpochReport) -> f64| history.epochs.iter().map(value).collect();
+        Self {
+            device: info.name,
+            driver: info.driver,
+            task: data.schema.task,
+            target: data.schema.target.clone(),
+            features: data.schema.features.len(),
+            classes: data.schema.classes.clone(),
+            train_rows: data.train.len(),
+            test_rows: data.test.as_ref().map_or(0, nn::data::Dataset::len),
+            parameters,
+            optimizer,
+            seed: args.seed,
+            epochs: history.epochs.len() as u64,
+            steps: history.steps,
+            seconds: history.seconds,
+            train_loss: each(|report| report.train_loss),
+            test_loss: history.epochs.iter().filter_map(|report| report.test.map(|test| test.loss)).collect(),
+            gradient_norm: each(|report| report.gradient_norm),
+            lr: each(|report| report.lr),
+            train_accuracy: history.train.accuracy,
+            test_accuracy: test.and_then(|test| test.accuracy),
+            train_r2: history.train.r2,
+            test_r2: test.and_then(|test| test.r2),
+            skipped_steps: last.map_or(0, |report| report.skipped),
+            clipped_steps: last.map_or(0, |report| report.clipped),
+            launches_per_step: per_step(history.counters.launches),
+            submissions_per_step: per_step(history.counters.submissions),
+            host_syncs_per_step: per_step(history.counters.host_syncs),
+        }
+    }
+
+    /// What is printed at the end.
+    fn summary(&self, args: &TrainArgs) -> String {
+        let mut text = format!("{} steps in {:.1} s", self.steps, self.seconds);
+        for (name, loss) in [("train", self.train_loss.last()), ("test", self.test_loss.last())] {
+            if let Some(loss) = loss {
+                text += &format!(", {name} loss {loss:.4}");
+            }
+        }
+        if let Some(accuracy) = self.test_accuracy {
+            text += &format!(", test accuracy {:.2} %", 100.0 * accuracy);
+        }
+        if let Some(r2) = self.test_r2 {
+            text += &format!(", test R² {r2:.4}");
+        }
+        if self.skipped_steps > 0 {
+            text += &format!(
+                "\n{} of {} steps were skipped, because the gradient was not finite: try a lower --lr",
+                self.skipped_steps, self.steps
+            );
+        }
+        format!("{text}\nmodel saved to {}\n", args.out.display())
+    }
+}
