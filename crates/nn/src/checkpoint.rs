@@ -1,0 +1,403 @@
+//! [`Checkpoint`]: named tensors and a JSON text as one safetensors file.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use flate2::Crc;
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, write_whole};
+
+/// Named tensors and what belongs to them, as a file keeps them.
+///
+/// The file is a safetensors file, which other programs can read. Its metadata have one key, `thalweg`, whose text is a
+/// JSON object: the version of the format, [`metadata`](Self::metadata), and for every tensor its name, its shape and a
+/// checksum. The same content always gives the same bytes.
+///
+/// # Numerics
+/// Tensors are stored as F32. Files whose tensors were turned into F16 or BF16 by another program load too, and are
+/// widened, which is exact; those tensors have no checksum any more. F64 is refused: narrowing it would change the model
+/// without a word.
+///
+/// ```
+/// use thalweg_nn::{Checkpoint, CheckpointTensor};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("model.safetensors");
+/// let weight = CheckpointTensor { name: "weight".into(), shape: vec![1, 2], values: vec![0.5, -1.0] };
+/// let checkpoint = Checkpoint { metadata: serde_json::json!({ "step": 10 }), tensors: vec![weight] };
+/// checkpoint.save(&path)?;
+/// assert_eq!(Checkpoint::load(&path)?, checkpoint);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What belongs to the tensors: the architecture, the state of the optimizer, the step.
+    pub metadata: serde_json::Value,
+    /// The tensors, in an order that saving and loading keep.
+    pub tensors: Vec<CheckpointTensor>,
+}
+
+/// A tensor of a [`Checkpoint`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckpointTensor {
+    /// Its name, different from all others.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its elements, in row-major order.
+    pub values: Vec<f32>,
+}
+
+/// The key in the metadata of the safetensors file. There must be no other: their order in the file would vary.
+const KEY: &str = "thalweg";
+
+/// The version of the format that is written, and the only one that is read.
+const FORMAT: u32 = 1;
+
+/// The longest header that the safetensors format allows, in bytes.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// The JSON text under [`KEY`].
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    metadata: serde_json::Value,
+    metadata_crc32: u32,
+    tensors: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    name: String,
+    shape: Vec<usize>,
+    crc32: u32,
+}
+
+impl Checkpoint {
+    /// Writes the file whole or not at all; see [`write_whole`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path where it cannot be written; [`Error::Model`] where two tensors have the same name, or
+    /// the number of elements is not the shape's.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = self.to_bytes().map_err(|problem| Error::model(path, problem))?;
+        write_whole(path, &bytes)
+    }
+
+    /// Reads a file that [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read; [`Error::Model`] where it is truncated, altered, of another program or a
+    /// later version, or holds elements of another type.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = read_safetensors(path)?;
+        Self::from_bytes(&bytes).map_err(|problem| Error::model(path, problem))
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+        let mut names = HashSet::new();
+        let mut parts = Vec::with_capacity(self.tensors.len());
+        for tensor in &self.tensors {
+            let count = tensor.shape.iter().try_fold(1usize, |count, extent| count.checked_mul(*extent));
+            if count != Some(tensor.values.len()) {
+                return Err(format!(
+                    "tensor {:?} has {} elements, but shape {:?}",
+                    tensor.name,
+                    tensor.values.len(),
+                    tensor.shape
+                ));
+            }
+            if !names.insert(&tensor.name) || tensor.name == "__metadata__" {
+                return Err(format!("the name {:?} is taken; every tensor needs its own", tensor.name));
+            }
+            parts.push(tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        let entries = self.tensors.iter().zip(&parts).map(|(tensor, bytes)| Entry {
+            name: tensor.name.clone(),
+            shape: tensor.shape.clone(),
+            crc32: crc32(bytes),
+        });
+        let manifest = Manifest {
+            format: FORMAT,
+            metadata: self.metadata.clone(),
+            metadata_crc32: crc32(self.metadata.to_string().as_bytes()),
+            tensors: entries.collect(),
+        };
+        let text = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
+        let views = self.tensors.iter().zip(&parts).map(|(tensor, bytes)| {
+            TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view))
+        });
+        let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        safetensors::serialize(views, Some(HashMap::from([(KEY.to_string(), text)]))).map_err(|error| error.to_string())
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| describe(&error))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| describe(&error))?;
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let text = text.ok_or("the safetensors file is of another program: it has no metadata of thalweg")?;
+        let manifest: Manifest =
+            serde_json::from_str(text).map_err(|error| format!("the metadata of thalweg are damaged ({error})"))?;
+        if manifest.format != FORMAT {
+            return Err(format!(
+                "the file has format {}, but this version reads format {FORMAT}; use the version that wrote it",
+                manifest.format
+            ));
+        }
+        if crc32(manifest.metadata.to_string().as_bytes()) != manifest.metadata_crc32 {
+            return Err("the metadata were altered: the checksum differs; take another copy of the file".into());
+        }
+        if manifest.tensors.len() != file.len() {
+            return Err(format!("the file has {} tensors, but must have {}", file.len(), manifest.tensors.len()));
+        }
+        let tensors = manifest.tensors.into_iter().map(|entry| load_tensor(&file, entry)).collect::<Result<_, _>>()?;
+        Ok(Self { metadata: manifest.metadata, tensors })
+    }
+}
+
+fn load_tensor(file: &SafeTensors<'_>, entry: Entry) -> Result<CheckpointTensor, String> {
+    let Entry { name, shape, crc32: expected } = entry;
+    let view = file.tensor(&name).map_err(|_| format!("tensor {name:?} is missing"))?;
+    if view.shape() != shape {
+        return Err(format!("tensor {name:?} has shape {:?}, but must have {shape:?}", view.shape()));
+    }
+    let bytes = view.data();
+    let values = match view.dtype() {
+        Dtype::F32 if crc32(bytes) != expected => {
+            return Err(format!("tensor {name:?} was altered: its checksum differs; take another copy of the file"));
+        }
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        other => {
+            return Err(format!("tensor {name:?} has elements of type {other:?}; F32, F16 and BF16 can be loaded"));
+        }
+    };
+    Ok(CheckpointTensor { name, shape, values })
+}
+
+/// The bytes of a file that begins like a safetensors file; others are refused before they are read.
+fn read_safetensors(path: &Path) -> Result<Vec<u8>> {
+    let fail = |source| Error::read(path, source);
+    let found = fs::metadata(path).map_err(fail)?;
+    if found.is_dir() {
+        return Err(fail(io::ErrorKind::IsADirectory.into()));
+    }
+    if !found.is_file() {
+        return Err(Error::model(path, "a model must be a regular file"));
+    }
+    let mut file = File::open(path).map_err(fail)?;
+    let length = found.len();
+    if length < 9 {
+        return Err(Error::model(path, format!("the file is truncated: it has {length} bytes only")));
+    }
+    let mut start = [0; 9];
+    file.read_exact(&mut start).map_err(fail)?;
+    let [header @ .., brace] = start;
+    let header = u64::from_le_bytes(header);
+    if brace != b'{' || header > MAX_HEADER {
+        return Err(Error::model(path, "this is not a safetensors file; give a model that `thalweg train` wrote"));
+    }
+    if header > length - 8 {
+        return Err(Error::model(path, "the file is truncated within its header; take another copy of it"));
+    }
+    let mut bytes = Vec::new();
+    usize::try_from(length)
+        .ok()
+        .and_then(|length| bytes.try_reserve_exact(length).ok())
+        .ok_or_else(|| fail(io::ErrorKind::OutOfMemory.into()))?;
+    bytes.extend(start);
+    file.take(length - start.len() as u64).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+fn describe(error: &SafeTensorError) -> String {
+    match error {
+        SafeTensorError::MetadataIncompleteBuffer => {
+            "the file is truncated, or longer than its header says; take another copy of it".into()
+        }
+        other => format!("the header of the safetensors file is damaged ({other}); take another copy of the file"),
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Checkpoint {
+        let tensor = |name: &str, shape: &[usize], values: &[f32]| CheckpointTensor {
+            name: name.into(),
+            shape: shape.into(),
+            values: values.into(),
+        };
+        Checkpoint {
+            metadata: serde_json::json!({ "task": "regression", "mean": [0.1f32, 1e-30f32, 3.0], "layers": { "b": 1, "a": "ü\"" } }),
+            tensors: vec![
+                tensor("1.weight", &[2, 3], &[0.5, -1.25, 3.0, 1e-8, f32::MAX, -0.0]),
+                tensor("0.bias", &[1], &[7.0]),
+                tensor("empty", &[0, 4], &[]),
+                tensor("scalar", &[], &[2.0]),
+            ],
+        }
+    }
+
+    fn problem(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        fs::write(&path, bytes).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err();
+        assert!(matches!(error, Error::Model { .. }) && error.is_user_error(), "{error:?}");
+        let text = error.to_string();
+        assert!(text.starts_with(&path.display().to_string()) && !text.contains('\n'), "{text}");
+        text
+    }
+
+    /// The file as another program writes it after turning every tensor into another type.
+    fn converted(dtype: Dtype, convert: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
+        let bytes = example().to_bytes().unwrap();
+        let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone();
+        let parts: Vec<(String, Vec<usize>, Vec<u8>)> = example()
+            .tensors
+            .into_iter()
+            .map(|tensor| (tensor.name, tensor.shape, tensor.values.into_iter().flat_map(&convert).collect()))
+            .collect();
+        let views =
+            parts.iter().map(|(name, shape, bytes)| (name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
+        safetensors::serialize(views, metadata).unwrap()
+    }
+
+    #[test]
+    fn content_survives_and_gives_the_same_bytes_each_time() {
+        let checkpoint = example();
+        let bytes = checkpoint.to_bytes().unwrap();
+        let loaded = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(loaded, checkpoint);
+        assert!(loaded.tensors[0].values[5].is_sign_negative());
+        for _ in 0..20 {
+            assert_eq!(example().to_bytes().unwrap(), bytes);
+        }
+        assert_eq!(loaded.to_bytes().unwrap(), bytes);
+        assert_eq!(SafeTensors::deserialize(&bytes).unwrap().tensor("0.bias").unwrap().shape(), [1]);
+    }
+
+    #[test]
+    fn half_types_are_widened_and_others_refused() {
+        let widen = |convert: fn(f32) -> f32| {
+            let mut expected = example();
+            expected.tensors.iter_mut().for_each(|t| t.values.iter_mut().for_each(|v| *v = convert(*v)));
+            expected
+        };
+        let bytes = converted(Dtype::F16, |v| f16::from_f32(v).to_le_bytes().to_vec());
+        assert_eq!(Checkpoint::from_bytes(&bytes).unwrap(), widen(|v| f16::from_f32(v).to_f32()));
+        let bytes = converted(Dtype::BF16, |v| bf16::from_f32(v).to_le_bytes().to_vec());
+        assert_eq!(Checkpoint::from_bytes(&bytes).unwrap(), widen(|v| bf16::from_f32(v).to_f32()));
+        let bytes = converted(Dtype::F64, |v| f64::from(v).to_le_bytes().to_vec());
+        assert!(problem(&bytes).contains("\"1.weight\" has elements of type F64"));
+        let bytes = converted(Dtype::F32, |v| v.to_le_bytes().to_vec());
+        assert_eq!(bytes, example().to_bytes().unwrap());
+    }
+
+    #[test]
+    fn every_truncation_and_every_altered_byte_is_found() {
+        let bytes = example().to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            assert!(Checkpoint::from_bytes(&bytes[..length]).is_err(), "{length}");
+        }
+        for length in [0, 1, 8, 9, 10, 40, bytes.len() / 2, bytes.len() - 1] {
+            assert!(problem(&bytes[..length]).contains("truncated"), "{length}");
+        }
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for place in 0..bytes.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut altered = bytes.clone();
+                altered[place] ^= flip;
+                match Checkpoint::from_bytes(&altered) {
+                    Err(_) => {}
+                    // A blank at the end of the header may turn into another blank; nothing else may pass.
+                    Ok(loaded) => assert!(place < header && loaded == example(), "byte {place} ^ {flip}"),
+                }
+            }
+        }
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(problem(&longer).contains("longer than its header says"));
+        let mut altered = bytes.clone();
+        *altered.last_mut().unwrap() ^= 1;
+        assert!(problem(&altered).contains("\"scalar\" was altered"));
+    }
+
+    #[test]
+    fn foreign_and_hostile_files_are_refused() {
+        assert!(problem(b"a,b\n1,2\n3,4\n5,6\n").contains("not a safetensors file"));
+        assert!(problem(&[0; 64]).contains("not a safetensors file"));
+        for header in [u64::MAX, 1 << 60, MAX_HEADER + 1] {
+            let mut bytes = header.to_le_bytes().to_vec();
+            bytes.extend(b"{\"a\":1}");
+            assert!(problem(&bytes).contains("not a safetensors file"));
+        }
+        let mut bytes = 50_000_000u64.to_le_bytes().to_vec();
+        bytes.extend(b"{\"a\":1}");
+        assert!(problem(&bytes).contains("truncated"));
+        let with_header = |header: &str, data: &[u8]| {
+            let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(header.as_bytes());
+            bytes.extend(data);
+            bytes
+        };
+        assert!(problem(&with_header("{}", &[])).contains("another program"));
+        let tensor = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+        assert!(problem(&with_header(tensor, &[0; 4])).contains("another program"));
+        let huge = r#"{"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}}"#;
+        assert!(problem(&with_header(huge, &[])).contains("damaged"));
+        let deep = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert!(problem(&with_header(&deep, &[])).contains("damaged"));
+        let version =
+            r#"{"__metadata__":{"thalweg":"{\"format\":2,\"metadata\":null,\"metadata_crc32\":0,\"tensors\":[]}"}}"#;
+        assert!(problem(&with_header(version, &[])).contains("format 2"));
+        let junk = r#"{"__metadata__":{"thalweg":"[]"}}"#;
+        assert!(problem(&with_header(junk, &[])).contains("metadata of thalweg are damaged"));
+    }
+
+    #[test]
+    fn wrong_content_is_not_saved_and_the_old_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.safetensors");
+        example().save(&path).unwrap();
+        let mut wrong = example();
+        wrong.tensors[0].values.pop();
+        assert!(wrong.save(&path).unwrap_err().to_string().contains("5 elements, but shape [2, 3]"));
+        let mut wrong = example();
+        wrong.tensors[0].name = "0.bias".into();
+        assert!(wrong.save(&path).unwrap_err().to_string().contains("\"0.bias\" is taken"));
+        let mut wrong = example();
+        wrong.tensors[0].shape = vec![usize::MAX, usize::MAX];
+        assert!(wrong.save(&path).is_err());
+        assert_eq!(Checkpoint::load(&path).unwrap(), example());
+    }
+
+    #[test]
+    fn missing_files_and_folders_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().join("none.safetensors"), folder.path().to_path_buf()] {
+            let error = Checkpoint::load(&path).unwrap_err();
+            assert!(error.is_user_error() && error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+        let path = folder.path().join("none/m.safetensors");
+        assert!(example().save(&path).unwrap_err().to_string().starts_with("cannot write"));
+    }
+}

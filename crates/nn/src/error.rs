@@ -1,0 +1,252 @@
+//! What can go wrong, one enum for the crate.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in one line that names the file, the place in it or the setting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried: `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The answer of the operating system.
+        source: io::Error,
+    },
+    /// A table of data is not what it must be.
+    #[error("{}{}{}: {problem}", .path.display(), line_text(*.line), column_text(.column.as_deref()))]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// The line in it, counted from 1.
+        line: Option<u64>,
+        /// The column's name.
+        column: Option<String>,
+        /// What is wrong there.
+        problem: DataProblem,
+    },
+    /// A file is not a model that this library can load.
+    #[error("{}: {problem}", .path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A setting lies outside of its range.
+    #[error("{field} = {value}, but it must be {rule}")]
+    Setting {
+        /// The field's name; on the command line it is the flag's, with hyphens.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// An operation on tensors failed.
+    #[error(transparent)]
+    Tensor(#[from] thalweg_tensor::Error),
+}
+
+fn line_text(line: Option<u64>) -> String {
+    line.map_or_else(String::new, |line| format!(", line {line}"))
+}
+
+fn column_text(column: Option<&str>) -> String {
+    column.map_or_else(String::new, |column| format!(", column {column:?}"))
+}
+
+impl Error {
+    /// Whether the user's input is at fault and another one would do, and not the machine.
+    ///
+    /// Missing or unreadable files, bad data, bad settings and paths that cannot be written are the user's; a full disk,
+    /// exhausted memory and a lost device are the machine's.
+    ///
+    /// ```
+    /// assert!(thalweg_nn::data::Table::read("no/such/file.csv").unwrap_err().is_user_error());
+    /// ```
+    #[must_use]
+    pub fn is_user_error(&self) -> bool {
+        use thalweg_tensor::Error as Tensor;
+        match self {
+            Self::Io { source, .. } => is_about_path(source.kind()),
+            Self::Data { .. } | Self::Model { .. } | Self::Setting { .. } => true,
+            Self::Tensor(error) => {
+                matches!(error, Tensor::NoAdapter { .. } | Tensor::Argument { .. } | Tensor::Limit { .. })
+            }
+        }
+    }
+
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
+        Self::Io { action: "read", path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        Self::Io { action: "write", path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn model(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Model { path: path.to_path_buf(), problem: problem.into() }
+    }
+}
+
+/// Whether a failure of this kind is the path's, so that another path would do.
+pub(crate) fn is_about_path(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::IsADirectory
+            | Kind::NotADirectory
+            | Kind::ReadOnlyFilesystem
+            | Kind::InvalidFilename
+            | Kind::InvalidInput
+            | Kind::AlreadyExists
+            | Kind::ResourceBusy
+            | Kind::ExecutableFileBusy
+    )
+}
+
+/// What is wrong with a table of data.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataProblem {
+    /// There is nothing in the file.
+    #[error("the file is empty; it needs a line of column names, then one line per row")]
+    Empty,
+    /// The file ends after its header line.
+    #[error("there is no row after the column names")]
+    NoRows,
+    /// A row has another number of cells than the header line.
+    #[error("the row has {found} cells, but the file has {expected} columns")]
+    Ragged {
+        /// The number of columns.
+        expected: u64,
+        /// The number of cells of this row.
+        found: u64,
+    },
+    /// The text is not UTF-8.
+    #[error("the text is not UTF-8; save the file in this encoding")]
+    NotUtf8,
+    /// The file is a gzip archive, but a damaged one.
+    #[error("the gzip archive is truncated or damaged ({reason}); fetch or pack it again")]
+    Gzip {
+        /// What the decoder says.
+        reason: String,
+    },
+    /// The columns are not separated by commas.
+    #[error("there is no comma in the line of column names; separate columns by commas")]
+    Separator,
+    /// The first line holds numbers where names must be.
+    #[error("the first line holds numbers only; put a line of column names in front of it")]
+    NoHeader,
+    /// A column has no name.
+    #[error("column {position} has no name; name it, or leave it out of the file")]
+    Unnamed {
+        /// Its position, counted from 1.
+        position: usize,
+    },
+    /// Two columns have the same name.
+    #[error("two columns have this name; rename one")]
+    Duplicate,
+    /// A column is asked for that the file does not have.
+    #[error("there is no such column; the file has {}", list(.columns))]
+    NoSuchColumn {
+        /// The columns that it has.
+        columns: Vec<String>,
+    },
+    /// A cell holds something else in a column of numbers.
+    #[error("{cell:?} is not a number")]
+    NotANumber {
+        /// The cell's text.
+        cell: String,
+    },
+    /// A cell of the target holds a word, but most of the others hold numbers.
+    #[error("{cell:?} is not a number, but most of the column is; correct it, or set the task to classification")]
+    MixedTarget {
+        /// The cell's text.
+        cell: String,
+    },
+    /// A cell holds NaN, an infinity, or a number that 32-bit floats do not reach.
+    #[error("{cell} is not a finite 32-bit number; correct it, or leave the row out")]
+    NotFinite {
+        /// The cell's text.
+        cell: String,
+    },
+    /// A cell is empty.
+    #[error("the cell is empty; fill it, or leave the row out")]
+    EmptyCell,
+    /// The target of a classification has one class only.
+    #[error("every row is of class {class:?}; a classification needs at least two classes")]
+    OneClass {
+        /// The class.
+        class: String,
+    },
+    /// A class occurs that the model does not have.
+    #[error("{cell:?} is no class of the model; it has {}", list(.classes))]
+    UnknownClass {
+        /// The cell's text.
+        cell: String,
+        /// The classes of the model.
+        classes: Vec<String>,
+    },
+    /// The target of a regression does not vary.
+    #[error("every row has the same value, {value}; there is nothing to learn")]
+    ConstantTarget {
+        /// The value.
+        value: f32,
+    },
+}
+
+/// The first names of a list, so that the line stays readable.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_and_name_the_place() {
+        let error = Error::Data {
+            path: "a/b.csv".into(),
+            line: Some(3),
+            column: Some("age".into()),
+            problem: DataProblem::NotANumber { cell: "old".into() },
+        };
+        assert_eq!(error.to_string(), "a/b.csv, line 3, column \"age\": \"old\" is not a number");
+        let error = Error::Setting { field: "lr", value: "NaN".into(), rule: "a finite number of at least 0" };
+        assert_eq!(error.to_string(), "lr = NaN, but it must be a finite number of at least 0");
+    }
+
+    #[test]
+    fn the_machine_is_told_from_the_user() {
+        let io = |kind| Error::write(Path::new("x"), io::Error::from(kind));
+        assert!(io(io::ErrorKind::NotFound).is_user_error() && io(io::ErrorKind::PermissionDenied).is_user_error());
+        assert!(!io(io::ErrorKind::StorageFull).is_user_error() && !io(io::ErrorKind::OutOfMemory).is_user_error());
+        assert!(!Error::from(thalweg_tensor::Error::OutOfMemory { bytes: 1 }).is_user_error());
+        assert!(!Error::from(thalweg_tensor::Error::DeviceLost { reason: String::new() }).is_user_error());
+        assert!(Error::from(thalweg_tensor::Error::NoAdapter { wanted: "x".into(), found: vec![] }).is_user_error());
+        assert!(Error::model(Path::new("x"), "y").is_user_error());
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..25).map(|i| i.to_string()).collect();
+        assert!(list(&names).ends_with("19 and 5 more"));
+    }
+}

@@ -1,0 +1,173 @@
+//! Files that are written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::is_about_path;
+use crate::{Error, Result};
+
+/// Writes a file whole or not at all: whatever fails, a file that was there before stays as it was.
+///
+/// The bytes go to a temporary file in the same folder, are handed to the disk, and take the name last. A symbolic link
+/// is followed; something that is no regular file, such as `/dev/stdout`, is written to as it is.
+///
+/// # Errors
+/// [`Error::Io`] with the path, where the folder does not exist or cannot be written, the file is write-protected or a
+/// folder, or the disk is full.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("metrics.json");
+/// thalweg_nn::write_whole(&path, b"{}")?;
+/// assert_eq!(std::fs::read(&path)?, b"{}");
+/// # Ok(())
+/// # }
+/// ```
+pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let write = || match Target::of(path)? {
+        Target::Stream => File::options().write(true).open(path)?.write_all(bytes),
+        Target::Regular { path, folder } => {
+            let mut file = temporary(&folder)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            sync_folder(&folder);
+            Ok(())
+        }
+    };
+    write().map_err(|source| Error::write(path, source))
+}
+
+/// Checks that [`write_whole`] could write this file now, so that hours of work do not end in an error; changes nothing.
+///
+/// # Errors
+/// Those of [`write_whole`], but for what only the writing itself can show.
+pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let check = || match Target::of(path)? {
+        Target::Stream => File::options().write(true).open(path).map(drop),
+        Target::Regular { folder, .. } => temporary(&folder)?.close(),
+    };
+    check().map_err(|source| Error::write(path, source))
+}
+
+/// What a path leads to.
+enum Target {
+    /// A regular file, or none yet.
+    Regular { path: PathBuf, folder: PathBuf },
+    /// A terminal, a pipe, a device.
+    Stream,
+}
+
+impl Target {
+    fn of(path: &Path) -> io::Result<Self> {
+        let path = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(found) if !found.is_file() => return Ok(Self::Stream),
+            Ok(found) if found.permissions().readonly() => return Err(io::ErrorKind::PermissionDenied.into()),
+            Ok(_) => fs::canonicalize(path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_path_buf(),
+            Err(error) => return Err(error),
+        };
+        if path.file_name().is_none() {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        }
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        if !fs::metadata(&folder)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Self::Regular { path, folder })
+    }
+}
+
+/// A temporary file with the rights that a new file has, and not only the owner's.
+fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".thalweg-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // Its error names the temporary file, which means nothing to anybody.
+    builder.tempfile_in(folder).map_err(|error| if is_about_path(error.kind()) { error.kind().into() } else { error })
+}
+
+/// Makes the new name last through a power failure. Some file systems cannot; the file is whole with or without.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) {
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_and_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.bin");
+        check_writable(&path).unwrap();
+        assert!(!path.exists());
+        write_whole(&path, b"one").unwrap();
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        write_whole(&path, b"two!").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two!");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_and_stays_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, b"old").unwrap();
+        for path in [folder.path().join("missing/a.bin"), file.join("a.bin"), folder.path().to_path_buf(), "".into()] {
+            for result in [write_whole(&path, b"new"), check_writable(&path)] {
+                let error = result.unwrap_err();
+                assert!(error.is_user_error(), "{error}");
+                assert!(error.to_string().starts_with(&format!("cannot write {}: ", path.display())), "{error}");
+            }
+        }
+        let mut permissions = fs::metadata(&file).unwrap().permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&file, permissions).unwrap();
+        assert!(write_whole(&file, b"new").unwrap_err().is_user_error());
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_new_files_have_the_usual_rights() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link, usual) = (folder.path().join("file"), folder.path().join("link"), folder.path().join("usual"));
+        fs::write(&usual, b"").unwrap();
+        write_whole(&file, b"old").unwrap();
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode(),
+            fs::metadata(&usual).unwrap().permissions().mode()
+        );
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_the_machines_failure() {
+        let error = write_whole("/dev/full", b"new").unwrap_err();
+        assert!(!error.is_user_error(), "{error}");
+        write_whole("/dev/null", b"new").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+}
