@@ -4,9 +4,9 @@ mod checkpoint;
 pub mod data;
 mod error;
 mod file;
-mod schedule;
+pub mod schedule;
 
 pub use checkpoint::{Checkpoint, CheckpointTensor};
 pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
-pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine, table};
+pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine};

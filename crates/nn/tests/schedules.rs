@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensors;
-use thalweg_nn::{Cosine, Schedule, Step, WarmupCosine, table};
+use thalweg_nn::schedule::{Cosine, Schedule, Step, WarmupCosine, table};
 
 const COSINE: Cosine = Cosine { lr: 0.1, min_lr: 0.0, steps: 500 };
 const WARMUP: WarmupCosine = WarmupCosine { initial_lr: 0.0, lr: 0.1, min_lr: 0.001, warmup_steps: 50, steps: 450 };
