@@ -43,7 +43,7 @@ pub enum Error {
     /// A setting lies outside of its range.
     #[error("{field} = {value}, but it must be {rule}")]
     Setting {
-        /// The field's name; on the command line it is the flag's, with hyphens.
+        /// The field's name; the flag of the program is the same with hyphens.
         field: &'static str,
         /// Its value.
         value: String,

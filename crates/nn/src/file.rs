@@ -50,7 +50,8 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let check = || match Target::of(path)? {
-        Target::Stream => File::options().write(true).open(path).map(drop),
+        // To open a pipe and close it again would end it for its reader.
+        Target::Stream => Ok(()),
         Target::Regular { folder, .. } => temporary(&folder)?.close(),
     };
     check().map_err(|source| Error::write(path, source))

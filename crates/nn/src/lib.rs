@@ -14,7 +14,7 @@ mod mlp;
 mod module;
 mod optim;
 mod params;
-mod schedule;
+pub mod schedule;
 mod tabular;
 mod trainer;
 
@@ -27,6 +27,6 @@ pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{Adam, AdamW, Method, Optimizer, Sgd};
 pub use params::{Params, ParamsBuilder};
-pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine, table};
+pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

@@ -85,15 +85,13 @@ mod tests {
     #[test]
     fn a_seed_and_a_stream_give_one_order() {
         // Pinned: another order would change every model that anybody can reproduce today.
-        assert_eq!(order(10, 0, 0), PINNED);
+        assert_eq!(order(10, 0, 0), [3, 6, 7, 1, 2, 8, 5, 4, 0, 9]);
         assert_eq!(order(1000, 7, 3), order(1000, 7, 3));
         assert_ne!(order(1000, 7, 3), order(1000, 7, 4));
         assert_ne!(order(1000, 7, 3), order(1000, 7 | 1 << 40, 3));
         assert!(order(0, 0, 0).is_empty());
         assert_eq!(order(1, 0, 0), [0]);
     }
-
-    const PINNED: [u32; 10] = [0; 10];
 
     #[test]
     fn all_orders_are_equally_likely() {

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::MultiGzDecoder;
 
 use crate::error::DataProblem;
 use crate::{Error, Result};
@@ -46,27 +46,34 @@ impl Table {
     /// Those of [`read`](Self::read).
     pub fn from_reader(path: impl Into<PathBuf>, mut reader: impl Read) -> Result<Self> {
         let path = path.into();
-        let mut start = Vec::new();
-        (&mut reader).take(2).read_to_end(&mut start).map_err(|source| Error::read(&path, source))?;
-        let packed = start == [0x1f, 0x8b];
-        let reader = Cursor::new(start).chain(reader);
-        if packed { Self::parse(path, MultiGzDecoder::new(reader), true) } else { Self::parse(path, reader, false) }
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map_err(|source| Error::read(&path, source))?;
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let mut text = Vec::new();
+            MultiGzDecoder::new(&bytes[..]).read_to_end(&mut text).map_err(|error| Error::Data {
+                path: path.clone(),
+                line: None,
+                column: None,
+                problem: DataProblem::Gzip { reason: error.to_string() },
+            })?;
+            bytes = text;
+        }
+        Self::parse(path, &bytes)
     }
 
-    fn parse(path: PathBuf, reader: impl Read, packed: bool) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
-        let header = reader.headers().map_err(|error| csv_error(&path, error, packed))?;
-        let columns: Vec<String> = header.iter().map(str::to_string).collect();
-        let mut table = Self { path, columns, rows: Vec::new() };
+    fn parse(path: PathBuf, bytes: &[u8]) -> Result<Self> {
+        let mut lines = Lines { bytes, offset: 0, line: 1 };
+        let mut table = Self { path, columns: Vec::new(), rows: Vec::new() };
+        if let Err(error) = std::str::from_utf8(bytes) {
+            return Err(table.problem(Some(lines.at(error.valid_up_to())), None, DataProblem::NotUtf8));
+        }
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+        let header = reader.headers().map_err(|error| table.csv_error(&error, &mut lines))?;
+        table.columns = header.iter().map(str::to_string).collect();
         table.check_columns()?;
-        loop {
-            let mut cells = StringRecord::new();
-            match reader.read_record(&mut cells) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Err(csv_error(&table.path, error, packed)),
-            }
-            let line = cells.position().map_or(0, csv::Position::line);
+        for cells in reader.into_records() {
+            let cells = cells.map_err(|error| table.csv_error(&error, &mut lines))?;
+            let line = lines.of_record(cells.position());
             table.rows.push(Row { line, cells });
         }
         if table.rows.is_empty() {
@@ -137,28 +144,42 @@ impl Table {
     pub(super) fn problem(&self, line: Option<u64>, column: Option<&str>, problem: DataProblem) -> Error {
         Error::Data { path: self.path.clone(), line, column: column.map(str::to_string), problem }
     }
-}
 
-fn csv_error(path: &Path, error: csv::Error, packed: bool) -> Error {
-    let line = error.position().map(csv::Position::line);
-    let problem = match error.into_kind() {
-        csv::ErrorKind::Io(source) if packed && is_damage(&source) => DataProblem::Gzip { reason: source.to_string() },
-        csv::ErrorKind::Io(source) => return Error::read(path, source),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            DataProblem::Ragged { expected: expected_len, found: len }
+    fn csv_error(&self, error: &csv::Error, lines: &mut Lines<'_>) -> Error {
+        match error.kind() {
+            csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                let problem = DataProblem::Ragged { expected: *expected_len, found: *len };
+                self.problem(Some(lines.of_record(pos.as_ref())), None, problem)
+            }
+            // Nothing else happens when records are read in order from memory.
+            _ => Error::read(&self.path, io::Error::other(error.to_string())),
         }
-        csv::ErrorKind::Utf8 { .. } => DataProblem::NotUtf8,
-        // Seeking, serde and what later versions add: none of it happens when records are read in order.
-        other => return Error::read(path, io::Error::other(format!("{other:?}"))),
-    };
-    Error::Data { path: path.to_path_buf(), line, column: None, problem }
+    }
 }
 
-/// Whether the decoder complains about the archive, and not the disk about the file.
-fn is_damage(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    error.raw_os_error().is_none()
-        && matches!(error.kind(), Kind::UnexpectedEof | Kind::InvalidData | Kind::InvalidInput)
+/// Finds the lines of places in a text, one after the other.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of a place that is not in front of the last one.
+    fn at(&mut self, offset: usize) -> u64 {
+        let passed = self.bytes.get(self.offset..offset).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.offset = self.offset.max(offset);
+        self.line
+    }
+
+    /// The line on which a record begins. Its position is that of the empty lines in front of it.
+    fn of_record(&mut self, position: Option<&csv::Position>) -> u64 {
+        let start = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(self.offset);
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let empty = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        self.at(start + empty)
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +207,7 @@ mod tests {
 
     #[test]
     fn cells_keep_their_lines() {
-        let table = table("\u{feff}a, \"b, c\" \r\n1,x\r\n\r\n\" 2\n3\",y\r\n\n4, z");
+        let table = table("\u{feff}a,\"b, c\" \r\n1,x\r\n\r\n\" 2\n3\",y\r\n\n4, z");
         assert_eq!(table.column_names(), ["a", "b, c"]);
         assert_eq!(table.column_index("b, c").unwrap(), 1);
         assert_eq!(table.cells(1).collect::<Vec<_>>(), [(2, "x"), (4, "y"), (7, "z")]);

@@ -1,6 +1,6 @@
 //! The target column: its task, its classes, its values.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -98,13 +98,12 @@ impl Table {
     /// [`Error::Data`] where the column does not exist, has a cell that is empty or not finite, or has one class only.
     pub fn class_labels(&self, target: &str) -> Result<Vec<String>> {
         let column = self.column_index(target)?;
-        let mut labels = BTreeMap::new();
+        let mut labels = BTreeSet::new();
         for (line, cell) in self.cells(column) {
             let label = Label::of(cell).map_err(|problem| self.problem(Some(line), Some(target), problem))?;
-            // The first spelling stays until it is known whether all are numbers.
-            labels.entry(label).or_insert(());
+            labels.insert(label);
         }
-        let labels: Vec<Label> = labels.into_keys().collect();
+        let labels: Vec<Label> = labels.into_iter().collect();
         if let [label] = &labels[..] {
             let class = label.to_string();
             return Err(self.problem(None, Some(target), DataProblem::OneClass { class }));

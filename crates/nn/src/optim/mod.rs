@@ -122,7 +122,7 @@ impl Optimizer {
     /// # Errors
     /// Where the schedule is not valid, or gives a negative rate or one that is not finite.
     pub fn set_schedule(&mut self, schedule: &dyn Schedule, steps: u64) -> Result<()> {
-        Ok(self.clock.set_learning_rates(&crate::table(schedule, steps.max(1))?)?)
+        Ok(self.clock.set_learning_rates(&crate::schedule::table(schedule, steps.max(1))?)?)
     }
 
     /// Sets the learning rate of all steps that come.
