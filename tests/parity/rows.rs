@@ -203,7 +203,7 @@ fn indices(device: &Device, rows: usize, count: usize) -> Tensor {
         .map(|i| match i % 7 {
             3 => rows as u32,
             5 => u32::MAX,
-            _ => (i * i * 31 + 3) % rows.max(1) as u32,
+            _ => i.wrapping_mul(i).wrapping_mul(31) % rows.max(1) as u32,
         })
         .collect();
     Tensor::from_slice(device, &indices, &[count]).unwrap()
