@@ -130,7 +130,7 @@ fn size_class(words: usize) -> usize {
     let power = words.next_power_of_two();
     let three_quarters = power / 4 * 3;
     // 96 words are no multiple of the alignment, so the first class between powers is 192.
-    if words <= three_quarters && three_quarters % ALIGNMENT == 0 { three_quarters } else { power }
+    if words <= three_quarters && three_quarters.is_multiple_of(ALIGNMENT) { three_quarters } else { power }
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     fn size_classes_waste_at_most_a_third_and_stay_aligned() {
         for words in 1..5000 {
             let class = size_class(words);
-            assert!(class >= words && class % ALIGNMENT == 0, "{words} -> {class}");
+            assert!(class >= words && class.is_multiple_of(ALIGNMENT), "{words} -> {class}");
             assert!(words <= 2 * ALIGNMENT || 3 * words >= 2 * (class - 1), "{words} -> {class}");
         }
         assert_eq!((size_class(65), size_class(129), size_class(193)), (128, 192, 256));

@@ -152,7 +152,7 @@ impl Tensor {
 
     /// Whether a kernel can bind it as it lies: contiguous, from an aligned place.
     pub(crate) fn is_bindable(&self) -> bool {
-        self.is_contiguous() && self.0.offset % ALIGNMENT == 0
+        self.is_contiguous() && self.0.offset.is_multiple_of(ALIGNMENT)
     }
 
     /// The elements, in row-major order. Waits for the device.

@@ -158,7 +158,12 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
 pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
     crate::kernel::expect_dtype("copy_by_kernel", x, DType::F32)?;
     crate::kernel::expect_dtype("copy_by_kernel", y, DType::F32)?;
-    if x.shape() != y.shape() || x.len() % 4 != 0 || !x.is_bindable() || !y.is_bindable() || vectors_per_lane == 0 {
+    if x.shape() != y.shape()
+        || !x.len().is_multiple_of(4)
+        || !x.is_bindable()
+        || !y.is_bindable()
+        || vectors_per_lane == 0
+    {
         return Err(Error::Shape {
             op: "copy_by_kernel",
             rule: "the tensors must be contiguous, of one shape and a multiple of four in length",

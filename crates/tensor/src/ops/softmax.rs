@@ -68,7 +68,7 @@ impl Tensor {
         };
         let x = self.contiguous()?;
         let y = Self::uninitialized(self.device(), DType::F32, self.shape())?;
-        let rows = if row_length == 0 { 0 } else { x.len() / row_length };
+        let rows = x.len().checked_div(row_length).unwrap_or(0);
         let params = Params { rows: rows as u32, row_length: row_length as u32, logarithm: logarithm.into() };
         Launch::new(&SOFTMAX, params).bind(&x).bind(&y).workgroups(rows).run(self.device())?;
         Ok(y)
