@@ -38,7 +38,7 @@ impl Run {
         write(&values, 1);
         let mut clock = Clock::new(device, 0.1).unwrap();
         // A schedule that ends before the run does.
-        clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01]).unwrap();
+        clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01, 0.03]).unwrap();
         Self { values, grads, moment1, moment2, clock }
     }
 
@@ -216,7 +216,7 @@ pub(crate) fn clock(pair: &Pair) {
     for (t, (got, expected)) in got.iter().zip(&expected).enumerate() {
         assert_same_clock(pair, &format!("step {t}"), got, expected);
         assert_eq!(got.step as usize, t + 1);
-        assert_eq!(got.learning_rate, [0.1, 0.2, 0.05, 0.01][t.min(3)]);
+        assert_eq!(got.learning_rate, [0.1, 0.2, 0.05, 0.01, 0.03][t.min(4)]);
     }
     assert_eq!(got[11].clipped, 4);
 }

@@ -241,10 +241,12 @@ pub(crate) fn scatter_add_rows(pair: &Pair) {
         for count in [0, 1, 64, 65, 257] {
             let (x, table) = (numbers(1, count * columns, -3.0, 3.0), numbers(2, rows * columns, -3.0, 3.0));
             pair.compare(&format!("{count} into [{rows}, {columns}]"), sums(pair), |device| {
-                let table = tensor(device, &table, &[rows, columns]);
+                // What lies behind the table in its buffer shows whether it is left alone.
+                let whole = tensor(device, &[&table[..], &[1.0; 70]].concat(), &[table.len() + 70]);
+                let table = whole.slice(0, 0, table.len()).unwrap().reshape(&[rows, columns]).unwrap();
                 let indices = indices(device, rows, count);
                 tensor(device, &x, &[count, columns]).scatter_add_rows_into(&indices, &table).unwrap();
-                vec![table]
+                vec![whole]
             });
         }
     }
