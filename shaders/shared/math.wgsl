@@ -185,6 +185,7 @@ fn sine_cosine(x: f32) -> vec2f {
 fn power(x: f32, y: f32) -> f32 {
     if (y == 0.0 || x == 1.0) { return 1.0; }
     if (is_nan(x) || is_nan(y)) { return nan(); }
+    if (x == -1.0 && !is_finite(y)) { return 1.0; }
     if (y == 1.0) { return x; }
     if (y == 2.0) { return x * x; }
     if (y == 0.5 && x >= 0.0) { return sqrt(x); }

@@ -141,7 +141,7 @@ mod tests {
     fn size_classes_waste_at_most_a_third_and_stay_aligned() {
         for words in 1..5000 {
             let class = size_class(words);
-            assert!(class >= words && class % ALIGNMENT == 0, "{words} -> {class}");
+            assert!(class >= words && class.is_multiple_of(ALIGNMENT), "{words} -> {class}");
             assert!(words <= 2 * ALIGNMENT || 3 * words >= 2 * (class - 1), "{words} -> {class}");
         }
         assert_eq!((size_class(65), size_class(129), size_class(193)), (128, 192, 256));

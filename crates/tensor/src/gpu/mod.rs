@@ -8,6 +8,7 @@ mod stream;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 pub(crate) use adapter::list;
 
@@ -219,9 +220,17 @@ impl Gpu {
             // The receiver is gone only where this call has already failed.
             let _ = sender.send(result);
         });
-        self.wait()?;
         let lost = |reason: String| Error::DeviceLost { reason };
-        receiver.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+        // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
+        let answer = loop {
+            self.wait()?;
+            match receiver.recv_timeout(Duration::from_millis(10)) {
+                Ok(answer) => break answer,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(error) => return Err(lost(error.to_string())),
+            }
+        };
+        answer.map_err(|error| lost(error.to_string()))?;
         let mapped = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
         let words = bytemuck::pod_collect_to_vec(&mapped);
         Ok((words, submitted))

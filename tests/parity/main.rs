@@ -1,0 +1,126 @@
+//! Every kernel on the GPU against its twin on the CPU, through the public operations: sizes around a workgroup's, views,
+//! special values, grids that fold, and random shapes.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod elementwise;
+mod optim;
+mod products;
+mod random;
+mod rows;
+mod shapes;
+
+use std::collections::BTreeSet;
+
+use common::Tolerance;
+use thalweg::tensor::{DType, Device, KERNELS, Kernel, Tensor};
+
+/// Numbers of elements: none, one, around a vector's, a wave's and a workgroup's, and a prime.
+const SIZES: [usize; 13] = [0, 1, 3, 4, 5, 63, 64, 65, 255, 256, 257, 512, 1009];
+
+/// More than the 65,535 workgroups that one dimension of a launch holds, so that the grid folds.
+const FOLDED: usize = 65_535 + 66;
+
+/// Declares a test for each kernel, named like it. What is missing here is found by `every_kernel_has_its_test`.
+macro_rules! kernels {
+    ($($kernel:ident: $test:path;)*) => {
+        const COVERED: &[&str] = &[$(stringify!($kernel)),*];
+
+        $(
+            #[test]
+            fn $kernel() {
+                if let Some(pair) = Pair::open() {
+                    $test(&pair);
+                }
+            }
+        )*
+    };
+}
+
+kernels! {
+    adam: optim::adam;
+    argmax: rows::argmax;
+    batch: rows::batch;
+    binary: elementwise::binary;
+    binary_broadcast: elementwise::binary_broadcast;
+    clock: optim::clock;
+    copy: elementwise::copy;
+    copy_roof: elementwise::copy_roof;
+    cross_entropy: rows::cross_entropy;
+    dropout: random::dropout;
+    fill: elementwise::fill;
+    gather_rows: rows::gather_rows;
+    grad_norm: optim::grad_norm;
+    linear: products::linear;
+    linear_input_grad: products::linear_input_grad;
+    linear_weight_grad: products::linear_weight_grad;
+    matmul: products::matmul;
+    momentum: optim::momentum;
+    mse: rows::mse;
+    random: random::random;
+    record_value: rows::record_value;
+    reduce_columns: rows::reduce_columns;
+    reduce_rows: rows::reduce_rows;
+    scatter_add_rows: rows::scatter_add_rows;
+    sgd: optim::sgd;
+    softmax: rows::softmax;
+    unary: elementwise::unary;
+}
+
+#[test]
+fn every_kernel_has_its_test() {
+    let covered: BTreeSet<&str> = COVERED.iter().copied().collect();
+    let kernels: BTreeSet<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
+    assert_eq!(covered, kernels);
+}
+
+/// A kernel by its name.
+fn kernel(name: &str) -> &'static Kernel {
+    KERNELS.iter().find(|kernel| kernel.name() == name).unwrap_or_else(|| panic!("no kernel {name}"))
+}
+
+/// The two devices that are compared.
+struct Pair {
+    cpu: Device,
+    gpu: Device,
+}
+
+impl Pair {
+    fn open() -> Option<Self> {
+        Some(Self { cpu: Device::cpu(), gpu: common::gpu()? })
+    }
+
+    /// Software drivers round every operation as the CPU does; hardware may contract a b + c, divide within 2.5 ulp and
+    /// have its own square root.
+    fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
+        if common::is_software(&self.gpu) { software } else { hardware }
+    }
+
+    /// Computes on both devices and compares all results: f32 within the tolerance, u32 exactly.
+    fn compare(&self, what: &str, tolerance: Tolerance, compute: impl Fn(&Device) -> Vec<Tensor>) {
+        self.compare_by(what, compute, |what, got, expected| common::assert_close(what, got, expected, tolerance));
+    }
+
+    /// Computes on both devices and compares all bits.
+    fn compare_bits(&self, what: &str, compute: impl Fn(&Device) -> Vec<Tensor>) {
+        self.compare_by(what, compute, common::assert_same_bits);
+    }
+
+    fn compare_by(&self, what: &str, compute: impl Fn(&Device) -> Vec<Tensor>, assert: impl Fn(&str, &[f32], &[f32])) {
+        let (expected, got) = (compute(&self.cpu), compute(&self.gpu));
+        assert_eq!(expected.len(), got.len());
+        assert!(!expected.is_empty(), "{what}: nothing was computed");
+        for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+            let what = format!("{what}, result {i}");
+            assert_eq!(got.shape(), expected.shape(), "{what}");
+            assert_eq!(got.dtype(), expected.dtype(), "{what}");
+            match got.dtype() {
+                DType::F32 => assert(&what, &common::floats(got), &common::floats(expected)),
+                _ => assert_eq!(common::words(got), common::words(expected), "{what}"),
+            }
+        }
+    }
+}

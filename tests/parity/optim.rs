@@ -1,0 +1,222 @@
+//! The fused updates, the norm of the gradients and the clock, over several steps.
+//!
+//! An update is a fixed sequence of sums, products, quotients and roots, so that software drivers have the CPU's bits.
+//! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
+
+use thalweg::tensor::{AdamUpdate, Arena, Clock, ClockState, Device, MomentumUpdate, SgdUpdate};
+
+use crate::Pair;
+use crate::common::{Tolerance, floats, numbers};
+
+const STEPS: usize = 6;
+
+fn tolerance(pair: &Pair) -> Tolerance {
+    pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-5, 1e-5))
+}
+
+/// Shapes of tensors in an arena: no element, one, around the alignment and a workgroup's block, a prime.
+fn shapes() -> Vec<Vec<usize>> {
+    [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1009].into_iter().map(|n| vec![n]).collect()
+}
+
+/// The values, the gradients, the two moments, and the clock of a training run.
+struct Run {
+    values: Arena,
+    grads: Arena,
+    moment1: Arena,
+    moment2: Arena,
+    clock: Clock,
+}
+
+/// One step of an update.
+type Step<'a> = &'a dyn Fn(&mut Run, Option<f64>);
+
+impl Run {
+    fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Self {
+        let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
+        let [grads, moment1, moment2] = std::array::from_fn(|_| values.zeros_like().unwrap());
+        write(&values, 1);
+        let mut clock = Clock::new(device, 0.1).unwrap();
+        // A schedule that ends before the run does.
+        clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01, 0.03]).unwrap();
+        Self { values, grads, moment1, moment2, clock }
+    }
+
+    /// The elements of all pages, padding included.
+    fn pages(&self) -> Vec<f32> {
+        let arenas = [&self.values, &self.moment1, &self.moment2];
+        arenas.iter().flat_map(|arena| arena.pages()).flat_map(floats).collect()
+    }
+
+    /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero.
+    fn assert_padding_is_zero(&self, what: &str) {
+        let count = |tensors: &[thalweg::tensor::Tensor]| -> usize {
+            tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
+        };
+        for arena in [&self.values, &self.moment1, &self.moment2] {
+            assert_eq!(count(arena.pages()), count(arena.tensors()), "{what}: padding is not zero");
+        }
+    }
+}
+
+/// Numbers for all tensors of an arena.
+fn write(arena: &Arena, seed: u64) {
+    for (i, tensor) in arena.tensors().iter().enumerate() {
+        tensor.write(&numbers(100 * seed + i as u64, tensor.len(), -1.0, 1.0)).unwrap();
+    }
+}
+
+/// Some steps on both devices; at the fourth the gradients have a NaN, at the fifth an infinity.
+fn hold(pair: &Pair, what: &str, step: Step<'_>) {
+    // One page; several; and more workgroups than one.
+    let large = vec![vec![300_001], vec![77]];
+    for (shapes, page_elements) in [(shapes(), usize::MAX), (shapes(), 1024), (large, usize::MAX)] {
+        for max_norm in [None, Some(1.0), Some(1e9)] {
+            let what = format!("{what}, pages of {page_elements}, max_norm {max_norm:?}");
+            let run = |device: &Device| {
+                let mut run = Run::new(device, &shapes, page_elements);
+                let mut states = Vec::new();
+                for t in 0..STEPS {
+                    write(&run.grads, 2 + t as u64);
+                    // Without a norm nothing is looked at, so that a NaN would spread.
+                    if max_norm.is_some() && (t == 3 || t == 4) {
+                        let last = run.grads.tensors().last().unwrap();
+                        let bad = [f32::NAN, f32::INFINITY][t - 3];
+                        last.slice(0, last.len() - 1, last.len()).unwrap().write(&[bad]).unwrap();
+                    }
+                    step(&mut run, max_norm);
+                    states.push(run.clock.read().unwrap());
+                }
+                run.assert_padding_is_zero(&what);
+                (run.pages(), states)
+            };
+            let ((expected, expected_states), (got, got_states)) = (run(&pair.cpu), run(&pair.gpu));
+            crate::common::assert_close(&what, &got, &expected, tolerance(pair));
+            assert!(expected.iter().all(|x| x.is_finite()), "{what}");
+            for (got, expected) in got_states.iter().zip(&expected_states) {
+                assert_same_clock(pair, &what, got, expected);
+            }
+            let last = got_states.last().unwrap();
+            let (step, skipped) = if max_norm.is_some() { (4, 2) } else { (6, 0) };
+            assert_eq!((last.step, last.skipped), (step, skipped), "{what}");
+            assert_eq!(last.clipped, if max_norm == Some(1.0) { 4 } else { 0 }, "{what}");
+        }
+    }
+}
+
+fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &ClockState) {
+    assert_eq!(
+        (got.step, got.skipped, got.clipped, got.learning_rate),
+        (expected.step, expected.skipped, expected.clipped, expected.learning_rate),
+        "{what}"
+    );
+    crate::common::assert_close(
+        &format!("{what}, norms"),
+        &[got.gradient_norm, got.gradient_norm_sum],
+        &[expected.gradient_norm, expected.gradient_norm_sum],
+        tolerance(pair),
+    );
+}
+
+pub(crate) fn sgd(pair: &Pair) {
+    for (weight_decay, maximize) in [(0.0, false), (0.1, false), (0.1, true)] {
+        let update = SgdUpdate { weight_decay, maximize };
+        hold(pair, &format!("{update:?}"), &|run, max_norm| {
+            update.step(&run.values, &run.grads, &mut run.clock, max_norm).unwrap();
+        });
+    }
+}
+
+pub(crate) fn momentum(pair: &Pair) {
+    for (momentum, dampening, weight_decay, nesterov, maximize) in [
+        (0.9, 0.0, 0.0, false, false),
+        (0.9, 0.5, 0.0, false, false),
+        (0.8, 0.0, 0.1, true, false),
+        (0.9, 0.0, 0.1, true, true),
+    ] {
+        let update = MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize };
+        hold(pair, &format!("{update:?}"), &|run, max_norm| {
+            update.step(&run.values, &run.grads, &run.moment1, &mut run.clock, max_norm).unwrap();
+        });
+    }
+}
+
+pub(crate) fn adam(pair: &Pair) {
+    for (betas, eps, weight_decay, decoupled, maximize) in [
+        ((0.9, 0.999), 1e-8, 0.0, false, false),
+        ((0.9, 0.999), 1e-8, 0.1, false, false),
+        ((0.9, 0.999), 1e-8, 0.1, true, false),
+        ((0.8, 0.95), 1e-2, 0.1, true, true),
+    ] {
+        let update = AdamUpdate { betas, eps, weight_decay, decoupled, maximize };
+        hold(pair, &format!("{update:?}"), &|run, max_norm| {
+            let Run { values, grads, moment1, moment2, clock } = run;
+            update.step(values, grads, moment1, moment2, clock, max_norm).unwrap();
+        });
+    }
+}
+
+/// The norm as the clock reports it, of gradients of many sizes and magnitudes.
+pub(crate) fn grad_norm(pair: &Pair) {
+    let norm = |device: &Device, shapes: &[Vec<usize>], page_elements: usize, scale: f32| {
+        let mut run = Run::new(device, shapes, page_elements);
+        for (i, tensor) in run.grads.tensors().iter().enumerate() {
+            let elements: Vec<f32> =
+                numbers(i as u64, tensor.len(), -1.0, 1.0).into_iter().map(|x| x * scale).collect();
+            tensor.write(&elements).unwrap();
+        }
+        SgdUpdate { weight_decay: 0.0, maximize: false }
+            .step(&run.values, &run.grads, &mut run.clock, Some(1.0))
+            .unwrap();
+        (run.clock.read().unwrap(), run.grads)
+    };
+    // Some 4,096 elements make a partial sum; 256 partial sums are the most of a page, reached at 1,048,576.
+    let sizes = [1, 64, 512, 513, 4095, 4096, 4097, 100_003, 1_048_576 + 5000];
+    for size in sizes {
+        for (page_elements, scale) in [(usize::MAX, 1.0), (usize::MAX, 1e-12), (1024 * 1024, 1e6), (usize::MAX, 1e25)] {
+            if size > 1_000_000 && scale != 1.0 {
+                continue;
+            }
+            let what = format!("{size} gradients of {scale:e}");
+            // Two tensors: with the smaller pages they may lie on two.
+            let shapes = [vec![size], vec![300]];
+            let (expected, grads) = norm(&pair.cpu, &shapes, page_elements, scale);
+            let (got, _) = norm(&pair.gpu, &shapes, page_elements, scale);
+            assert_same_clock(pair, &what, &got, &expected);
+            let exact: f64 = grads.tensors().iter().flat_map(floats).map(|x| f64::from(x) * f64::from(x)).sum();
+            let exact = exact.sqrt();
+            if exact * exact > f64::from(f32::MAX) {
+                // The sum of squares overflows: skipped, and counted.
+                assert_eq!((got.step, got.skipped, got.gradient_norm), (0, 1, f32::INFINITY), "{what}");
+            } else {
+                let error = (f64::from(got.gradient_norm) - exact).abs() / exact;
+                assert!(error < 1e-6, "{what}: {} is not {exact}", got.gradient_norm);
+            }
+        }
+    }
+}
+
+/// The clock over more steps than its schedule has, with several norms to clip at.
+pub(crate) fn clock(pair: &Pair) {
+    let run = |device: &Device| {
+        let mut run = Run::new(device, &[vec![10]], usize::MAX);
+        let update = AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: true, maximize: false };
+        let mut states = Vec::new();
+        for t in 0..12 {
+            write(&run.grads, t);
+            // With and without a norm in turn: whoever advances the clock, the next one goes on from there.
+            let max_norm = [Some(0.5), None, Some(100.0)][t as usize % 3];
+            let Run { values, grads, moment1, moment2, clock } = &mut run;
+            update.step(values, grads, moment1, moment2, clock, max_norm).unwrap();
+            states.push(clock.read().unwrap());
+        }
+        states
+    };
+    let (expected, got) = (run(&pair.cpu), run(&pair.gpu));
+    for (t, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert_same_clock(pair, &format!("step {t}"), got, expected);
+        assert_eq!(got.step as usize, t + 1);
+        assert_eq!(got.learning_rate, [0.1, 0.2, 0.05, 0.01, 0.03][t.min(4)]);
+    }
+    assert_eq!(got[11].clipped, 4);
+}
