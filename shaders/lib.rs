@@ -46,6 +46,7 @@ const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
 const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
 const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
+const UPDATE: &str = include_str!("shared/update.wgsl");
 
 /// Declares the kernels and the table of them: constant, name, file, shared texts.
 macro_rules! shaders {
@@ -62,7 +63,7 @@ macro_rules! shaders {
 }
 
 shaders! {
-    ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     BATCH "batch" "tensor/batch.wgsl" [GRID];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
@@ -79,14 +80,14 @@ shaders! {
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
-    MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
-    SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK];
+    SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
 }

@@ -13,7 +13,7 @@
 // source    Kingma, Ba: Adam (ICLR 2015); Loshchilov, Hutter: Decoupled weight decay regularization (ICLR 2019);
 //           the order of operations is torch.optim's
 //
-// A workgroup takes 512 parameters, a lane two vectors of four. The arena is padded to 512, so there is no tail.
+// A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 
 struct Params {
     timing: Timing,
@@ -34,20 +34,39 @@ struct Params {
 @group(0) @binding(5) var<storage, read> learning_rates: array<f32>;
 @group(0) @binding(6) var<storage, read_write> clock: Clock;
 
-fn update(i: u32, now: Now, step_size: f32, root: f32) {
-    var value = values[i];
-    var grad = grads[i] * now.clip_factor;
-    if (params.maximize != 0u) { grad = -grad; }
-    if (params.decoupled != 0u) {
-        value = value * (1.0 - now.learning_rate * params.weight_decay);
-    } else {
-        grad = grad + params.weight_decay * value;
-    }
-    let m = params.beta1 * moment1[i] + params.timing.one_minus_beta1 * grad;
-    let v = params.beta2 * moment2[i] + params.timing.one_minus_beta2 * (grad * grad);
-    values[i] = value - step_size * (m / (sqrt(v) / root + params.eps));
-    moment1[i] = m;
-    moment2[i] = v;
+// What is the same for all parameters.
+struct Factors {
+    skip: bool,
+    grad: f32,
+    kept: f32,
+    coupled_decay: f32,
+    step_size: f32,
+    root: f32,
+}
+
+fn factors(now: Now) -> Factors {
+    let decoupled = params.decoupled != 0u;
+    return Factors(
+        now.clip_factor < 0.0,
+        select(now.clip_factor, -now.clip_factor, params.maximize != 0u),
+        select(1.0, 1.0 - now.learning_rate * params.weight_decay, decoupled),
+        select(params.weight_decay, 0.0, decoupled),
+        now.learning_rate / now.bias_correction1,
+        sqrt(now.bias_correction2),
+    );
+}
+
+fn update(i: u32, f: Factors) {
+    let value = values[i];
+    let m = moment1[i];
+    let v = moment2[i];
+    let grad = f.grad * grads[i] + f.coupled_decay * value;
+    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
+    let new_value = value * f.kept - f.step_size * (new_m / (sqrt(new_v) / f.root + params.eps));
+    values[i] = select(new_value, value, f.skip);
+    moment1[i] = select(new_m, m, f.skip);
+    moment2[i] = select(new_v, v, f.skip);
 }
 
 @compute @workgroup_size(64)
@@ -56,13 +75,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * 128u + lane;
+    let i = first_vector(group_index(group, groups), lane);
     let now = current_time();
-    if (now.clip_factor >= 0.0 && i < params.vectors) {
-        let step_size = now.learning_rate / now.bias_correction1;
-        let root = sqrt(now.bias_correction2);
-        update(i, now, step_size, root);
-        update(i + 64u, now, step_size, root);
+    let f = factors(now);
+    if (is_inside(i, params.vectors)) {
+        update(i, f);
+        update(i + vector_step(), f);
+        if (SEQUENTIAL) {
+            update(i + 2u, f);
+            update(i + 3u, f);
+        }
     }
     finish_time(now, lane, groups);
 }

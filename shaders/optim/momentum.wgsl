@@ -10,7 +10,7 @@
 // twin      crates/tensor/src/optim/momentum.rs
 // source    Polyak (1964); Nesterov (1983); Sutskever et al. (ICML 2013); torch.optim.SGD
 //
-// A workgroup takes 512 parameters, a lane two vectors of four. The arena is padded to 512, so there is no tail.
+// A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 
 struct Params {
     timing: Timing,
@@ -29,16 +29,22 @@ struct Params {
 @group(0) @binding(4) var<storage, read> learning_rates: array<f32>;
 @group(0) @binding(5) var<storage, read_write> clock: Clock;
 
-fn update(i: u32, now: Now, undamped: f32) {
+// What is the same for all parameters.
+struct Factors {
+    skip: bool,
+    grad: f32,
+    undamped: f32,
+    learning_rate: f32,
+}
+
+fn update(i: u32, f: Factors) {
     let value = values[i];
-    var grad = grads[i] * now.clip_factor;
-    if (params.maximize != 0u) { grad = -grad; }
-    grad = grad + params.weight_decay * value;
-    let moment = params.momentum * moment1[i] + undamped * grad;
-    moment1[i] = moment;
-    var direction = moment;
-    if (params.nesterov != 0u) { direction = grad + params.momentum * moment; }
-    values[i] = value - now.learning_rate * direction;
+    let moment = moment1[i];
+    let grad = f.grad * grads[i] + params.weight_decay * value;
+    let new_moment = params.momentum * moment + f.undamped * grad;
+    let direction = select(new_moment, grad + params.momentum * new_moment, params.nesterov != 0u);
+    values[i] = select(value - f.learning_rate * direction, value, f.skip);
+    moment1[i] = select(new_moment, moment, f.skip);
 }
 
 @compute @workgroup_size(64)
@@ -47,14 +53,23 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * 128u + lane;
+    let i = first_vector(group_index(group, groups), lane);
     let now = current_time();
     // The step is counted before the update where a clock launch precedes it, and after it otherwise.
     let first = clock.step == select(1u, 0u, SELF_CLOCKED);
-    if (now.clip_factor >= 0.0 && i < params.vectors) {
-        let undamped = select(1.0 - params.dampening, 1.0, first);
-        update(i, now, undamped);
-        update(i + 64u, now, undamped);
+    let f = Factors(
+        now.clip_factor < 0.0,
+        select(now.clip_factor, -now.clip_factor, params.maximize != 0u),
+        select(1.0 - params.dampening, 1.0, first),
+        now.learning_rate,
+    );
+    if (is_inside(i, params.vectors)) {
+        update(i, f);
+        update(i + vector_step(), f);
+        if (SEQUENTIAL) {
+            update(i + 2u, f);
+            update(i + 3u, f);
+        }
     }
     finish_time(now, lane, groups);
 }

@@ -9,7 +9,7 @@
 // twin      crates/tensor/src/optim/sgd.rs
 // source    Robbins, Monro: A stochastic approximation method (1951); torch.optim.SGD
 //
-// A workgroup takes 512 parameters, a lane two vectors of four. The arena is padded to 512, so there is no tail.
+// A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 
 struct Params {
     timing: Timing,
@@ -24,11 +24,10 @@ struct Params {
 @group(0) @binding(3) var<storage, read> learning_rates: array<f32>;
 @group(0) @binding(4) var<storage, read_write> clock: Clock;
 
-fn update(i: u32, now: Now) {
+fn update(i: u32, now: Now, factor: f32) {
     let value = values[i];
-    var grad = grads[i] * now.clip_factor;
-    if (params.maximize != 0u) { grad = -grad; }
-    values[i] = value - now.learning_rate * (grad + params.weight_decay * value);
+    let new_value = value - now.learning_rate * (factor * grads[i] + params.weight_decay * value);
+    values[i] = select(new_value, value, now.clip_factor < 0.0);
 }
 
 @compute @workgroup_size(64)
@@ -37,11 +36,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = group_index(group, groups) * 128u + lane;
+    let i = first_vector(group_index(group, groups), lane);
     let now = current_time();
-    if (now.clip_factor >= 0.0 && i < params.vectors) {
-        update(i, now);
-        update(i + 64u, now);
+    let factor = select(now.clip_factor, -now.clip_factor, params.maximize != 0u);
+    if (is_inside(i, params.vectors)) {
+        update(i, now, factor);
+        update(i + vector_step(), now, factor);
+        if (SEQUENTIAL) {
+            update(i + 2u, now, factor);
+            update(i + 3u, now, factor);
+        }
     }
     finish_time(now, lane, groups);
 }

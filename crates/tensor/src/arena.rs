@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::buffer::ALIGNMENT;
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
-/// Elements that one workgroup of an update takes; pages are padded to it, so that updates need no test for a tail.
-pub(crate) const UPDATE_BLOCK: usize = 512;
+/// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.
+pub(crate) const UPDATE_BLOCK: usize = 1024;
 
 /// A place for f32 tensors of fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding is
 /// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own.
@@ -196,16 +196,16 @@ mod tests {
         arena.get(3).fill(3f32).unwrap();
         assert_eq!(arena.pages().len(), 1);
         let page = arena.pages()[0].to_vec::<f32>().unwrap();
-        assert_eq!(page.len(), 512);
+        assert_eq!(page.len(), 1024);
         assert_eq!(page.iter().sum::<f32>(), 15.0 + 2.0 + 195.0);
         assert_eq!((page[14], page[15], page[64], page[65], page[128]), (1.0, 0.0, 2.0, 0.0, 3.0));
     }
 
     #[test]
     fn small_pages_split_the_arena_and_a_tensor_over_the_limit_is_refused() {
-        let shapes = [vec![400], vec![100], vec![512]];
-        let arena = Arena::with_page_size(&Device::cpu(), &shapes, 600).unwrap();
-        assert_eq!(arena.pages().iter().map(Tensor::len).collect::<Vec<_>>(), [512, 512, 512]);
-        assert!(matches!(Arena::with_page_size(&Device::cpu(), &[vec![600]], 512), Err(Error::Limit { .. })));
+        let shapes = [vec![900], vec![100], vec![1024]];
+        let arena = Arena::with_page_size(&Device::cpu(), &shapes, 1100).unwrap();
+        assert_eq!(arena.pages().iter().map(Tensor::len).collect::<Vec<_>>(), [1024, 1024, 1024]);
+        assert!(matches!(Arena::with_page_size(&Device::cpu(), &[vec![1100]], 1024), Err(Error::Limit { .. })));
     }
 }

@@ -225,11 +225,24 @@ impl Device {
         matches!(self.inner.executor, Executor::Cpu)
     }
 
+    /// Whether a driver imitates this device in software.
+    pub(crate) fn is_software(&self) -> bool {
+        matches!(&self.inner.executor, Executor::Gpu(gpu) if gpu.info().kind == DeviceKind::Software)
+    }
+
+    /// The most workgroups along one dimension of a launch; a grid of more is folded.
+    pub(crate) fn max_workgroups_per_dimension(&self) -> usize {
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => gpu.info().max_workgroups_per_dimension as usize,
+            Executor::Cpu => usize::MAX,
+        }
+    }
+
     /// What is known of the device.
     #[must_use]
     pub fn info(&self) -> DeviceInfo {
         match &self.inner.executor {
-            Executor::Gpu(gpu) => gpu.info(),
+            Executor::Gpu(gpu) => gpu.info().clone(),
             Executor::Cpu => DeviceInfo {
                 name: "cpu".to_string(),
                 kind: DeviceKind::Cpu,

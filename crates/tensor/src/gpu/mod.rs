@@ -77,8 +77,8 @@ impl Gpu {
         Self { info, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
     }
 
-    pub(crate) fn info(&self) -> DeviceInfo {
-        self.info.clone()
+    pub(crate) fn info(&self) -> &DeviceInfo {
+        &self.info
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {

@@ -346,14 +346,14 @@ mod tests {
     #[test]
     fn the_norm_is_global_and_a_norm_that_is_not_finite_is_counted() {
         let device = Device::cpu();
-        let grads = Arena::with_page_size(&device, &[vec![300], vec![400]], 512).unwrap();
+        let grads = Arena::with_page_size(&device, &[vec![900], vec![400]], 1024).unwrap();
         grads.get(0).fill(3f32).unwrap();
         grads.get(1).fill(4f32).unwrap();
         let mut clock = Clock::new(&device, 0.5).unwrap();
         let timing = clock.timing(0.9, 0.999);
         clock.prepare(&grads, Some(1.0), timing).unwrap();
         let state = clock.read().unwrap();
-        approx::assert_relative_eq!(state.gradient_norm, (300f32 * 9.0 + 400.0 * 16.0).sqrt(), max_relative = 1e-6);
+        approx::assert_relative_eq!(state.gradient_norm, (900f32 * 9.0 + 400.0 * 16.0).sqrt(), max_relative = 1e-6);
         assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 0));
         grads.get(1).fill(f32::NAN).unwrap();
         clock.prepare(&grads, Some(1.0), timing).unwrap();

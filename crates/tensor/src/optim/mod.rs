@@ -2,6 +2,7 @@
 
 pub(crate) mod adam;
 pub(crate) mod clock;
+mod grid;
 pub(crate) mod momentum;
 pub(crate) mod sgd;
 

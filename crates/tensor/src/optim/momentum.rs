@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use super::clock::{Clock, ClockWords, Timing, current_time};
+use super::grid::{UPDATE_VARIANTS, grid};
 use crate::Result;
-use crate::arena::{Arena, UPDATE_BLOCK};
+use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::CHUNK;
 
@@ -58,14 +59,16 @@ impl MomentumUpdate {
                 maximize: self.maximize.into(),
                 vectors: (length / 4) as u32,
             };
+            let (sequential, workgroups) = grid(&values.pages()[page]);
             Launch::new(&MOMENTUM, params)
+                .constant("SEQUENTIAL", sequential)
                 .constant("SELF_CLOCKED", prepared.self_clocked())
                 .bind(&values.pages()[page])
                 .bind(&grads.pages()[page])
                 .bind(&moment1.pages()[page])
                 .bind(clock.learning_rates())
                 .bind(clock.state())
-                .workgroups(length / UPDATE_BLOCK)
+                .workgroups(workgroups)
                 .run(values.device())?;
         }
         Ok(())
@@ -119,6 +122,6 @@ pub(crate) static MOMENTUM: Kernel = Kernel {
     shader: &thalweg_shaders::MOMENTUM,
     uniform: size_of::<Params>(),
     access: &[Access::Write, Access::Read, Access::Write, Access::Read, Access::Write],
-    variants: &[&[("SELF_CLOCKED", 0.0)], &[("SELF_CLOCKED", 1.0)]],
+    variants: UPDATE_VARIANTS,
     twin,
 };

@@ -1,8 +1,9 @@
 //! Stochastic gradient descent without momentum in one launch.
 
 use super::clock::{Clock, ClockWords, Timing, current_time};
+use super::grid::{UPDATE_VARIANTS, grid};
 use crate::Result;
-use crate::arena::{Arena, UPDATE_BLOCK};
+use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::for_each_chunk;
 
@@ -39,13 +40,15 @@ impl SgdUpdate {
                 maximize: self.maximize.into(),
                 vectors: (length / 4) as u32,
             };
+            let (sequential, workgroups) = grid(&values.pages()[page]);
             Launch::new(&SGD, params)
+                .constant("SEQUENTIAL", sequential)
                 .constant("SELF_CLOCKED", prepared.self_clocked())
                 .bind(&values.pages()[page])
                 .bind(&grads.pages()[page])
                 .bind(clock.learning_rates())
                 .bind(clock.state())
-                .workgroups(length / UPDATE_BLOCK)
+                .workgroups(workgroups)
                 .run(values.device())?;
         }
         Ok(())
@@ -85,6 +88,6 @@ pub(crate) static SGD: Kernel = Kernel {
     shader: &thalweg_shaders::SGD,
     uniform: size_of::<Params>(),
     access: &[Access::Write, Access::Read, Access::Read, Access::Write],
-    variants: &[&[("SELF_CLOCKED", 0.0)], &[("SELF_CLOCKED", 1.0)]],
+    variants: UPDATE_VARIANTS,
     twin,
 };

@@ -1,0 +1,24 @@
+// Which parameters a lane of an update takes.
+//
+// In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
+// memory, and each takes two. In software they run one after the other: a lane takes four vectors that lie in a row,
+// so that memory is read from one end to the other.
+//
+// A workgroup takes 512 parameters so, or 1,024 where SEQUENTIAL. The arena is padded to 1,024, so there is no tail.
+
+override SEQUENTIAL: bool = false;
+
+fn first_vector(block: u32, lane: u32) -> u32 {
+    return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
+}
+
+// From one vector of a lane to its next.
+fn vector_step() -> u32 {
+    return select(64u, 1u, SEQUENTIAL);
+}
+
+// A grid that is folded over x and y may hold workgroups past the end; one that is SEQUENTIAL is not folded. Drivers in
+// software drop a condition that is known beforehand, and with it a test for every lane of every load.
+fn is_inside(i: u32, vectors: u32) -> bool {
+    return SEQUENTIAL || i < vectors;
+}
