@@ -107,19 +107,6 @@ impl From<nn::Error> for Error {
     }
 }
 
-/// Predictions are written to memory first, where nothing but the machine can fail.
-impl From<csv::Error> for Error {
-    fn from(error: csv::Error) -> Self {
-        Self::Stdout(error.into())
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Stdout(error)
-    }
-}
-
 impl From<tensor::Error> for Error {
     fn from(error: tensor::Error) -> Self {
         Self::Tensor(error)

@@ -1,11 +1,13 @@
 //! `thalweg predict`: from a model and a table to predictions.
 
+use std::io;
+
 use thalweg::nn::data::Table;
 use thalweg::nn::{Predictions, TabularModel, check_writable, write_whole};
 
 use crate::args::train::PredictArgs;
 use crate::devices;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::print;
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
@@ -15,7 +17,12 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     let table = Table::read(&args.data)?;
     let rows = table.numeric_columns(&model.schema().features)?;
     let predictions = model.predict(&rows)?;
-    write_whole(&args.out, to_csv(&model, &predictions)?.as_slice())?;
+    let lines = to_csv(&model, &predictions).map_err(|source| Error::Output {
+        flag: "--out",
+        path: args.out.clone(),
+        source,
+    })?;
+    write_whole(&args.out, &lines)?;
     print(&format!(
         "{} predictions of {:?} written to {}\n",
         table.row_count(),
@@ -25,7 +32,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
 }
 
 /// A line for each row: the prediction, and for a classification the probability of each class.
-fn to_csv(model: &TabularModel, predictions: &Predictions) -> Result<Vec<u8>> {
+fn to_csv(model: &TabularModel, predictions: &Predictions) -> io::Result<Vec<u8>> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     match predictions {
         Predictions::Classes { classes, probabilities } => {
@@ -47,5 +54,5 @@ fn to_csv(model: &TabularModel, predictions: &Predictions) -> Result<Vec<u8>> {
         }
         _ => {}
     }
-    Ok(lines.into_inner().map_err(csv::IntoInnerError::into_error)?)
+    lines.into_inner().map_err(csv::IntoInnerError::into_error)
 }

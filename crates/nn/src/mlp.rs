@@ -2,7 +2,7 @@
 
 use thalweg_autograd::{Parameter, Var};
 
-use crate::{Activation, Dropout, Error, Init, Linear, Module, ParamsBuilder, Result};
+use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Result};
 
 /// What a multilayer perceptron looks like.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -70,8 +70,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Declares the parameters of a perceptron. Hidden layers start as their activation asks for, the last one by
-    /// [`Init::XavierUniform`].
+    /// Declares the parameters of a perceptron, which start as those of [`Linear::new`].
     ///
     /// # Errors
     /// Where the configuration is not valid, or a name is taken.
@@ -82,12 +81,12 @@ impl Mlp {
         let mut inputs = config.inputs;
         for (i, &units) in config.hidden.iter().enumerate() {
             let name = format!("layers.{i}");
-            layers.push(Linear::with_init(builder, &name, inputs, units, config.activation.init())?);
+            layers.push(Linear::new(builder, &name, inputs, units)?);
             dropouts.push(Dropout::new(builder, config.dropout)?);
             inputs = units;
         }
         let name = format!("layers.{}", config.hidden.len());
-        layers.push(Linear::with_init(builder, &name, inputs, config.outputs, Init::XavierUniform)?);
+        layers.push(Linear::new(builder, &name, inputs, config.outputs)?);
         Ok(Self { layers, dropouts, activation: config.activation })
     }
 

@@ -27,7 +27,7 @@ pub trait Module {
 /// # Shapes
 /// x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` → `[n, outputs]`.
 ///
-/// Weights start by [`Init::HeUniform`] unless told otherwise, biases at zero.
+/// Weights start by [`Init::FanInUniform`] unless told otherwise, biases at zero.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Parameter,
@@ -40,7 +40,7 @@ impl Linear {
     /// # Errors
     /// Where a number of features is 0, or the name is taken.
     pub fn new(builder: &mut ParamsBuilder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
-        Self::with_init(builder, name, inputs, outputs, Init::HeUniform)
+        Self::with_init(builder, name, inputs, outputs, Init::FanInUniform)
     }
 
     /// As [`new`](Self::new), with the weights' initialisation.
@@ -110,17 +110,6 @@ pub enum Activation {
     Sigmoid,
     /// x.
     Identity,
-}
-
-impl Activation {
-    /// The initialisation of the layer before it.
-    #[must_use]
-    pub fn init(self) -> Init {
-        match self {
-            Self::Relu | Self::Gelu => Init::HeUniform,
-            Self::Tanh | Self::Sigmoid | Self::Identity => Init::XavierUniform,
-        }
-    }
 }
 
 impl Module for Activation {

@@ -3,7 +3,7 @@
 use thalweg_autograd::Parameter;
 use thalweg_tensor::{Arena, Device, Tensor};
 
-use crate::{Error, Init, Result};
+use crate::{CheckpointTensor, Error, Init, Result};
 
 /// Streams of random numbers, so that none is drawn twice: parameters count from here,
 const PARAMETER_STREAMS: u64 = 0;
@@ -150,14 +150,17 @@ impl Params {
         self.parameters.iter().for_each(Parameter::zero_grad);
     }
 
-    /// Names and values, read back from the device, in the order of declaration.
+    /// Names, shapes and values, read back from the device, in the order of declaration.
     ///
     /// # Errors
     /// Where work on the device has failed.
-    pub fn to_host(&self) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>> {
+    pub fn to_host(&self) -> Result<Vec<CheckpointTensor>> {
         self.parameters
             .iter()
-            .map(|p| Ok((p.name().to_string(), p.shape().to_vec(), p.value()?.to_vec::<f32>()?)))
+            .map(|p| {
+                let values = p.value()?.to_vec::<f32>()?;
+                Ok(CheckpointTensor { name: p.name().to_string(), shape: p.shape().to_vec(), values })
+            })
             .collect()
     }
 

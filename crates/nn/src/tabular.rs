@@ -7,7 +7,7 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
-use crate::{Checkpoint, CheckpointTensor, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
+use crate::{Checkpoint, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
 
 /// What kind of model a file holds, so that another one is told apart.
 const KIND: &str = "tabular-mlp";
@@ -205,9 +205,7 @@ impl TabularModel {
         let path = path.as_ref();
         let metadata = Metadata { kind: KIND.to_string(), schema: self.schema.clone(), mlp: self.config.clone() };
         let metadata = serde_json::to_value(metadata).map_err(|error| Error::model(path, error.to_string()))?;
-        let tensors = self.params.to_host()?.into_iter();
-        let tensors = tensors.map(|(name, shape, values)| CheckpointTensor { name, shape, values }).collect();
-        Checkpoint { metadata, tensors }.save(path)
+        Checkpoint { metadata, tensors: self.params.to_host()? }.save(path)
     }
 
     /// Reads a model from a file, onto a device.

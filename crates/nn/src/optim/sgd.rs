@@ -74,7 +74,7 @@ impl Method for Sgd {
         clip_norm: Option<f64>,
     ) -> Result<()> {
         let (weight_decay, maximize) = (self.weight_decay, self.maximize);
-        Ok(match state {
+        match state {
             [] => SgdUpdate { weight_decay, maximize }.step(values, grads, clock, clip_norm)?,
             [moment1, ..] => MomentumUpdate {
                 momentum: self.momentum,
@@ -84,6 +84,7 @@ impl Method for Sgd {
                 maximize,
             }
             .step(values, grads, moment1, clock, clip_norm)?,
-        })
+        }
+        Ok(())
     }
 }
