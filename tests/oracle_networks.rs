@@ -280,3 +280,53 @@ fn inner<'t>(tape: &'t Tape, left: &[Var<'t>], right: &[Var<'t>]) -> Var<'t> {
     let zero = tape.constant(&Tensor::scalar(left[0].value().device(), 0f32).unwrap());
     left.iter().zip(right).fold(zero, |sum, (a, b)| sum.add(a.mul(*b).unwrap().sum().unwrap()).unwrap())
 }
+
+/// U and V of a matrix that is known in 10,000 places: the mean of half the squared errors there, plus a penalty. Rows
+/// are gathered, and their gradients added up where they came from. Of 2,000 steps the first 100 are run.
+#[test]
+fn matrices_are_factorised_as_in_pytorch() {
+    const STEPS: usize = 100;
+    let Some(oracle) = whole("networks/matrix_factorization") else { return };
+    let index = |name: &str| oracle.array(&format!("data/{name}")).u32();
+    let (users, items) = (index("rows"), index("cols"));
+    let values = oracle.array("data/values");
+    let (mut run, mut held) = (0, 0);
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let factors = [("U", 500), ("V", 200)].map(|(name, rows)| {
+                let parameter = builder.add(name, &[rows, 5], Init::Zeros).unwrap();
+                (parameter, oracle.array(&format!("init/{name}")))
+            });
+            let params = builder.build(&device).unwrap();
+            for (factor, start) in &factors {
+                factor.value().unwrap().write(&start.f32()).unwrap();
+            }
+            let of = |list: &[u32]| Tensor::from_slice(&device, list, &[list.len()]).unwrap();
+            let (users, items) = (of(&users), of(&items));
+            let values = Tensor::from_slice(&device, &values.f32(), &[values.values.len()]).unwrap();
+            let penalty = case.number("reg") as f32 / 2.0;
+            let mut optimizer = optimizer(case, &params);
+            for step in 0..=STEPS {
+                let tape = Tape::new();
+                let [u, v] = [&factors[0].0, &factors[1].0].map(|factor| tape.parameter(factor).unwrap());
+                let product = u.gather_rows(&users).unwrap().mul(v.gather_rows(&items).unwrap()).unwrap();
+                let predicted = product.sum_along(1).unwrap().squeeze(1).unwrap();
+                let error = predicted.mse(&values).unwrap().affine(0.5, 0.0).unwrap();
+                let squares = u.square().unwrap().sum().unwrap().add(v.square().unwrap().sum().unwrap()).unwrap();
+                let loss = error.add(squares.affine(penalty, 0.0).unwrap()).unwrap();
+                if let Some(reference) = case.get("loss_f64")[step.to_string()].as_f64() {
+                    let name = case.name(&format!("loss {step} on {device}"));
+                    let bound = case.number("loss_tol_scaled");
+                    oracle::assert_scaled(&name, &[loss.item().unwrap()], &[reference], bound);
+                    held += 1;
+                }
+                params.zero_grad();
+                tape.backward(loss).unwrap();
+                optimizer.step().unwrap();
+            }
+        }
+        run += 1;
+    }
+    assert_eq!((run, held), (4, 4 * 4 * devices().len()));
+}
