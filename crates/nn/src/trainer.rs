@@ -3,13 +3,16 @@
 use std::time::Instant;
 
 use thalweg_autograd::Tape;
-use thalweg_tensor::{Counters, DType, Tensor, ValueLog};
+use thalweg_tensor::{Counters, DType, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
 use crate::{Error, Loss, Module, Optimizer, Result};
 
 /// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
 const EVALUATION_ROWS: usize = 4096;
+
+/// Steps that a replay does at once, so that they share one submission.
+const STEPS_AT_ONCE: u64 = 8;
 
 /// How long and in what portions to train.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ impl FitOptions {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A step has been handed to the device.
+    /// A step, or several, have been handed to the device.
     Step {
         /// Steps so far.
         step: u64,
@@ -130,13 +133,23 @@ pub struct Trainer<M> {
     model: M,
     optimizer: Optimizer,
     loss: Loss,
+    recording: bool,
 }
 
 impl<M: Module> Trainer<M> {
     /// Puts the parts together. The optimizer must hold the model's parameters.
     #[must_use]
     pub fn new(model: M, optimizer: Optimizer, loss: Loss) -> Self {
-        Self { model, optimizer, loss }
+        Self { model, optimizer, loss, recording: true }
+    }
+
+    /// Whether [`fit`](Self::fit) records a step once and replays it, which it does unless told otherwise. The bits are
+    /// the same either way. A model whose forward pass depends on the host (it reads back, or draws random numbers there)
+    /// needs every step done anew.
+    #[must_use]
+    pub fn with_recording(mut self, recording: bool) -> Self {
+        self.recording = recording;
+        self
     }
 
     /// The model.
@@ -158,7 +171,11 @@ impl<M: Module> Trainer<M> {
     }
 
     /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
-    /// between two reports, which come at the end of each epoch. `observe` hears of every step and every epoch.
+    /// between two reports, which come at the end of each epoch. `observe` hears of the steps, some at a time, and of
+    /// every epoch.
+    ///
+    /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
+    /// it is shorter, is done anew.
     ///
     /// # Errors
     /// Where the options or the shapes are not right, or the device fails.
@@ -175,6 +192,8 @@ impl<M: Module> Trainer<M> {
         let steps = steps_per_epoch * options.epochs;
         let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
         let mut batches = Batches::new(train.clone(), options.seed)?;
+        let full_steps = (train.len() / options.batch_size) as u64;
+        let mut recorded: Option<Recording> = None;
         let mut history = Vec::new();
         let mut counters = Counters::default();
         let mut clock = self.optimizer.read_clock()?;
@@ -182,9 +201,34 @@ impl<M: Module> Trainer<M> {
         for epoch in 0..options.epochs {
             batches.start_epoch(epoch)?;
             let before = device.counters();
-            for step in 0..steps_per_epoch {
-                self.step(&mut batches, batch_length(train.len(), options.batch_size, step), &losses)?;
-                observe(Event::Step { step: epoch * steps_per_epoch + step + 1, steps });
+            let mut step = 0;
+            while step < steps_per_epoch {
+                let rows = batch_length(train.len(), options.batch_size, step);
+                let full_left = full_steps - step.min(full_steps);
+                let done = match &recorded {
+                    // A batch of another length is another work.
+                    _ if rows < options.batch_size => {
+                        self.step(&mut batches, rows, &losses)?;
+                        1
+                    }
+                    Some(recording) => {
+                        let times = full_left.min(STEPS_AT_ONCE);
+                        recording.replay(times as usize)?;
+                        times
+                    }
+                    // The first step makes what steps keep: kernels, state.
+                    None if self.recording && epoch + step > 0 => {
+                        let (recording, ()) = device.record(|| self.step(&mut batches, rows, &losses))?;
+                        recorded = Some(recording);
+                        1
+                    }
+                    None => {
+                        self.step(&mut batches, rows, &losses)?;
+                        1
+                    }
+                };
+                step += done;
+                observe(Event::Step { step: epoch * steps_per_epoch + step, steps });
             }
             device.flush()?;
             counters = counters + (device.counters() - before);

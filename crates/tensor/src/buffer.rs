@@ -111,6 +111,11 @@ impl Pool {
         Ok(Arc::new(Buffer { memory: Some(memory), words, id, pool: Arc::downgrade(self) }))
     }
 
+    /// The number that the next buffer gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed)
+    }
+
     fn give_back(&self, words: usize, memory: Memory) {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(words).or_default().push(memory);
     }
