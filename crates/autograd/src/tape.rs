@@ -110,8 +110,33 @@ impl Tape {
     /// Appends an operation of one's own: its value, what it was computed from, and its pullback, which gives the
     /// inputs their gradients by [`Pull::give`]. The rules of this crate are written with it.
     ///
+    /// A pullback is written on variables, so that it can be differentiated again. It is dropped at once where no
+    /// gradient flows to any input.
+    ///
     /// # Errors
     /// Where an input lies on another tape.
+    ///
+    /// ```
+    /// use thalweg_autograd::{GradientCheck, Result, Var, Verdict, check_gradient};
+    /// use thalweg_tensor::{Device, Tensor};
+    ///
+    /// /// x³, with the gradient 3 x² g.
+    /// fn cube(x: Var<'_>) -> Result<Var<'_>> {
+    ///     let value = x.value();
+    ///     let y = value.mul(&value.square()?)?;
+    ///     x.tape().record("cube", y, &[x], |pull| {
+    ///         let slope = pull.input(0).square()?.affine(3.0, 0.0)?;
+    ///         pull.give(0, slope.mul(pull.cotangent()?)?)
+    ///     })
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// let x = Tensor::uniform(&Device::cpu(), 0, 0, 0.5, 2.0, &[5])?;
+    /// let report = check_gradient(&GradientCheck::default(), &[x], |_, x| cube(x[0]))?;
+    /// assert_eq!(report.verdict, Verdict::Right, "{report}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn record<F>(&self, op: &'static str, value: Tensor, inputs: &[Var<'_>], pullback: F) -> Result<Var<'_>>
     where
         F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
@@ -145,7 +170,7 @@ impl Tape {
         Ok(self.push(Node { value, tracked, inputs, pullback: Some(pullback), uses: 0, relu, parameter: None }))
     }
 
-    /// Runs a closure whose operations are not tracked.
+    /// Runs a closure whose operations are not tracked: their results are constants.
     pub fn no_grad<T>(&self, body: impl FnOnce() -> T) -> T {
         struct Restore<'a>(&'a Cell<bool>, bool);
         impl Drop for Restore<'_> {

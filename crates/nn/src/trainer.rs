@@ -14,14 +14,14 @@ const EVALUATION_ROWS: usize = 4096;
 /// Steps that a replay does at once, so that they share one submission.
 const STEPS_AT_ONCE: u64 = 8;
 
-/// How long and in what portions to train.
+/// How long and in what portions to train. There is no default: what is enough depends on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FitOptions {
-    /// Times through the data.
+    /// Times through the data; at least 1.
     pub epochs: u64,
-    /// Rows of a step; the last step of an epoch takes what is left.
+    /// Rows of a step, at least 1; the last step of an epoch takes what is left.
     pub batch_size: usize,
-    /// The seed of the order of rows.
+    /// The seed of the order of rows, which is shuffled anew every epoch.
     pub seed: u64,
 }
 
@@ -63,11 +63,11 @@ pub enum Event<'a> {
 pub struct EpochReport {
     /// Counted from 1.
     pub epoch: u64,
-    /// The mean loss over the rows of the epoch, each as its step saw it.
+    /// The mean loss over the rows of the epoch, each as its step saw it: under dropout, and before the update.
     pub train_loss: f64,
-    /// The test rows after the epoch.
+    /// The test rows after the epoch; `None` where there are none.
     pub test: Option<Evaluation>,
-    /// The mean norm of the gradients before clipping; 0 where clipping is off.
+    /// The mean over the steps of the gradients' global 2-norm before clipping; 0 where clipping is off.
     pub gradient_norm: f64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
@@ -81,11 +81,12 @@ pub struct EpochReport {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The mean loss.
+    /// The mean loss: in nats for a cross-entropy, in the square of the targets' unit for a squared error.
     pub loss: f64,
-    /// The share of rows whose largest logit is their class's; of a classification.
+    /// The share, from 0 to 1, of rows whose largest logit is their class's; of a classification.
     pub accuracy: Option<f64>,
-    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination; of a regression.
+    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination, averaged over the targets; of a regression. It does
+    /// not change when targets are standardised.
     pub r2: Option<f64>,
 }
 
@@ -99,17 +100,20 @@ pub struct History {
     pub train: Evaluation,
     /// Steps that were run.
     pub steps: u64,
-    /// What the steps asked of the device, reports between epochs left out.
+    /// What the steps asked of the device, reports between epochs left out: of no other work at the same time.
     pub counters: Counters,
     /// Seconds from the first step to the last report.
     pub seconds: f64,
 }
 
-/// A model, its optimizer and its loss.
+/// A model, its optimizer and its loss: the loop ready-made.
+///
+/// A step gathers a batch on the device, runs the model forward and back on a fresh tape, updates all parameters and
+/// keeps the loss on the device.
 ///
 /// ```
 /// use thalweg_nn::data::{Dataset, friedman1};
-/// use thalweg_nn::{Adam, Activation, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
+/// use thalweg_nn::{Activation, Adam, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
 /// use thalweg_tensor::Device;
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -118,12 +122,12 @@ pub struct History {
 /// let data = Dataset::regression(&device, &features, 10, &targets)?;
 ///
 /// let mut builder = ParamsBuilder::new(0);
-/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, dropout: 0.0 };
+/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, ..Default::default() };
 /// let model = Mlp::new(&mut builder, &config)?;
 /// let params = builder.build(&device)?;
-/// let optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
+/// let optimizer = Optimizer::new(&params, Adam { lr: 0.03, ..Adam::default() })?;
 /// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
-/// let history = trainer.fit(&data, None, &FitOptions { epochs: 200, batch_size: 32, seed: 0 }, |_| ())?;
+/// let history = trainer.fit(&data, None, &FitOptions { epochs: 100, batch_size: 32, seed: 0 }, |_| ())?;
 /// assert!(history.train.r2.unwrap() > 0.8);
 /// # Ok(())
 /// # }
@@ -170,15 +174,16 @@ impl<M: Module> Trainer<M> {
         (self.model, self.optimizer)
     }
 
-    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
-    /// between two reports, which come at the end of each epoch. `observe` hears of the steps, some at a time, and of
+    /// Trains for some epochs; called again it goes on from where it has ended. Rows come in an order that is shuffled
+    /// anew every epoch; nothing waits for the device between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of
     /// every epoch.
     ///
     /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
     /// it is shorter, is done anew.
     ///
     /// # Errors
-    /// Where the options or the shapes are not right, or the device fails.
+    /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
+    /// another device, or the device fails.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -267,10 +272,10 @@ impl<M: Module> Trainer<M> {
         Ok(losses.push(&loss.value())?)
     }
 
-    /// Holds the model against some data, as at prediction. Waits for the device.
+    /// Holds the model against some data, as at prediction (no dropout). Waits for the device.
     ///
     /// # Errors
-    /// Where the shapes do not fit, or the device fails.
+    /// [`Error::Tensor`] where the data do not fit the model or the loss, or the device fails.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
         let mut outputs = Vec::new();
         let mut start = 0;

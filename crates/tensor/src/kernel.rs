@@ -103,7 +103,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A launch of `kernel` with its parameters; bindings follow by [`read`](Self::read) and [`write`](Self::write).
+    /// A launch of `kernel` with its parameters; bindings follow by [`bind`](Self::bind).
     pub fn new<P: Pod>(kernel: &'static Kernel, params: P) -> Self {
         Self {
             kernel,
