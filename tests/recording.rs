@@ -80,7 +80,7 @@ fn replay_equals_eager_to_the_bit_with_schedule_clipping_dropout_and_shuffling()
         }
         let (expected, found) = (eager.result(), recorded.result());
         assert_eq!(expected.1.len(), STEPS, "{device}");
-        assert_eq!(expected, found, "{device}");
+        assert!(expected == found, "{device}");
     }
 }
 
@@ -99,9 +99,9 @@ fn a_trainer_that_records_gives_the_bits_of_one_that_does_not() {
             // The last batch of an epoch is shorter: 150 = 4 · 32 + 22.
             let options = FitOptions { epochs: 12, batch_size: 32, seed: 0 };
             let history = trainer.fit(&data, None, &options, |_| ()).unwrap();
-            (floats(&params.values().pages()[0]), history.epochs, history.counters.launches)
+            (floats(&params.values().pages()[0]), history.epochs)
         };
-        assert_eq!(run(true), run(false), "{device}");
+        assert!(run(true) == run(false), "{device}");
     }
 }
 
