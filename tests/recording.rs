@@ -1,5 +1,7 @@
 //! Recordings: a replay is the same work on the same memory, to the bit, on the CPU and on a GPU.
 
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
 mod common;
 
 use common::{devices, floats, tensor};
