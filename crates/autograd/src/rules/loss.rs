@@ -13,8 +13,8 @@ impl<'t> Var<'t> {
     /// logits `[n, classes]`, targets u32 `[n]` → `[]`.
     ///
     /// # Numerics
-    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives NaN,
-    /// and so does a batch without rows.
+    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives
+    /// NaN, and so does a batch without rows.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
