@@ -23,10 +23,10 @@ use crate::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {
-    /// For classes: 1/n Σ -ln softmax(logits)[target], in nats; logits `[n, classes]`, targets u32 `[n]`. A target that is
-    /// no class gives NaN.
+    /// For classes: `1/n Σ -ln softmax(logits)[target]`, in nats; logits `[n, classes]`, targets u32 `[n]`. A target
+    /// that is no class gives NaN.
     CrossEntropy,
-    /// For numbers: 1/N Σ (output - target)² over all N elements; both f32 of one shape.
+    /// For numbers: `1/N Σ (output - target)²` over all N elements; both f32 of one shape.
     Mse,
 }
 

@@ -5,7 +5,7 @@ use thalweg_tensor::Tensor;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The mean cross-entropy of rows of logits with their classes, in nats: 1/n Σ -ln softmax(logits)[target].
+    /// The mean cross-entropy of rows of logits with their classes, in nats: `1/n Σ -ln softmax(logits)[target]`.
     ///
     /// Its gradient, (softmax(logits) - one-hot(target)) / n, is computed in the same launch.
     ///
@@ -13,8 +13,8 @@ impl<'t> Var<'t> {
     /// logits `[n, classes]`, targets u32 `[n]` → `[]`.
     ///
     /// # Numerics
-    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives NaN,
-    /// and so does a batch without rows.
+    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives
+    /// NaN, and so does a batch without rows.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
@@ -40,7 +40,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The mean squared error over all N elements, 1/N Σ (x - target)².
+    /// The mean squared error over all N elements, `1/N Σ (x - target)²`.
     ///
     /// Its gradient, 2 (x - target) / N, is computed in the same launch.
     ///
