@@ -59,16 +59,16 @@ fn small_tables_are_learned_on_every_device() {
         let of_test = |history: &History| history.epochs.last().unwrap().test.unwrap();
         let (_, history) = train(&prepare("iris.csv", &device), default_network(), 1e-2, 50);
         let accuracy = of_test(&history).accuracy.unwrap();
-        assert!(accuracy >= 0.93, "iris on {device}: {accuracy}");
+        assert!(accuracy >= 0.9, "iris on {device}: {accuracy}");
         let (_, history) = train(&prepare("digits.csv.gz", &device), default_network(), 3e-3, 6);
         let accuracy = of_test(&history).accuracy.unwrap();
-        assert!(accuracy >= 0.94, "digits on {device}: {accuracy}");
+        assert!(accuracy >= 0.95, "digits on {device}: {accuracy}");
         let first = history.epochs[0].train_loss;
         let last = history.epochs[5].train_loss;
         assert!(last < 0.1 * first, "digits on {device}: the loss fell from {first} to {last}");
         let (_, history) = train(&prepare("friedman.csv", &device), default_network(), 3e-3, 40);
         let r2 = of_test(&history).r2.unwrap();
-        assert!(r2 >= 0.8, "Friedman on {device}: {r2}");
+        assert!(r2 >= 0.88, "Friedman on {device}: {r2}");
     }
 }
 
@@ -132,7 +132,7 @@ fn a_step_is_few_launches_and_waits_for_nothing() {
         assert!(counters.launches > 10 * steps, "{name}: {counters:?} of {steps} steps cannot be all");
         assert!(counters.launches <= 16 * steps, "{name}: {counters:?} of {steps} steps");
         assert_eq!(counters.host_syncs, 0, "{name}: {counters:?}");
-        assert!(counters.submissions <= steps, "{name}: {counters:?} of {steps} steps");
+        assert!(2 * counters.submissions <= steps, "{name}: {counters:?} of {steps} steps");
     }
 }
 
