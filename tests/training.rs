@@ -10,7 +10,9 @@ use std::path::Path;
 use common::{Tolerance, assert_close, assert_same_bits, devices, floats, numbers, tensor};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset, Table};
-use thalweg::nn::{Activation, AdamW, FitOptions, History, Init, Linear, Loss, Mlp, MlpConfig, Module, Optimizer};
+use thalweg::nn::{
+    Activation, AdamW, Dropout, FitOptions, History, Init, Linear, Loss, Mlp, MlpConfig, Module, Optimizer,
+};
 use thalweg::nn::{Params, ParamsBuilder, Predictions, Sgd, TabularData, TabularModel, Trainer};
 use thalweg::tensor::{Device, Tensor};
 
@@ -180,6 +182,56 @@ fn dropout_drops_in_training_alone() {
         assert!(accuracy > 0.93, "{device}: {accuracy}");
         let rows = [5.1, 3.5, 1.4, 0.2, 6.3, 3.3, 6.0, 2.5];
         assert_eq!(model.predict(&rows).unwrap(), model.predict(&rows).unwrap());
+    }
+}
+
+#[test]
+fn dropout_layers_draw_numbers_of_their_own() {
+    for device in devices() {
+        let mut builder = ParamsBuilder::new(0);
+        let layers = [0.25, 0.25].map(|probability| Dropout::new(&mut builder, probability).unwrap());
+        let ones = Tensor::full(&device, 1f32, &[10_000]).unwrap();
+        let tape = Tape::new();
+        let x = tape.input(&ones);
+        let outputs = [&layers[0], &layers[1], &layers[0]].map(|layer| layer.forward(x).unwrap());
+        let values = outputs.map(|y| floats(&y.value()));
+        for (i, (y, values)) in outputs.iter().zip(&values).enumerate() {
+            let dropped = values.iter().filter(|&&y| y == 0.0).count();
+            // Three standard deviations of the number.
+            assert!((2370..2630).contains(&dropped), "{device}: {dropped} of 10000 dropped");
+            assert!(values.iter().all(|&y| y == 0.0 || (y - 4.0 / 3.0).abs() < 1e-6));
+            // The gradient goes through the same mask.
+            let gradient = tape.grad(y.sum().unwrap(), &[x]).unwrap()[0];
+            assert_same_bits(&format!("gradient {i} on {device}"), &floats(&gradient.value()), values);
+        }
+        assert!(values[0] != values[1] && values[0] != values[2] && values[1] != values[2], "{device}");
+    }
+}
+
+/// The product with the weights may mask the gradient of a hidden layer that ends with a ReLU on its way, but only where
+/// nothing else reads the layer.
+#[test]
+fn a_hidden_layer_that_is_read_twice_masks_both_gradients() {
+    for device in devices() {
+        let value =
+            |seed: u64, shape: &[usize]| tensor(&device, &numbers(seed, shape.iter().product(), -1.0, 1.0), shape);
+        let tape = Tape::new();
+        let x = tape.input(&value(1, &[6, 4]));
+        let constant = |seed: u64, shape: &[usize]| tape.constant(&value(seed, shape));
+        for is_second_first in [false, true] {
+            let hidden = x.linear(constant(2, &[5, 4]), constant(3, &[5]), true).unwrap();
+            assert!(floats(&hidden.value()).contains(&0.0), "some are masked");
+            let other = || hidden.mul(constant(4, &[6, 5])).unwrap().sum().unwrap();
+            let early = is_second_first.then(other);
+            let y = hidden.linear(constant(5, &[2, 5]), constant(6, &[2]), false).unwrap().square().unwrap();
+            let y = y.sum().unwrap().add(early.unwrap_or_else(other)).unwrap();
+            // One rule for each operation, none of them fused.
+            let expected = tape.grad(y, &[x]).unwrap()[0];
+            let gradients = tape.backward(y).unwrap();
+            let name = format!("read first by another: {is_second_first}, on {device}");
+            let (got, expected) = (floats(gradients.get(x).unwrap()), floats(&expected.value()));
+            assert_close(&name, &got, &expected, Tolerance::new(1e-6, 1e-5));
+        }
     }
 }
 
