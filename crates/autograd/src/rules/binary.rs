@@ -51,9 +51,10 @@ fn pullback(op: BinaryOp, pull: &Pull<'_, '_>) -> Result<()> {
             BinaryOp::Maximum => Some(g.mul(pull.constant(&share(&y.value(), &x.value(), BinaryOp::Gt)?))?),
             BinaryOp::Minimum => Some(g.mul(pull.constant(&share(&y.value(), &x.value(), BinaryOp::Lt)?))?),
             BinaryOp::Pow => {
-                // Where x = 0 the power does not change with y: the logarithm is made 0.
-                let is_zero = pull.constant(&x.value().eq(&zero(pull)?)?);
-                Some(g.mul(z.mul(x.add(is_zero)?.log()?)?)?)
+                // Where x = 0 and y is not negative the power does not change with y: the logarithm is made 0.
+                let zero = zero(pull)?;
+                let is_flat = pull.constant(&x.value().eq(&zero)?.mul(&y.value().ge(&zero)?)?);
+                Some(g.mul(z.mul(x.add(is_flat)?.log()?)?)?)
             }
             // Linear in the cotangent.
             BinaryOp::ReluGrad

@@ -42,7 +42,7 @@ fn pullback<'t>(op: UnaryOp, pull: &Pull<'t, '_>) -> Result<()> {
             }
             g.mul(x.powf(exponent - 1.0)?.affine(exponent, 0.0)?)?
         }
-        // As in PyTorch, the bounds themselves let the gradient through.
+        // The bounds themselves let the gradient through.
         UnaryOp::Clamp(low, high) => {
             let (x, device) = (x.value(), pull.device());
             let low = thalweg_tensor::Tensor::scalar(&device, low)?;
