@@ -6,7 +6,7 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Counters, DType, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
-use crate::{Error, Loss, Module, Optimizer, Result};
+use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
 
 /// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
 const EVALUATION_ROWS: usize = 4096;
@@ -82,7 +82,7 @@ pub struct Evaluation {
     pub loss: f64,
     /// The share of rows whose largest logit is their class's; of a classification.
     pub accuracy: Option<f64>,
-    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination; of a regression.
+    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination; of a regression whose targets vary.
     pub r2: Option<f64>,
 }
 
@@ -161,7 +161,8 @@ impl<M: Module> Trainer<M> {
     /// between two reports, which come at the end of each epoch. `observe` hears of every step and every epoch.
     ///
     /// # Errors
-    /// Where the options or the shapes are not right, or the device fails.
+    /// Where the options or the shapes are not right, or the device fails; [`Error::Diverged`] where no loss of an epoch
+    /// is finite, or the loss or the parameters are not at the end.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -190,6 +191,10 @@ impl<M: Module> Trainer<M> {
             counters = counters + (device.counters() - before);
 
             let losses = losses.take()?;
+            // Such parameters do not recover, so that further epochs would be in vain.
+            if !losses.iter().any(|loss| loss.is_finite()) {
+                return Err(Error::Diverged { epoch: epoch + 1 });
+            }
             let lengths = (0..steps_per_epoch).map(|step| batch_length(train.len(), options.batch_size, step));
             let sum: f64 = losses.iter().zip(lengths).map(|(&loss, rows)| f64::from(loss) * rows as f64).sum();
             let now = self.optimizer.read_clock()?;
@@ -208,7 +213,13 @@ impl<M: Module> Trainer<M> {
             history.push(report);
         }
         let seconds = start.elapsed().as_secs_f64();
-        Ok(History { epochs: history, train: self.evaluate(train)?, steps, counters, seconds })
+        let train = self.evaluate(train)?;
+        // A ReLU may turn NaN into 0: the loss alone does not tell.
+        let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
+        if !(train.loss.is_finite() && finite) {
+            return Err(Error::Diverged { epoch: options.epochs });
+        }
+        Ok(History { epochs: history, train, steps, counters, seconds })
     }
 
     /// One step: gather, forward, backward, update. All of it is handed to the device and none of it waited for.
@@ -249,7 +260,7 @@ impl<M: Module> Trainer<M> {
             }
             DType::F32 => {
                 let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
-                Evaluation { loss, accuracy: None, r2: Some(r2(&predicted, &expected, output.shape()[1])) }
+                Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, output.shape()[1]) }
             }
         })
     }
@@ -272,16 +283,17 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
 }
 
-/// The coefficient of determination, averaged over the columns.
-fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> f64 {
+/// The coefficient of determination, averaged over the columns; none where a column of targets is constant.
+fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> Option<f64> {
     let of_column = |column: usize| {
         let pairs = || predicted.iter().zip(expected).skip(column).step_by(columns);
         let mean = pairs().map(|(_, &y)| f64::from(y)).sum::<f64>() / pairs().count() as f64;
         let residual: f64 = pairs().map(|(&p, &y)| (f64::from(y) - f64::from(p)).powi(2)).sum();
         let total: f64 = pairs().map(|(_, &y)| (f64::from(y) - mean).powi(2)).sum();
-        1.0 - residual / total
+        (total > 0.0).then(|| 1.0 - residual / total)
     };
-    (0..columns).map(of_column).sum::<f64>() / columns as f64
+    let each = (0..columns).map(of_column).collect::<Option<Vec<f64>>>()?;
+    Some(each.iter().sum::<f64>() / columns as f64)
 }
 
 #[cfg(test)]
@@ -299,7 +311,8 @@ mod tests {
 
     #[test]
     fn r2_is_one_for_the_truth_and_zero_for_the_mean() {
-        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), 1.0);
-        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), 0.0);
+        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), Some(1.0));
+        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), Some(0.0));
+        assert_eq!(r2(&[3.0], &[1.0], 1), None);
     }
 }

@@ -141,7 +141,7 @@ impl Table {
         self.rows.iter().map(move |row| (row.line, &row.cells[column]))
     }
 
-    pub(super) fn problem(&self, line: Option<u64>, column: Option<&str>, problem: DataProblem) -> Error {
+    pub(crate) fn problem(&self, line: Option<u64>, column: Option<&str>, problem: DataProblem) -> Error {
         Error::Data { path: self.path.clone(), line, column: column.map(str::to_string), problem }
     }
 
