@@ -6,8 +6,8 @@ use std::path::Path;
 use thalweg_autograd::Tape;
 use thalweg_tensor::{Device, Tensor};
 
-use crate::error::DataProblem;
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
+use crate::error::DataProblem;
 use crate::{Checkpoint, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
 
 /// What kind of model a file holds, so that another one is told apart.
