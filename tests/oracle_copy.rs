@@ -20,7 +20,7 @@ struct Part {
 /// How many cases of each operation are kept already.
 type Kept = std::collections::HashMap<String, usize>;
 
-const PARTS: [Part; 13] = [
+const PARTS: [Part; 14] = [
     Part { name: "ops/unary", keep: |case, kept| keep_op(case, kept, UNARY), keep_array: needed },
     Part { name: "ops/binary", keep: |case, kept| keep_op(case, kept, BINARY), keep_array: needed },
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
@@ -37,6 +37,7 @@ const PARTS: [Part; 13] = [
         keep: |case, _| case["op"] == "clip_grad_norm" && case["norm_type"] == 2.0,
         keep_array: needed,
     },
+    Part { name: "optimizers/functions", keep: keep_textbook, keep_array: needed },
     Part { name: "networks/mlp_digits", keep: |case, _| case["id"] == "adamw_clip_warmup_cosine", keep_array: needed },
 ];
 
@@ -93,6 +94,11 @@ fn keep_op(case: &Value, kept: &mut Kept, ops: &[&str]) -> bool {
 /// The trajectories on the small problem, without the variant that thalweg has not.
 fn keep_trajectory(case: &Value, _: &mut Kept) -> bool {
     case["problem"] == "flat_small" && case["hyper"]["amsgrad"] != true
+}
+
+/// One function, by the methods that thalweg has.
+fn keep_textbook(case: &Value, _: &mut Kept) -> bool {
+    ["sgd_nesterov", "adam", "adamw"].iter().any(|method| case["id"] == format!("rosenbrock2/{method}"))
 }
 
 /// All but the reference's own runs in f32, of which the drifts tell enough.
@@ -155,14 +161,20 @@ fn hold_against_the_whole() {
         let arrays_path = oracle::small().join(format!("{}.safetensors", part.name));
         if update {
             std::fs::create_dir_all(json_path.parent().unwrap()).unwrap();
-            std::fs::write(&arrays_path, &arrays).unwrap();
+            if !whole.names().is_empty() {
+                std::fs::write(&arrays_path, &arrays).unwrap();
+            }
             if let Some(json) = &json {
                 std::fs::write(&json_path, json).unwrap();
             }
         }
         let say = "made by an older program: THALWEG_UPDATE_ORACLE=1 cargo oracle-copy";
         assert!(json.is_none_or(|json| std::fs::read(&json_path).unwrap() == json), "{}: {say}", json_path.display());
-        assert!(std::fs::read(&arrays_path).unwrap() == arrays, "{}: {say}", arrays_path.display());
+        assert!(
+            whole.names().is_empty() || std::fs::read(&arrays_path).unwrap() == arrays,
+            "{}: {say}",
+            arrays_path.display()
+        );
     }
 }
 
@@ -181,14 +193,15 @@ fn count_cases() {
             "optimizers/adam" => 5,
             "optimizers/adamw" => 4,
             "optimizers/clipping" => 9,
+            "optimizers/functions" => 3,
             "networks/mlp_digits" => 1,
             _ => 0,
         };
         assert_eq!(cases, expected, "{}", part.name);
-        assert!(!small.names().is_empty());
+        assert_eq!(small.names().is_empty(), part.name == "optimizers/functions");
         for ending in ["json", "safetensors"] {
             bytes += std::fs::metadata(oracle::small().join(format!("{}.{ending}", part.name))).map_or(0, |m| m.len());
         }
     }
-    assert!(bytes < 450_000, "the small copy has {bytes} bytes");
+    assert!(bytes < 470_000, "the small copy has {bytes} bytes");
 }

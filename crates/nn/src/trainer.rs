@@ -120,7 +120,7 @@ pub struct History {
 /// let params = builder.build(&device)?;
 /// let optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
 /// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
-/// let history = trainer.fit(&data, None, &FitOptions { epochs: 60, batch_size: 32, seed: 0 }, |_| ())?;
+/// let history = trainer.fit(&data, None, &FitOptions { epochs: 200, batch_size: 32, seed: 0 }, |_| ())?;
 /// assert!(history.train.r2.unwrap() > 0.8);
 /// # Ok(())
 /// # }

@@ -43,6 +43,11 @@ impl Buffer {
         self.id
     }
 
+    /// Whether it came from this pool.
+    pub(crate) fn is_of(&self, pool: &Arc<Pool>) -> bool {
+        std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
+    }
+
     /// The words of a CPU buffer.
     pub(crate) fn cpu(&self) -> &RwLock<Vec<u32>> {
         match self.memory() {

@@ -308,12 +308,10 @@ impl Device {
 
     /// Runs a launch: at once on the CPU, with the next batch on a GPU.
     pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
-        debug_assert_eq!(launch.views.len(), launch.kernel.access.len(), "{}: bindings", launch.kernel.name());
-        debug_assert_eq!(launch.params.len(), launch.kernel.uniform, "{}: parameters", launch.kernel.name());
+        launch.check(self)?;
         if launch.workgroups == 0 {
             return Ok(());
         }
-        launch.check_aliasing()?;
         self.inner.launches.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
             Executor::Cpu => {
@@ -326,6 +324,11 @@ impl Device {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a buffer came from this device.
+    pub(crate) fn owns(&self, buffer: &Buffer) -> bool {
+        buffer.is_of(&self.inner.pool)
     }
 
     pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {

@@ -43,3 +43,4 @@ pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
 pub use philox::philox;
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
+pub use thalweg_shaders::Shader;

@@ -2,7 +2,7 @@
 
 use thalweg_tensor::{BinaryOp, DType, Tensor};
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {

@@ -4,7 +4,7 @@ use std::f32::consts::FRAC_2_SQRT_PI;
 
 use thalweg_tensor::{BinaryOp, DropoutState, UnaryOp};
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 /// The gradient of x.

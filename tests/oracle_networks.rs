@@ -1,0 +1,332 @@
+//! Whole networks against the oracle (PyTorch): losses of every step, norms and values of gradients, final weights,
+//! Hessian-vector products; on the CPU and on the GPU.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod common;
+
+use common::oracle::{self, Array, Case, Oracle};
+use common::{devices, floats};
+use thalweg::autograd::{Tape, Var};
+use thalweg::nn::{Activation, Adam, AdamW, Loss, Method, Mlp, MlpConfig, Module, Optimizer};
+use thalweg::nn::{Init, Linear, Params, ParamsBuilder, Result, Schedule, Sgd};
+use thalweg::tensor::{Device, Tensor};
+
+/// The method that a case describes.
+fn method(case: Case<'_>) -> Box<dyn Method> {
+    let number = |name: &str| case.get(&format!("hyper.{name}")).as_f64().unwrap_or(0.0);
+    let betas = || {
+        let betas = case.get("hyper.betas");
+        (betas[0].as_f64().unwrap_or(0.9), betas[1].as_f64().unwrap_or(0.999))
+    };
+    let eps = case.get("hyper.eps").as_f64().unwrap_or(1e-8);
+    let (lr, weight_decay, maximize) = (number("lr"), number("weight_decay"), false);
+    match case.text("optimizer") {
+        "sgd" => {
+            let (momentum, dampening) = (number("momentum"), number("dampening"));
+            Box::new(Sgd { lr, momentum, dampening, weight_decay, nesterov: case.is("hyper.nesterov"), maximize })
+        }
+        "adam" => Box::new(Adam { lr, betas: betas(), eps, weight_decay, maximize }),
+        "adamw" => Box::new(AdamW { lr, betas: betas(), eps, weight_decay, maximize }),
+        other => panic!("no method for {other:?}"),
+    }
+}
+
+/// Learning rates that were written down.
+#[derive(Debug)]
+struct Listed(Vec<f64>);
+
+impl Schedule for Listed {
+    fn at(&self, step: u64) -> f64 {
+        self.0[step as usize]
+    }
+
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The optimizer of a case, with its schedule and its clipping.
+fn optimizer(case: Case<'_>, params: &Params) -> Optimizer {
+    let mut optimizer = Optimizer::from_boxed(params, method(case)).unwrap();
+    if let Some(norm) = case.get("clip_norm").as_f64() {
+        optimizer = optimizer.with_clip_norm(norm).unwrap();
+    }
+    if case.is("lr_per_step") {
+        let rates = case.array("lr").values;
+        let steps = rates.len() as u64;
+        optimizer.set_schedule(&Listed(rates), steps).unwrap();
+    }
+    optimizer
+}
+
+/// A file's model: its parameters under the oracle's names, in the order of declaration.
+struct Model<'a> {
+    params: Params,
+    names: &'a [&'a str],
+}
+
+impl Model<'_> {
+    /// The initial values, which all runs of a file share.
+    fn start(&self, oracle: &Oracle) {
+        for (parameter, name) in self.params.parameters().iter().zip(self.names) {
+            parameter.value().unwrap().write(&oracle.array(&format!("init/{name}")).f32()).unwrap();
+        }
+    }
+
+    /// Trains as the case says. `loss` gives the loss of some rows, to be scaled for accumulation.
+    fn train(
+        &self,
+        oracle: &Oracle,
+        case: Case<'_>,
+        device: &Device,
+        loss: impl for<'t> Fn(&'t Tape, &[usize]) -> Var<'t>,
+    ) {
+        self.start(oracle);
+        let mut optimizer = optimizer(case, &self.params);
+        let steps = case.get("steps").as_u64().unwrap() as usize;
+        let parts = case.get("accumulate").as_u64().unwrap() as usize;
+        let batches = case.array("batches");
+        let width = batches.shape[1];
+        let (mut losses, mut norms, mut clock_norms) = (Vec::new(), Vec::new(), Vec::new());
+        for step in 0..steps {
+            let row = if case.is("same_batch_every_step") { 0 } else { step };
+            let rows: Vec<usize> = batches.values[row * width..][..width].iter().map(|&r| r as usize).collect();
+            self.params.zero_grad();
+            let mut sum = 0.0;
+            for rows in rows.chunks(width / parts) {
+                let tape = Tape::new();
+                let mut part = loss(&tape, rows);
+                if parts > 1 {
+                    part = part.affine(1.0 / parts as f32, 0.0).unwrap();
+                }
+                tape.backward(part).unwrap();
+                sum += part.item().unwrap();
+            }
+            losses.push(sum);
+            let grads: Vec<Vec<f32>> = self.params.parameters().iter().map(|p| floats(p.grad().unwrap())).collect();
+            let squares = grads.iter().flatten().map(|&g| f64::from(g).powi(2));
+            norms.push(squares.sum::<f64>().sqrt() as f32);
+            if step == 0 {
+                self.hold_first_gradients(case, device, &grads);
+            }
+            optimizer.step().unwrap();
+            let clock = optimizer.read_clock().unwrap();
+            clock_norms.push(clock.gradient_norm);
+            if case.is("lr_per_step") {
+                assert_eq!(clock.learning_rate, case.array("lr").values[step] as f32, "{}: step {step}", case.id());
+            }
+        }
+        let name = |what: &str| case.name(&format!("{what} on {device}"));
+        let tol_loss = case.number("loss_tol_scaled");
+        oracle::assert_scaled(&name("losses"), &losses, &case.array("loss/f64").values, tol_loss);
+        // The norms have no bound of their own: that of the first gradients, which are the least accurate ones.
+        let reference = case.array("grad_norm/f64").values;
+        oracle::assert_scaled(&name("norms"), &norms, &reference, case.number("grad0_tol_scaled"));
+        if !case.get("clip_norm").is_null() {
+            let bound = case.number("grad0_tol_scaled");
+            oracle::assert_scaled(&name("norms of the clock"), &clock_norms, &reference, bound);
+            let over = reference.iter().filter(|&&norm| norm > case.number("clip_norm")).count();
+            let clock = optimizer.read_clock().unwrap();
+            assert_eq!((clock.clipped as usize, clock.skipped), (over, 0), "{}", name("clipped steps"));
+            assert!(over > 0 && over < steps, "{}: some steps are clipped and some are not", case.id());
+        }
+        for (parameter, of) in self.params.parameters().iter().zip(self.names) {
+            let bound = case.get("final_tol_scaled_per_tensor")[of].as_f64().unwrap();
+            let reference = case.array(&format!("final/f64/{of}"));
+            let name = name(&format!("final {of}"));
+            oracle::assert_scaled(&name, &floats(parameter.value().unwrap()), &reference.values, bound);
+        }
+    }
+
+    fn hold_first_gradients(&self, case: Case<'_>, device: &Device, grads: &[Vec<f32>]) {
+        for (grad, of) in grads.iter().zip(self.names) {
+            let Some(reference) = case.find(&format!("grad0/f64/{of}")) else { continue };
+            let name = case.name(&format!("first gradient of {of} on {device}"));
+            oracle::assert_scaled(&name, grad, &reference.values, case.number("grad0_tol_scaled"));
+        }
+    }
+}
+
+/// Rows of a matrix.
+fn rows_of(device: &Device, matrix: &Array, rows: &[usize]) -> Tensor {
+    let (values, width) = (matrix.f32(), matrix.shape[1]);
+    let picked: Vec<f32> = rows.iter().flat_map(|&row| &values[row * width..][..width]).copied().collect();
+    Tensor::from_slice(device, &picked, &[rows.len(), width]).unwrap()
+}
+
+const MLP_NAMES: [&str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
+
+#[test]
+fn perceptrons_learn_digits_as_in_pytorch() {
+    let oracle = Oracle::open("networks/mlp_digits");
+    let (x, y) = (oracle.array("data/x"), oracle.array("data/y"));
+    let mut run = 0;
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let activation = Activation::Relu;
+            let config = MlpConfig { inputs: 64, hidden: vec![32], outputs: 10, activation, dropout: 0.0 };
+            let mlp = Mlp::new(&mut builder, &config).unwrap();
+            let model = Model { params: builder.build(&device).unwrap(), names: &MLP_NAMES };
+            model.train(&oracle, case, &device, |tape, rows| {
+                let targets: Vec<u32> = rows.iter().map(|&row| y.values[row] as u32).collect();
+                let targets = Tensor::from_slice(&device, &targets, &[rows.len()]).unwrap();
+                let logits = mlp.forward(tape.constant(&rows_of(&device, &x, rows))).unwrap();
+                Loss::CrossEntropy.of(logits, &targets).unwrap()
+            });
+        }
+        run += 1;
+    }
+    assert_eq!(run, if oracle.is_whole { 5 } else { 1 });
+}
+
+/// Mean of softplus(z) - y z, plus ½ 0.01 |w|² of the weight: a loss that is composed of operations.
+#[test]
+fn logistic_regression_learns_breast_cancer_as_in_pytorch() {
+    let Some(oracle) = whole("networks/logistic") else { return };
+    let (x, y) = (oracle.array("data/x"), oracle.array("data/y").f32());
+    let mut run = 0;
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let layer = Linear::with_init(&mut builder, "line", 30, 1, Init::Zeros).unwrap();
+            let model = Model { params: builder.build(&device).unwrap(), names: &["weight", "bias"] };
+            model.train(&oracle, case, &device, |tape, rows| {
+                let targets: Vec<f32> = rows.iter().map(|&row| y[row]).collect();
+                let targets = tape.constant(&Tensor::from_slice(&device, &targets, &[rows.len(), 1]).unwrap());
+                let logits = layer.forward(tape.constant(&rows_of(&device, &x, rows))).unwrap();
+                let losses = logits.softplus().unwrap().sub(logits.mul(targets).unwrap()).unwrap();
+                let weight = tape.parameter(layer.weight()).unwrap();
+                let penalty = weight.square().unwrap().sum().unwrap().affine(0.005, 0.0).unwrap();
+                losses.mean().unwrap().add(penalty).unwrap()
+            });
+        }
+        run += 1;
+    }
+    assert_eq!(run, 2);
+}
+
+/// A file that the small copy has not.
+fn whole(name: &str) -> Option<Oracle> {
+    if oracle::whole().is_none() {
+        #[allow(clippy::print_stderr, reason = "what is left out is said")]
+        {
+            eprintln!("there is no ../shared/oracle: {name} is left out");
+        }
+        return None;
+    }
+    Some(Oracle::open(name))
+}
+
+/// The gradient, a Hessian-vector product, products with the Jacobian and its transpose, of a perceptron with tanh.
+#[test]
+fn perceptrons_have_second_derivatives_as_in_pytorch() {
+    let Some(oracle) = whole("networks/second_order") else { return };
+    let digits = Oracle::open("networks/mlp_digits");
+    let rows: Vec<usize> = (0..24).collect();
+    let targets: Vec<u32> = digits.array("data/y").values[..24].iter().map(|&y| y as u32).collect();
+    let mut run = 0;
+    for case in oracle.cases().into_iter().filter(|case| case.id().starts_with("mlp")) {
+        for device in devices() {
+            let constant = |name: &str| {
+                let array = case.array(name);
+                Tensor::from_slice(&device, &array.f32(), &array.shape).unwrap()
+            };
+            let hold = |what: &str, of: &str, got: Var<'_>| {
+                let reference = case.array(&format!("f64/{what}{of}"));
+                let bound = case.number(&format!("tol_scaled.{what}"));
+                oracle::assert_scaled(
+                    &case.name(&format!("{what}{of} on {device}")),
+                    &floats(&got.value()),
+                    &reference.values,
+                    bound,
+                );
+            };
+            let tape = Tape::new();
+            let x = tape.input(&rows_of(&device, &digits.array("data/x"), &rows));
+            let weights = MLP_NAMES.map(|name| {
+                let array = digits.array(&format!("init/{name}"));
+                tape.input(&Tensor::from_slice(&device, &array.f32(), &array.shape).unwrap())
+            });
+            let hidden = x.linear(weights[0], weights[1], false).unwrap().tanh().unwrap();
+            let logits = hidden.linear(weights[2], weights[3], false).unwrap();
+            let loss = logits.cross_entropy(&Tensor::from_slice(&device, &targets, &[24]).unwrap()).unwrap();
+            hold("loss", "", loss);
+            let vectors = MLP_NAMES.map(|name| tape.constant(&constant(&format!("v/{name}"))));
+
+            let first = tape.grad(loss, &weights).unwrap();
+            let product = tape.grad(inner(&tape, &first, &vectors), &weights).unwrap();
+            for (i, name) in MLP_NAMES.iter().enumerate() {
+                hold("grad", &format!("/{name}"), first[i]);
+                hold("hvp", &format!("/{name}"), product[i]);
+            }
+            // J v is the gradient of (Jᵀ u) · v with respect to u, wherever u lies.
+            let u = tape.input(&constant("u_logits"));
+            let back = tape.vector_jacobian_product(logits, u, &weights).unwrap();
+            hold("jvp", "", tape.grad(inner(&tape, &back, &vectors), &[u]).unwrap()[0]);
+            let back = tape.vector_jacobian_product(logits, u, &[x]).unwrap();
+            hold("vjp_input", "", back[0]);
+            let v = tape.constant(&constant("v_input"));
+            hold("jvp_input", "", tape.grad(inner(&tape, &back, &[v]), &[u]).unwrap()[0]);
+        }
+        run += 1;
+    }
+    assert_eq!(run, 3);
+}
+
+/// The sum of the products of two lists of variables.
+fn inner<'t>(tape: &'t Tape, left: &[Var<'t>], right: &[Var<'t>]) -> Var<'t> {
+    let zero = tape.constant(&Tensor::scalar(left[0].value().device(), 0f32).unwrap());
+    left.iter().zip(right).fold(zero, |sum, (a, b)| sum.add(a.mul(*b).unwrap().sum().unwrap()).unwrap())
+}
+
+/// U and V of a matrix that is known in 10,000 places: the mean of half the squared errors there, plus a penalty. Rows
+/// are gathered, and their gradients added up where they came from. Of 2,000 steps the first 100 are run.
+#[test]
+fn matrices_are_factorised_as_in_pytorch() {
+    const STEPS: usize = 100;
+    let Some(oracle) = whole("networks/matrix_factorization") else { return };
+    let index = |name: &str| oracle.array(&format!("data/{name}")).u32();
+    let (users, items) = (index("rows"), index("cols"));
+    let values = oracle.array("data/values");
+    let (mut run, mut held) = (0, 0);
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let factors = [("U", 500), ("V", 200)].map(|(name, rows)| {
+                let parameter = builder.add(name, &[rows, 5], Init::Zeros).unwrap();
+                (parameter, oracle.array(&format!("init/{name}")))
+            });
+            let params = builder.build(&device).unwrap();
+            for (factor, start) in &factors {
+                factor.value().unwrap().write(&start.f32()).unwrap();
+            }
+            let of = |list: &[u32]| Tensor::from_slice(&device, list, &[list.len()]).unwrap();
+            let (users, items) = (of(&users), of(&items));
+            let values = Tensor::from_slice(&device, &values.f32(), &[values.values.len()]).unwrap();
+            let penalty = case.number("reg") as f32 / 2.0;
+            let mut optimizer = optimizer(case, &params);
+            for step in 0..=STEPS {
+                let tape = Tape::new();
+                let [u, v] = [&factors[0].0, &factors[1].0].map(|factor| tape.parameter(factor).unwrap());
+                let product = u.gather_rows(&users).unwrap().mul(v.gather_rows(&items).unwrap()).unwrap();
+                let predicted = product.sum_along(1).unwrap().squeeze(1).unwrap();
+                let error = predicted.mse(&values).unwrap().affine(0.5, 0.0).unwrap();
+                let squares = u.square().unwrap().sum().unwrap().add(v.square().unwrap().sum().unwrap()).unwrap();
+                let loss = error.add(squares.affine(penalty, 0.0).unwrap()).unwrap();
+                if let Some(reference) = case.get("loss_f64")[step.to_string()].as_f64() {
+                    let name = case.name(&format!("loss {step} on {device}"));
+                    let bound = case.number("loss_tol_scaled");
+                    oracle::assert_scaled(&name, &[loss.item().unwrap()], &[reference], bound);
+                    held += 1;
+                }
+                params.zero_grad();
+                tape.backward(loss).unwrap();
+                optimizer.step().unwrap();
+            }
+        }
+        run += 1;
+    }
+    assert_eq!((run, held), (4, 4 * 4 * devices().len()));
+}

@@ -1,0 +1,302 @@
+//! SGD, Adam and AdamW against the oracle (PyTorch): trajectories under given gradients, textbook functions through
+//! autograd, and clipping by the global norm; on the CPU and on the GPU.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod common;
+
+use common::oracle::{self, Array, Case, Oracle};
+use common::{devices, floats};
+use serde_json::Value;
+use thalweg::autograd::{Result, Tape, Var};
+use thalweg::nn::{Adam, AdamW, Init, Method, Optimizer, Params, ParamsBuilder, Sgd};
+use thalweg::tensor::{Device, Tensor};
+
+/// The method that a case describes; the rules have the oracle's names for their settings.
+fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
+    let number = |name: &str| case.number(&format!("hyper.{name}"));
+    let (lr, weight_decay, maximize) = (number("lr"), number("weight_decay"), case.is("hyper.maximize"));
+    let betas = || {
+        let betas = case.get("hyper.betas");
+        (betas[0].as_f64().unwrap(), betas[1].as_f64().unwrap())
+    };
+    match optimizer {
+        "sgd" => Box::new(Sgd {
+            lr,
+            momentum: number("momentum"),
+            dampening: number("dampening"),
+            weight_decay,
+            nesterov: case.is("hyper.nesterov"),
+            maximize,
+        }),
+        "adam" => Box::new(Adam { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
+        "adamw" => Box::new(AdamW { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
+        other => panic!("no method for {other:?}"),
+    }
+}
+
+/// Parameters with these values, named by their numbers.
+fn params(device: &Device, values: &[Array]) -> Params {
+    let mut builder = ParamsBuilder::new(0);
+    for (i, value) in values.iter().enumerate() {
+        builder.add(i.to_string(), &value.shape, Init::Zeros).unwrap();
+    }
+    let params = builder.build(device).unwrap();
+    for (parameter, value) in params.parameters().iter().zip(values) {
+        parameter.value().unwrap().write(&value.f32()).unwrap();
+    }
+    params
+}
+
+/// Puts gradients in their places, as a backward pass would.
+fn set_grads(params: &Params, grads: &[Vec<f32>]) {
+    let arena = params.grads().unwrap();
+    for (i, grad) in grads.iter().enumerate() {
+        arena.get(i).write(grad).unwrap();
+    }
+}
+
+/// Runs all trajectories of one optimizer: the parameters at every snapshot and the state at the end. AMSGrad, which
+/// thalweg has not, is left out; `at_least` counts the whole oracle's other cases and those of the small copy.
+fn trajectories(optimizer: &str, at_least: (usize, usize), without: usize) {
+    let oracle = Oracle::open(&format!("optimizers/{optimizer}"));
+    let (mut run, mut left_out) = (0, 0);
+    for case in oracle.cases() {
+        if case.is("hyper.amsgrad") {
+            left_out += 1;
+            continue;
+        }
+        let problem = Oracle::open(&format!("optimizers/problem_{}", case.text("problem")));
+        for device in devices() {
+            trajectory(optimizer, case, &problem, &device);
+        }
+        run += 1;
+    }
+    let (at_least, without) = if oracle.is_whole { (at_least.0, without) } else { (at_least.1, 0) };
+    assert!(run >= at_least, "{optimizer}: {run} trajectories ran, expected at least {at_least}");
+    assert_eq!(left_out, without, "{optimizer}: trajectories of AMSGrad");
+}
+
+fn trajectory(optimizer: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
+    let tensors: Vec<&str> = case.get("tensors").as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
+    let start: Vec<Array> = tensors.iter().map(|t| problem.array(&format!("init/{t}"))).collect();
+    let grads: Vec<Vec<f32>> = tensors.iter().map(|t| problem.array(&format!("grads/{t}")).f32()).collect();
+    let params = params(device, &start);
+    let mut optimizer = Optimizer::from_boxed(&params, method(optimizer, case)).unwrap();
+    let snapshots: Vec<u64> = case.get("snapshots").as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
+    let steps = case.get("steps").as_u64().unwrap();
+    for step in 1..=steps {
+        let of_step = |(grads, value): (&Vec<f32>, &Array)| {
+            let length = value.values.len();
+            grads[(step as usize - 1) * length..][..length].to_vec()
+        };
+        set_grads(&params, &grads.iter().zip(&start).map(of_step).collect::<Vec<_>>());
+        optimizer.step().unwrap();
+        if snapshots.contains(&step) {
+            for (tensor, parameter) in tensors.iter().zip(params.parameters()) {
+                let name = case.name(&format!("{tensor} after step {step} on {device}"));
+                let reference = case.array(&format!("f64/step_{step}/param/{tensor}"));
+                let bound = case.bound("param").with_inputs(&start);
+                oracle::assert_within(&name, &floats(parameter.value().unwrap()), &reference.values, bound);
+            }
+        }
+    }
+    assert!(snapshots.contains(&steps), "{}: the last step is looked at", case.id());
+    for (state, arena) in optimizer.state() {
+        for (i, tensor) in tensors.iter().enumerate() {
+            let name = case.name(&format!("{state} of {tensor} on {device}"));
+            let reference = case.array(&format!("f64/state/{tensor}/{state}"));
+            let bound = case.bound("state").with_inputs(&start);
+            oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
+        }
+    }
+    let has_state = tensors.iter().any(|t| case.find(&format!("f64/state/{t}/momentum_buffer")).is_some());
+    assert!(optimizer.state().count() > 0 || !has_state, "{}: a state that is not kept", case.id());
+    assert_eq!(u64::from(optimizer.read_clock().unwrap().step), steps);
+}
+
+#[test]
+fn sgd_follows_its_trajectories() {
+    trajectories("sgd", (11, 8), 0);
+}
+
+#[test]
+fn adam_follows_its_trajectories() {
+    trajectories("adam", (6, 5), 4);
+}
+
+#[test]
+fn adamw_follows_its_trajectories() {
+    trajectories("adamw", (6, 4), 1);
+}
+
+/// Element i of a vector, as a scalar.
+fn at<'t>(x: Var<'t>, i: usize) -> Result<Var<'t>> {
+    x.slice(0, i, i + 1)?.reshape(&[])
+}
+
+/// The functions of `optimizers/functions` by their names.
+fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
+    let n = x.shape()[0];
+    let first = || at(x, 0);
+    let second = || at(x, 1);
+    match name {
+        "rosenbrock2" | "rosenbrock10" => {
+            // Σ 100 (x[i + 1] - x[i]²)² + (1 - x[i])²
+            let (head, tail) = (x.slice(0, 0, n - 1)?, x.slice(0, 1, n)?);
+            let valley = tail.sub(head.square()?)?.square()?.affine(100.0, 0.0)?;
+            valley.add(head.affine(-1.0, 1.0)?.square()?)?.sum()
+        }
+        "quadratic10_cond100" => {
+            // ½ xᵀ A x - bᵀ x
+            let numbers = |value: &Value| -> Vec<f32> {
+                let flat = value.as_array().unwrap().iter();
+                flat.flat_map(|v| v.as_array().cloned().unwrap_or(vec![v.clone()]))
+                    .map(|v| v.as_f64().unwrap() as f32)
+                    .collect()
+            };
+            let value = x.value();
+            let device = value.device();
+            let a = x.tape().constant(&Tensor::from_slice(device, &numbers(&data[name]["A"]), &[n, n])?);
+            let b = x.tape().constant(&Tensor::from_slice(device, &numbers(&data[name]["b"]), &[n])?);
+            let half = a.matmul(x.reshape(&[n, 1])?)?.reshape(&[n])?.affine(0.5, 0.0)?;
+            x.mul(half.sub(b)?)?.sum()
+        }
+        "beale" => {
+            // (1.5 - x + x y)² + (2.25 - x + x y²)² + (2.625 - x + x y³)²
+            let (x, y) = (first()?, second()?);
+            let square = y.mul(y)?;
+            let terms = [(1.5, y), (2.25, square), (2.625, square.mul(y)?)];
+            let squares = terms.map(|(c, power)| x.mul(power)?.sub(x)?.affine(1.0, c)?.square());
+            squares.into_iter().reduce(|sum, term| sum?.add(term?)).unwrap()
+        }
+        "himmelblau" => {
+            // (x² + y - 11)² + (x + y² - 7)²
+            let (x, y) = (first()?, second()?);
+            let left = x.square()?.add(y)?.affine(1.0, -11.0)?.square()?;
+            left.add(x.add(y.square()?)?.affine(1.0, -7.0)?.square()?)
+        }
+        "quartic" => {
+            // x⁴ - 3 x³ + 2
+            let x = first()?;
+            x.square()?.mul(x.square()?)?.sub(x.mul(x.square()?)?.affine(3.0, 0.0)?)?.affine(1.0, 2.0)
+        }
+        "ellipse" => {
+            // (x - 3)² + 10 (y + 2)²
+            let (x, y) = (first()?, second()?);
+            x.affine(1.0, -3.0)?.square()?.add(y.affine(1.0, 2.0)?.square()?.affine(10.0, 0.0)?)
+        }
+        other => panic!("no function {other:?}"),
+    }
+}
+
+/// Steps of a textbook run on a GPU; the CPU runs all of them.
+const GPU_STEPS: u64 = 100;
+
+/// PyTorch's SGD, Adam and AdamW from the start of a textbook function to its last record. A record counts where the
+/// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
+/// other case.
+#[test]
+fn textbook_functions_are_descended() {
+    let oracle = Oracle::open("optimizers/functions");
+    let data = &oracle.settings()["function_data"];
+    let (mut run, mut records) = (0, 0);
+    for case in oracle.cases() {
+        let optimizer = case.text("optimizer").trim_start_matches("torch.optim.").to_lowercase();
+        if !["sgd", "adam", "adamw"].contains(&optimizer.as_str()) || case.is("hyper.amsgrad") {
+            continue;
+        }
+        for device in devices() {
+            records += textbook(&optimizer, case, data, &device);
+        }
+        run += 1;
+    }
+    let at_least = if oracle.is_whole { (37, 34 * 15 + 9 * 7) } else { (3, 3 * 24) };
+    assert!(run >= at_least.0, "{run} runs, expected at least {}", at_least.0);
+    assert!(records >= at_least.1, "{records} records, expected at least {}", at_least.1);
+}
+
+/// Returns how many records were held against the reference.
+fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> usize {
+    let list = |path: &str| case.get(path).as_array().unwrap().clone();
+    let vector =
+        |value: &Value| -> Vec<f64> { value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect() };
+    let start = vector(case.get("x0"));
+    let params = params(device, &[Array { shape: vec![start.len()], values: start }]);
+    let parameter = &params.parameters()[0];
+    let mut optimizer = Optimizer::from_boxed(&params, method(optimizer, case)).unwrap();
+    let drifts = vector(case.get("drift_scaled_per_record"));
+    let within: Vec<f64> = drifts.into_iter().take_while(|&drift| drift < 1e-4).collect();
+    let bound = within.iter().fold(1e-6, |bound: f64, drift| bound.max(10.0 * drift));
+    let (mut step, mut held) = (0, 0);
+    for (record, reference) in list("record_steps").iter().zip(list("params_f64")).take(within.len()) {
+        let record = record.as_u64().unwrap();
+        if !device.is_cpu() && record > GPU_STEPS {
+            break;
+        }
+        while step < record {
+            let tape = Tape::new();
+            let value = objective(case.text("function"), data, tape.parameter(parameter).unwrap()).unwrap();
+            params.zero_grad();
+            tape.backward(value).unwrap();
+            optimizer.step().unwrap();
+            step += 1;
+        }
+        let name = case.name(&format!("after step {step} on {device}"));
+        let x = floats(parameter.value().unwrap());
+        oracle::assert_scaled(&name, &x, &vector(&reference), bound);
+        held += 1;
+    }
+    held
+}
+
+/// Clipping as the update sees it: a plain step of SGD from zero, at a learning rate of 1, leaves the clipped gradients
+/// with the other sign.
+#[test]
+fn gradients_are_clipped_by_their_global_norm() {
+    let oracle = Oracle::open("optimizers/clipping");
+    let (mut finite, mut skipped) = (0, 0);
+    for case in oracle.cases() {
+        if case.text("op") != "clip_grad_norm" || case.get("norm_type") != 2.0 {
+            continue;
+        }
+        let inputs: Vec<Array> =
+            (0..).map_while(|i| oracle.find(&format!("input/{}/{i}", case.text("input")))).collect();
+        assert_eq!(inputs.len(), 5);
+        for device in devices() {
+            let zeros: Vec<Array> =
+                inputs.iter().map(|x| Array { shape: x.shape.clone(), values: vec![0.0; x.values.len()] }).collect();
+            let params = params(&device, &zeros);
+            let sgd = Sgd { lr: 1.0, ..Sgd::default() };
+            let mut optimizer = Optimizer::new(&params, sgd).unwrap().with_clip_norm(case.number("max_norm")).unwrap();
+            set_grads(&params, &inputs.iter().map(Array::f32).collect::<Vec<_>>());
+            optimizer.step().unwrap();
+            let clock = optimizer.read_clock().unwrap();
+            // PyTorch lets NaN and infinities spread, or raises: here they skip the update, and nothing changes.
+            if case.is("expect_error") || !case.number("total_norm_f64").is_finite() {
+                assert_eq!((clock.step, clock.skipped), (0, 1), "{}", case.name(&device.to_string()));
+                for (i, (parameter, input)) in params.parameters().iter().zip(&inputs).enumerate() {
+                    let name = case.name(&format!("{i} on {device}"));
+                    common::assert_same_bits(&name, &floats(parameter.grad().unwrap()), &input.f32());
+                    let value = floats(parameter.value().unwrap());
+                    common::assert_same_bits(&name, &value, &vec![0.0; value.len()]);
+                }
+                skipped += usize::from(device.is_cpu());
+                continue;
+            }
+            let bound = case.number("tol_scaled");
+            let norm = case.number("total_norm_f64");
+            let name = case.name(&format!("norm on {device}"));
+            oracle::assert_scaled(&name, &[clock.gradient_norm], &[norm], bound);
+            let is_clipped = case.number("max_norm") < norm;
+            assert_eq!((clock.step, clock.skipped, clock.clipped), (1, 0, u32::from(is_clipped)), "{name}");
+            for (i, parameter) in params.parameters().iter().enumerate() {
+                let name = case.name(&format!("{i} on {device}"));
+                let clipped: Vec<f32> = floats(parameter.value().unwrap()).iter().map(|x| -x).collect();
+                oracle::assert_scaled(&name, &clipped, &case.array(&format!("f64/{i}")).values, bound);
+            }
+            finite += usize::from(device.is_cpu());
+        }
+    }
+    assert_eq!((finite, skipped), (5, 4));
+}
