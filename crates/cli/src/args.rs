@@ -9,7 +9,7 @@ pub(crate) mod train;
 
 /// Train small neural networks on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
-#[command(name = "thalweg", version, about)]
+#[command(name = "thalweg", version)]
 pub(crate) struct Program {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -146,12 +146,13 @@ fn progress_bar(steps: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let template = "{bar:20} {pos}/{len} steps, {eta} left {wide_msg}";
+    let template = "{bar:16} {pos}/{len} steps, {eta} left, {wide_msg}";
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// Beside the bar, and short enough to fit there.
 fn summary(report: &nn::EpochReport) -> String {
-    let mut text = format!("train loss {}", short(report.train_loss));
+    let mut text = format!("loss {}", short(report.train_loss));
     if let Some(test) = &report.test {
         if let Some(accuracy) = test.accuracy {
             text += &format!(", test accuracy {:.1} %", 100.0 * accuracy);
@@ -276,6 +277,8 @@ impl Metrics {
             );
         }
         let out = args.out.display();
-        format!("{text}\nmodel saved to {out}; to predict with it: thalweg predict {out} DATA.csv\n")
+        // As the user has called it: it need not be where the shell finds it.
+        let program = std::env::args().next().unwrap_or_else(|| "thalweg".to_string());
+        format!("{text}\nmodel saved to {out}; to predict with it: {program} predict {out} DATA.csv\n")
     }
 }

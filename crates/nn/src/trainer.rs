@@ -310,6 +310,30 @@ mod tests {
     }
 
     #[test]
+    fn training_that_diverges_is_an_error() {
+        use crate::{Mlp, MlpConfig, ParamsBuilder, Sgd};
+        use thalweg_tensor::Device;
+
+        let device = Device::cpu();
+        let data = Dataset::regression(&device, &[1.0, 2.0, 3.0, 4.0], 1, &[1.0, -1.0, 2.0, 5.0]).unwrap();
+        let fit = |lr: f64, epochs: u64| {
+            let mut builder = ParamsBuilder::new(0);
+            let hidden = vec![4];
+            let config = MlpConfig { inputs: 1, hidden, outputs: 1, activation: crate::Activation::Relu, dropout: 0.0 };
+            let model = Mlp::new(&mut builder, &config).unwrap();
+            let params = builder.build(&device).unwrap();
+            let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
+            let options = FitOptions { epochs, batch_size: 4, seed: 0 };
+            Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ())
+        };
+        assert!(fit(1e-3, 3).is_ok());
+        // The first loss is finite, and what comes of its update is not.
+        for epochs in [1, 9] {
+            assert!(matches!(fit(1e30, epochs), Err(Error::Diverged { epoch: 1 | 2 })));
+        }
+    }
+
+    #[test]
     fn r2_is_one_for_the_truth_and_zero_for_the_mean() {
         assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), Some(1.0));
         assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), Some(0.0));
