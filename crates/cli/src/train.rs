@@ -9,6 +9,7 @@ use thalweg::nn::{
     self, Adam, AdamW, Constant, Cosine, Event, FitOptions, History, Method, MlpConfig, Optimizer, Schedule, Sgd, Step,
     TabularData, TabularModel, Trainer, WarmupCosine,
 };
+use thalweg::tensor;
 
 use crate::args::train::{self as args, TrainArgs};
 use crate::devices;
@@ -22,8 +23,8 @@ const WARMUP: f64 = 0.05;
 /// Falls of the learning rate by the schedule `step`, each to a tenth.
 const FALLS: u64 = 3;
 
-/// The most parameters: 1 GiB, of which training needs four times as much and more.
-const MAX_PARAMETERS: u64 = 1 << 28;
+/// The most parameters: 256 MiB, and training takes some five times as much: gradients, two moments, copies.
+const MAX_PARAMETERS: u64 = 1 << 26;
 
 /// The most steps, each of which has its learning rate in a table on the device.
 const MAX_STEPS: u64 = 1 << 25;
@@ -55,7 +56,13 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         activation: args.activation(),
         dropout: args.dropout as f32,
     };
-    let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device)?;
+    let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device).map_err(|error| match error {
+        nn::Error::Tensor(limit @ tensor::Error::Limit { .. }) => Error::TooLarge {
+            flag: "--hidden",
+            problem: format!("{limit}; make the layers smaller, or choose another --device"),
+        },
+        other => other.into(),
+    })?;
     let parameters = model.params().element_count();
 
     let rows = data.train.len();

@@ -134,6 +134,16 @@ fn flags_with_values_that_cannot_be() {
         }
     }
     refused(folder.path(), 2, "train iris.csv --hidden 65536,65536 --device cpu", &["--hidden", "parameters"]);
+    // A layer of 4 GiB: over the limit of any adapter's bindings, or of the program.
+    for adapter in adapters() {
+        let command = format!("train iris.csv --hidden 65536,16384 --device {}", adapter["index"]);
+        refused(folder.path(), 2, &command, &["--hidden"]);
+        // One that the program lets through, where the adapter's limit is known to be lower.
+        if adapter["max_binding_bytes"].as_u64().unwrap() < 200 << 20 {
+            let command = format!("train iris.csv --hidden 60000,1000 --device {}", adapter["index"]);
+            refused(folder.path(), 2, &command, &["--hidden", "--device", "limit"]);
+        }
+    }
     refused(folder.path(), 2, "train iris.csv --test-fraction 0.999 --target sepal_width_cm", &["species"]);
     refused(folder.path(), 2, "train --device cpu", &["<DATA>"]);
     refused(folder.path(), 2, "predict --device cpu", &["<MODEL>"]);
