@@ -7,6 +7,7 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
+use crate::error::DataProblem;
 use crate::{Checkpoint, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
 
 /// What kind of model a file holds, so that another one is told apart.
@@ -64,12 +65,18 @@ impl TabularData {
     ) -> Result<Self> {
         table.column_index(target)?;
         let features: Vec<String> = table.column_names().iter().filter(|name| *name != target).cloned().collect();
+        if features.is_empty() {
+            return Err(table.problem(None, Some(target), DataProblem::NoFeature));
+        }
         let task = task.map_or_else(|| table.infer_task(target), Ok)?;
         let rows = table.numeric_columns(&features)?;
         let width = features.len();
         let (classes, labels, values) = match task {
             Task::Classification => {
                 let classes = table.class_labels(target)?;
+                if classes.len() == table.row_count() && test_fraction > 0.0 {
+                    return Err(table.problem(None, Some(target), DataProblem::SingleRows));
+                }
                 let labels = table.class_indices(target, &classes)?;
                 (classes, Some(labels), Vec::new())
             }
@@ -264,6 +271,9 @@ impl TabularModel {
             && expected.iter().zip(&tensors).all(|(p, t)| p.name() == t.name && p.shape() == t.shape);
         if !fits {
             return Err(Error::model(path, "its tensors do not fit its network"));
+        }
+        if let Some(tensor) = tensors.iter().find(|tensor| !tensor.is_finite()) {
+            return Err(Error::model(path, format!("tensor {:?} holds values that are not finite", tensor.name)));
         }
         let params = builder.build(device)?;
         for (parameter, tensor) in params.parameters().iter().zip(&tensors) {

@@ -6,7 +6,7 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Counters, DType, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
-use crate::{Error, Loss, Module, Optimizer, Result};
+use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
 
 /// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
 const EVALUATION_ROWS: usize = 4096;
@@ -85,8 +85,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// The share, from 0 to 1, of rows whose largest logit is their class's; of a classification.
     pub accuracy: Option<f64>,
-    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination, averaged over the targets; of a regression. It does
-    /// not change when targets are standardised.
+    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination, averaged over the targets; of a regression whose
+    /// targets vary. It does not change when targets are standardised.
     pub r2: Option<f64>,
 }
 
@@ -183,7 +183,8 @@ impl<M: Module> Trainer<M> {
     ///
     /// # Errors
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
-    /// another device, or the device fails.
+    /// another device, or the device fails; [`Error::Diverged`] where no loss of an epoch is finite, or the loss or the
+    /// parameters are not at the end.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -239,6 +240,10 @@ impl<M: Module> Trainer<M> {
             counters = counters + (device.counters() - before);
 
             let losses = losses.take()?;
+            // Such parameters do not recover, so that further epochs would be in vain.
+            if !losses.iter().any(|loss| loss.is_finite()) {
+                return Err(Error::Diverged { epoch: epoch + 1 });
+            }
             let lengths = (0..steps_per_epoch).map(|step| batch_length(train.len(), options.batch_size, step));
             let sum: f64 = losses.iter().zip(lengths).map(|(&loss, rows)| f64::from(loss) * rows as f64).sum();
             let now = self.optimizer.read_clock()?;
@@ -257,7 +262,13 @@ impl<M: Module> Trainer<M> {
             history.push(report);
         }
         let seconds = start.elapsed().as_secs_f64();
-        Ok(History { epochs: history, train: self.evaluate(train)?, steps, counters, seconds })
+        let train = self.evaluate(train)?;
+        // A ReLU may turn NaN into 0: the loss alone does not tell.
+        let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
+        if !(train.loss.is_finite() && finite) {
+            return Err(Error::Diverged { epoch: options.epochs });
+        }
+        Ok(History { epochs: history, train, steps, counters, seconds })
     }
 
     /// One step: gather, forward, backward, update. All of it is handed to the device and none of it waited for.
@@ -298,7 +309,7 @@ impl<M: Module> Trainer<M> {
             }
             DType::F32 => {
                 let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
-                Evaluation { loss, accuracy: None, r2: Some(r2(&predicted, &expected, output.shape()[1])) }
+                Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, output.shape()[1]) }
             }
         })
     }
@@ -321,16 +332,17 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
 }
 
-/// The coefficient of determination, averaged over the columns.
-fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> f64 {
+/// The coefficient of determination, averaged over the columns; none where a column of targets is constant.
+fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> Option<f64> {
     let of_column = |column: usize| {
         let pairs = || predicted.iter().zip(expected).skip(column).step_by(columns);
         let mean = pairs().map(|(_, &y)| f64::from(y)).sum::<f64>() / pairs().count() as f64;
         let residual: f64 = pairs().map(|(&p, &y)| (f64::from(y) - f64::from(p)).powi(2)).sum();
         let total: f64 = pairs().map(|(_, &y)| (f64::from(y) - mean).powi(2)).sum();
-        1.0 - residual / total
+        (total > 0.0).then(|| 1.0 - residual / total)
     };
-    (0..columns).map(of_column).sum::<f64>() / columns as f64
+    let each = (0..columns).map(of_column).collect::<Option<Vec<f64>>>()?;
+    Some(each.iter().sum::<f64>() / columns as f64)
 }
 
 #[cfg(test)]
@@ -347,8 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn training_that_diverges_is_an_error() {
+        use crate::{Mlp, MlpConfig, ParamsBuilder, Sgd};
+        use thalweg_tensor::Device;
+
+        let device = Device::cpu();
+        let data = Dataset::regression(&device, &[1.0, 2.0, 3.0, 4.0], 1, &[1.0, -1.0, 2.0, 5.0]).unwrap();
+        let fit = |lr: f64, epochs: u64| {
+            let mut builder = ParamsBuilder::new(0);
+            let hidden = vec![4];
+            let config = MlpConfig { inputs: 1, hidden, outputs: 1, activation: crate::Activation::Relu, dropout: 0.0 };
+            let model = Mlp::new(&mut builder, &config).unwrap();
+            let params = builder.build(&device).unwrap();
+            let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
+            let options = FitOptions { epochs, batch_size: 4, seed: 0 };
+            Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ())
+        };
+        assert!(fit(1e-3, 3).is_ok());
+        // The first loss is finite, and what comes of its update is not.
+        for epochs in [1, 9] {
+            assert!(matches!(fit(1e30, epochs), Err(Error::Diverged { epoch: 1 | 2 })));
+        }
+    }
+
+    #[test]
     fn r2_is_one_for_the_truth_and_zero_for_the_mean() {
-        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), 1.0);
-        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), 0.0);
+        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), Some(1.0));
+        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), Some(0.0));
+        assert_eq!(r2(&[3.0], &[1.0], 1), None);
     }
 }

@@ -178,12 +178,13 @@ impl Device {
         })
     }
 
-    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name.
+    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name, in
+    /// capitals or not.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where nothing matches, [`Error::Adapter`] where it cannot be opened.
     pub fn open(choice: &str) -> Result<Self> {
-        match choice {
+        match choice.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::best()),
             "cpu" => Ok(Self::cpu()),
             "gpu" => Self::gpu(),
