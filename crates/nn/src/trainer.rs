@@ -183,8 +183,8 @@ impl<M: Module> Trainer<M> {
     ///
     /// # Errors
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
-    /// another device, or the device fails; [`Error::Diverged`] where no loss of an epoch is finite, or the loss or the
-    /// parameters are not at the end.
+    /// another device, or the device fails; [`Error::Diverged`] where no loss of an epoch is finite, or at the end the
+    /// parameters or the losses of most rows are not.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -262,10 +262,10 @@ impl<M: Module> Trainer<M> {
             history.push(report);
         }
         let seconds = start.elapsed().as_secs_f64();
-        let train = self.evaluate(train)?;
-        // A ReLU may turn NaN into 0: the loss alone does not tell.
+        let (train, finite_rows) = self.evaluate_rows(train)?;
+        // A ReLU may turn NaN into 0, so losses alone do not tell; nor do single rows that hold NaN themselves.
         let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
-        if !(train.loss.is_finite() && finite) {
+        if !finite || finite_rows < 0.5 {
             return Err(Error::Diverged { epoch: options.epochs });
         }
         Ok(History { epochs: history, train, steps, counters, seconds })
@@ -288,6 +288,11 @@ impl<M: Module> Trainer<M> {
     /// # Errors
     /// [`Error::Tensor`] where the data do not fit the model or the loss, or the device fails.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
+        Ok(self.evaluate_rows(data)?.0)
+    }
+
+    /// As [`evaluate`](Self::evaluate), with the share of the losses that are finite.
+    fn evaluate_rows(&self, data: &Dataset) -> Result<(Evaluation, f64)> {
         let mut outputs = Vec::new();
         let mut start = 0;
         while start < data.len() {
@@ -299,9 +304,11 @@ impl<M: Module> Trainer<M> {
             start = end;
         }
         let (losses, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
-        let loss = mean(&Tensor::concatenate(&losses)?.to_vec::<f32>()?);
+        let losses = Tensor::concatenate(&losses)?.to_vec::<f32>()?;
+        let loss = mean(&losses);
+        let finite = losses.iter().filter(|loss| loss.is_finite()).count() as f64 / losses.len() as f64;
         let output = Tensor::concatenate(&outputs)?;
-        Ok(match data.targets().dtype() {
+        let evaluation = match data.targets().dtype() {
             DType::U32 => {
                 let (predicted, expected) = (output.argmax()?.to_vec::<u32>()?, data.targets().to_vec::<u32>()?);
                 let right = predicted.iter().zip(&expected).filter(|(p, e)| p == e).count();
@@ -311,7 +318,8 @@ impl<M: Module> Trainer<M> {
                 let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
                 Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, output.shape()[1]) }
             }
-        })
+        };
+        Ok((evaluation, finite))
     }
 
     /// The loss of each row or element.
