@@ -1,7 +1,74 @@
-//! Training of small neural networks on any GPU, on wgpu and WGSL.
+//! Training of small neural networks on any GPU, on wgpu and WGSL, with a CPU twin for every kernel.
 //!
-//! This package re-exports the crates it is made of: [`tensor`], [`autograd`] and [`nn`].
+//! This package re-exports the crates it is made of:
+//!
+//! - [`tensor`]: devices, tensors, kernels and the fused updates of parameters;
+//! - [`autograd`]: the tape, the rules of differentiation, gradient checking;
+//! - [`nn`]: modules, losses, optimizers, schedules, data, the trainer, model files.
+//!
+//! [`prelude`] has the names that most programs need. A program opens a [`Device`](tensor::Device), declares its
+//! parameters to a [`ParamsBuilder`](nn::ParamsBuilder), which gives them common memory there, records each forward pass
+//! on a fresh [`Tape`](autograd::Tape), walks back, and lets an [`Optimizer`](nn::Optimizer) take all parameters one
+//! step further by one launch. [`Trainer`](nn::Trainer) is that loop ready-made, and [`TabularData`](nn::TabularData)
+//! and [`TabularModel`](nn::TabularModel) lead from a CSV file to a model in a file and back.
+//!
+//! # A loop of one's own
+//!
+//! Exclusive or, which no linear model learns:
+//!
+//! ```
+//! use thalweg::prelude::*;
+//!
+//! # fn main() -> thalweg::Result<()> {
+//! let device = Device::cpu(); // or Device::best(), Device::gpu()?, Device::open("radeon")?
+//! let x = Tensor::from_slice(&device, &[0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], &[4, 2])?;
+//! let classes = Tensor::from_slice(&device, &[0u32, 1, 1, 0], &[4])?;
+//!
+//! let mut builder = ParamsBuilder::new(0);
+//! let config = MlpConfig { inputs: 2, hidden: vec![16], outputs: 2, ..MlpConfig::default() };
+//! let model = Mlp::new(&mut builder, &config)?;
+//! let params = builder.build(&device)?;
+//! let mut optimizer = Optimizer::new(&params, AdamW { lr: 0.05, ..AdamW::default() })?;
+//!
+//! for _ in 0..100 {
+//!     let tape = Tape::new();
+//!     let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &classes)?;
+//!     params.zero_grad();
+//!     tape.backward(loss)?;
+//!     optimizer.step()?;
+//! }
+//!
+//! let tape = Tape::inference();
+//! let logits = model.forward(tape.constant(&x))?.value();
+//! assert_eq!(logits.argmax()?.to_vec::<u32>()?, [0, 1, 1, 0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What holds everywhere
+//!
+//! - Numbers are f32, indices and classes u32. Sizes are checked where a tensor is made and where operations meet.
+//! - Nothing panics on input: what can fail returns [`Result`], and an [`Error`] is one line that says what to do.
+//! - Work on a GPU is collected and handed over in batches; the host waits where a value is read, as by
+//!   [`Tensor::to_vec`](tensor::Tensor::to_vec), and nowhere else.
+//! - One seed gives the same bits every time on one device; two devices differ by rounding.
 
 pub use thalweg_autograd as autograd;
 pub use thalweg_nn as nn;
 pub use thalweg_tensor as tensor;
+
+pub use nn::{Error, Result};
+
+/// The names that most programs need: `use thalweg::prelude::*`.
+///
+/// [`Result`] and [`Error`] are not among them, so that the standard library's stay what they are.
+pub mod prelude {
+    pub use crate::autograd::{Parameter, Tape, Var, check_gradient};
+    pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
+    pub use crate::nn::{
+        Activation, Adam, AdamW, Checkpoint, Constant, Cosine, Dropout, EpochReport, Evaluation, Event, FitOptions,
+        Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder,
+        Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh, Trainer, WarmupCosine,
+    };
+    pub use crate::tensor::{DType, Device, Tensor};
+}

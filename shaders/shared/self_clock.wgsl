@@ -29,7 +29,7 @@ fn current_time() -> Now {
 // Must be called by all lanes (uniform control flow), after the last use of the clock.
 fn finish_time(now: Now, lane: u32, groups: vec3u) {
     if (SELF_CLOCKED) {
-        workgroupBarrier();
+        storageBarrier();
         if (lane == 0u && atomicAdd(&clock.finished, 1u) + 1u == groups.x * groups.y) {
             atomicStore(&clock.finished, 0u);
             clock.learning_rate = now.learning_rate;

@@ -49,7 +49,7 @@ fn main(
         }
     }
     // The workgroup that ends last, by an integer count, moves the cursor on: all others have read it by then.
-    workgroupBarrier();
+    storageBarrier();
     if (lane == 0u && atomicAdd(&cursor.finished, 1u) + 1u == groups.x * groups.y) {
         atomicStore(&cursor.finished, 0u);
         cursor.position = (position + params.count) % params.rows;

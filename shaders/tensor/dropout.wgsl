@@ -46,7 +46,7 @@ fn main(
         y[i] = keep_first(x[i] * kept, count);
     }
     // The workgroup that ends last, by an integer count, advances the state: all others have read it by then.
-    workgroupBarrier();
+    storageBarrier();
     if (lane == 0u && atomicAdd(&state.finished, 1u) + 1u == groups.x * groups.y) {
         atomicStore(&state.finished, 0u);
         state.call = call + 1u;

@@ -14,9 +14,11 @@ mod parameter;
 mod rules;
 mod tape;
 mod var;
+mod walk;
 
 pub use check::{GradientCheck, GradientReport, Verdict, WorstElement, check_gradient};
 pub use error::{Error, Result};
 pub use parameter::Parameter;
-pub use tape::{Gradients, Pull, Tape};
+pub use tape::Tape;
 pub use var::Var;
+pub use walk::{Gradients, Pull};

@@ -12,6 +12,24 @@ use crate::{Error, Result};
 ///
 /// Backward passes add to the gradient until [`zero_grad`](Self::zero_grad), which touches no memory: the first pass
 /// after it writes over what is there.
+///
+/// ```
+/// use thalweg_autograd::{Parameter, Tape};
+/// use thalweg_tensor::{DType, Device, Tensor};
+/// # fn main() -> thalweg_autograd::Result<()> {
+/// let device = Device::cpu();
+/// let slope = Parameter::declare("slope", &[]);
+/// slope.bind(Tensor::scalar(&device, 3.0f32)?, Tensor::zeros(&device, DType::F32, &[])?)?;
+/// for _ in 0..2 {
+///     let tape = Tape::new();
+///     tape.backward(tape.parameter(&slope)?.square()?)?;
+/// }
+/// assert_eq!(slope.grad()?.item::<f32>()?, 12.0);
+/// slope.zero_grad();
+/// assert_eq!(slope.grad()?.item::<f32>()?, 0.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Parameter(Arc<Inner>);
 
@@ -48,7 +66,8 @@ impl Parameter {
         }))
     }
 
-    /// Gives it memory, once. The gradient's must be zero.
+    /// Gives it memory, once: a value and a place for the gradient, both f32 of the declared shape. The gradient's must
+    /// be zero.
     ///
     /// # Errors
     /// Where a shape is not the declared one, or the parameter has memory already.

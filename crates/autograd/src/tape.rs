@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use thalweg_tensor::{Device, Tensor};
+use thalweg_tensor::Tensor;
 
 use crate::parameter::Parameter;
+use crate::walk::{Cotangent, Gradients, Pull, Walk};
 use crate::{Error, Result, Var};
 
 /// The record of a forward pass. Each operation on a [`Var`] appends its value and its pullback; a backward pass walks
@@ -27,25 +28,25 @@ use crate::{Error, Result, Var};
 /// ```
 #[derive(Default)]
 pub struct Tape {
-    nodes: RefCell<Vec<Node>>,
+    pub(crate) nodes: RefCell<Vec<Node>>,
     paused: Cell<bool>,
     inference: bool,
 }
 
-type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
+pub(crate) type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
 
-struct Node {
-    value: Tensor,
+pub(crate) struct Node {
+    pub(crate) value: Tensor,
     /// Whether gradients flow to it.
-    tracked: bool,
-    inputs: Vec<usize>,
+    pub(crate) tracked: bool,
+    pub(crate) inputs: Vec<usize>,
     /// How to go back; leaves and what is not tracked have none.
-    pullback: Option<Pullback>,
+    pub(crate) pullback: Option<Pullback>,
     /// How many tracked operations read it.
-    uses: usize,
+    pub(crate) uses: usize,
     /// Whether it is the output of a ReLU that its pullback accounts for, so that a gradient may come masked already.
-    relu: bool,
-    parameter: Option<Parameter>,
+    pub(crate) relu: bool,
+    pub(crate) parameter: Option<Parameter>,
 }
 
 impl Tape {
@@ -109,8 +110,33 @@ impl Tape {
     /// Appends an operation of one's own: its value, what it was computed from, and its pullback, which gives the
     /// inputs their gradients by [`Pull::give`]. The rules of this crate are written with it.
     ///
+    /// A pullback is written on variables, so that it can be differentiated again. It is dropped at once where no
+    /// gradient flows to any input.
+    ///
     /// # Errors
     /// Where an input lies on another tape.
+    ///
+    /// ```
+    /// use thalweg_autograd::{GradientCheck, Result, Var, Verdict, check_gradient};
+    /// use thalweg_tensor::{Device, Tensor};
+    ///
+    /// /// x³, with the gradient 3 x² g.
+    /// fn cube(x: Var<'_>) -> Result<Var<'_>> {
+    ///     let value = x.value();
+    ///     let y = value.mul(&value.square()?)?;
+    ///     x.tape().record("cube", y, &[x], |pull| {
+    ///         let slope = pull.input(0).square()?.affine(3.0, 0.0)?;
+    ///         pull.give(0, slope.mul(pull.cotangent()?)?)
+    ///     })
+    /// }
+    ///
+    /// # fn main() -> Result<()> {
+    /// let x = Tensor::uniform(&Device::cpu(), 0, 0, 0.5, 2.0, &[5])?;
+    /// let report = check_gradient(&GradientCheck::default(), &[x], |_, x| cube(x[0]))?;
+    /// assert_eq!(report.verdict, Verdict::Right, "{report}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn record<F>(&self, op: &'static str, value: Tensor, inputs: &[Var<'_>], pullback: F) -> Result<Var<'_>>
     where
         F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
@@ -144,7 +170,7 @@ impl Tape {
         Ok(self.push(Node { value, tracked, inputs, pullback: Some(pullback), uses: 0, relu, parameter: None }))
     }
 
-    /// Runs a closure whose operations are not tracked.
+    /// Runs a closure whose operations are not tracked: their results are constants.
     pub fn no_grad<T>(&self, body: impl FnOnce() -> T) -> T {
         struct Restore<'a>(&'a Cell<bool>, bool);
         impl Drop for Restore<'_> {
@@ -176,7 +202,7 @@ impl Tape {
         }
         let walk = Walk::new(self, loss, Cotangent::One, false);
         self.no_grad(|| walk.run())?;
-        Ok(Gradients { of: walk.slots.into_inner() })
+        Ok(walk.into_gradients())
     }
 
     /// The gradients of one number with respect to some variables, as variables that can be differentiated again:
@@ -233,14 +259,14 @@ impl Tape {
         }
         let walk = Walk::new(self, y, Cotangent::Var(cotangent.index()), true);
         for variable in variables {
-            walk.wanted.borrow_mut()[variable.index()] = true;
+            walk.keep(variable.index());
         }
         walk.run()?;
         variables
             .iter()
-            .map(|variable| match &walk.slots.borrow().get(variable.index()) {
-                Some(Some(Slot { cotangent: Cotangent::Var(index), .. })) => Ok(Var::new(self, *index)),
-                _ => {
+            .map(|variable| match walk.gradient_of(variable.index()) {
+                Some(gradient) => Ok(gradient),
+                None => {
                     let value = variable.value();
                     Ok(self.constant(&Tensor::zeros(value.device(), value.dtype(), value.shape())?))
                 }
@@ -253,263 +279,5 @@ impl Tape {
             return Err(Error::Tapes { op });
         }
         if self.is_tracked(root.index()) { Ok(()) } else { Err(Error::NotTracked { op }) }
-    }
-}
-
-/// The gradients of the inputs of a tape, as [`Tape::backward`] gives them.
-pub struct Gradients {
-    of: Vec<Option<Slot>>,
-}
-
-impl Gradients {
-    /// The gradient with respect to an input; `None` where nothing flowed to it. Parameters hold their own.
-    #[must_use]
-    pub fn get(&self, input: Var<'_>) -> Option<&Tensor> {
-        match self.of.get(input.index()) {
-            Some(Some(Slot { cotangent: Cotangent::Tensor(tensor), .. })) => Some(tensor),
-            _ => None,
-        }
-    }
-}
-
-/// A gradient on its way.
-#[derive(Clone)]
-enum Cotangent {
-    /// Of the root: one, without memory.
-    One,
-    /// In a backward pass: values alone.
-    Tensor(Tensor),
-    /// In [`Tape::grad`]: a variable, so that it can be differentiated again.
-    Var(usize),
-}
-
-#[derive(Clone)]
-struct Slot {
-    cotangent: Cotangent,
-    /// Whether the ReLU that made the node has been accounted for.
-    masked: bool,
-}
-
-/// One walk from a root to the leaves.
-struct Walk<'t> {
-    tape: &'t Tape,
-    root: usize,
-    slots: RefCell<Vec<Option<Slot>>>,
-    /// Nodes whose gradient is asked for, besides the leaves.
-    wanted: RefCell<Vec<bool>>,
-    /// Whether gradients are variables.
-    graph: bool,
-}
-
-impl<'t> Walk<'t> {
-    fn new(tape: &'t Tape, root: Var<'_>, cotangent: Cotangent, graph: bool) -> Self {
-        let root = root.index();
-        let mut slots = vec![None; root + 1];
-        slots[root] = Some(Slot { cotangent, masked: false });
-        let wanted = RefCell::new(vec![false; tape.nodes.borrow().len()]);
-        Self { tape, root, slots: RefCell::new(slots), wanted, graph }
-    }
-
-    fn run(&self) -> Result<()> {
-        for node in (0..=self.root).rev() {
-            let Some(slot) = self.slots.borrow()[node].clone() else { continue };
-            let (pullback, parameter) = {
-                let nodes = self.tape.nodes.borrow();
-                (nodes[node].pullback.clone(), nodes[node].parameter.clone())
-            };
-            match (pullback, parameter) {
-                (Some(pullback), _) => {
-                    let mark = self.tape.nodes.borrow().len();
-                    pullback(&Pull { walk: self, node, slot })?;
-                    if !self.graph {
-                        // What the pullback has computed on the way is no longer needed.
-                        self.tape.nodes.borrow_mut().truncate(mark);
-                    }
-                    if !self.wanted.borrow()[node] {
-                        self.slots.borrow_mut()[node] = None;
-                    }
-                }
-                (None, Some(parameter)) if !self.graph => self.store(node, &parameter, &slot)?,
-                (None, _) => self.materialise(node, slot)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the gradient of a parameter into its place.
-    fn store(&self, node: usize, parameter: &Parameter, slot: &Slot) -> Result<()> {
-        let gradient = self.as_tensor(node, &slot.cotangent)?;
-        let (target, accumulate) = parameter.claim()?;
-        let sum = if accumulate { target.add(&gradient)? } else { gradient };
-        sum.copy_into(&target)?;
-        self.slots.borrow_mut()[node] = None;
-        Ok(())
-    }
-
-    /// The root may be a leaf itself: its gradient of one gets memory.
-    fn materialise(&self, node: usize, slot: Slot) -> Result<()> {
-        if matches!(slot.cotangent, Cotangent::One) {
-            let tensor = self.as_tensor(node, &slot.cotangent)?;
-            self.slots.borrow_mut()[node] = Some(Slot { cotangent: Cotangent::Tensor(tensor), ..slot });
-        }
-        Ok(())
-    }
-
-    fn as_tensor(&self, node: usize, cotangent: &Cotangent) -> Result<Tensor> {
-        Ok(match cotangent {
-            Cotangent::Tensor(tensor) => tensor.clone(),
-            Cotangent::Var(index) => self.tape.value(*index),
-            Cotangent::One => {
-                let value = self.tape.value(node);
-                Tensor::full(value.device(), 1f32, value.shape())?
-            }
-        })
-    }
-
-    fn as_var(&self, node: usize, cotangent: &Cotangent) -> Result<Var<'t>> {
-        Ok(match cotangent {
-            Cotangent::Var(index) => Var::new(self.tape, *index),
-            other => self.tape.constant(&self.as_tensor(node, other)?),
-        })
-    }
-}
-
-/// A pullback's view of its operation: inputs, output, the gradient that has come to the output, and the way to hand
-/// gradients on to the inputs.
-pub struct Pull<'t, 'w> {
-    walk: &'w Walk<'t>,
-    node: usize,
-    slot: Slot,
-}
-
-impl<'t> Pull<'t, '_> {
-    /// Input number `i` of the operation.
-    #[must_use]
-    pub fn input(&self, i: usize) -> Var<'t> {
-        Var::new(self.walk.tape, self.input_index(i))
-    }
-
-    /// The operation's result.
-    #[must_use]
-    pub fn output(&self) -> Var<'t> {
-        Var::new(self.walk.tape, self.node)
-    }
-
-    /// The gradient with respect to the result.
-    ///
-    /// # Errors
-    /// Where the device has no room.
-    pub fn cotangent(&self) -> Result<Var<'t>> {
-        self.walk.as_var(self.node, &self.slot.cotangent)
-    }
-
-    /// The device of the operation.
-    #[must_use]
-    pub fn device(&self) -> Device {
-        self.walk.tape.value(self.node).device().clone()
-    }
-
-    /// A variable that no gradient flows to.
-    #[must_use]
-    pub fn constant(&self, value: &Tensor) -> Var<'t> {
-        self.walk.tape.constant(value)
-    }
-
-    /// Whether a gradient flows to input number `i` at all.
-    #[must_use]
-    pub fn needs(&self, i: usize) -> bool {
-        self.walk.tape.is_tracked(self.input_index(i))
-    }
-
-    /// Hands a gradient, of the input's shape, to input number `i`. Gradients from several operations add up.
-    ///
-    /// # Errors
-    /// Where the shapes differ.
-    pub fn give(&self, i: usize, gradient: Var<'t>) -> Result<()> {
-        self.add(self.input_index(i), gradient, false)
-    }
-
-    /// Whether the gradient of the result is known to be one, so that values worked out for it can be used as they are.
-    pub(crate) fn is_unit(&self) -> bool {
-        matches!(self.slot.cotangent, Cotangent::One)
-    }
-
-    /// Whether the gradient of the result has been masked by the ReLU that made it.
-    pub(crate) fn is_masked(&self) -> bool {
-        self.slot.masked
-    }
-
-    /// Whether gradients are values alone, so that fused kernels may compute them.
-    pub(crate) fn is_plain(&self) -> bool {
-        !self.walk.graph
-    }
-
-    /// Whether input number `i` is the output of a ReLU that nothing else reads, so that its gradient may be masked on
-    /// the way.
-    pub(crate) fn may_mask(&self, i: usize) -> bool {
-        let nodes = self.walk.tape.nodes.borrow();
-        let node = &nodes[self.input_index_in(&nodes, i)];
-        self.is_plain() && node.relu && node.uses == 1
-    }
-
-    /// As [`give`](Self::give), of a gradient that the input's ReLU has masked already.
-    pub(crate) fn give_masked(&self, i: usize, gradient: Var<'t>) -> Result<()> {
-        self.add(self.input_index(i), gradient, true)
-    }
-
-    /// The memory for the gradients of several inputs, where they are different parameters whose gradients nothing has
-    /// come to in this walk, and whether to add to what is there. `None` where they must go by [`give`](Self::give).
-    pub(crate) fn claim<const N: usize>(&self, inputs: [usize; N]) -> Result<Option<([Tensor; N], bool)>> {
-        if !self.is_plain() {
-            return Ok(None);
-        }
-        let indices = inputs.map(|i| self.input_index(i));
-        let mut parameters = Vec::with_capacity(N);
-        for (n, &index) in indices.iter().enumerate() {
-            let nodes = self.walk.tape.nodes.borrow();
-            let pending = self.walk.slots.borrow()[index].is_some() || indices[..n].contains(&index);
-            match &nodes[index].parameter {
-                Some(parameter) if nodes[index].tracked && !pending => parameters.push(parameter.clone()),
-                _ => return Ok(None),
-            }
-        }
-        let accumulate = parameters[0].accumulates();
-        if parameters.iter().any(|parameter| parameter.accumulates() != accumulate) {
-            return Ok(None);
-        }
-        let targets = parameters.iter().map(|p| Ok(p.claim()?.0)).collect::<Result<Vec<_>>>()?;
-        Ok(targets.try_into().ok().map(|targets| (targets, accumulate)))
-    }
-
-    fn input_index(&self, i: usize) -> usize {
-        self.input_index_in(&self.walk.tape.nodes.borrow(), i)
-    }
-
-    fn input_index_in(&self, nodes: &[Node], i: usize) -> usize {
-        nodes[self.node].inputs[i]
-    }
-
-    fn add(&self, index: usize, gradient: Var<'t>, masked: bool) -> Result<()> {
-        let shape = self.walk.tape.value(index).shape().to_vec();
-        if gradient.value().shape() != shape {
-            return Err(thalweg_tensor::Error::Shape {
-                op: "give",
-                rule: "the gradient has another shape than the input",
-                left: shape,
-                right: gradient.value().shape().to_vec(),
-            }
-            .into());
-        }
-        if !self.walk.tape.is_tracked(index) {
-            return Ok(());
-        }
-        let before = self.walk.slots.borrow()[index].clone();
-        let sum = match &before {
-            None => gradient,
-            Some(slot) => self.walk.as_var(index, &slot.cotangent)?.add(gradient)?,
-        };
-        let cotangent = if self.walk.graph { Cotangent::Var(sum.index()) } else { Cotangent::Tensor(sum.value()) };
-        self.walk.slots.borrow_mut()[index] = Some(Slot { cotangent, masked });
-        Ok(())
     }
 }

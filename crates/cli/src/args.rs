@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) mod train;
 
 /// Train small neural networks on any GPU, or on the CPU.
 #[derive(Debug, Parser)]
-#[command(name = "thalweg", version, about)]
+#[command(name = "thalweg", version)]
 pub(crate) struct Program {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -55,7 +56,7 @@ pub(crate) struct OptimArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArg {
     /// Where to compute: auto (a hardware GPU if there is one, else the CPU), cpu, gpu, an index, or part of a name
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) device: String,
 }
 

@@ -27,6 +27,12 @@ pub(crate) enum Error {
     Tensor(tensor::Error),
     /// A file that a flag names cannot be written.
     Output { flag: &'static str, path: PathBuf, source: io::Error },
+    /// A file is to be written that another argument names too.
+    SameFile { flag: &'static str, path: PathBuf, other: &'static str },
+    /// A flag's value is within its range, but too large together with others.
+    TooLarge { flag: &'static str, problem: String },
+    /// A row is no number to the model.
+    Row { path: PathBuf, line: u64 },
     /// Standard output cannot be written.
     Stdout(io::Error),
 }
@@ -41,6 +47,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } => USAGE,
             Self::Nn(error) if error.is_user_error() => USAGE,
             Self::Nn(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
         }
@@ -68,9 +75,11 @@ fn without_usage(text: &str) -> &str {
     text.strip_prefix("error: ").unwrap_or(text)
 }
 
-/// Messages of drivers and parsers run over several lines.
+/// Messages of drivers and parsers run over several lines, and names of files and columns may hold anything.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.replace("\n\n  tip: ", "; tip: ");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 impl fmt::Display for Error {
@@ -80,11 +89,30 @@ impl fmt::Display for Error {
             Self::Device { choice, source } => {
                 write!(f, "--device {choice}: {source}; `thalweg devices` lists what there is")
             }
+            // The fields are those of the library; the flags have their names.
+            Self::Nn(nn::Error::Setting { field, value, rule }) => {
+                write!(f, "--{} {value}: it must be {rule}", field.replace('_', "-"))
+            }
+            Self::Nn(nn::Error::Diverged { epoch }) => write!(
+                f,
+                "training diverged in epoch {epoch}: losses or weights are no longer finite numbers; no model was \
+                 saved; try a lower --lr"
+            ),
             Self::Nn(error) => error.fmt(f),
             Self::Tensor(error) => error.fmt(f),
             Self::Output { flag, path, source } => {
                 write!(f, "{flag} {}: {source}; choose a file that can be written", path.display())
             }
+            Self::SameFile { flag, path, other } => {
+                write!(f, "{flag} {}: this is also the file of {other}; choose another one", path.display())
+            }
+            Self::TooLarge { flag, problem } => write!(f, "{flag}: {problem}"),
+            Self::Row { path, line } => write!(
+                f,
+                "{}, line {line}: the prediction is no finite number, since the features are too far from those that \
+                 the model was trained on; correct the row, or leave it out",
+                path.display()
+            ),
             Self::Stdout(error) => write!(f, "standard output: {error}"),
         }
     }
@@ -94,6 +122,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } => None,
             Self::Nn(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
             Self::Output { source, .. } | Self::Stdout(source) => Some(source),
@@ -122,6 +151,7 @@ mod tests {
         let text =
             "error: invalid value 'x' for '--y <Z>'\n  [possible values: a]\n\nUsage: thalweg\n\nFor more information";
         assert_eq!(one_line(without_usage(text)), "invalid value 'x' for '--y <Z>' [possible values: a]");
+        assert_eq!(one_line("no '--y' here\n\n  tip: '--z' is\u{1b}"), "no '--y' here; tip: '--z' is\\u{1b}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod args;
 mod bench;
 mod devices;
 mod error;
+mod files;
 mod output;
 mod predict;
 mod table;

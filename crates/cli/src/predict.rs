@@ -3,32 +3,55 @@
 use std::io;
 
 use thalweg::nn::data::Table;
-use thalweg::nn::{Predictions, TabularModel, check_writable, write_whole};
+use thalweg::nn::{Predictions, TabularModel};
 
 use crate::args::train::PredictArgs;
 use crate::devices;
 use crate::error::{Error, Result};
+use crate::files::{Named, check_outputs};
 use crate::output::print;
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
-    check_writable(&args.out)?;
+    let out = Named::new("--out", &args.out);
+    check_outputs(&[Named::new("MODEL", &args.model), Named::new("DATA", &args.data)], &[out])?;
     let device = devices::open(&args.device)?;
     let model = TabularModel::load(&args.model, &device)?;
     let table = Table::read(&args.data)?;
     let rows = table.numeric_columns(&model.schema().features)?;
     let predictions = model.predict(&rows)?;
+    check_finite(&predictions, &table)?;
     let lines = to_csv(&model, &predictions).map_err(|source| Error::Output {
         flag: "--out",
         path: args.out.clone(),
         source,
     })?;
-    write_whole(&args.out, &lines)?;
+    out.write(&lines)?;
+    if out.is_stream() {
+        // It may be standard output, where predictions alone belong.
+        return Ok(());
+    }
     print(&format!(
         "{} predictions of {:?} written to {}\n",
         table.row_count(),
         model.schema().target,
         args.out.display()
     ))
+}
+
+/// Cells are finite numbers, but what a network makes of them may not be.
+fn check_finite(predictions: &Predictions, table: &Table) -> Result<()> {
+    let (values, columns) = match predictions {
+        Predictions::Classes { classes, probabilities } => (probabilities, probabilities.len() / classes.len().max(1)),
+        Predictions::Values(values) => (values, 1),
+        _ => return Ok(()),
+    };
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(place) => {
+            let line = table.line(place / columns.max(1)).unwrap_or_default();
+            Err(Error::Row { path: table.path().to_path_buf(), line })
+        }
+        None => Ok(()),
+    }
 }
 
 /// A line for each row: the prediction, and for a classification the probability of each class.

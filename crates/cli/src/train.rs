@@ -7,12 +7,14 @@ use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
     self, Adam, AdamW, Constant, Cosine, Event, FitOptions, History, Method, MlpConfig, Optimizer, Schedule, Sgd, Step,
-    TabularData, TabularModel, Trainer, WarmupCosine, check_writable, write_whole,
+    TabularData, TabularModel, Trainer, WarmupCosine,
 };
+use thalweg::tensor;
 
 use crate::args::train::{self as args, TrainArgs};
 use crate::devices;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::{Named, check_outputs};
 use crate::output::{print, to_json};
 
 /// The share of the steps in which the learning rate rises.
@@ -21,13 +23,19 @@ const WARMUP: f64 = 0.05;
 /// Falls of the learning rate by the schedule `step`, each to a tenth.
 const FALLS: u64 = 3;
 
+/// The most parameters: 256 MiB, and training takes some five times as much: gradients, two moments, copies.
+const MAX_PARAMETERS: u64 = 1 << 26;
+
+/// The most steps, each of which has its learning rate in a table on the device.
+const MAX_STEPS: u64 = 1 << 25;
+
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     // What may be wrong is looked at before the work, not behind it.
-    let table = Table::read(&args.data)?;
-    check_writable(&args.out)?;
-    if let Some(path) = &args.metrics {
-        check_writable(path)?;
-    }
+    let data_file = Named::new("DATA", &args.data);
+    let out = Named::new("--out", &args.out);
+    let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
+    let table = Table::read(data_file.path)?;
+    check_outputs(&[data_file], &[Some(out), metrics_file].into_iter().flatten().collect::<Vec<_>>())?;
     let device = devices::open(&args.device)?;
     let target = match &args.target {
         Some(target) => target.clone(),
@@ -39,21 +47,33 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         args::Task::Regression => Task::Regression,
     });
     let data = TabularData::prepare(&table, &target, task, args.test_fraction, args.seed, &device)?;
+    check_size(&args.hidden, data.schema.features.len(), data.schema.output_count())?;
     let mlp = MlpConfig {
+        // Inputs and outputs follow from the columns.
         inputs: 0,
         hidden: args.hidden.iter().map(|&units| units as usize).collect(),
         outputs: 0,
         activation: args.activation(),
         dropout: args.dropout as f32,
     };
-    let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device)?;
+    let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device).map_err(|error| match error {
+        nn::Error::Tensor(limit @ tensor::Error::Limit { .. }) => Error::TooLarge {
+            flag: "--hidden",
+            problem: format!("{limit}; make the layers smaller, or choose another --device"),
+        },
+        other => other.into(),
+    })?;
     let parameters = model.params().element_count();
 
     let rows = data.train.len();
     let mut options = FitOptions { epochs: 1, batch_size: args.batch_size as usize, seed: args.seed };
     let steps_per_epoch = options.steps_per_epoch(rows);
     options.epochs = args.epochs(steps_per_epoch);
-    let steps = steps_per_epoch * options.epochs;
+    let steps = steps_per_epoch.saturating_mul(options.epochs);
+    if steps > MAX_STEPS {
+        let problem = format!("{} epochs are {steps} steps, but a run has at most {MAX_STEPS}", options.epochs);
+        return Err(Error::TooLarge { flag: "--epochs", problem });
+    }
 
     let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?;
     if let Some(norm) = args.clip_norm() {
@@ -63,13 +83,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 
     let info = device.info();
     print(&format!(
-        "{}: {} of {target:?} from {} features, {rows} rows to learn from, {} to test on\n\
-         {parameters} parameters, {} epochs of {steps_per_epoch} steps, on {} ({})\n",
+        "{}: {} of {target:?} from {}, {} to learn from, {} to test on\n\
+         {parameters} parameters, {} of {}, on {}, {}\n",
         args.data.display(),
         data.schema.task,
-        data.schema.features.len(),
+        count(data.schema.features.len() as u64, "feature"),
+        count(rows as u64, "row"),
         data.test.as_ref().map_or(0, nn::data::Dataset::len),
-        options.epochs,
+        count(options.epochs, "epoch"),
+        count(steps_per_epoch, "step"),
         info.name,
         info.driver,
     ))?;
@@ -82,12 +104,26 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     })?;
     bar.finish_and_clear();
     let (model, optimizer) = trainer.into_parts();
-    model.save(&args.out)?;
+    out.written(model.save(out.path))?;
     let metrics = Metrics::new(&device, &data, parameters, &history, optimizer.method().name(), args);
-    if let Some(path) = &args.metrics {
-        write_whole(path, to_json(&metrics).as_bytes())?;
+    if let Some(file) = metrics_file {
+        file.write(to_json(&metrics).as_bytes())?;
     }
     print(&metrics.summary(args))
+}
+
+/// Refuses networks that no memory holds, before it is asked for.
+fn check_size(hidden: &[u32], inputs: usize, outputs: usize) -> Result<()> {
+    let widths: Vec<u64> =
+        [inputs as u64].into_iter().chain(hidden.iter().map(|&w| w.into())).chain([outputs as u64]).collect();
+    let parameters =
+        widths.windows(2).fold(0u64, |sum, pair| sum.saturating_add(pair[0].saturating_add(1).saturating_mul(pair[1])));
+    if parameters > MAX_PARAMETERS {
+        let problem =
+            format!("the network would have {parameters} parameters, but at most {MAX_PARAMETERS}; make it smaller");
+        return Err(Error::TooLarge { flag: "--hidden", problem });
+    }
+    Ok(())
 }
 
 fn method(args: &TrainArgs) -> Box<dyn Method> {
@@ -117,22 +153,32 @@ fn progress_bar(steps: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let template = "{bar:30} {pos}/{len} steps, {eta} left  {msg}";
+    let template = "{bar:16} {pos}/{len} steps, {eta} left, {wide_msg}";
     bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// Beside the bar, and short enough to fit there.
 fn summary(report: &nn::EpochReport) -> String {
-    let mut text = format!("epoch {}: train loss {:.4}", report.epoch, report.train_loss);
+    let mut text = format!("loss {}", short(report.train_loss));
     if let Some(test) = &report.test {
-        text += &format!(", test loss {:.4}", test.loss);
         if let Some(accuracy) = test.accuracy {
             text += &format!(", test accuracy {:.1} %", 100.0 * accuracy);
         }
         if let Some(r2) = test.r2 {
-            text += &format!(", test R² {r2:.3}");
+            text += &format!(", test R² {}", short(r2));
         }
     }
     text
+}
+
+/// A number as people read it, however large.
+fn short(value: f64) -> String {
+    if value.abs() < 1e4 { format!("{value:.4}") } else { format!("{value:.3e}") }
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// What `--metrics` writes.
@@ -219,17 +265,17 @@ impl Metrics {
 
     /// What is printed at the end.
     fn summary(&self, args: &TrainArgs) -> String {
-        let mut text = format!("{} steps in {:.1} s", self.steps, self.seconds);
+        let mut text = format!("{} in {:.1} s", count(self.steps, "step"), self.seconds);
         for (name, loss) in [("train", self.train_loss.last()), ("test", self.test_loss.last())] {
             if let Some(loss) = loss {
-                text += &format!(", {name} loss {loss:.4}");
+                text += &format!(", {name} loss {}", short(*loss));
             }
         }
         if let Some(accuracy) = self.test_accuracy {
             text += &format!(", test accuracy {:.2} %", 100.0 * accuracy);
         }
         if let Some(r2) = self.test_r2 {
-            text += &format!(", test R² {r2:.4}");
+            text += &format!(", test R² {}", short(r2));
         }
         if self.skipped_steps > 0 {
             text += &format!(
@@ -237,6 +283,9 @@ impl Metrics {
                 self.skipped_steps, self.steps
             );
         }
-        format!("{text}\nmodel saved to {}\n", args.out.display())
+        let out = args.out.display();
+        // As the user has called it: it need not be where the shell finds it.
+        let program = std::env::args().next().unwrap_or_else(|| "thalweg".to_string());
+        format!("{text}\nmodel saved to {out}; to predict with it: {program} predict {out} DATA.csv\n")
     }
 }

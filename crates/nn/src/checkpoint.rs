@@ -55,6 +55,13 @@ pub struct CheckpointTensor {
     pub values: Vec<f32>,
 }
 
+impl CheckpointTensor {
+    /// Whether all of its elements are.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.values.iter().all(|value| value.is_finite())
+    }
+}
+
 /// The key in the metadata of the safetensors file. There must be no other: their order in the file would vary.
 const KEY: &str = "thalweg";
 

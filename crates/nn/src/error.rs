@@ -50,6 +50,12 @@ pub enum Error {
         /// What it must be.
         rule: &'static str,
     },
+    /// Training has left the numbers that floats reach.
+    #[error("training diverged in epoch {epoch}: losses or parameters are no longer finite; lower the learning rate")]
+    Diverged {
+        /// Counted from 1.
+        epoch: u64,
+    },
     /// An operation on tensors failed.
     #[error(transparent)]
     Tensor(#[from] thalweg_tensor::Error),
@@ -90,7 +96,7 @@ impl Error {
         use thalweg_tensor::Error as Tensor;
         match self {
             Self::Io { source, .. } => is_about_path(source.kind()),
-            Self::Data { .. } | Self::Model { .. } | Self::Setting { .. } => true,
+            Self::Data { .. } | Self::Model { .. } | Self::Setting { .. } | Self::Diverged { .. } => true,
             Self::Tensor(error) => {
                 matches!(error, Tensor::NoAdapter { .. } | Tensor::Argument { .. } | Tensor::Limit { .. })
             }
@@ -212,6 +218,15 @@ pub enum DataProblem {
         /// The classes of the model.
         classes: Vec<String>,
     },
+    /// The target is the only column.
+    #[error("there is no other column to predict this one from; add one")]
+    NoFeature,
+    /// Every row is of a class of its own.
+    #[error(
+        "every row has a class of its own, so none can be held back to test on; choose another target, or a test \
+         fraction of 0"
+    )]
+    SingleRows,
     /// The target of a regression does not vary.
     #[error("every row has the same value, {value}; there is nothing to learn")]
     ConstantTarget {

@@ -33,7 +33,8 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
         Target::Stream => File::options().write(true).open(path)?.write_all(bytes),
         Target::Regular { path, folder } => {
             let mut file = temporary(&folder)?;
-            file.write_all(bytes)?;
+            // Not through the temporary file's own writer, whose errors name its path.
+            file.as_file_mut().write_all(bytes)?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
             sync_folder(&folder);

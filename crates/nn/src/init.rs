@@ -102,7 +102,7 @@ mod tests {
         let xavier = (2.0 / 500.0f64).sqrt();
         // Five standard errors of a deviation of 60,000 numbers.
         for (init, expected) in [
-            (Init::FanInUniform, (1.0 / 600.0f64).sqrt()),
+            (Init::FanInUniform, fan_in),
             (Init::HeNormal, he),
             (Init::HeUniform, he),
             (Init::XavierNormal, xavier),

@@ -5,18 +5,33 @@ use thalweg_tensor::Tensor;
 
 use crate::Result;
 
-/// A loss: the mean over a batch.
+/// A loss: the mean over a batch, which is what backward passes start from.
+///
+/// ```
+/// use thalweg_autograd::Tape;
+/// use thalweg_nn::Loss;
+/// use thalweg_tensor::{Device, Tensor};
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let device = Device::cpu();
+/// let tape = Tape::new();
+/// let logits = tape.input(&Tensor::from_slice(&device, &[0.0, 0.0], &[1, 2])?);
+/// let loss = Loss::CrossEntropy.of(logits, &Tensor::from_slice(&device, &[1u32], &[1])?)?;
+/// assert!((loss.item()? - 2f32.ln()).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Loss {
-    /// -ln softmax(logits)[target]; logits `[n, classes]`, targets u32 `[n]`.
+    /// For classes: `1/n Σ -ln softmax(logits)[target]`, in nats; logits `[n, classes]`, targets u32 `[n]`. A target
+    /// that is no class gives NaN.
     CrossEntropy,
-    /// (output - target)², over all elements; both of one shape.
+    /// For numbers: `1/N Σ (output - target)²` over all N elements; both f32 of one shape.
     Mse,
 }
 
 impl Loss {
-    /// The mean loss of a batch, one number; fused with its gradient.
+    /// The mean loss of a batch, of shape `[]`; computed together with its gradient.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.

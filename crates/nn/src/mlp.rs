@@ -5,17 +5,20 @@ use thalweg_autograd::{Parameter, Var};
 use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Result};
 
 /// What a multilayer perceptron looks like.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+///
+/// The default has numbers of inputs and outputs of 0, which [`validate`](Self::validate) refuses: set them, or leave
+/// them to [`TabularModel::new`](crate::TabularModel::new), which takes them from the columns.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MlpConfig {
     /// Features that come in.
     pub inputs: usize,
-    /// Units of each hidden layer; without any the model is linear.
+    /// Units of each hidden layer, from the input on; without any, the default, the model is linear.
     pub hidden: Vec<usize>,
     /// Numbers that come out: classes, or targets.
     pub outputs: usize,
-    /// The activation behind each hidden layer.
+    /// The activation behind each hidden layer. Default [`Activation::Relu`].
     pub activation: Activation,
-    /// The probability with which units of hidden layers are dropped in training.
+    /// The probability, in [0, 1), with which units of hidden layers are dropped in training. Default 0.
     pub dropout: f32,
 }
 

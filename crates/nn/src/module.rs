@@ -9,7 +9,36 @@ use thalweg_tensor::DropoutState;
 
 use crate::{Error, Init, ParamsBuilder, Result};
 
-/// A part of a model: it computes something from its parameters.
+/// A part of a model: it computes something from its input and its parameters.
+///
+/// ```
+/// use thalweg_autograd::{Parameter, Tape, Var};
+/// use thalweg_nn::{Init, Module, ParamsBuilder, Result};
+/// use thalweg_tensor::{Device, Tensor};
+///
+/// /// Every feature times a factor that is learned: `[n, features]` → `[n, features]`.
+/// struct Scale(Parameter);
+///
+/// impl Module for Scale {
+///     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+///         Ok(input.mul(input.tape().parameter(&self.0)?)?)
+///     }
+///
+///     fn parameters(&self) -> Vec<Parameter> {
+///         vec![self.0.clone()]
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let mut builder = ParamsBuilder::new(0);
+/// let scale = Scale(builder.add("scale", &[2], Init::Constant(3.0))?);
+/// let params = builder.build(&Device::cpu())?;
+/// let tape = Tape::inference();
+/// let x = tape.constant(&Tensor::from_slice(params.device(), &[1.0, 2.0], &[1, 2])?);
+/// assert_eq!(scale.forward(x)?.value().to_vec::<f32>()?, [3.0, 6.0]);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Module {
     /// Computes the output on the input's tape. Layers that differ in training and at prediction ask the tape which it
     /// is ([`Tape::is_training`](thalweg_autograd::Tape::is_training)).
@@ -28,6 +57,10 @@ pub trait Module {
 /// x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` → `[n, outputs]`.
 ///
 /// Weights start by [`Init::FanInUniform`] unless told otherwise, biases at zero.
+///
+/// # Errors
+/// [`forward`](Module::forward) fails where the input is no matrix of f32 with `inputs` columns, lies on another device,
+/// or the parameters have no memory yet.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Parameter,
@@ -38,7 +71,7 @@ impl Linear {
     /// A layer whose parameters are called `name.weight` and `name.bias`.
     ///
     /// # Errors
-    /// Where a number of features is 0, or the name is taken.
+    /// [`Error::Setting`] where a number of features is 0, or the name is taken.
     pub fn new(builder: &mut ParamsBuilder, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
         Self::with_init(builder, name, inputs, outputs, Init::FanInUniform)
     }
@@ -94,7 +127,8 @@ impl Module for Linear {
     }
 }
 
-/// An activation function: a module without parameters.
+/// An activation function, element by element: a module without parameters. Its name in text and in files is in lower
+/// case, as `relu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -104,7 +138,7 @@ pub enum Activation {
     Relu,
     /// The hyperbolic tangent.
     Tanh,
-    /// The Gaussian error linear unit, x Φ(x).
+    /// The Gaussian error linear unit, x Φ(x), in its exact form by erf (Hendrycks, Gimpel, 2016).
     Gelu,
     /// 1 / (1 + e^-x).
     Sigmoid,
@@ -183,14 +217,14 @@ activation_modules! {
     Relu
     /// The hyperbolic tangent.
     Tanh
-    /// The Gaussian error linear unit, x Φ(x), in its exact form.
+    /// The Gaussian error linear unit, x Φ(x), in its exact form by erf (Hendrycks, Gimpel, 2016).
     Gelu
     /// 1 / (1 + e^-x).
     Sigmoid
 }
 
-/// Dropout: in training, each element is zeroed with the given probability and else divided by what remains; at
-/// prediction nothing happens (Srivastava et al., JMLR 2014, in the inverted form).
+/// Dropout: in training, each element is zero with probability p and else x / (1 - p), so that the mean stays; at
+/// prediction nothing happens (Srivastava et al., JMLR 2014, in the inverted form). Any shape.
 ///
 /// Random numbers come from a counter on the device, so that every call draws anew and a run can be repeated to the bit.
 #[derive(Debug)]
@@ -205,7 +239,7 @@ impl Dropout {
     /// A layer that drops with this probability. Each layer of a builder has random numbers of its own.
     ///
     /// # Errors
-    /// Where the probability is not in [0, 1).
+    /// [`Error::Setting`] where the probability is not in [0, 1).
     pub fn new(builder: &mut ParamsBuilder, probability: f32) -> Result<Self> {
         if !(0.0..1.0).contains(&probability) {
             return Err(Error::Setting {

@@ -38,10 +38,11 @@ impl ParamsBuilder {
         Self { seed, entries: Vec::new(), dropouts: 0 }
     }
 
-    /// Declares a parameter.
+    /// Declares a parameter of this shape; it has no memory before [`build`](Self::build). Its initial values follow from
+    /// the seed and from its place in the order of declaration.
     ///
     /// # Errors
-    /// Where the name is taken, or the initialisation does not fit the shape.
+    /// [`Error::Setting`] where the name is taken, or the initialisation does not fit the shape.
     pub fn add(&mut self, name: impl Into<String>, shape: &[usize], init: Init) -> Result<Parameter> {
         let name = name.into();
         if self.entries.iter().any(|(parameter, _)| parameter.name() == name) {
@@ -63,10 +64,11 @@ impl ParamsBuilder {
         (self.seed, DROPOUT_STREAMS + self.dropouts)
     }
 
-    /// Makes memory for all parameters and their gradients on a device, and draws the initial values.
+    /// Makes memory for all parameters and their gradients on a device, and draws the initial values, on the CPU: they
+    /// are the same bits on every device.
     ///
     /// # Errors
-    /// Where the device has no room, or a parameter has memory already.
+    /// [`Error::Tensor`] where the device has no room, [`Error::Autograd`] where a parameter has memory already.
     pub fn build(self, device: &Device) -> Result<Params> {
         let shapes: Vec<Vec<usize>> = self.entries.iter().map(|(parameter, _)| parameter.shape().to_vec()).collect();
         let values = Arena::new(device, &shapes)?;
@@ -164,7 +166,7 @@ impl Params {
             .collect()
     }
 
-    /// The values as one tensor per parameter.
+    /// The values, one tensor a parameter, in the order of declaration.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         self.values.tensors()

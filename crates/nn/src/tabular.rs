@@ -7,12 +7,15 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
+use crate::error::DataProblem;
 use crate::{Checkpoint, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
 
 /// What kind of model a file holds, so that another one is told apart.
 const KIND: &str = "tabular-mlp";
 
 /// A table made ready: split, standardised by its training rows, on the device.
+///
+/// See [`TabularModel`] for an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TabularData {
@@ -42,11 +45,16 @@ pub struct Schema {
 }
 
 impl TabularData {
-    /// Makes a table ready. All columns but the target are features. Without a task it is inferred from the target. A
-    /// classification is split class by class.
+    /// Makes a table ready. All columns but the target are features, and must hold numbers. Without a task it is inferred
+    /// from the target by [`Table::infer_task`].
+    ///
+    /// The seed decides which rows are held back, a share of `test_fraction` in [0, 1), of a classification class by
+    /// class; see [`train_test_split`]. Features, and the target of a regression, are brought to mean 0 and deviation 1
+    /// by the training rows alone.
     ///
     /// # Errors
-    /// Where the table does not fit the task (the error names file, line and column), or the device has no room.
+    /// [`Error::Data`] with file, line and column where the table does not fit the task, [`Error::Setting`] where the
+    /// fraction is out of range or leaves a part without rows, [`Error::Tensor`] where the device has no room.
     pub fn prepare(
         table: &Table,
         target: &str,
@@ -57,12 +65,18 @@ impl TabularData {
     ) -> Result<Self> {
         table.column_index(target)?;
         let features: Vec<String> = table.column_names().iter().filter(|name| *name != target).cloned().collect();
+        if features.is_empty() {
+            return Err(table.problem(None, Some(target), DataProblem::NoFeature));
+        }
         let task = task.map_or_else(|| table.infer_task(target), Ok)?;
         let rows = table.numeric_columns(&features)?;
         let width = features.len();
         let (classes, labels, values) = match task {
             Task::Classification => {
                 let classes = table.class_labels(target)?;
+                if classes.len() == table.row_count() && test_fraction > 0.0 {
+                    return Err(table.problem(None, Some(target), DataProblem::SingleRows));
+                }
                 let labels = table.class_indices(target, &classes)?;
                 (classes, Some(labels), Vec::new())
             }
@@ -139,7 +153,34 @@ impl Schema {
     }
 }
 
-/// A perceptron with the columns it was trained on. Its file holds both.
+/// A perceptron with the columns it was trained on. Its file holds both, as a [`Checkpoint`].
+///
+/// ```
+/// use thalweg_nn::data::Table;
+/// use thalweg_nn::{FitOptions, MlpConfig, Optimizer, Predictions, Sgd, TabularData, TabularModel, Trainer};
+/// use thalweg_tensor::Device;
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = "height,width,kind\n1,9,fir\n2,8,fir\n8,1,oak\n9,2,oak\n";
+/// let table = Table::from_reader("trees.csv", text.as_bytes())?;
+/// let device = Device::cpu();
+/// let data = TabularData::prepare(&table, "kind", None, 0.0, 0, &device)?;
+///
+/// let config = MlpConfig { hidden: vec![8], ..MlpConfig::default() };
+/// let model = TabularModel::new(data.schema.clone(), config, 0, &device)?;
+/// let optimizer = Optimizer::new(model.params(), Sgd { lr: 0.5, ..Sgd::default() })?;
+/// let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
+/// trainer.fit(&data.train, None, &FitOptions { epochs: 50, batch_size: 4, seed: 0 }, |_| ())?;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("trees.safetensors");
+/// trainer.model().save(&path)?;
+/// let model = TabularModel::load(&path, &device)?;
+/// let Predictions::Classes { classes, .. } = model.predict(&[1.5, 8.0, 8.0, 1.5])? else { unreachable!() };
+/// let kinds: Vec<&str> = classes.iter().map(|&class| model.schema().classes[class as usize].as_str()).collect();
+/// assert_eq!(kinds, ["fir", "oak"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct TabularModel {
     schema: Schema,
@@ -172,11 +213,11 @@ struct Metadata {
 }
 
 impl TabularModel {
-    /// A model with fresh parameters. Inputs and outputs of the network follow from the columns; the other settings are
-    /// those of `mlp`.
+    /// A model with fresh parameters, drawn from the seed. Inputs and outputs of the network follow from the columns,
+    /// whatever `mlp` says; the other settings are those of `mlp`.
     ///
     /// # Errors
-    /// Where a setting is not valid, or the device has no room.
+    /// [`Error::Setting`] where a setting is not valid, [`Error::Tensor`] where the device has no room.
     pub fn new(schema: Schema, mlp: MlpConfig, seed: u64, device: &Device) -> Result<Self> {
         let config = MlpConfig { inputs: schema.features.len(), outputs: schema.output_count(), ..mlp };
         let mut builder = ParamsBuilder::new(seed);
@@ -200,7 +241,7 @@ impl TabularModel {
     /// Writes the model to a file, whole or not at all. The same model gives the same bytes.
     ///
     /// # Errors
-    /// Where the file cannot be written (its old content stays), or the device fails.
+    /// [`Error::Io`] where the file cannot be written (its old content stays), [`Error::Tensor`] where the device fails.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let metadata = Metadata { kind: KIND.to_string(), schema: self.schema.clone(), mlp: self.config.clone() };
@@ -211,7 +252,8 @@ impl TabularModel {
     /// Reads a model from a file, onto a device.
     ///
     /// # Errors
-    /// Where the file cannot be read, is damaged or holds no such model, or the device has no room.
+    /// [`Error::Io`] where the file cannot be read, [`Error::Model`] where it is damaged or holds no such model,
+    /// [`Error::Tensor`] where the device has no room.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
         let Checkpoint { metadata, tensors } = Checkpoint::load(path)?;
@@ -230,6 +272,9 @@ impl TabularModel {
         if !fits {
             return Err(Error::model(path, "its tensors do not fit its network"));
         }
+        if let Some(tensor) = tensors.iter().find(|tensor| !tensor.is_finite()) {
+            return Err(Error::model(path, format!("tensor {:?} holds values that are not finite", tensor.name)));
+        }
         let params = builder.build(device)?;
         for (parameter, tensor) in params.parameters().iter().zip(&tensors) {
             parameter.value()?.write(&tensor.values)?;
@@ -241,7 +286,7 @@ impl TabularModel {
     /// [`Schema::features`].
     ///
     /// # Errors
-    /// Where the number of values is not a multiple of that of the features, or the device fails.
+    /// [`Error::Tensor`] where the number of values is not a multiple of that of the features, or the device fails.
     pub fn predict(&self, rows: &[f32]) -> Result<Predictions> {
         let mut rows = rows.to_vec();
         self.schema.feature_scale.apply(&mut rows)?;

@@ -3,22 +3,25 @@
 use std::time::Instant;
 
 use thalweg_autograd::Tape;
-use thalweg_tensor::{Counters, DType, Tensor, ValueLog};
+use thalweg_tensor::{Counters, DType, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
-use crate::{Error, Loss, Module, Optimizer, Result};
+use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
 
 /// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
 const EVALUATION_ROWS: usize = 4096;
 
-/// How long and in what portions to train.
+/// Steps that a replay does at once, so that they share one submission.
+const STEPS_AT_ONCE: u64 = 8;
+
+/// How long and in what portions to train. There is no default: what is enough depends on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FitOptions {
-    /// Times through the data.
+    /// Times through the data; at least 1.
     pub epochs: u64,
-    /// Rows of a step; the last step of an epoch takes what is left.
+    /// Rows of a step, at least 1; the last step of an epoch takes what is left.
     pub batch_size: usize,
-    /// The seed of the order of rows.
+    /// The seed of the order of rows, which is shuffled anew every epoch.
     pub seed: u64,
 }
 
@@ -43,7 +46,7 @@ impl FitOptions {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A step has been handed to the device.
+    /// A step, or several, have been handed to the device.
     Step {
         /// Steps so far.
         step: u64,
@@ -60,11 +63,11 @@ pub enum Event<'a> {
 pub struct EpochReport {
     /// Counted from 1.
     pub epoch: u64,
-    /// The mean loss over the rows of the epoch, each as its step saw it.
+    /// The mean loss over the rows of the epoch, each as its step saw it: under dropout, and before the update.
     pub train_loss: f64,
-    /// The test rows after the epoch.
+    /// The test rows after the epoch; `None` where there are none.
     pub test: Option<Evaluation>,
-    /// The mean norm of the gradients before clipping; 0 where clipping is off.
+    /// The mean over the steps of the gradients' global 2-norm before clipping; 0 where clipping is off.
     pub gradient_norm: f64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
@@ -78,11 +81,12 @@ pub struct EpochReport {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// The mean loss.
+    /// The mean loss: in nats for a cross-entropy, in the square of the targets' unit for a squared error.
     pub loss: f64,
-    /// The share of rows whose largest logit is their class's; of a classification.
+    /// The share, from 0 to 1, of rows whose largest logit is their class's; of a classification.
     pub accuracy: Option<f64>,
-    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination; of a regression.
+    /// 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the coefficient of determination, averaged over the targets; of a regression whose
+    /// targets vary. It does not change when targets are standardised.
     pub r2: Option<f64>,
 }
 
@@ -96,17 +100,20 @@ pub struct History {
     pub train: Evaluation,
     /// Steps that were run.
     pub steps: u64,
-    /// What the steps asked of the device, reports between epochs left out.
+    /// What the steps asked of the device, reports between epochs left out: of no other work at the same time.
     pub counters: Counters,
     /// Seconds from the first step to the last report.
     pub seconds: f64,
 }
 
-/// A model, its optimizer and its loss.
+/// A model, its optimizer and its loss: the loop ready-made.
+///
+/// A step gathers a batch on the device, runs the model forward and back on a fresh tape, updates all parameters and
+/// keeps the loss on the device.
 ///
 /// ```
 /// use thalweg_nn::data::{Dataset, friedman1};
-/// use thalweg_nn::{Adam, Activation, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
+/// use thalweg_nn::{Activation, Adam, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
 /// use thalweg_tensor::Device;
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -115,12 +122,12 @@ pub struct History {
 /// let data = Dataset::regression(&device, &features, 10, &targets)?;
 ///
 /// let mut builder = ParamsBuilder::new(0);
-/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, dropout: 0.0 };
+/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, ..Default::default() };
 /// let model = Mlp::new(&mut builder, &config)?;
 /// let params = builder.build(&device)?;
-/// let optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
+/// let optimizer = Optimizer::new(&params, Adam { lr: 0.03, ..Adam::default() })?;
 /// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
-/// let history = trainer.fit(&data, None, &FitOptions { epochs: 60, batch_size: 32, seed: 0 }, |_| ())?;
+/// let history = trainer.fit(&data, None, &FitOptions { epochs: 100, batch_size: 32, seed: 0 }, |_| ())?;
 /// assert!(history.train.r2.unwrap() > 0.8);
 /// # Ok(())
 /// # }
@@ -130,13 +137,23 @@ pub struct Trainer<M> {
     model: M,
     optimizer: Optimizer,
     loss: Loss,
+    recording: bool,
 }
 
 impl<M: Module> Trainer<M> {
     /// Puts the parts together. The optimizer must hold the model's parameters.
     #[must_use]
     pub fn new(model: M, optimizer: Optimizer, loss: Loss) -> Self {
-        Self { model, optimizer, loss }
+        Self { model, optimizer, loss, recording: true }
+    }
+
+    /// Whether [`fit`](Self::fit) records a step once and replays it, which it does unless told otherwise. The bits are
+    /// the same either way. A model whose forward pass depends on the host (it reads back, or draws random numbers there)
+    /// needs every step done anew.
+    #[must_use]
+    pub fn with_recording(mut self, recording: bool) -> Self {
+        self.recording = recording;
+        self
     }
 
     /// The model.
@@ -157,11 +174,17 @@ impl<M: Module> Trainer<M> {
         (self.model, self.optimizer)
     }
 
-    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
-    /// between two reports, which come at the end of each epoch. `observe` hears of every step and every epoch.
+    /// Trains for some epochs; called again it goes on from where it has ended. Rows come in an order that is shuffled
+    /// anew every epoch; nothing waits for the device between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of
+    /// every epoch.
+    ///
+    /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
+    /// it is shorter, is done anew.
     ///
     /// # Errors
-    /// Where the options or the shapes are not right, or the device fails.
+    /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
+    /// another device, or the device fails; [`Error::Diverged`] where no loss of an epoch is finite, or the loss or the
+    /// parameters are not at the end.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -175,6 +198,8 @@ impl<M: Module> Trainer<M> {
         let steps = steps_per_epoch * options.epochs;
         let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
         let mut batches = Batches::new(train.clone(), options.seed)?;
+        let full_steps = (train.len() / options.batch_size) as u64;
+        let mut recorded: Option<Recording> = None;
         let mut history = Vec::new();
         let mut counters = Counters::default();
         let mut clock = self.optimizer.read_clock()?;
@@ -182,14 +207,43 @@ impl<M: Module> Trainer<M> {
         for epoch in 0..options.epochs {
             batches.start_epoch(epoch)?;
             let before = device.counters();
-            for step in 0..steps_per_epoch {
-                self.step(&mut batches, batch_length(train.len(), options.batch_size, step), &losses)?;
-                observe(Event::Step { step: epoch * steps_per_epoch + step + 1, steps });
+            let mut step = 0;
+            while step < steps_per_epoch {
+                let rows = batch_length(train.len(), options.batch_size, step);
+                let full_left = full_steps - step.min(full_steps);
+                let done = match &recorded {
+                    // A batch of another length is another work.
+                    _ if rows < options.batch_size => {
+                        self.step(&mut batches, rows, &losses)?;
+                        1
+                    }
+                    Some(recording) => {
+                        let times = full_left.min(STEPS_AT_ONCE);
+                        recording.replay(times as usize)?;
+                        times
+                    }
+                    // The first step makes what steps keep: kernels, state.
+                    None if self.recording && epoch + step > 0 => {
+                        let (recording, ()) = device.record(|| self.step(&mut batches, rows, &losses))?;
+                        recorded = Some(recording);
+                        1
+                    }
+                    None => {
+                        self.step(&mut batches, rows, &losses)?;
+                        1
+                    }
+                };
+                step += done;
+                observe(Event::Step { step: epoch * steps_per_epoch + step, steps });
             }
             device.flush()?;
             counters = counters + (device.counters() - before);
 
             let losses = losses.take()?;
+            // Such parameters do not recover, so that further epochs would be in vain.
+            if !losses.iter().any(|loss| loss.is_finite()) {
+                return Err(Error::Diverged { epoch: epoch + 1 });
+            }
             let lengths = (0..steps_per_epoch).map(|step| batch_length(train.len(), options.batch_size, step));
             let sum: f64 = losses.iter().zip(lengths).map(|(&loss, rows)| f64::from(loss) * rows as f64).sum();
             let now = self.optimizer.read_clock()?;
@@ -208,7 +262,13 @@ impl<M: Module> Trainer<M> {
             history.push(report);
         }
         let seconds = start.elapsed().as_secs_f64();
-        Ok(History { epochs: history, train: self.evaluate(train)?, steps, counters, seconds })
+        let train = self.evaluate(train)?;
+        // A ReLU may turn NaN into 0: the loss alone does not tell.
+        let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
+        if !(train.loss.is_finite() && finite) {
+            return Err(Error::Diverged { epoch: options.epochs });
+        }
+        Ok(History { epochs: history, train, steps, counters, seconds })
     }
 
     /// One step: gather, forward, backward, update. All of it is handed to the device and none of it waited for.
@@ -223,10 +283,10 @@ impl<M: Module> Trainer<M> {
         Ok(losses.push(&loss.value())?)
     }
 
-    /// Holds the model against some data, as at prediction. Waits for the device.
+    /// Holds the model against some data, as at prediction (no dropout). Waits for the device.
     ///
     /// # Errors
-    /// Where the shapes do not fit, or the device fails.
+    /// [`Error::Tensor`] where the data do not fit the model or the loss, or the device fails.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
         let mut outputs = Vec::new();
         let mut start = 0;
@@ -249,7 +309,7 @@ impl<M: Module> Trainer<M> {
             }
             DType::F32 => {
                 let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
-                Evaluation { loss, accuracy: None, r2: Some(r2(&predicted, &expected, output.shape()[1])) }
+                Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, output.shape()[1]) }
             }
         })
     }
@@ -272,16 +332,17 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64
 }
 
-/// The coefficient of determination, averaged over the columns.
-fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> f64 {
+/// The coefficient of determination, averaged over the columns; none where a column of targets is constant.
+fn r2(predicted: &[f32], expected: &[f32], columns: usize) -> Option<f64> {
     let of_column = |column: usize| {
         let pairs = || predicted.iter().zip(expected).skip(column).step_by(columns);
         let mean = pairs().map(|(_, &y)| f64::from(y)).sum::<f64>() / pairs().count() as f64;
         let residual: f64 = pairs().map(|(&p, &y)| (f64::from(y) - f64::from(p)).powi(2)).sum();
         let total: f64 = pairs().map(|(_, &y)| (f64::from(y) - mean).powi(2)).sum();
-        1.0 - residual / total
+        (total > 0.0).then(|| 1.0 - residual / total)
     };
-    (0..columns).map(of_column).sum::<f64>() / columns as f64
+    let each = (0..columns).map(of_column).collect::<Option<Vec<f64>>>()?;
+    Some(each.iter().sum::<f64>() / columns as f64)
 }
 
 #[cfg(test)]
@@ -298,8 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn training_that_diverges_is_an_error() {
+        use crate::{Mlp, MlpConfig, ParamsBuilder, Sgd};
+        use thalweg_tensor::Device;
+
+        let device = Device::cpu();
+        let data = Dataset::regression(&device, &[1.0, 2.0, 3.0, 4.0], 1, &[1.0, -1.0, 2.0, 5.0]).unwrap();
+        let fit = |lr: f64, epochs: u64| {
+            let mut builder = ParamsBuilder::new(0);
+            let hidden = vec![4];
+            let config = MlpConfig { inputs: 1, hidden, outputs: 1, activation: crate::Activation::Relu, dropout: 0.0 };
+            let model = Mlp::new(&mut builder, &config).unwrap();
+            let params = builder.build(&device).unwrap();
+            let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
+            let options = FitOptions { epochs, batch_size: 4, seed: 0 };
+            Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ())
+        };
+        assert!(fit(1e-3, 3).is_ok());
+        // The first loss is finite, and what comes of its update is not.
+        for epochs in [1, 9] {
+            assert!(matches!(fit(1e30, epochs), Err(Error::Diverged { epoch: 1 | 2 })));
+        }
+    }
+
+    #[test]
     fn r2_is_one_for_the_truth_and_zero_for_the_mean() {
-        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), 1.0);
-        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), 0.0);
+        assert_eq!(r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), Some(1.0));
+        assert_eq!(r2(&[3.0; 3], &[1.0, 2.0, 6.0], 1), Some(0.0));
+        assert_eq!(r2(&[3.0], &[1.0], 1), None);
     }
 }

@@ -43,6 +43,11 @@ impl Buffer {
         self.id
     }
 
+    /// Whether it came from this pool.
+    pub(crate) fn is_of(&self, pool: &Arc<Pool>) -> bool {
+        std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
+    }
+
     /// The words of a CPU buffer.
     pub(crate) fn cpu(&self) -> &RwLock<Vec<u32>> {
         match self.memory() {
@@ -104,6 +109,11 @@ impl Pool {
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Buffer { memory: Some(memory), words, id, pool: Arc::downgrade(self) }))
+    }
+
+    /// The number that the next buffer gets.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed)
     }
 
     fn give_back(&self, words: usize, memory: Memory) {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::buffer::{Buffer, Memory, Pool};
-use crate::gpu::{self, Gpu};
+use crate::gpu::{self, Gpu, GpuRecording};
 use crate::kernel::Launch;
+use crate::recording::{self, Work};
 use crate::{Error, Result};
 
 /// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
@@ -177,12 +178,13 @@ impl Device {
         })
     }
 
-    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name.
+    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name, in
+    /// capitals or not.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] where nothing matches, [`Error::Adapter`] where it cannot be opened.
     pub fn open(choice: &str) -> Result<Self> {
-        match choice {
+        match choice.to_ascii_lowercase().as_str() {
             "auto" => Ok(Self::best()),
             "cpu" => Ok(Self::cpu()),
             "gpu" => Self::gpu(),
@@ -298,6 +300,7 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed.
     pub fn synchronize(&self) -> Result<()> {
+        recording::check("synchronize")?;
         self.flush()?;
         self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
@@ -308,12 +311,11 @@ impl Device {
 
     /// Runs a launch: at once on the CPU, with the next batch on a GPU.
     pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
-        debug_assert_eq!(launch.views.len(), launch.kernel.access.len(), "{}: bindings", launch.kernel.name());
-        debug_assert_eq!(launch.params.len(), launch.kernel.uniform, "{}: parameters", launch.kernel.name());
+        launch.check(self)?;
         if launch.workgroups == 0 {
             return Ok(());
         }
-        launch.check_aliasing()?;
+        recording::note(self, || Work::Launch(launch.clone()));
         self.inner.launches.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
             Executor::Cpu => {
@@ -326,6 +328,11 @@ impl Device {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a buffer came from this device.
+    pub(crate) fn owns(&self, buffer: &Buffer) -> bool {
+        buffer.is_of(&self.inner.pool)
     }
 
     pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
@@ -344,7 +351,44 @@ impl Device {
         }
     }
 
+    /// Makes what a GPU needs to replay; the CPU needs nothing.
+    pub(crate) fn prepare(&self, work: &[Work]) -> Result<Option<GpuRecording>> {
+        match &self.inner.executor {
+            Executor::Cpu => Ok(None),
+            Executor::Gpu(gpu) => Ok(Some(gpu.prepare(work)?)),
+        }
+    }
+
+    /// Does recorded work again.
+    pub(crate) fn replay(&self, work: &[Work], prepared: Option<&GpuRecording>, times: usize) -> Result<()> {
+        let launches = recording::count_launches(work) * times;
+        self.inner.launches.fetch_add(launches as u64, Ordering::Relaxed);
+        if let (Executor::Gpu(gpu), Some(prepared)) = (&self.inner.executor, prepared) {
+            let submitted = gpu.replay(prepared, times)?;
+            self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+            return Ok(());
+        }
+        for _ in 0..times {
+            for work in work {
+                match work {
+                    Work::Launch(launch) => crate::cpu::run(launch),
+                    Work::Copy { source, source_offset, target, target_offset, length } => {
+                        self.copy(source, *source_offset, target, *target_offset, *length)?;
+                    }
+                    Work::Clear { buffer, offset, length } => self.clear(buffer, *offset, *length)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The number that the next buffer gets.
+    pub(crate) fn next_buffer(&self) -> u64 {
+        self.inner.pool.next_id()
+    }
+
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+        recording::check_write(buffer)?;
         if words.is_empty() {
             return Ok(());
         }
@@ -362,6 +406,7 @@ impl Device {
     }
 
     pub(crate) fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
+        recording::check("read-back")?;
         if length == 0 {
             return Ok(Vec::new());
         }
@@ -382,9 +427,9 @@ impl Device {
     /// Copies words between two buffers; not a kernel, since copies of the driver's own are several times faster.
     pub(crate) fn copy(
         &self,
-        source: &Buffer,
+        source: &Arc<Buffer>,
         source_offset: usize,
-        target: &Buffer,
+        target: &Arc<Buffer>,
         target_offset: usize,
         length: usize,
     ) -> Result<()> {
@@ -394,6 +439,10 @@ impl Device {
         if source.id() == target.id() {
             return Err(Error::Aliasing { op: "copy" });
         }
+        recording::note(self, || {
+            let (source, target) = (source.clone(), target.clone());
+            Work::Copy { source, source_offset, target, target_offset, length }
+        });
         match &self.inner.executor {
             Executor::Gpu(gpu) => gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length),
             Executor::Cpu => {
@@ -402,16 +451,19 @@ impl Device {
                     let memory = source.cpu().read().unwrap_or_else(PoisonError::into_inner);
                     memory[source_offset..source_offset + length].to_vec()
                 };
-                self.write(target, target_offset, &words)
+                let mut memory = target.cpu().write().unwrap_or_else(PoisonError::into_inner);
+                memory[target_offset..target_offset + length].copy_from_slice(&words);
+                Ok(())
             }
         }
     }
 
     /// Sets words to zero; not a kernel either.
-    pub(crate) fn clear(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<()> {
+    pub(crate) fn clear(&self, buffer: &Arc<Buffer>, offset: usize, length: usize) -> Result<()> {
         if length == 0 {
             return Ok(());
         }
+        recording::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
         match &self.inner.executor {
             Executor::Gpu(gpu) => gpu.clear(buffer.gpu(), offset, length),
             Executor::Cpu => {

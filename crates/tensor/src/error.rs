@@ -67,6 +67,14 @@ pub enum Error {
         /// The kernel.
         op: &'static str,
     },
+    /// A recording cannot hold this.
+    #[error("{op}: not while a recording is made; {rule}")]
+    Recording {
+        /// What was tried.
+        op: &'static str,
+        /// Why it cannot be.
+        rule: &'static str,
+    },
     /// No adapter fits the request.
     #[error("no adapter matches {wanted:?}; found: {}", if .found.is_empty() { "none".to_string() } else { .found.join(", ") })]
     NoAdapter {

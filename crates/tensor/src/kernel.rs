@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
 use crate::buffer::Buffer;
-use crate::{DType, Element, Result, Tensor};
+use crate::{DType, Device, Element, Result, Tensor};
 
 /// What a kernel does with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,42 @@ pub enum Access {
 /// One operation on buffers: the shader, how its bindings are used, and the twin that computes the same on the CPU.
 ///
 /// Binding 0 of the shader is the uniform with the parameters where `uniform` says so; the storage buffers follow from
-/// binding 1 on.
+/// binding 1 on. A kernel of one's own is made as those of this crate are:
+///
+/// ```
+/// use thalweg_tensor::{Access, Call, Device, Kernel, Launch, Shader, Tensor};
+///
+/// static SHADER: Shader = Shader {
+///     name: "double",
+///     path: "double.wgsl",
+///     text: "@group(0) @binding(0) var<uniform> length: u32;
+///         @group(0) @binding(1) var<storage, read> x: array<f32>;
+///         @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+///         @compute @workgroup_size(64)
+///         fn main(@builtin(global_invocation_id) id: vec3u) {
+///             if (id.x < length) { y[id.x] = 2.0 * x[id.x]; }
+///         }",
+///     shared: &[],
+/// };
+///
+/// fn twin(call: Call<'_>) {
+///     let [x, y] = call.bindings();
+///     let x = x.read::<f32>();
+///     y.write::<f32>().iter_mut().zip(x).for_each(|(y, x)| *y = 2.0 * x);
+/// }
+///
+/// static DOUBLE: Kernel =
+///     Kernel { shader: &SHADER, uniform: 4, access: &[Access::Read, Access::Write], variants: &[&[]], twin };
+///
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let device = Device::best();
+/// let x = Tensor::from_slice(&device, &[1.0, 2.5], &[2])?;
+/// let y = Tensor::full(&device, 0.0f32, &[2])?;
+/// Launch::new(&DOUBLE, 2u32).bind(&x).bind(&y).workgroups(1).run(&device)?;
+/// assert_eq!(y.to_vec::<f32>()?, [2.0, 5.0]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Kernel {
     /// The shader; its name is the kernel's.
@@ -53,6 +88,8 @@ pub(crate) struct View {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) offset: usize,
     pub(crate) length: usize,
+    /// Whether it may be bound as it lies.
+    bindable: bool,
 }
 
 /// A kernel with everything it needs to run.
@@ -66,7 +103,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// A launch of `kernel` with its parameters; bindings follow by [`read`](Self::read) and [`write`](Self::write).
+    /// A launch of `kernel` with its parameters; bindings follow by [`bind`](Self::bind).
     pub fn new<P: Pod>(kernel: &'static Kernel, params: P) -> Self {
         Self {
             kernel,
@@ -84,11 +121,11 @@ impl Launch {
         self
     }
 
-    /// Binds a contiguous tensor whose first element is the binding's first.
+    /// Binds a tensor that is contiguous, as [`Tensor::contiguous`] gives it: the first element is the binding's first.
     #[must_use]
     pub fn bind(mut self, tensor: &Tensor) -> Self {
-        debug_assert!(tensor.is_bindable(), "{}: a binding is not contiguous and aligned", self.kernel.name());
-        self.views.push(View { buffer: tensor.buffer().clone(), offset: tensor.offset(), length: tensor.len() });
+        let (buffer, offset, length) = (tensor.buffer().clone(), tensor.offset(), tensor.len());
+        self.views.push(View { buffer, offset, length, bindable: tensor.is_bindable() });
         self
     }
 
@@ -97,7 +134,7 @@ impl Launch {
     pub fn bind_whole(mut self, tensor: &Tensor) -> Self {
         let buffer = tensor.buffer().clone();
         let length = buffer.words();
-        self.views.push(View { buffer, offset: 0, length });
+        self.views.push(View { buffer, offset: 0, length, bindable: true });
         self
     }
 
@@ -108,9 +145,27 @@ impl Launch {
         self
     }
 
+    /// Holds the launch against its kernel and its device, so that neither executor meets what it cannot run.
+    pub(crate) fn check(&self, device: &Device) -> Result<()> {
+        let problem = if self.views.len() != self.kernel.access.len() {
+            Some(format!("needs {} bindings, got {}", self.kernel.access.len(), self.views.len()))
+        } else if self.params.len() != self.kernel.uniform {
+            Some(format!("needs {} bytes of parameters, got {}", self.kernel.uniform, self.params.len()))
+        } else if let Some(i) = self.views.iter().position(|view| !view.bindable) {
+            Some(format!("binding {} is not contiguous, or starts at an unaligned place", i + 1))
+        } else {
+            let i = self.views.iter().position(|view| !device.owns(&view.buffer));
+            i.map(|i| format!("binding {} lies on another device than {device}", i + 1))
+        };
+        match problem {
+            Some(log) => Err(crate::Error::Kernel { kernel: self.kernel.name(), log }),
+            None => self.check_aliasing(),
+        }
+    }
+
     /// No buffer may be both read and written in one launch, and ranges that are written must not overlap: wgpu tracks
     /// usage by whole buffers, and the CPU locks whole buffers.
-    pub(crate) fn check_aliasing(&self) -> Result<()> {
+    fn check_aliasing(&self) -> Result<()> {
         let access = self.kernel.access;
         for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i] == Access::Write) {
             for (j, other) in self.views.iter().enumerate().filter(|(j, _)| i != *j) {
@@ -123,11 +178,12 @@ impl Launch {
         Ok(())
     }
 
-    /// Hands the launch to the device of the given tensor's buffers.
+    /// Hands the launch to the device that its tensors lie on.
     ///
     /// # Errors
-    /// Where the device refuses the launch: a buffer both read and written, a shader that does not compile, a limit.
-    pub fn run(self, device: &crate::Device) -> Result<()> {
+    /// Where the device refuses the launch: bindings or parameters that are not the kernel's, a buffer both read and
+    /// written, a shader that does not compile, a limit.
+    pub fn run(self, device: &Device) -> Result<()> {
         device.run(&self)
     }
 }
@@ -141,18 +197,27 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// The parameters.
-    pub(crate) fn params<P: Pod>(&self) -> P {
+    /// The parameters, as the launch was made with.
+    ///
+    /// # Panics
+    /// Where `P` has another size.
+    #[must_use]
+    pub fn params<P: Pod>(&self) -> P {
         bytemuck::pod_read_unaligned(self.params)
     }
 
     /// An override constant; 0 where the launch does not set it.
-    pub(crate) fn constant(&self, name: &str) -> f64 {
+    #[must_use]
+    pub fn constant(&self, name: &str) -> f64 {
         self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, value)| value)
     }
 
-    /// The bindings, in order. Their number is fixed by the kernel's access list, which the launch has been held against.
-    pub(crate) fn bindings<const N: usize>(self) -> [Slice<'a>; N] {
+    /// The bindings, in order.
+    ///
+    /// # Panics
+    /// Where `N` is not their number in the kernel's access list.
+    #[must_use]
+    pub fn bindings<const N: usize>(self) -> [Slice<'a>; N] {
         let found = self.slices.len();
         self.slices.try_into().unwrap_or_else(|_| unreachable!("a twin asks for {N} bindings of {found}"))
     }
@@ -169,7 +234,8 @@ pub enum Slice<'a> {
 
 impl<'a> Slice<'a> {
     /// The elements to read.
-    pub(crate) fn read<T: Element>(self) -> &'a [T] {
+    #[must_use]
+    pub fn read<T: Element>(self) -> &'a [T] {
         match self {
             Self::Read(words) => bytemuck::cast_slice(words),
             Self::Write(words) => bytemuck::cast_slice(words),
@@ -177,7 +243,11 @@ impl<'a> Slice<'a> {
     }
 
     /// The elements to write.
-    pub(crate) fn write<T: Element>(self) -> &'a mut [T] {
+    ///
+    /// # Panics
+    /// Where the kernel declares the binding as [`Access::Read`].
+    #[must_use]
+    pub fn write<T: Element>(self) -> &'a mut [T] {
         match self {
             Self::Read(_) => unreachable!("a twin writes a binding that its kernel declares as read"),
             Self::Write(words) => bytemuck::cast_slice_mut(words),

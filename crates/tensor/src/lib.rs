@@ -30,6 +30,7 @@ mod ops;
 mod optim;
 mod parallel;
 mod philox;
+mod recording;
 mod shape;
 mod tensor;
 
@@ -41,5 +42,7 @@ pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
 pub use philox::philox;
+pub use recording::Recording;
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
+pub use thalweg_shaders::Shader;

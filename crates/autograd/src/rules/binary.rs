@@ -3,7 +3,7 @@
 
 use thalweg_tensor::{BinaryOp, Tensor};
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 fn pullback(op: BinaryOp, pull: &Pull<'_, '_>) -> Result<()> {

@@ -5,13 +5,16 @@ use thalweg_tensor::Tensor;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The mean cross-entropy of rows of logits with their classes: -ln softmax(logits)[target].
+    /// The mean cross-entropy of rows of logits with their classes, in nats: `1/n Σ -ln softmax(logits)[target]`.
+    ///
+    /// Its gradient, (softmax(logits) - one-hot(target)) / n, is computed in the same launch.
     ///
     /// # Shapes
     /// logits `[n, classes]`, targets u32 `[n]` → `[]`.
     ///
     /// # Numerics
-    /// A target that is no class gives NaN.
+    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives
+    /// NaN, and so does a batch without rows.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
@@ -37,10 +40,15 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The mean squared error, over all elements.
+    /// The mean squared error over all N elements, `1/N Σ (x - target)²`.
+    ///
+    /// Its gradient, 2 (x - target) / N, is computed in the same launch.
     ///
     /// # Shapes
     /// `self` and `targets` of one shape → `[]`.
+    ///
+    /// # Numerics
+    /// NaN where there is no element.
     ///
     /// # Errors
     /// Where the shapes or the devices differ, or the elements are not f32.

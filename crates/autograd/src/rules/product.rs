@@ -2,11 +2,14 @@
 
 use thalweg_tensor::{BinaryOp, DType, Tensor};
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The matrix product.
+    /// The matrix product; see [`Tensor::matmul`].
+    ///
+    /// # Shapes
+    /// `[n, k]` and `[k, m]` → `[n, m]`.
     ///
     /// # Errors
     /// Where the inner dimensions differ, an operand is no matrix of f32, or the devices or the tapes differ.

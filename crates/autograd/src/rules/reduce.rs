@@ -2,11 +2,11 @@
 
 use thalweg_tensor::Tensor;
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The sum of all elements.
+    /// The sum of all elements, of shape `[]`.
     ///
     /// # Errors
     /// Where the elements are not f32.
@@ -14,7 +14,7 @@ impl<'t> Var<'t> {
         self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// The mean of all elements.
+    /// The mean of all elements, of shape `[]`.
     ///
     /// # Errors
     /// Where the elements are not f32.
@@ -23,7 +23,7 @@ impl<'t> Var<'t> {
         self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
     }
 
-    /// The largest of all elements; equal ones share the gradient.
+    /// The largest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// Where the elements are not f32.
@@ -31,7 +31,7 @@ impl<'t> Var<'t> {
         self.tape().record("max", self.value().max()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The smallest of all elements; equal ones share the gradient.
+    /// The smallest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// Where the elements are not f32.

@@ -119,6 +119,9 @@ impl<'t> Var<'t> {
     /// The rows with these numbers; see [`Tensor::gather_rows`]. A row taken more than once gets the sum of its
     /// gradients, in the order of the indices.
     ///
+    /// # Shapes
+    /// `[rows, …]` and u32 indices `[n]` → `[n, …]`.
+    ///
     /// # Errors
     /// Where the variable has no dimension, the indices are no list of u32, or the devices differ.
     pub fn gather_rows(self, indices: &Tensor) -> Result<Self> {
@@ -130,6 +133,9 @@ impl<'t> Var<'t> {
     }
 
     /// Row i of the variable added to row `indices[i]` of a table of zeros with `rows` rows.
+    ///
+    /// # Shapes
+    /// `[n, …]` and u32 indices `[n]` → `[rows, …]`.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.

@@ -4,7 +4,7 @@ use std::f32::consts::FRAC_2_SQRT_PI;
 
 use thalweg_tensor::{BinaryOp, DropoutState, UnaryOp};
 
-use crate::tape::Pull;
+use crate::walk::Pull;
 use crate::{Result, Var};
 
 /// The gradient of x.
@@ -84,9 +84,9 @@ unary_methods! {
     sign() UnaryOp::Sign;
     /// e^x, element by element.
     exp() UnaryOp::Exp;
-    /// The natural logarithm, element by element.
+    /// The natural logarithm, element by element; NaN below 0 and -∞ at 0.
     log() UnaryOp::Log;
-    /// The square root, element by element.
+    /// The square root, element by element; NaN below 0, and the derivative at 0 is infinite.
     sqrt() UnaryOp::Sqrt;
     /// 1 / x, element by element.
     reciprocal() UnaryOp::Reciprocal;
@@ -98,9 +98,9 @@ unary_methods! {
     tanh() UnaryOp::Tanh;
     /// 1 / (1 + e^-x), element by element.
     sigmoid() UnaryOp::Sigmoid;
-    /// x Φ(x), element by element.
+    /// x Φ(x) with the normal distribution's Φ, in its exact form by erf, element by element (Hendrycks, Gimpel, 2016).
     gelu() UnaryOp::Gelu;
-    /// x / (1 + e^-x), element by element.
+    /// x / (1 + e^-x), element by element (Elfwing, Uchibe, Doya, 2018).
     silu() UnaryOp::Silu;
     /// ln(1 + e^x), element by element.
     softplus() UnaryOp::Softplus;
@@ -135,7 +135,8 @@ impl<'t> Var<'t> {
         self.tape().record_node("unary", y, &[self], relu, move |pull| pullback(op, pull))
     }
 
-    /// Dropout; see [`Tensor::dropout`](thalweg_tensor::Tensor::dropout). The gradient goes through the same mask.
+    /// Dropout: zero with this probability p, else x / (1 - p); see [`Tensor::dropout`](thalweg_tensor::Tensor::dropout).
+    /// The gradient goes through the same mask. Every call advances `state`.
     ///
     /// # Errors
     /// Where the probability is not in [0, 1), the elements are not f32, or the devices differ.

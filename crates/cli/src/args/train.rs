@@ -9,6 +9,9 @@ use super::DeviceArg;
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
 const LEAST_STEPS: u64 = 2_000;
 
+/// The widest hidden layer: the wider ones of networks for tables have some thousands of units.
+const MAX_WIDTH: u32 = 65_536;
+
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
     /// The table to learn from: CSV with a line of headings, also compressed by gzip
@@ -21,43 +24,50 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_enum)]
     pub(crate) task: Option<Task>,
     /// Widths of the hidden layers, from the input on
-    #[arg(long, value_name = "WIDTHS", value_delimiter = ',', default_value = "128,64", value_parser = positive)]
+    #[arg(
+        long,
+        value_name = "WIDTHS",
+        value_delimiter = ',',
+        default_value = "128,64",
+        value_parser = width,
+        allow_negative_numbers = true
+    )]
     pub(crate) hidden: Vec<u32>,
     /// The function between layers
     #[arg(long, value_enum, default_value_t = Activation::Relu)]
     activation: Activation,
     /// The probability that training drops a hidden activation
-    #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability)]
+    #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability, allow_negative_numbers = true)]
     pub(crate) dropout: f64,
     /// The method that turns gradients into updates
     #[arg(long, value_enum, default_value_t = Optimizer::Adamw)]
     pub(crate) optimizer: Optimizer,
     /// The learning rate, at its highest where the schedule changes it [default: 0.001; sgd: 0.01]
-    #[arg(long, value_name = "RATE", value_parser = at_least_zero)]
+    #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// What sgd keeps of its moment from step to step
-    #[arg(long, default_value_t = 0.9, value_parser = below_one)]
+    #[arg(long, default_value_t = 0.9, value_parser = below_one, allow_negative_numbers = true)]
     pub(crate) momentum: f64,
     /// Weight decay: decoupled for adamw, else through the gradient [default: 0.01; adam, sgd: 0]
-    #[arg(long, value_name = "DECAY", value_parser = at_least_zero)]
+    #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = at_least_zero)]
+    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = at_least_zero, allow_negative_numbers = true)]
     clip_norm: f64,
     /// How the learning rate changes from step to step
     #[arg(long, value_enum, default_value_t = Schedule::WarmupCosine)]
     pub(crate) schedule: Schedule,
     /// Rows that one step learns from
-    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = positive)]
+    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) batch_size: u32,
     /// Times to go through the training rows [default: as many as make 2,000 steps]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     epochs: Option<u32>,
-    /// The part of the rows that is held back to test on
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = fraction)]
+    /// The part of the rows that is held back to test on; 0 learns from all rows
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = fraction, allow_negative_numbers = true)]
     pub(crate) test_fraction: f64,
     /// What all random numbers follow from: the split, the first weights, the order of rows
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: DeviceArg,
@@ -148,6 +158,14 @@ fn positive(text: &str) -> Result<u32, String> {
     }
 }
 
+/// A hidden layer.
+fn width(text: &str) -> Result<u32, String> {
+    positive(text)
+        .ok()
+        .filter(|&width| width <= MAX_WIDTH)
+        .ok_or_else(|| format!("must be a whole number from 1 to {MAX_WIDTH}, or several of them with commas between"))
+}
+
 fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.trim().parse() {
         Ok(number) if holds(number) => Ok(number),
@@ -169,7 +187,7 @@ fn probability(text: &str) -> Result<f64, String> {
 }
 
 fn fraction(text: &str) -> Result<f64, String> {
-    number(text, "greater than 0 and less than 1", |x| x > 0.0 && x < 1.0)
+    number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
 }
 
 #[cfg(test)]
@@ -213,9 +231,9 @@ mod tests {
     fn values_out_of_range_are_refused_by_the_name_of_the_flag() {
         for (flag, values) in [
             ("--lr", "nan inf -1 1e39 fast"),
-            ("--hidden", "0 128,0 128,,64 -3 wide"),
+            ("--hidden", "0 128,0 128,,64 -3 wide , 65537 999999999"),
             ("--dropout", "1 -0.1 nan 2"),
-            ("--test-fraction", "0 1 nan -0.2"),
+            ("--test-fraction", "1 nan -0.2"),
             ("--batch-size", "0 -1 1.5"),
             ("--epochs", "0 many"),
             ("--momentum", "1 nan -0.1"),
@@ -228,8 +246,10 @@ mod tests {
             ("--task", "clustering"),
         ] {
             for value in values.split_whitespace() {
-                let message = train(&format!("{flag}={value}")).unwrap_err();
-                assert!(message.contains(flag), "{flag}={value}: {message}");
+                for separator in ["=", " "] {
+                    let message = train(&format!("{flag}{separator}{value}")).unwrap_err();
+                    assert!(message.contains(flag) && !message.contains("tip"), "{flag} {value}: {message}");
+                }
             }
         }
     }

@@ -1,10 +1,24 @@
 //! The built program, run as a user runs it.
 
+use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs the program with these arguments.
 pub(crate) fn thalweg(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_thalweg")).args(arguments).output().expect("the program starts")
+}
+
+/// Runs the program in a folder.
+pub(crate) fn thalweg_in(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+    command.current_dir(folder).args(arguments).output().expect("the program starts")
+}
+
+/// Copies a table that ships with the project into a folder; its name there.
+pub(crate) fn example(folder: &Path, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data").join(name);
+    std::fs::copy(&path, folder.join(name)).expect("the table ships with the project");
+    name.to_string()
 }
 
 /// Standard output of a run that must have succeeded.

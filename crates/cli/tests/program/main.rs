@@ -1,6 +1,9 @@
 //! The program as a user runs it: output, files, exit status.
 
+mod bad_input;
 mod bench;
 mod common;
 mod devices;
+mod predict;
+mod train;
 mod usage;

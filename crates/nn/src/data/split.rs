@@ -51,7 +51,7 @@ pub fn train_test_split(row_count: usize, test_fraction: f64, seed: u64, classes
     }
     if test_fraction == 0.0 {
         return if count == 0 {
-            Err(setting("so that each part has a row"))
+            Err(setting("such that each part has a row"))
         } else {
             Ok(Split { train: (0..count).collect(), test: Vec::new() })
         };
@@ -74,7 +74,7 @@ pub fn train_test_split(row_count: usize, test_fraction: f64, seed: u64, classes
     }
     let (test, train): (Vec<u32>, Vec<u32>) = (0..count).partition(|row| is_test[*row as usize]);
     if train.is_empty() || test.is_empty() {
-        return Err(setting("so that each part has a row"));
+        return Err(setting("such that each part has a row"));
     }
     Ok(Split { train, test })
 }

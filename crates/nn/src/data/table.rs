@@ -125,6 +125,12 @@ impl Table {
         self.rows.len()
     }
 
+    /// The line of the file on which a row begins, counted from 1; none where there is no such row.
+    #[must_use]
+    pub fn line(&self, row: usize) -> Option<u64> {
+        self.rows.get(row).map(|row| row.line)
+    }
+
     /// The position of a column.
     ///
     /// # Errors
@@ -141,7 +147,7 @@ impl Table {
         self.rows.iter().map(move |row| (row.line, &row.cells[column]))
     }
 
-    pub(super) fn problem(&self, line: Option<u64>, column: Option<&str>, problem: DataProblem) -> Error {
+    pub(crate) fn problem(&self, line: Option<u64>, column: Option<&str>, problem: DataProblem) -> Error {
         Error::Data { path: self.path.clone(), line, column: column.map(str::to_string), problem }
     }
 
@@ -212,6 +218,7 @@ mod tests {
         assert_eq!(table.column_index("b, c").unwrap(), 1);
         assert_eq!(table.cells(1).collect::<Vec<_>>(), [(2, "x"), (4, "y"), (7, "z")]);
         assert_eq!(table.cells(0).nth(1), Some((4, "2\n3")));
+        assert_eq!((table.line(2), table.line(3)), (Some(7), None));
     }
 
     #[test]

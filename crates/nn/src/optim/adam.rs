@@ -35,9 +35,15 @@ impl Default for Adam {
 }
 
 /// AdamW (Loshchilov, Hutter: Decoupled weight decay regularization, ICLR 2019), as `torch.optim.AdamW`: [`Adam`], but
-/// weights decay by themselves, param = (1 - lr weight_decay) param, rather than through the gradient.
+/// weights decay by themselves rather than through the gradient:
 ///
-/// optax adds weight_decay param to the update before it is multiplied with lr, which is the same.
+/// ```text
+/// param = (1 - lr weight_decay) param
+/// m  = beta1 m + (1 - beta1) grad,    v = beta2 v + (1 - beta2) grad²
+/// param = param - lr / (1 - beta1ᵗ) m / (√v / √(1 - beta2ᵗ) + eps)
+/// ```
+///
+/// All parameters decay, biases too. 28 bytes moved per parameter. optax adds weight_decay param to the update before it is multiplied with lr, which is the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
     /// The learning rate. Default 1e-3.

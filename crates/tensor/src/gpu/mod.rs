@@ -14,8 +14,9 @@ pub(crate) use adapter::list;
 
 use crate::device::DeviceInfo;
 use crate::kernel::Launch;
+use crate::recording::Work;
 use crate::{Error, Result};
-use pipeline::Pipelines;
+use pipeline::{Pipeline, Pipelines};
 use stream::{Command, Stream, UNIFORM_SLOT};
 
 /// A buffer of a GPU, with the number of the batch of commands that used it last.
@@ -33,6 +34,15 @@ pub(crate) struct Gpu {
     pipelines: Pipelines,
     stream: Mutex<Stream>,
     failure: Failure,
+}
+
+/// Commands of one submission of a replay at most, so that no driver takes it for a program that hangs.
+const MOST_REPLAYED: usize = 1024;
+
+/// A recording as a GPU replays it.
+#[derive(Debug)]
+pub(crate) struct GpuRecording {
+    commands: Vec<Command>,
 }
 
 /// The first thing that went wrong in work that was handed over; every later call answers with it.
@@ -116,34 +126,105 @@ impl Gpu {
         let groups = fold(launch, self.info.max_workgroups_per_dimension)?;
         let pipeline = self.pipelines.get(&self.device, launch)?;
         let mut stream = self.stream();
-        let mut entries = Vec::with_capacity(launch.views.len() + 1);
-        if launch.kernel.uniform > 0 {
-            entries.push(wgpu::BindGroupEntry { binding: 0, resource: stream.uniform_binding(launch.kernel.uniform) });
-        }
-        for (i, view) in launch.views.iter().enumerate() {
-            // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
-            // take the last elements as a whole vector.
-            let words = view.length.next_multiple_of(crate::buffer::ALIGNMENT).min(view.buffer.words() - view.offset);
-            entries.push(wgpu::BindGroupEntry {
-                binding: i as u32 + 1,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &view.buffer.gpu().buffer,
-                    offset: 4 * view.offset as u64,
-                    size: wgpu::BufferSize::new(4 * words as u64),
-                }),
-            });
-        }
-        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(launch.kernel.name()),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
-        drop(entries);
+        let bind_group = self.bind(&pipeline, launch, stream.uniform_ring());
         for view in &launch.views {
             view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
         }
         stream.push_dispatch(pipeline, bind_group, &launch.params, groups);
         if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
+    }
+
+    /// The bind group of a launch, its parameters in a slot of `uniforms`.
+    fn bind(&self, pipeline: &Pipeline, launch: &Launch, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
+        let mut entries = Vec::with_capacity(launch.views.len() + 1);
+        let mut bind = |binding, buffer, offset, size| {
+            let buffer = wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) };
+            entries.push(wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(buffer) });
+        };
+        if pipeline.has_uniform {
+            bind(0, uniforms, 0, pipeline::uniform_bytes(launch.kernel.uniform));
+        }
+        for (i, view) in launch.views.iter().enumerate() {
+            // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
+            // take the last elements as a whole vector.
+            let words = view.length.next_multiple_of(crate::buffer::ALIGNMENT).min(view.buffer.words() - view.offset);
+            bind(i as u32 + 1, &view.buffer.gpu().buffer, 4 * view.offset as u64, 4 * words as u64);
+        }
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(launch.kernel.name()),
+            layout: &pipeline.layout,
+            entries: &entries,
+        })
+    }
+
+    /// Makes all that a recording needs to be replayed: bind groups, and a buffer with the parameters of its launches.
+    pub(crate) fn prepare(&self, work: &[Work]) -> Result<GpuRecording> {
+        self.failure.check()?;
+        let mut uniforms = Vec::new();
+        let offsets: Vec<u32> = work
+            .iter()
+            .map(|work| match work {
+                Work::Launch(launch) if launch.kernel.uniform > 0 => {
+                    stream::push_uniform(&mut uniforms, &launch.params)
+                }
+                _ => 0,
+            })
+            .collect();
+        let uniform_buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("parameters of a recording"),
+            size: uniforms.len().max(UNIFORM_SLOT) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.queue.write_buffer(&uniform_buffer, 0, &uniforms);
+        let command = |(work, uniform_offset): (&Work, u32)| {
+            Ok(match work {
+                Work::Launch(launch) => {
+                    let pipeline = self.pipelines.get(&self.device, launch)?;
+                    Command::Dispatch {
+                        bind_group: self.bind(&pipeline, launch, &uniform_buffer),
+                        groups: fold(launch, self.info.max_workgroups_per_dimension)?,
+                        uniform_offset,
+                        pipeline,
+                    }
+                }
+                Work::Copy { source, source_offset, target, target_offset, length } => Command::Copy {
+                    source: source.gpu().buffer.clone(),
+                    source_offset: 4 * *source_offset as u64,
+                    target: target.gpu().buffer.clone(),
+                    target_offset: 4 * *target_offset as u64,
+                    bytes: 4 * *length as u64,
+                },
+                Work::Clear { buffer, offset, length } => Command::Clear {
+                    target: buffer.gpu().buffer.clone(),
+                    offset: 4 * *offset as u64,
+                    bytes: 4 * *length as u64,
+                },
+            })
+        };
+        Ok(GpuRecording { commands: work.iter().zip(offsets).map(command).collect::<Result<Vec<_>>>()? })
+    }
+
+    /// Replays a recording some times, behind all that is collected. Returns the number of submissions.
+    pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<u64> {
+        self.failure.check()?;
+        let mut stream = self.stream();
+        let mut submissions = self.submit(&mut stream)?;
+        let at_once = (MOST_REPLAYED / recording.commands.len().max(1)).max(1);
+        let mut left = times;
+        while left > 0 {
+            let now = left.min(at_once);
+            let mut encoder =
+                self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recording") });
+            stream::encode(&mut encoder, std::iter::repeat_n(&recording.commands, now).flatten());
+            self.queue.submit([encoder.finish()]);
+            submissions += 1;
+            left -= now;
+        }
+        // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.failure.check()?;
+        Ok(submissions)
     }
 
     /// Writes words from the host. Writes of a queue run ahead of the submission that follows them, so work that is

@@ -14,7 +14,8 @@ pub(super) struct Pipeline {
     pub(super) has_uniform: bool,
 }
 
-type Key = (&'static str, Vec<(&'static str, u64)>);
+/// The kernel, by its place in memory, since another may have the same name; and its constants.
+type Key = (usize, Vec<(&'static str, u64)>);
 
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
@@ -24,7 +25,7 @@ pub(super) struct Pipelines {
 impl Pipelines {
     pub(super) fn get(&self, device: &wgpu::Device, launch: &Launch) -> Result<Arc<Pipeline>> {
         let constants = launch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
-        let key: Key = (launch.kernel.name(), constants);
+        let key: Key = (std::ptr::from_ref(launch.kernel).addr(), constants);
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = compiled.get(&key) {
             return Ok(pipeline.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pipeline::{Pipeline, uniform_bytes};
+use super::pipeline::Pipeline;
 
 /// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
 pub(super) const UNIFORM_SLOT: usize = 256;
@@ -47,12 +47,9 @@ impl Stream {
         self.commands.len() >= MOST_COMMANDS
     }
 
-    pub(super) fn uniform_binding(&self, bytes: usize) -> wgpu::BindingResource<'_> {
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-            buffer: &self.uniform_ring,
-            offset: 0,
-            size: wgpu::BufferSize::new(uniform_bytes(bytes)),
-        })
+    /// The buffer that parameters of launches go to.
+    pub(super) fn uniform_ring(&self) -> &wgpu::Buffer {
+        &self.uniform_ring
     }
 
     pub(super) fn push_dispatch(
@@ -62,11 +59,7 @@ impl Stream {
         params: &[u8],
         groups: [u32; 3],
     ) {
-        let uniform_offset = self.uniforms.len() as u32;
-        if pipeline.has_uniform {
-            self.uniforms.extend_from_slice(params);
-            self.uniforms.resize(self.uniforms.len().next_multiple_of(UNIFORM_SLOT), 0);
-        }
+        let uniform_offset = push_uniform(&mut self.uniforms, params);
         self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups });
     }
 
@@ -74,8 +67,7 @@ impl Stream {
         self.commands.push(command);
     }
 
-    /// Encodes what is collected, dispatches in as few passes as the copies between them allow, and submits it. Whether
-    /// there was anything.
+    /// Encodes what is collected and submits it. Whether there was anything.
     ///
     /// The uniform ring is written from its start each time: the queue runs this write after the submission before it
     /// and ahead of the one that follows.
@@ -87,32 +79,45 @@ impl Stream {
             queue.write_buffer(&self.uniform_ring, 0, &self.uniforms);
         }
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
-        let mut commands = self.commands.drain(..).peekable();
-        while let Some(command) = commands.next() {
-            match command {
-                Command::Copy { source, source_offset, target, target_offset, bytes } => {
-                    encoder.copy_buffer_to_buffer(&source, source_offset, &target, target_offset, bytes);
-                }
-                Command::Clear { target, offset, bytes } => encoder.clear_buffer(&target, offset, Some(bytes)),
-                Command::Dispatch { .. } => {
-                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    let mut next = Some(command);
-                    while let Some(Command::Dispatch { pipeline, bind_group, uniform_offset, groups }) = next {
-                        pass.set_pipeline(&pipeline.pipeline);
-                        let offsets = [uniform_offset];
-                        pass.set_bind_group(0, &bind_group, &offsets[..usize::from(pipeline.has_uniform)]);
-                        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-                        next = commands.next_if(|command| matches!(command, Command::Dispatch { .. }));
-                    }
-                }
-            }
-        }
-        drop(commands);
+        encode(&mut encoder, self.commands.iter());
+        self.commands.clear();
         queue.submit([encoder.finish()]);
         self.uniforms.clear();
         self.batch += 1;
         // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
         let _ = device.poll(wgpu::PollType::Poll);
         true
+    }
+}
+
+/// Appends parameters in a slot of their own. Returns its offset.
+pub(super) fn push_uniform(uniforms: &mut Vec<u8>, params: &[u8]) -> u32 {
+    let offset = uniforms.len() as u32;
+    uniforms.extend_from_slice(params);
+    uniforms.resize(uniforms.len().next_multiple_of(UNIFORM_SLOT), 0);
+    offset
+}
+
+/// Encodes commands, dispatches in as few passes as the copies between them allow.
+pub(super) fn encode<'a>(encoder: &mut wgpu::CommandEncoder, commands: impl Iterator<Item = &'a Command>) {
+    let mut commands = commands.peekable();
+    while let Some(command) = commands.next() {
+        match command {
+            Command::Copy { source, source_offset, target, target_offset, bytes } => {
+                encoder.copy_buffer_to_buffer(source, *source_offset, target, *target_offset, *bytes);
+            }
+            Command::Clear { target, offset, bytes } => encoder.clear_buffer(target, *offset, Some(*bytes)),
+            Command::Dispatch { .. } => {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                let mut next = Some(command);
+                while let Some(Command::Dispatch { pipeline, bind_group, uniform_offset, groups }) = next {
+                    pass.set_pipeline(&pipeline.pipeline);
+                    let offsets = [*uniform_offset];
+                    pass.set_bind_group(0, bind_group, &offsets[..usize::from(pipeline.has_uniform)]);
+                    pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                    next = commands.next_if(|command| matches!(command, Command::Dispatch { .. }));
+                }
+            }
+        }
     }
 }

@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::grid::{UPDATE_VARIANTS, grid};
+use super::update::{self, UPDATE_VARIANTS};
 use crate::Result;
 use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::kernel::{Access, Call, Kernel};
 use crate::parallel::CHUNK;
 
 /// One step of Adam (Kingma, Ba 2015) or, where the decay is decoupled, AdamW (Loshchilov, Hutter 2019):
@@ -51,32 +51,16 @@ impl AdamUpdate {
         values.same_layout("adam", &[grads, moment1, moment2])?;
         let timing = clock.timing(self.betas.0, self.betas.1);
         let prepared = clock.prepare(grads, max_norm, timing)?;
-        for page in 0..values.pages().len() {
-            let length = values.pages()[page].len();
-            let params = Params {
-                timing,
-                beta1: self.betas.0 as f32,
-                beta2: self.betas.1 as f32,
-                eps: self.eps as f32,
-                weight_decay: self.weight_decay as f32,
-                decoupled: self.decoupled.into(),
-                maximize: self.maximize.into(),
-                vectors: (length / 4) as u32,
-            };
-            let (sequential, workgroups) = grid(&values.pages()[page]);
-            Launch::new(&ADAM, params)
-                .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .bind(&values.pages()[page])
-                .bind(&grads.pages()[page])
-                .bind(&moment1.pages()[page])
-                .bind(&moment2.pages()[page])
-                .bind(clock.learning_rates())
-                .bind(clock.state())
-                .workgroups(workgroups)
-                .run(values.device())?;
-        }
-        Ok(())
+        update::launch(&ADAM, &[values, grads, moment1, moment2], clock, prepared, |vectors| Params {
+            timing,
+            beta1: self.betas.0 as f32,
+            beta2: self.betas.1 as f32,
+            eps: self.eps as f32,
+            weight_decay: self.weight_decay as f32,
+            decoupled: self.decoupled.into(),
+            maximize: self.maximize.into(),
+            vectors,
+        })
     }
 }
 

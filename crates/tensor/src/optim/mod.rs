@@ -2,9 +2,9 @@
 
 pub(crate) mod adam;
 pub(crate) mod clock;
-mod grid;
 pub(crate) mod momentum;
 pub(crate) mod sgd;
+mod update;
 
 pub use adam::AdamUpdate;
 pub use clock::{Clock, ClockState};

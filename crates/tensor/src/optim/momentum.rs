@@ -3,10 +3,10 @@
 use rayon::prelude::*;
 
 use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::grid::{UPDATE_VARIANTS, grid};
+use super::update::{self, UPDATE_VARIANTS};
 use crate::Result;
 use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::kernel::{Access, Call, Kernel};
 use crate::parallel::CHUNK;
 
 /// One step of stochastic gradient descent with momentum (Polyak 1964), or Nesterov's (1983; Sutskever et al. 2013):
@@ -48,30 +48,15 @@ impl MomentumUpdate {
         values.same_layout("momentum", &[grads, moment1])?;
         let timing = clock.timing(0.0, 0.0);
         let prepared = clock.prepare(grads, max_norm, timing)?;
-        for page in 0..values.pages().len() {
-            let length = values.pages()[page].len();
-            let params = Params {
-                timing,
-                momentum: self.momentum as f32,
-                dampening: self.dampening as f32,
-                weight_decay: self.weight_decay as f32,
-                nesterov: self.nesterov.into(),
-                maximize: self.maximize.into(),
-                vectors: (length / 4) as u32,
-            };
-            let (sequential, workgroups) = grid(&values.pages()[page]);
-            Launch::new(&MOMENTUM, params)
-                .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .bind(&values.pages()[page])
-                .bind(&grads.pages()[page])
-                .bind(&moment1.pages()[page])
-                .bind(clock.learning_rates())
-                .bind(clock.state())
-                .workgroups(workgroups)
-                .run(values.device())?;
-        }
-        Ok(())
+        update::launch(&MOMENTUM, &[values, grads, moment1], clock, prepared, |vectors| Params {
+            timing,
+            momentum: self.momentum as f32,
+            dampening: self.dampening as f32,
+            weight_decay: self.weight_decay as f32,
+            nesterov: self.nesterov.into(),
+            maximize: self.maximize.into(),
+            vectors,
+        })
     }
 }
 

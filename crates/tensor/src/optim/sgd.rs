@@ -1,10 +1,10 @@
 //! Stochastic gradient descent without momentum in one launch.
 
 use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::grid::{UPDATE_VARIANTS, grid};
+use super::update::{self, UPDATE_VARIANTS};
 use crate::Result;
 use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::kernel::{Access, Call, Kernel};
 use crate::parallel::for_each_chunk;
 
 /// One step of stochastic gradient descent (Robbins, Monro 1951):
@@ -32,26 +32,12 @@ impl SgdUpdate {
         values.same_layout("sgd", &[grads])?;
         let timing = clock.timing(0.0, 0.0);
         let prepared = clock.prepare(grads, max_norm, timing)?;
-        for page in 0..values.pages().len() {
-            let length = values.pages()[page].len();
-            let params = Params {
-                timing,
-                weight_decay: self.weight_decay as f32,
-                maximize: self.maximize.into(),
-                vectors: (length / 4) as u32,
-            };
-            let (sequential, workgroups) = grid(&values.pages()[page]);
-            Launch::new(&SGD, params)
-                .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .bind(&values.pages()[page])
-                .bind(&grads.pages()[page])
-                .bind(clock.learning_rates())
-                .bind(clock.state())
-                .workgroups(workgroups)
-                .run(values.device())?;
-        }
-        Ok(())
+        update::launch(&SGD, &[values, grads], clock, prepared, |vectors| Params {
+            timing,
+            weight_decay: self.weight_decay as f32,
+            maximize: self.maximize.into(),
+            vectors,
+        })
     }
 }
 

@@ -1,0 +1,284 @@
+//! The way back: a walk over a tape from a root to the leaves, and what a pullback sees of it.
+
+use std::cell::RefCell;
+
+use thalweg_tensor::{Device, Tensor};
+
+use crate::parameter::Parameter;
+use crate::tape::Node;
+use crate::{Result, Tape, Var};
+
+/// The gradients of the inputs of a tape, as [`Tape::backward`] gives them.
+pub struct Gradients {
+    of: Vec<Option<Slot>>,
+}
+
+impl Gradients {
+    /// The gradient with respect to an input; `None` where nothing flowed to it. Parameters hold their own.
+    #[must_use]
+    pub fn get(&self, input: Var<'_>) -> Option<&Tensor> {
+        match self.of.get(input.index()) {
+            Some(Some(Slot { cotangent: Cotangent::Tensor(tensor), .. })) => Some(tensor),
+            _ => None,
+        }
+    }
+}
+
+/// A gradient on its way.
+#[derive(Clone)]
+pub(crate) enum Cotangent {
+    /// Of the root: one, without memory.
+    One,
+    /// In a backward pass: values alone.
+    Tensor(Tensor),
+    /// In [`Tape::grad`]: a variable, so that it can be differentiated again.
+    Var(usize),
+}
+
+#[derive(Clone)]
+struct Slot {
+    cotangent: Cotangent,
+    /// Whether the ReLU that made the node has been accounted for.
+    masked: bool,
+}
+
+/// One walk from a root to the leaves.
+pub(crate) struct Walk<'t> {
+    tape: &'t Tape,
+    root: usize,
+    slots: RefCell<Vec<Option<Slot>>>,
+    /// Nodes whose gradient is asked for, besides the leaves.
+    wanted: RefCell<Vec<bool>>,
+    /// Whether gradients are variables.
+    graph: bool,
+}
+
+impl<'t> Walk<'t> {
+    pub(crate) fn new(tape: &'t Tape, root: Var<'_>, cotangent: Cotangent, graph: bool) -> Self {
+        let root = root.index();
+        let mut slots = vec![None; root + 1];
+        slots[root] = Some(Slot { cotangent, masked: false });
+        let wanted = RefCell::new(vec![false; tape.nodes.borrow().len()]);
+        Self { tape, root, slots: RefCell::new(slots), wanted, graph }
+    }
+
+    /// Keeps the gradient of a node, which would be dropped when its pullback has run.
+    pub(crate) fn keep(&self, node: usize) {
+        self.wanted.borrow_mut()[node] = true;
+    }
+
+    /// The gradient of a node as a variable; `None` where nothing has flowed to it.
+    pub(crate) fn gradient_of(&self, node: usize) -> Option<Var<'t>> {
+        match self.slots.borrow().get(node) {
+            Some(Some(Slot { cotangent: Cotangent::Var(index), .. })) => Some(Var::new(self.tape, *index)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_gradients(self) -> Gradients {
+        Gradients { of: self.slots.into_inner() }
+    }
+
+    pub(crate) fn run(&self) -> Result<()> {
+        for node in (0..=self.root).rev() {
+            let Some(slot) = self.slots.borrow()[node].clone() else { continue };
+            let (pullback, parameter) = {
+                let nodes = self.tape.nodes.borrow();
+                (nodes[node].pullback.clone(), nodes[node].parameter.clone())
+            };
+            match (pullback, parameter) {
+                (Some(pullback), _) => {
+                    let mark = self.tape.nodes.borrow().len();
+                    pullback(&Pull { walk: self, node, slot })?;
+                    if !self.graph {
+                        // What the pullback has computed on the way is no longer needed.
+                        self.tape.nodes.borrow_mut().truncate(mark);
+                    }
+                    if !self.wanted.borrow()[node] {
+                        self.slots.borrow_mut()[node] = None;
+                    }
+                }
+                (None, Some(parameter)) if !self.graph => self.store(node, &parameter, &slot)?,
+                (None, _) => self.materialise(node, slot)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the gradient of a parameter into its place.
+    fn store(&self, node: usize, parameter: &Parameter, slot: &Slot) -> Result<()> {
+        let gradient = self.as_tensor(node, &slot.cotangent)?;
+        let (target, accumulate) = parameter.claim()?;
+        let sum = if accumulate { target.add(&gradient)? } else { gradient };
+        sum.copy_into(&target)?;
+        self.slots.borrow_mut()[node] = None;
+        Ok(())
+    }
+
+    /// The root may be a leaf itself: its gradient of one gets memory.
+    fn materialise(&self, node: usize, slot: Slot) -> Result<()> {
+        if matches!(slot.cotangent, Cotangent::One) {
+            let tensor = self.as_tensor(node, &slot.cotangent)?;
+            self.slots.borrow_mut()[node] = Some(Slot { cotangent: Cotangent::Tensor(tensor), ..slot });
+        }
+        Ok(())
+    }
+
+    fn as_tensor(&self, node: usize, cotangent: &Cotangent) -> Result<Tensor> {
+        Ok(match cotangent {
+            Cotangent::Tensor(tensor) => tensor.clone(),
+            Cotangent::Var(index) => self.tape.value(*index),
+            Cotangent::One => {
+                let value = self.tape.value(node);
+                Tensor::full(value.device(), 1f32, value.shape())?
+            }
+        })
+    }
+
+    fn as_var(&self, node: usize, cotangent: &Cotangent) -> Result<Var<'t>> {
+        Ok(match cotangent {
+            Cotangent::Var(index) => Var::new(self.tape, *index),
+            other => self.tape.constant(&self.as_tensor(node, other)?),
+        })
+    }
+}
+
+/// A pullback's view of its operation: inputs, output, the gradient that has come to the output, and the way to hand
+/// gradients on to the inputs.
+pub struct Pull<'t, 'w> {
+    walk: &'w Walk<'t>,
+    node: usize,
+    slot: Slot,
+}
+
+impl<'t> Pull<'t, '_> {
+    /// Input number `i` of the operation.
+    #[must_use]
+    pub fn input(&self, i: usize) -> Var<'t> {
+        Var::new(self.walk.tape, self.input_index(i))
+    }
+
+    /// The operation's result.
+    #[must_use]
+    pub fn output(&self) -> Var<'t> {
+        Var::new(self.walk.tape, self.node)
+    }
+
+    /// The gradient with respect to the result.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn cotangent(&self) -> Result<Var<'t>> {
+        self.walk.as_var(self.node, &self.slot.cotangent)
+    }
+
+    /// The device of the operation.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.walk.tape.value(self.node).device().clone()
+    }
+
+    /// A variable that no gradient flows to.
+    #[must_use]
+    pub fn constant(&self, value: &Tensor) -> Var<'t> {
+        self.walk.tape.constant(value)
+    }
+
+    /// Whether a gradient flows to input number `i` at all.
+    #[must_use]
+    pub fn needs(&self, i: usize) -> bool {
+        self.walk.tape.is_tracked(self.input_index(i))
+    }
+
+    /// Hands a gradient, of the input's shape, to input number `i`. Gradients from several operations add up.
+    ///
+    /// # Errors
+    /// Where the shapes differ.
+    pub fn give(&self, i: usize, gradient: Var<'t>) -> Result<()> {
+        self.add(self.input_index(i), gradient, false)
+    }
+
+    /// Whether the gradient of the result is known to be one, so that values worked out for it can be used as they are.
+    pub(crate) fn is_unit(&self) -> bool {
+        matches!(self.slot.cotangent, Cotangent::One)
+    }
+
+    /// Whether the gradient of the result has been masked by the ReLU that made it.
+    pub(crate) fn is_masked(&self) -> bool {
+        self.slot.masked
+    }
+
+    /// Whether gradients are values alone, so that fused kernels may compute them.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.walk.graph
+    }
+
+    /// Whether input number `i` is the output of a ReLU that nothing else reads, so that its gradient may be masked on
+    /// the way.
+    pub(crate) fn may_mask(&self, i: usize) -> bool {
+        let nodes = self.walk.tape.nodes.borrow();
+        let node = &nodes[self.input_index_in(&nodes, i)];
+        self.is_plain() && node.relu && node.uses == 1
+    }
+
+    /// As [`give`](Self::give), of a gradient that the input's ReLU has masked already.
+    pub(crate) fn give_masked(&self, i: usize, gradient: Var<'t>) -> Result<()> {
+        self.add(self.input_index(i), gradient, true)
+    }
+
+    /// The memory for the gradients of several inputs, where they are different parameters whose gradients nothing has
+    /// come to in this walk, and whether to add to what is there. `None` where they must go by [`give`](Self::give).
+    pub(crate) fn claim<const N: usize>(&self, inputs: [usize; N]) -> Result<Option<([Tensor; N], bool)>> {
+        if !self.is_plain() {
+            return Ok(None);
+        }
+        let indices = inputs.map(|i| self.input_index(i));
+        let mut parameters = Vec::with_capacity(N);
+        for (n, &index) in indices.iter().enumerate() {
+            let nodes = self.walk.tape.nodes.borrow();
+            let pending = self.walk.slots.borrow()[index].is_some() || indices[..n].contains(&index);
+            match &nodes[index].parameter {
+                Some(parameter) if nodes[index].tracked && !pending => parameters.push(parameter.clone()),
+                _ => return Ok(None),
+            }
+        }
+        let accumulate = parameters[0].accumulates();
+        if parameters.iter().any(|parameter| parameter.accumulates() != accumulate) {
+            return Ok(None);
+        }
+        let targets = parameters.iter().map(|p| Ok(p.claim()?.0)).collect::<Result<Vec<_>>>()?;
+        Ok(targets.try_into().ok().map(|targets| (targets, accumulate)))
+    }
+
+    fn input_index(&self, i: usize) -> usize {
+        self.input_index_in(&self.walk.tape.nodes.borrow(), i)
+    }
+
+    fn input_index_in(&self, nodes: &[Node], i: usize) -> usize {
+        nodes[self.node].inputs[i]
+    }
+
+    fn add(&self, index: usize, gradient: Var<'t>, masked: bool) -> Result<()> {
+        let shape = self.walk.tape.value(index).shape().to_vec();
+        if gradient.value().shape() != shape {
+            return Err(thalweg_tensor::Error::Shape {
+                op: "give",
+                rule: "the gradient has another shape than the input",
+                left: shape,
+                right: gradient.value().shape().to_vec(),
+            }
+            .into());
+        }
+        if !self.walk.tape.is_tracked(index) {
+            return Ok(());
+        }
+        let before = self.walk.slots.borrow()[index].clone();
+        let sum = match &before {
+            None => gradient,
+            Some(slot) => self.walk.as_var(index, &slot.cotangent)?.add(gradient)?,
+        };
+        let cotangent = if self.walk.graph { Cotangent::Var(sum.index()) } else { Cotangent::Tensor(sum.value()) };
+        self.walk.slots.borrow_mut()[index] = Some(Slot { cotangent, masked });
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! A loop of one's own around a module of one's own: two spirals told apart.
+//!
+//! Prints the loss on the way and, in the end, what the network makes of the plane: `.` and `+` are its answers, `o` and
+//! `x` the points of the two spirals it was trained on.
+#![allow(clippy::print_stdout, reason = "an example talks")]
+
+use std::f32::consts::PI;
+
+use thalweg::prelude::*;
+
+const POINTS: usize = 100;
+const STEPS: u64 = 1500;
+
+/// Two hidden layers; the second is added to the first, as in a residual network.
+struct Net {
+    input: Linear,
+    hidden: Linear,
+    output: Linear,
+}
+
+impl Net {
+    fn new(builder: &mut ParamsBuilder) -> thalweg::Result<Self> {
+        Ok(Self {
+            input: Linear::new(builder, "input", 2, 32)?,
+            hidden: Linear::new(builder, "hidden", 32, 32)?,
+            output: Linear::new(builder, "output", 32, 2)?,
+        })
+    }
+}
+
+impl Module for Net {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg::Result<Var<'t>> {
+        let first = self.input.forward_with(input, Activation::Tanh)?;
+        let second = self.hidden.forward_with(first, Activation::Tanh)?;
+        self.output.forward(first.add(second)?)
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        [&self.input, &self.hidden, &self.output].into_iter().flat_map(|layer| layer.parameters()).collect()
+    }
+}
+
+/// Points of two spirals, one the other turned by half a circle: `[2 POINTS, 2]` row-major, and the spiral of each.
+fn spirals() -> (Vec<f32>, Vec<u32>) {
+    let mut points = Vec::new();
+    let mut classes = Vec::new();
+    for class in 0..2u32 {
+        for i in 0..POINTS {
+            let radius = 0.1 + 0.9 * i as f32 / POINTS as f32;
+            let angle = 3.0 * PI * radius + PI * class as f32;
+            points.extend([radius * angle.cos(), radius * angle.sin()]);
+            classes.push(class);
+        }
+    }
+    (points, classes)
+}
+
+fn main() -> thalweg::Result<()> {
+    let device = Device::best();
+    let (points, classes) = spirals();
+    let x = Tensor::from_slice(&device, &points, &[classes.len(), 2])?;
+    let targets = Tensor::from_slice(&device, &classes, &[classes.len()])?;
+
+    let mut builder = ParamsBuilder::new(0);
+    let model = Net::new(&mut builder)?;
+    let params = builder.build(&device)?;
+    let mut optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
+    optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: STEPS }, STEPS)?;
+
+    println!("{} parameters on {}", params.element_count(), device.info().name);
+    for step in 1..=STEPS {
+        let tape = Tape::new();
+        let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &targets)?;
+        params.zero_grad();
+        tape.backward(loss)?;
+        optimizer.step()?;
+        if step % 250 == 0 {
+            // The only line that waits for the device.
+            println!("step {step}: loss {:.4}", loss.item()?);
+        }
+    }
+    draw(&device, &model, &points, &classes)
+}
+
+/// Asks the model about every cell of a raster of [-1.1, 1.1]², and marks the cells that the points lie in.
+fn draw(device: &Device, model: &Net, points: &[f32], classes: &[u32]) -> thalweg::Result<()> {
+    const WIDTH: usize = 56;
+    const HEIGHT: usize = 28;
+    let coordinate = |cell: usize, cells: usize| 2.2 * (cell as f32 + 0.5) / cells as f32 - 1.1;
+    let cells: Vec<f32> = (0..HEIGHT)
+        .flat_map(|row| (0..WIDTH).flat_map(move |column| [coordinate(column, WIDTH), coordinate(row, HEIGHT)]))
+        .collect();
+    let tape = Tape::inference();
+    let cells = tape.constant(&Tensor::from_slice(device, &cells, &[HEIGHT * WIDTH, 2])?);
+    let answers = model.forward(cells)?.value().argmax()?.to_vec::<u32>()?;
+
+    let mut picture: Vec<char> = answers.iter().map(|&class| if class == 0 { '.' } else { '+' }).collect();
+    let cell = |x: f32, cells: usize| ((x + 1.1) / 2.2 * cells as f32) as usize;
+    for (point, &class) in points.chunks(2).zip(classes) {
+        picture[cell(point[1], HEIGHT) * WIDTH + cell(point[0], WIDTH)] = if class == 0 { 'o' } else { 'x' };
+    }
+    for row in picture.chunks(WIDTH) {
+        println!("{}", row.iter().collect::<String>());
+    }
+    Ok(())
+}
