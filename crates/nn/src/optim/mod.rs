@@ -101,7 +101,10 @@ impl Optimizer {
 
     /// Scales gradients down to this global 2-norm where they are longer, by min(1, norm / (‖g‖ + 1e-6)), as
     /// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., ICML 2013). A norm that is not finite skips the update and is
-    /// counted.
+    /// counted, where PyTorch lets it spread.
+    ///
+    /// # Numerics
+    /// Squares are summed in f32, so a norm from 1.8e19 on counts as not finite.
     ///
     /// # Errors
     /// Where the norm is not greater than 0.
