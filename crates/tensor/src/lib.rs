@@ -46,3 +46,5 @@ pub use recording::Recording;
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
 pub use thalweg_shaders::Shader;
+/// The version of wgpu that [`Device::from_wgpu`] takes devices of.
+pub use wgpu;
