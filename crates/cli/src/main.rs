@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod output;
 mod predict;
+mod quiet;
 mod table;
 mod train;
 
@@ -20,6 +21,7 @@ use args::{Bench, Command, Program};
 use error::{Error, Result};
 
 fn main() -> ExitCode {
+    quiet::without_desktop();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
