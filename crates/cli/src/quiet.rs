@@ -10,12 +10,14 @@
 pub(crate) fn without_desktop() {
     use std::env;
     use std::os::unix::process::CommandExt;
+    use std::path::Path;
     use std::process::Command;
 
     const SWITCH: &str = "NODEVICE_SELECT";
     // Whoever uses the layer's own variables has a wish that it should hear.
-    let untouched = [SWITCH, "XDG_RUNTIME_DIR", "MESA_VK_DEVICE_SELECT"].iter().all(|name| env::var_os(name).is_none());
-    if let (true, Ok(program)) = (untouched, env::current_exe()) {
+    let untouched = [SWITCH, "MESA_VK_DEVICE_SELECT"].iter().all(|name| env::var_os(name).is_none());
+    let desktop = env::var_os("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).is_absolute());
+    if let (true, false, Ok(program)) = (untouched, desktop, env::current_exe()) {
         let mut command = Command::new(program);
         let mut words = env::args_os();
         if let Some(name) = words.next() {

@@ -27,8 +27,7 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// The error line of a run that must have ended with this status and nothing on standard output. Drivers may print
-/// lines of their own, so that only those of the program are counted.
+/// The error line of a run that must have ended with this status and nothing on standard output.
 pub(crate) fn error_line(output: &Output, status: i32) -> String {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
