@@ -10,6 +10,8 @@
 //! assert!(shader.source().starts_with("// Adam and AdamW"));
 //! ```
 
+#![forbid(unsafe_code)]
+
 /// One kernel: its name and its text.
 #[derive(Debug)]
 pub struct Shader {

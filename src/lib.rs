@@ -53,6 +53,8 @@
 //!   [`Tensor::to_vec`](tensor::Tensor::to_vec), and nowhere else.
 //! - One seed gives the same bits every time on one device; two devices differ by rounding.
 
+#![forbid(unsafe_code)]
+
 pub use thalweg_autograd as autograd;
 pub use thalweg_nn as nn;
 pub use thalweg_tensor as tensor;

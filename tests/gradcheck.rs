@@ -150,3 +150,22 @@ fn second_derivatives() {
         assert!(report.relative_error < 3e-3, "{name}: {report}");
     }
 }
+
+#[test]
+fn a_broadcast_gradient_reaches_the_bias() {
+    // The sum hands down one number for all elements, a view with strides of 0.
+    for device in common::devices() {
+        let tape = Tape::new();
+        let draw = |seed, shape: &[usize]| Tensor::uniform(&device, seed, 0, -1.0, 1.0, shape).unwrap();
+        let (x, weight) = (tape.constant(&draw(1, &[6, 4])), tape.input(&draw(2, &[70, 4])));
+        let bias = tape.input(&draw(3, &[70]));
+        let gradients = tape.backward(x.linear(weight, bias, false).unwrap().sum().unwrap()).unwrap();
+        assert_eq!(common::floats(gradients.get(bias).unwrap()), [6.0; 70], "{device}");
+        let columns = common::floats(&x.value().sum_along(0).unwrap());
+        for row in common::floats(gradients.get(weight).unwrap()).chunks(4) {
+            assert!(row.iter().zip(&columns).all(|(a, b)| (a - b).abs() < 1e-5), "{device}: {row:?} {columns:?}");
+        }
+        let other = Tape::new();
+        assert!(gradients.get(other.input(&draw(4, &[70]))).is_none());
+    }
+}

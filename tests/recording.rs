@@ -8,10 +8,10 @@ use common::{devices, floats, tensor};
 use thalweg::autograd::{Tape, Var};
 use thalweg::nn::data::{Batches, Dataset, friedman1};
 use thalweg::nn::{
-    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder, Trainer,
+    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder, Sgd, Trainer,
     WarmupCosine,
 };
-use thalweg::tensor::{Device, Error, Recording, Tensor, ValueLog};
+use thalweg::tensor::{Device, DropoutState, Error, Recording, Tensor, ValueLog};
 
 /// Two layers with dropout between them, and everything that a step advances on the device.
 struct Run {
@@ -122,6 +122,53 @@ fn twenty_runs_give_the_same_bits() {
     }
 }
 
+#[test]
+fn gradients_of_a_replay_count_although_the_host_has_zeroed_them() {
+    for device in devices() {
+        let mut builder = ParamsBuilder::new(0);
+        let layer = Linear::new(&mut builder, "layer", 2, 1).unwrap();
+        let params = builder.build(&device).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW { lr: 0.1, ..AdamW::default() }).unwrap();
+        let x = tensor(&device, &[1.0, 2.0, 3.0, -1.0], &[2, 2]);
+        let y = tensor(&device, &[1.0, 0.0], &[2, 1]);
+        let backward = || -> Result<(), thalweg::nn::Error> {
+            let tape = Tape::new();
+            let loss = Loss::Mse.of(layer.forward(tape.constant(&x))?, &y)?;
+            Ok(tape.backward(loss).map(|_| ())?)
+        };
+        params.zero_grad();
+        let (recording, ()) = device.record(backward).unwrap();
+        let expected = floats(layer.weight().grad().unwrap());
+        params.zero_grad();
+        recording.replay(1).unwrap();
+        assert_eq!(floats(layer.weight().grad().unwrap()), expected, "{device}");
+        params.zero_grad();
+        recording.replay(1).unwrap();
+        let before = floats(layer.weight().value().unwrap());
+        optimizer.step().unwrap();
+        assert_ne!(floats(layer.weight().value().unwrap()), before, "{device}");
+    }
+}
+
+#[test]
+fn a_replay_follows_the_learning_rate() {
+    for device in devices() {
+        let mut builder = ParamsBuilder::new(0);
+        let layer = Linear::new(&mut builder, "layer", 1, 1).unwrap();
+        let params = builder.build(&device).unwrap();
+        let mut optimizer = Optimizer::new(&params, Sgd { lr: 1.0, ..Sgd::default() }).unwrap();
+        optimizer.set_schedule(&WarmupCosine::new(0.5, 10, 100), 100).unwrap();
+        layer.bias().value().unwrap().write(&[0.0f32]).unwrap();
+        params.grads().unwrap().get(1).write(&[1.0f32]).unwrap();
+        let (recording, ()) = device.record(|| optimizer.step()).unwrap();
+        // A table of another length than the recorded one.
+        optimizer.set_lr(0.25).unwrap();
+        layer.bias().value().unwrap().write(&[0.0f32]).unwrap();
+        recording.replay(2).unwrap();
+        assert_eq!(floats(layer.bias().value().unwrap()), [-0.5], "{device}");
+    }
+}
+
 /// A recording of x = 2 x, y = x + 1.
 fn doubling(device: &Device) -> (Tensor, Tensor, Recording) {
     let x = tensor(device, &[1.0, 2.0, 3.0], &[3]);
@@ -198,6 +245,14 @@ fn what_a_recording_cannot_hold_is_refused_by_name_and_harms_nothing() {
         refused(&|| device.synchronize(), "synchronize");
         refused(&|| other.replay(1), "replay");
         refused(&|| device.record(|| Ok::<_, Error>(())).map(|_| ()), "record");
+        refused(&|| ValueLog::new(&device, 1).map(|_| ()), "value log");
+        refused(&|| DropoutState::new(&device, 0, 0).map(|_| ()), "dropout state");
+        let rewritten = || {
+            let t = Tensor::from_slice(&device, &[1.0f32, 2.0], &[2])?;
+            x.mul(&t)?;
+            t.write(&[3.0f32, 4.0])
+        };
+        refused(&rewritten, "write");
         // The error has ended the recording: all of this works again.
         x.write(&[5.0f32, 6.0]).unwrap();
         assert_eq!(floats(&x), [5.0, 6.0]);

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{devices, floats, numbers, tensor, words};
-use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, DropoutState, Tensor, ValueLog};
+use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, DropoutState, Tensor, ValueLog, next_batch};
 
 /// A device of its own, so that its counters count one test alone.
 fn own_gpu() -> Option<Device> {
@@ -231,5 +231,31 @@ fn launches_that_alias_are_refused() {
         let x = tensor(&device, &numbers(1, 16, -1.0, 1.0), &[4, 4]);
         x.linear_weight_grad_into(&x, a, arena.get(2), false).unwrap();
         assert!(x.linear_weight_grad_into(&x, a, &a.slice(0, 0, 1).unwrap().reshape(&[4]).unwrap(), false).is_err());
+    }
+}
+
+#[test]
+fn empty_views_at_the_end_of_a_buffer_are_empty() {
+    for device in devices() {
+        // 64 elements fill their memory to its end.
+        let x = tensor(&device, &[1.0; 64], &[64]);
+        assert_eq!(floats(&x.slice(0, 64, 64).unwrap().sum().unwrap()), [0.0], "{device}");
+        let rows = x.reshape(&[4, 16]).unwrap().slice(0, 4, 4).unwrap();
+        assert_eq!(floats(&rows.sum_along(0).unwrap()), [0.0; 16], "{device}");
+        assert_eq!(floats(&x.sum().unwrap()), [64.0], "{device}");
+    }
+}
+
+#[test]
+fn a_batch_of_rows_that_do_not_exist_is_nan() {
+    for device in devices() {
+        let features = tensor(&device, &[1.0, 2.0, 3.0, 4.0], &[2, 2]);
+        let targets = Tensor::from_slice(&device, &[7u32, 8], &[2]).unwrap();
+        let order = Tensor::from_slice(&device, &[1u32, 9], &[2]).unwrap();
+        let cursor = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
+        let (x, y) = next_batch(&features, &targets, &order, &cursor, 2).unwrap();
+        let x = floats(&x);
+        assert!(x[..2] == [3.0, 4.0] && x[2..].iter().all(|x| x.is_nan()), "{device}: {x:?}");
+        assert_eq!(words(&y), [8, 0x7fc0_0000], "{device}");
     }
 }

@@ -12,7 +12,6 @@
 
 struct Params {
     partials: u32,
-    schedule_length: u32,
     max_norm: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
@@ -30,7 +29,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     sum = tree_sum(lane, sum);
     if (lane != 0u) { return; }
     let norm = sqrt(sum);
-    clock.learning_rate = learning_rates[min(clock.step + clock.skipped, params.schedule_length - 1u)];
+    clock.learning_rate = learning_rates[min(clock.step + clock.skipped, clock.schedule_length - 1u)];
     clock.gradient_norm = norm;
     if (!is_finite(sum)) {
         clock.clip_factor = -1.0;

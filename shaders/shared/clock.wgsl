@@ -17,8 +17,9 @@ struct Clock {
     finished: atomic<u32>,
     gradient_norm: f32,
     gradient_norm_sum: f32,
-    padding0: u32,
-    padding1: u32,
+    // Entries of the table of learning rates that count.
+    schedule_length: u32,
+    padding: u32,
 }
 
 // The part of the clock that an update reads.

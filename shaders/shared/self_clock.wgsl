@@ -8,14 +8,14 @@ override SELF_CLOCKED: bool = false;
 struct Timing {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
-    schedule_length: u32,
     // A structure inside of a uniform one takes whole vectors of four words.
-    padding: u32,
+    padding0: u32,
+    padding1: u32,
 }
 
 fn current_time() -> Now {
     if (SELF_CLOCKED) {
-        let position = min(clock.step + clock.skipped, params.timing.schedule_length - 1u);
+        let position = min(clock.step + clock.skipped, clock.schedule_length - 1u);
         return Now(
             learning_rates[position],
             next_correction(clock.bias_correction1, params.timing.one_minus_beta1),

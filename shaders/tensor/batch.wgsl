@@ -6,7 +6,8 @@
 // bytes     12 read, 8 written per element
 // twin      crates/tensor/src/ops/batch.rs
 //
-// Words are copied whatever their type. Positions run on from the first row when they pass the last one.
+// Words are copied whatever their type. Positions run on from the first row when they pass the last one. A number that
+// is no row gives a sample of NaN (u32: of 0x7fc00000, the same bits).
 
 struct Params {
     rows: u32,
@@ -41,11 +42,16 @@ fn main(
         let sample = i / both;
         let column = i % both;
         let row = order[(position + sample) % params.rows];
+        let valid = row < params.rows;
         if (column < params.width) {
-            x[sample * params.width + column] = features[row * params.width + column];
+            var word = 0x7fc00000u;
+            if (valid) { word = features[row * params.width + column]; }
+            x[sample * params.width + column] = word;
         } else {
             let target_column = column - params.width;
-            y[sample * params.target_width + target_column] = targets[row * params.target_width + target_column];
+            var word = 0x7fc00000u;
+            if (valid) { word = targets[row * params.target_width + target_column]; }
+            y[sample * params.target_width + target_column] = word;
         }
     }
     // The workgroup that ends last, by an integer count, moves the cursor on: all others have read it by then.

@@ -37,7 +37,9 @@ pub enum Error {
         name: String,
     },
     /// Memory that does not fit the parameter.
-    #[error("parameter {name:?} has shape {expected:?}, got memory of shape {found:?}, or has memory already")]
+    #[error(
+        "parameter {name:?} has shape {expected:?}, and takes memory of f32 on one device once; got shape {found:?}"
+    )]
     Binding {
         /// The parameter's name.
         name: String,

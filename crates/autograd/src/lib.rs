@@ -6,6 +6,7 @@
 //!
 //! A rule is the value of an operation and its pullback, side by side, written on variables: see the files of `rules`.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::should_implement_trait, reason = "operations return `Result`: they cannot be operators")]
 
 mod check;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{DType, Tensor};
 
 use crate::{Error, Result};
 
@@ -70,19 +70,19 @@ impl Parameter {
     /// be zero.
     ///
     /// # Errors
-    /// Where a shape is not the declared one, or the parameter has memory already.
+    /// Where a shape is not the declared one, a type is not f32, the devices differ, or the parameter has memory already.
     pub fn bind(&self, value: Tensor, grad: Tensor) -> Result<()> {
+        let refused = |found: &Tensor| Error::Binding {
+            name: self.0.name.clone(),
+            expected: self.0.shape.clone(),
+            found: found.shape().to_vec(),
+        };
         for tensor in [&value, &grad] {
-            if tensor.shape() != self.shape() || self.0.memory.get().is_some() {
-                return Err(Error::Binding {
-                    name: self.0.name.clone(),
-                    expected: self.0.shape.clone(),
-                    found: tensor.shape().to_vec(),
-                });
+            if tensor.shape() != self.shape() || tensor.dtype() != DType::F32 || tensor.device() != value.device() {
+                return Err(refused(tensor));
             }
         }
-        self.0.memory.get_or_init(|| Memory { value, grad });
-        Ok(())
+        self.0.memory.set(Memory { value, grad }).map_err(|memory| refused(&memory.value))
     }
 
     /// Its name, unique in a model.
@@ -137,6 +137,9 @@ impl Parameter {
     pub(crate) fn claim(&self) -> Result<(Tensor, bool)> {
         let grad = self.memory()?.grad.clone();
         let before = self.0.grad_state.swap(WRITTEN, Ordering::Relaxed);
+        // A replay writes the memory again, whatever the host has said of it in between.
+        let written = self.0.clone();
+        thalweg_tensor::on_replay(move || written.grad_state.store(WRITTEN, Ordering::Relaxed));
         Ok((grad, before == WRITTEN))
     }
 

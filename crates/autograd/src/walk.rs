@@ -10,13 +10,18 @@ use crate::{Result, Tape, Var};
 
 /// The gradients of the inputs of a tape, as [`Tape::backward`] gives them.
 pub struct Gradients {
+    /// The tape, by its place in memory: numbers of variables mean nothing on another.
+    tape: usize,
     of: Vec<Option<Slot>>,
 }
 
 impl Gradients {
-    /// The gradient with respect to an input; `None` where nothing flowed to it. Parameters hold their own.
+    /// The gradient with respect to an input; `None` where nothing flowed to it, or it lies on another tape. Parameters hold their own.
     #[must_use]
     pub fn get(&self, input: Var<'_>) -> Option<&Tensor> {
+        if std::ptr::from_ref(input.tape()).addr() != self.tape {
+            return None;
+        }
         match self.of.get(input.index()) {
             Some(Some(Slot { cotangent: Cotangent::Tensor(tensor), .. })) => Some(tensor),
             _ => None,
@@ -76,7 +81,7 @@ impl<'t> Walk<'t> {
     }
 
     pub(crate) fn into_gradients(self) -> Gradients {
-        Gradients { of: self.slots.into_inner() }
+        Gradients { tape: std::ptr::from_ref(self.tape).addr(), of: self.slots.into_inner() }
     }
 
     pub(crate) fn run(&self) -> Result<()> {

@@ -2,6 +2,8 @@
 //!
 //! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod bench;
 mod devices;

@@ -285,7 +285,8 @@ impl Metrics {
         }
         let out = args.out.display();
         // As the user has called it: it need not be where the shell finds it.
-        let program = std::env::args().next().unwrap_or_else(|| "thalweg".to_string());
+        let program = std::env::args_os().next().unwrap_or_else(|| "thalweg".into());
+        let program = program.to_string_lossy();
         format!("{text}\nmodel saved to {out}; to predict with it: {program} predict {out} DATA.csv\n")
     }
 }

@@ -4,6 +4,8 @@
 //! [`Optimizer`] takes them all one step further by one launch. [`Trainer`] is the loop around both, and
 //! [`TabularModel`] a whole model of a table that saves to one file.
 
+#![forbid(unsafe_code)]
+
 mod checkpoint;
 pub mod data;
 mod error;

@@ -174,9 +174,11 @@ impl<M: Module> Trainer<M> {
         (self.model, self.optimizer)
     }
 
-    /// Trains for some epochs; called again it goes on from where it has ended. Rows come in an order that is shuffled
-    /// anew every epoch; nothing waits for the device between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of
-    /// every epoch.
+    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
+    /// between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of every epoch.
+    ///
+    /// Called again it goes on with the weights, the state of the optimizer and its clock, and so with what is left of
+    /// its schedule; orders of rows and reports begin anew.
     ///
     /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
     /// it is shorter, is done anew.
@@ -195,7 +197,11 @@ impl<M: Module> Trainer<M> {
         options.validate()?;
         let device = train.device().clone();
         let steps_per_epoch = options.steps_per_epoch(train.len());
-        let steps = steps_per_epoch * options.epochs;
+        let steps = steps_per_epoch.checked_mul(options.epochs).ok_or_else(|| Error::Setting {
+            field: "epochs",
+            value: options.epochs.to_string(),
+            rule: "so many that steps can be counted",
+        })?;
         let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
         let mut batches = Batches::new(train.clone(), options.seed)?;
         let full_steps = (train.len() / options.batch_size) as u64;

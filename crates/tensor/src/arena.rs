@@ -59,7 +59,10 @@ impl Arena {
     /// As [`new`](Self::new).
     pub fn with_page_size(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         let device_limit = device.info().max_binding_bytes / 4;
-        let limit = page_elements.min(usize::try_from(device_limit).unwrap_or(usize::MAX)).min(u32::MAX as usize);
+        let limit = page_elements
+            .max(UPDATE_BLOCK)
+            .min(usize::try_from(device_limit).unwrap_or(usize::MAX))
+            .min(u32::MAX as usize);
         let limit = limit / UPDATE_BLOCK * UPDATE_BLOCK;
         let mut segments = Vec::with_capacity(shapes.len());
         let mut pages = Vec::new();

@@ -85,7 +85,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// A buffer of at least `words` words with whatever it held last.
     pub(crate) fn allocate(self: &Arc<Self>, device: &Device, words: usize) -> Result<Arc<Buffer>> {
-        let words = size_class(words);
+        let words = limited_size_class(words, device.max_buffer_words());
         let recycled = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&words).and_then(Vec::pop);
         let memory = match recycled {
             Some(memory) => memory,
@@ -95,6 +95,9 @@ impl Pool {
                     Ok(memory) => memory,
                     Err(Error::OutOfMemory { .. }) => {
                         // What lies idle may be what is missing.
+                        self.release();
+                        // So may what work under way holds; what has failed there shows again at the next call.
+                        let _ = device.synchronize();
                         self.release();
                         device.allocate_memory(words).inspect_err(|_| {
                             self.held_words.fetch_sub(words, Ordering::Relaxed);
@@ -134,6 +137,12 @@ impl Pool {
     }
 }
 
+/// The size class, unless it passes the limit of the device and the request itself does not.
+fn limited_size_class(words: usize, limit: usize) -> usize {
+    let class = size_class(words);
+    if class > limit && words <= limit { limit } else { class }
+}
+
 /// The smallest size class that holds `words`: always a multiple of [`ALIGNMENT`].
 fn size_class(words: usize) -> usize {
     let words = words.max(ALIGNMENT);
@@ -154,6 +163,10 @@ mod tests {
             assert!(class >= words && class.is_multiple_of(ALIGNMENT), "{words} -> {class}");
             assert!(words <= 2 * ALIGNMENT || 3 * words >= 2 * (class - 1), "{words} -> {class}");
         }
+        assert_eq!(
+            (limited_size_class(900, 960), limited_size_class(970, 960), limited_size_class(65, 960)),
+            (960, 1024, 128)
+        );
         assert_eq!((size_class(65), size_class(129), size_class(193)), (128, 192, 256));
     }
 }

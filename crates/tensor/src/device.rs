@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::buffer::{Buffer, Memory, Pool};
+use crate::buffer::{ALIGNMENT, Buffer, Memory, Pool};
 use crate::gpu::{self, Gpu, GpuRecording};
 use crate::kernel::Launch;
 use crate::recording::{self, Work};
@@ -189,8 +189,9 @@ impl Device {
             "cpu" => Ok(Self::cpu()),
             "gpu" => Self::gpu(),
             _ => match choice.parse() {
-                Ok(index) => Self::gpu_at(index),
-                Err(_) => Self::gpu_named(choice),
+                // A number may also be the name of a model.
+                Ok(index) if index < Self::list_gpus().len() => Self::gpu_at(index),
+                _ => Self::gpu_named(choice),
             },
         }
     }
@@ -335,6 +336,15 @@ impl Device {
         buffer.is_of(&self.inner.pool)
     }
 
+    /// The largest buffer in words, a multiple of the alignment.
+    pub(crate) fn max_buffer_words(&self) -> usize {
+        let bytes = match &self.inner.executor {
+            Executor::Cpu => return usize::MAX / ALIGNMENT * ALIGNMENT,
+            Executor::Gpu(gpu) => gpu.max_buffer_bytes(),
+        };
+        usize::try_from(bytes / 4).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
+    }
+
     pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
         self.inner.pool.allocate(self, words)
     }
@@ -444,7 +454,11 @@ impl Device {
             Work::Copy { source, source_offset, target, target_offset, length }
         });
         match &self.inner.executor {
-            Executor::Gpu(gpu) => gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length),
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
             Executor::Cpu => {
                 // Locked one after the other, so that no order between the two is needed.
                 let words = {
@@ -465,7 +479,11 @@ impl Device {
         }
         recording::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
         match &self.inner.executor {
-            Executor::Gpu(gpu) => gpu.clear(buffer.gpu(), offset, length),
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.clear(buffer.gpu(), offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
             Executor::Cpu => {
                 let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
                 memory[offset..offset + length].fill(0);

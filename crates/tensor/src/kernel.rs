@@ -12,6 +12,9 @@ use thalweg_shaders::Shader;
 use crate::buffer::Buffer;
 use crate::{DType, Device, Element, Result, Tensor};
 
+/// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
+pub(crate) const MOST_PARAMETERS: usize = 256;
+
 /// What a kernel does with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -64,7 +67,7 @@ pub enum Access {
 pub struct Kernel {
     /// The shader; its name is the kernel's.
     pub shader: &'static Shader,
-    /// The size of the parameters in bytes, 0 without any.
+    /// The size of the parameters in bytes, 0 without any; at most 256.
     pub uniform: usize,
     /// The storage bindings, in order.
     pub access: &'static [Access],
@@ -151,6 +154,8 @@ impl Launch {
             Some(format!("needs {} bindings, got {}", self.kernel.access.len(), self.views.len()))
         } else if self.params.len() != self.kernel.uniform {
             Some(format!("needs {} bytes of parameters, got {}", self.kernel.uniform, self.params.len()))
+        } else if self.kernel.uniform > MOST_PARAMETERS {
+            Some(format!("has {} bytes of parameters, more than {MOST_PARAMETERS}", self.kernel.uniform))
         } else if let Some(i) = self.views.iter().position(|view| !view.bindable) {
             Some(format!("binding {} is not contiguous, or starts at an unaligned place", i + 1))
         } else {

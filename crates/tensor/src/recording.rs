@@ -1,6 +1,7 @@
 //! [`Recording`]: work that was done once, to be done again without the cost of finding out what it is.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
@@ -16,13 +17,28 @@ pub(crate) enum Work {
     Clear { buffer: Arc<Buffer>, offset: usize, length: usize },
 }
 
+impl Work {
+    fn touches(&self, buffer: &Buffer) -> bool {
+        let is = |other: &Arc<Buffer>| other.id() == buffer.id();
+        match self {
+            Self::Launch(launch) => launch.views.iter().any(|view| is(&view.buffer)),
+            Self::Copy { source, target, .. } => is(source) || is(target),
+            Self::Clear { buffer, .. } => is(buffer),
+        }
+    }
+}
+
 /// What is being recorded on this thread.
 struct Recorder {
     device: Device,
     /// Buffers with smaller numbers were there before.
     first_buffer: u64,
     work: Vec<Work>,
+    hooks: Vec<Hook>,
 }
+
+/// What is to be done on the host after each replay.
+type Hook = Box<dyn Fn() + Send + Sync>;
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -33,7 +49,8 @@ thread_local! {
 /// [`replay`](Self::replay) does the same work on the same memory again: what is saved is everything on the host, from
 /// shape checks and memory to parameters and bind groups. Whatever is to differ from time to time must lie on the device
 /// and be advanced by the work itself, as the clock of an optimizer, the cursor of a batch and the state of dropout do;
-/// or be written by [`Tensor::write`](crate::Tensor::write) between replays.
+/// or be written by [`Tensor::write`](crate::Tensor::write) between replays. Such state must be there before: what is
+/// made inside of the closure keeps, from replay to replay, whatever the work leaves in it.
 ///
 /// ```
 /// use thalweg_tensor::{Device, Tensor};
@@ -46,11 +63,11 @@ thread_local! {
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Recording {
     device: Device,
     work: Vec<Work>,
     prepared: Option<GpuRecording>,
+    hooks: Vec<Hook>,
 }
 
 impl Device {
@@ -71,14 +88,15 @@ impl Device {
         if RECORDER.with_borrow(Option::is_some) {
             return Err(Error::Recording { op: "record", rule: "recordings do not nest" }.into());
         }
-        let recorder = Recorder { device: self.clone(), first_buffer: self.next_buffer(), work: Vec::new() };
+        let recorder =
+            Recorder { device: self.clone(), first_buffer: self.next_buffer(), work: Vec::new(), hooks: Vec::new() };
         RECORDER.set(Some(recorder));
         let stop = Stop;
         let value = body()?;
-        let work = RECORDER.take().map_or_else(Vec::new, |recorder| recorder.work);
+        let (work, hooks) = RECORDER.take().map_or_else(Default::default, |recorder| (recorder.work, recorder.hooks));
         drop(stop);
         let prepared = self.prepare(&work)?;
-        Ok((Recording { device: self.clone(), work, prepared }, value))
+        Ok((Recording { device: self.clone(), work, prepared, hooks }, value))
     }
 }
 
@@ -90,7 +108,11 @@ impl Recording {
     /// Where the device fails, or another recording is being made on this thread.
     pub fn replay(&self, times: usize) -> Result<()> {
         check("replay")?;
-        self.device.replay(&self.work, self.prepared.as_ref(), times)
+        self.device.replay(&self.work, self.prepared.as_ref(), times)?;
+        if times > 0 {
+            self.hooks.iter().for_each(|hook| hook());
+        }
+        Ok(())
     }
 
     /// The number of launches of one replay.
@@ -104,6 +126,22 @@ impl Recording {
     pub fn device(&self) -> &Device {
         &self.device
     }
+}
+
+impl fmt::Debug for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recording({} launches on {})", self.launches(), self.device)
+    }
+}
+
+/// Has something done on the host after each replay of what this thread is recording, if it is: for state that the host
+/// keeps about memory of the device, such as whether a gradient has been written.
+pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
+    RECORDER.with_borrow_mut(|recorder| {
+        if let Some(recorder) = recorder {
+            recorder.hooks.push(Box::new(hook));
+        }
+    });
 }
 
 pub(crate) fn count_launches(work: &[Work]) -> usize {
@@ -121,17 +159,26 @@ pub(crate) fn note(device: &Device, work: impl FnOnce() -> Work) {
 
 /// Refuses what a recording cannot hold.
 pub(crate) fn check(op: &'static str) -> Result<()> {
-    if RECORDER.with_borrow(Option::is_some) {
-        return Err(Error::Recording { op, rule: "a recording cannot wait for the device, nor hold a replay" });
-    }
-    Ok(())
+    refuse(op, "a recording cannot wait for the device, nor hold a replay")
 }
 
-/// Refuses writes from the host to memory that was there before the recording: a replay would not do them again. What
-/// was made inside is a constant of the recording.
+/// Refuses to make state that is to outlive a step: every replay would set it back.
+pub(crate) fn check_state(op: &'static str) -> Result<()> {
+    refuse(op, "every replay would set this state back; make it before")
+}
+
+fn refuse(op: &'static str, rule: &'static str) -> Result<()> {
+    if RECORDER.with_borrow(Option::is_some) { Err(Error::Recording { op, rule }) } else { Ok(()) }
+}
+
+/// Refuses writes from the host that a replay would have to do again: to memory that was there before, or that recorded
+/// work has used. What is written to fresh memory is a constant of the recording.
 pub(crate) fn check_write(buffer: &Buffer) -> Result<()> {
     let refused = RECORDER.with_borrow(|recorder| {
-        recorder.as_ref().is_some_and(|recorder| recorder.device.owns(buffer) && buffer.id() < recorder.first_buffer)
+        recorder.as_ref().is_some_and(|recorder| {
+            let before = buffer.id() < recorder.first_buffer || recorder.work.iter().any(|work| work.touches(buffer));
+            recorder.device.owns(buffer) && before
+        })
     });
     if refused {
         return Err(Error::Recording { op: "write", rule: "a recording cannot hold writes from the host" });

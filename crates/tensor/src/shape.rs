@@ -10,19 +10,16 @@ pub(crate) fn element_count(op: &'static str, shape: &[usize]) -> Result<usize> 
     if shape.len() > MAX_RANK {
         return Err(Error::Rank { op, expected: "at most 8 dimensions", shape: shape.to_vec() });
     }
-    // A zero anywhere makes the tensor empty, whatever the other extents are.
-    if shape.contains(&0) {
-        return Ok(0);
-    }
     let limit = u64::from(u32::MAX);
     let mut count: u64 = 1;
+    // Strides are products of extents, so they are held to the limit in an empty tensor as well.
     for &extent in shape {
-        count = count.saturating_mul(extent as u64);
+        count = count.saturating_mul(extent.max(1) as u64);
     }
     if count > limit {
         return Err(Error::Limit { op, limit: "elements of a tensor", asked: count, allowed: limit });
     }
-    Ok(count as usize)
+    Ok(if shape.contains(&0) { 0 } else { count as usize })
 }
 
 /// Row-major strides of a shape.
@@ -154,6 +151,7 @@ mod tests {
     fn sizes_that_overflow_an_index_are_refused() {
         assert!(element_count("zeros", &[1 << 16, 1 << 16]).is_err());
         assert!(element_count("zeros", &[usize::MAX, usize::MAX]).is_err());
-        assert_eq!(element_count("zeros", &[usize::MAX, 0]).unwrap(), 0);
+        assert!(element_count("zeros", &[usize::MAX, 0]).is_err());
+        assert_eq!(element_count("zeros", &[1 << 20, 0]).unwrap(), 0);
     }
 }

@@ -109,7 +109,7 @@ impl Optimizer {
     /// # Errors
     /// Where the norm is not greater than 0.
     pub fn with_clip_norm(mut self, norm: f64) -> Result<Self> {
-        if !(norm > 0.0 && norm.is_finite()) {
+        if !(norm as f32 > 0.0 && norm.is_finite()) {
             return Err(Error::Setting {
                 field: "clip_norm",
                 value: norm.to_string(),

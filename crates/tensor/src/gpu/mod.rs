@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub(crate) use adapter::list;
 
+use crate::buffer::ALIGNMENT;
 use crate::device::DeviceInfo;
 use crate::kernel::Launch;
 use crate::recording::Work;
@@ -95,6 +96,12 @@ impl Gpu {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The largest buffer that a kernel can bind whole.
+    pub(crate) fn max_buffer_bytes(&self) -> u64 {
+        let limits = self.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
     /// A fresh buffer. Where a kernel could not bind it whole, it is refused here rather than at the launch.
     pub(crate) fn allocate(&self, words: usize) -> Result<GpuBuffer> {
         let bytes = 4 * words as u64;
@@ -147,8 +154,11 @@ impl Gpu {
         for (i, view) in launch.views.iter().enumerate() {
             // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
             // take the last elements as a whole vector.
-            let words = view.length.next_multiple_of(crate::buffer::ALIGNMENT).min(view.buffer.words() - view.offset);
-            bind(i as u32 + 1, &view.buffer.gpu().buffer, 4 * view.offset as u64, 4 * words as u64);
+            // An empty view may stand at the very end of its buffer, where there is nothing to bind.
+            let end = view.buffer.words();
+            let offset = view.offset.min(end - ALIGNMENT);
+            let words = view.length.max(1).next_multiple_of(ALIGNMENT).min(end - offset);
+            bind(i as u32 + 1, &view.buffer.gpu().buffer, 4 * offset as u64, 4 * words as u64);
         }
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(launch.kernel.name()),
@@ -247,7 +257,7 @@ impl Gpu {
         target: &GpuBuffer,
         target_offset: usize,
         length: usize,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         self.failure.check()?;
         let mut stream = self.stream();
         for buffer in [source, target] {
@@ -260,10 +270,10 @@ impl Gpu {
             target_offset: 4 * target_offset as u64,
             bytes: 4 * length as u64,
         });
-        Ok(())
+        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
     }
 
-    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<()> {
+    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<u64> {
         self.failure.check()?;
         let mut stream = self.stream();
         target.last_batch.store(stream.batch(), Ordering::Relaxed);
@@ -272,7 +282,7 @@ impl Gpu {
             offset: 4 * offset as u64,
             bytes: 4 * length as u64,
         });
-        Ok(())
+        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
     }
 
     /// Waits for all work and reads words back. Returns them with the number of submissions.

@@ -21,8 +21,14 @@ fn twin(call: Call<'_>) {
     let (width, target_width) = (params.width as usize, params.target_width as usize);
     for i in 0..params.count as usize {
         let row = order[(cursor[0] as usize + i) % params.rows as usize] as usize;
-        x[i * width..][..width].copy_from_slice(&features[row * width..][..width]);
-        y[i * target_width..][..target_width].copy_from_slice(&targets[row * target_width..][..target_width]);
+        let (x, y) = (&mut x[i * width..][..width], &mut y[i * target_width..][..target_width]);
+        if row < params.rows as usize {
+            x.copy_from_slice(&features[row * width..][..width]);
+            y.copy_from_slice(&targets[row * target_width..][..target_width]);
+        } else {
+            x.fill(f32::NAN.to_bits());
+            y.fill(f32::NAN.to_bits());
+        }
     }
     cursor[0] = (cursor[0] + params.count) % params.rows;
 }
@@ -37,7 +43,8 @@ pub(super) static BATCH: Kernel = Kernel {
 
 /// The next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor on.
 ///
-/// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last.
+/// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last. A number that is
+/// no row gives a sample of NaN (u32: of its bits, 0x7fc00000), as in [`Tensor::gather_rows`].
 ///
 /// # Shapes
 /// features `[rows, …]`, targets `[rows, …]`, order u32 `[rows]`, cursor u32 `[2]` (position and a count of the kernel's

@@ -59,6 +59,7 @@ impl DropoutState {
     /// # Errors
     /// Where the device has no room.
     pub fn new(device: &Device, seed: u64, stream: u64) -> Result<Self> {
+        crate::recording::check_state("dropout state")?;
         Ok(Self { seed, stream, counter: Tensor::zeros(device, DType::U32, &[2])? })
     }
 

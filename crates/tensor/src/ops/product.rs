@@ -63,7 +63,8 @@ impl Product {
             if self.a_row == 1 {
                 sums.iter_mut().zip(column).for_each(|(sum, &x)| *sum += x);
             } else {
-                sums.iter_mut().zip(column.iter().step_by(self.a_row.max(1) as usize)).for_each(|(sum, &x)| *sum += x);
+                // The stride is 0 where one number stands for all rows.
+                sums.iter_mut().enumerate().for_each(|(row, sum)| *sum += column[row * self.a_row as usize]);
             }
         }
         sums

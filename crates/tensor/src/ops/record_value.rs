@@ -40,6 +40,7 @@ impl ValueLog {
     /// # Errors
     /// Where the device has no room.
     pub fn new(device: &Device, length: usize) -> Result<Self> {
+        crate::recording::check_state("value log")?;
         Ok(Self {
             values: Tensor::zeros(device, DType::F32, &[length.max(1)])?,
             cursor: Tensor::zeros(device, DType::U32, &[1])?,

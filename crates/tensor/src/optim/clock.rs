@@ -26,11 +26,18 @@ pub(crate) struct ClockWords {
     pub(crate) finished: u32,
     pub(crate) gradient_norm: f32,
     pub(crate) gradient_norm_sum: f32,
-    pub(crate) padding0: u32,
-    pub(crate) padding1: u32,
+    /// Entries of the table of learning rates that count.
+    pub(crate) schedule_length: u32,
+    pub(crate) padding: u32,
 }
 
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
+
+/// Where [`ClockWords::schedule_length`] stands.
+const SCHEDULE_LENGTH: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
+
+/// Entries of a table of learning rates at first. A longer schedule needs a larger table.
+const LEAST_TABLE: usize = 4096;
 
 /// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, tending to exactly 1.
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
@@ -41,7 +48,7 @@ fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
 ///
 /// An update reads it and advances it, so that a step waits for nothing and is the same work every time. Learning rates
 /// come from a table that is uploaded once.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Clock {
     state: Tensor,
     learning_rates: Tensor,
@@ -72,21 +79,23 @@ impl Clock {
     /// # Errors
     /// Where the learning rate is negative or not finite, or the device has no room.
     pub fn new(device: &Device, learning_rate: f64) -> Result<Self> {
+        crate::recording::check_state("clock")?;
         let mut clock = Self {
             state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
-            learning_rates: Tensor::zeros(device, DType::F32, &[1])?,
+            learning_rates: Tensor::zeros(device, DType::F32, &[LEAST_TABLE])?,
             partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
         };
         clock.set_learning_rates(&[learning_rate])?;
         Ok(clock)
     }
 
-    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays.
+    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays. Recordings
+    /// follow, unless the table is longer than 4,096 entries and than any before it: then they must be made anew.
     ///
     /// # Errors
     /// Where there is none, or one is negative or not finite.
     pub fn set_learning_rates(&mut self, learning_rates: &[f64]) -> Result<()> {
-        let wrong = learning_rates.iter().find(|rate| !(rate.is_finite() && **rate >= 0.0));
+        let wrong = learning_rates.iter().find(|rate| !((**rate as f32).is_finite() && **rate >= 0.0));
         if wrong.is_some() || learning_rates.is_empty() {
             return Err(Error::Argument {
                 op: "set_learning_rates",
@@ -96,12 +105,13 @@ impl Clock {
             });
         }
         let table: Vec<f32> = learning_rates.iter().map(|&rate| rate as f32).collect();
-        if self.learning_rates.len() == table.len() {
-            self.learning_rates.write(&table)
-        } else {
-            self.learning_rates = Tensor::from_slice(self.state.device(), &table, &[table.len()])?;
-            Ok(())
+        if self.learning_rates.len() < table.len() {
+            let capacity = table.len().next_power_of_two();
+            self.learning_rates = Tensor::zeros(self.device(), DType::F32, &[capacity])?;
         }
+        self.learning_rates.slice(0, 0, table.len())?.write(&table)?;
+        // Recordings read the length too, so it stands on the device.
+        self.state.slice(0, SCHEDULE_LENGTH, SCHEDULE_LENGTH + 1)?.write(&[table.len() as u32])
     }
 
     /// The device it lies on.
@@ -136,7 +146,8 @@ impl Clock {
         let max_norm = match max_norm {
             None if grads.pages().len() == 1 => return Ok(Prepared::SelfClocked),
             None => 0.0,
-            Some(norm) if norm > 0.0 => norm as f32,
+            // As the device sees it: what vanishes in f32 would turn clipping off.
+            Some(norm) if norm as f32 > 0.0 => norm as f32,
             Some(norm) => {
                 return Err(Error::Argument {
                     op: "clip_norm",
@@ -169,7 +180,6 @@ impl Clock {
         }
         let params = ClockParams {
             partials: partials as u32,
-            schedule_length: timing.schedule_length,
             max_norm,
             one_minus_beta1: timing.one_minus_beta1,
             one_minus_beta2: timing.one_minus_beta2,
@@ -184,12 +194,7 @@ impl Clock {
 
     /// What an update needs to know to advance the clock, for betas of its own (0 where it has none).
     pub(crate) fn timing(&self, beta1: f64, beta2: f64) -> Timing {
-        Timing {
-            one_minus_beta1: (1.0 - beta1) as f32,
-            one_minus_beta2: (1.0 - beta2) as f32,
-            schedule_length: self.learning_rates.len() as u32,
-            padding: 0,
-        }
+        Timing { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, padding: [0; 2] }
     }
 
     pub(crate) fn state(&self) -> &Tensor {
@@ -223,8 +228,7 @@ impl Prepared {
 pub(crate) struct Timing {
     pub(crate) one_minus_beta1: f32,
     pub(crate) one_minus_beta2: f32,
-    schedule_length: u32,
-    padding: u32,
+    padding: [u32; 2],
 }
 
 /// The clock as an update reads it. Twin of `current_time` in `shaders/shared/self_clock.wgsl`.
@@ -232,7 +236,7 @@ pub(crate) fn current_time(clock: &ClockWords, rates: &[f32], timing: Timing, se
     if !self_clocked {
         return *clock;
     }
-    let position = (clock.step + clock.skipped).min(timing.schedule_length - 1);
+    let position = (clock.step + clock.skipped).min(clock.schedule_length - 1);
     ClockWords {
         learning_rate: rates[position as usize],
         bias_correction1: next_correction(clock.bias_correction1, timing.one_minus_beta1),
@@ -288,7 +292,6 @@ pub(crate) static GRAD_NORM: Kernel = Kernel {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct ClockParams {
     partials: u32,
-    schedule_length: u32,
     max_norm: f32,
     one_minus_beta1: f32,
     one_minus_beta2: f32,
@@ -303,7 +306,7 @@ fn clock_twin(call: Call<'_>) {
     let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
     let sum = math::tree_sum(&partials[..params.partials as usize], |x| x);
     let norm = sum.sqrt();
-    clock.learning_rate = rates[(clock.step + clock.skipped).min(params.schedule_length - 1) as usize];
+    clock.learning_rate = rates[(clock.step + clock.skipped).min(clock.schedule_length - 1) as usize];
     clock.gradient_norm = norm;
     if !sum.is_finite() {
         clock.clip_factor = -1.0;
