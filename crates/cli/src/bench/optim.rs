@@ -8,7 +8,8 @@ use super::measure::{Pace, Work, measure};
 use super::updates::{self, Parameters};
 use crate::args::OptimArgs;
 use crate::error::Result;
-use crate::output::{self, OutputFile};
+use crate::files::{Named, check_outputs};
+use crate::output;
 use crate::table::table;
 use crate::{devices, error};
 
@@ -51,7 +52,8 @@ struct Row {
 
 pub(crate) fn run(args: &OptimArgs) -> Result<()> {
     let device = devices::open(&args.device)?;
-    let file = args.json.as_deref().map(|path| OutputFile::create("--json", path)).transpose()?;
+    let file = args.json.as_deref().map(|path| Named::new("--json", path));
+    check_outputs(&[], file.as_slice())?;
     let (groups, pace) = if args.quick { (&QUICK[..], Pace::QUICK) } else { (&FULL[..], Pace::FULL) };
     let progress = ProgressBar::new(groups.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg}") {
@@ -68,7 +70,7 @@ pub(crate) fn run(args: &OptimArgs) -> Result<()> {
     let info = device.info();
     let text = render(&info, &rows);
     if let Some(file) = file {
-        file.finish(output::to_json(&Report { device: info.name, driver: info.driver, rows }).as_bytes())?;
+        file.write(output::to_json(&Report { device: info.name, driver: info.driver, rows }).as_bytes())?;
     }
     output::print(&text)
 }
