@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// Writes a file whole or not at all: whatever fails, a file that was there before stays as it was.
 ///
 /// The bytes go to a temporary file in the same folder, are handed to the disk, and take the name last. A symbolic link
-/// is followed; something that is no regular file, such as `/dev/stdout`, is written to as it is.
+/// to a file is followed; something that is no regular file, such as `/dev/stdout`, is written to as it is.
 ///
 /// # Errors
 /// [`Error::Io`] with the path, where the folder does not exist or cannot be written, the file is write-protected or a
