@@ -36,9 +36,7 @@ fn input(device: &Device, case: Case<'_>, index: usize) -> Tensor {
 /// Runs all cases of a file that thalweg has an operation for on all devices, and holds the first output against the
 /// oracle. At least so many cases must have run, of the whole file and of the small copy.
 fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>) -> Option<Outcome>) {
-    let oracle = Oracle::open(name);
-    let (mut run, mut left) = (0, Vec::new());
-    for case in oracle.cases() {
+    Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
         for device in devices() {
             let Some(outcome) = compute(&device, case) else { continue };
@@ -46,17 +44,8 @@ fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>
             hold_case(&name, case, &outcome, device.info().kind == DeviceKind::Hardware);
             ran = true;
         }
-        run += usize::from(ran);
-        if !ran && !left.contains(&case.text("op")) {
-            left.push(case.text("op"));
-        }
-    }
-    #[allow(clippy::print_stderr, reason = "how many cases ran is said")]
-    {
-        eprintln!("{name}: {run} of {} cases on {} devices; not here: {left:?}", oracle.cases().len(), devices().len());
-    }
-    let at_least = if oracle.is_whole { at_least.0 } else { at_least.1 };
-    assert!(run >= at_least, "{name}: {run} cases ran, expected at least {at_least}");
+        ran
+    });
 }
 
 fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, is_hardware: bool) {

@@ -58,6 +58,26 @@ impl Oracle {
         }
     }
 
+    /// Opens a file and gives `hold` each case, which says whether it ran. At least so many must have run, of the whole
+    /// file and of the small copy.
+    pub(crate) fn hold_cases(name: &str, at_least: (usize, usize), mut hold: impl FnMut(Case<'_>) -> bool) {
+        let oracle = Self::open(name);
+        let (mut run, mut left) = (0, Vec::new());
+        for case in oracle.cases() {
+            let ran = hold(case);
+            run += usize::from(ran);
+            if !ran && !left.contains(&case.text("op")) {
+                left.push(case.text("op"));
+            }
+        }
+        #[allow(clippy::print_stderr, reason = "how many cases ran is said")]
+        {
+            eprintln!("{name}: {run} of {} cases; not here: {left:?}", oracle.cases().len());
+        }
+        let at_least = if oracle.is_whole { at_least.0 } else { at_least.1 };
+        assert!(run >= at_least, "{name}: {run} cases ran, expected at least {at_least}");
+    }
+
     /// Opens a file of one of the two.
     pub(crate) fn open_in(folder: &Path, name: &str, is_whole: bool) -> Self {
         let read = |ending: &str| {

@@ -20,26 +20,15 @@ type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
 /// Runs all cases of a file that have gradients and that thalweg has an operation for. At least so many must have run,
 /// of the whole file and of the small copy.
 fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
-    let oracle = Oracle::open(name);
-    let (mut run, mut left) = (0, Vec::new());
-    for case in oracle.cases() {
+    Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
         if case.find("cot/0").is_some() && case.find("cot/1").is_none() {
             for device in devices() {
                 ran = hold_case(case, &device, apply);
             }
         }
-        run += usize::from(ran);
-        if !ran && !left.contains(&case.text("op")) {
-            left.push(case.text("op"));
-        }
-    }
-    #[allow(clippy::print_stderr, reason = "how many cases ran is said")]
-    {
-        eprintln!("{name}: {run} of {} cases on {} devices; not here: {left:?}", oracle.cases().len(), devices().len());
-    }
-    let at_least = if oracle.is_whole { at_least.0 } else { at_least.1 };
-    assert!(run >= at_least, "{name}: {run} cases ran, expected at least {at_least}");
+        ran
+    });
 }
 
 /// The numbers of the inputs that have a gradient.

@@ -17,6 +17,7 @@ mod module;
 mod optim;
 mod params;
 pub mod schedule;
+mod setting;
 mod tabular;
 mod trainer;
 

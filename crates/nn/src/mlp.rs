@@ -2,6 +2,7 @@
 
 use thalweg_autograd::{Parameter, Var};
 
+use crate::setting::fraction;
 use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Result};
 
 /// What a multilayer perceptron looks like.
@@ -33,14 +34,7 @@ impl MlpConfig {
                 return Err(Error::Setting { field, value: "0".to_string(), rule: "at least 1 unit in each layer" });
             }
         }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return Err(Error::Setting {
-                field: "dropout",
-                value: self.dropout.to_string(),
-                rule: "at least 0 and less than 1",
-            });
-        }
-        Ok(())
+        fraction("dropout", self.dropout)
     }
 }
 

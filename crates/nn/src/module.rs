@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use thalweg_autograd::{Parameter, Var};
 use thalweg_tensor::DropoutState;
 
+use crate::setting::fraction;
 use crate::{Error, Init, ParamsBuilder, Result};
 
 /// A part of a model: it computes something from its input and its parameters.
@@ -241,13 +242,7 @@ impl Dropout {
     /// # Errors
     /// [`Error::Setting`] where the probability is not in [0, 1).
     pub fn new(builder: &mut ParamsBuilder, probability: f32) -> Result<Self> {
-        if !(0.0..1.0).contains(&probability) {
-            return Err(Error::Setting {
-                field: "dropout",
-                value: probability.to_string(),
-                rule: "at least 0 and less than 1",
-            });
-        }
+        fraction("dropout", probability)?;
         let (seed, stream) = builder.dropout_stream();
         Ok(Self { probability, seed, stream, state: OnceLock::new() })
     }

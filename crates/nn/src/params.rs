@@ -1,7 +1,7 @@
 //! [`Params`]: all parameters of a model in common memory.
 
 use thalweg_autograd::Parameter;
-use thalweg_tensor::{Arena, Device, Tensor};
+use thalweg_tensor::{Arena, Device};
 
 use crate::{CheckpointTensor, Error, Init, Result};
 
@@ -164,11 +164,5 @@ impl Params {
                 Ok(CheckpointTensor { name: p.name().to_string(), shape: p.shape().to_vec(), values })
             })
             .collect()
-    }
-
-    /// The values, one tensor a parameter, in the order of declaration.
-    #[must_use]
-    pub fn tensors(&self) -> &[Tensor] {
-        self.values.tensors()
     }
 }

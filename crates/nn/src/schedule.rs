@@ -3,6 +3,7 @@
 use std::f64::consts::PI;
 use std::fmt;
 
+use crate::setting::not_negative;
 use crate::{Error, Result};
 
 /// The learning rate as a pure function of the step, so that a checkpoint needs to hold the step only.
@@ -49,7 +50,7 @@ impl Schedule for Constant {
     }
 
     fn validate(&self) -> Result<()> {
-        check_rate("lr", self.lr)
+        not_negative("lr", self.lr)
     }
 }
 
@@ -73,7 +74,7 @@ impl Schedule for Step {
     }
 
     fn validate(&self) -> Result<()> {
-        check_rate("lr", self.lr)?;
+        not_negative("lr", self.lr)?;
         check_positive("step_size", self.step_size)?;
         if !(0.0..=1.0).contains(&self.gamma) {
             return Err(setting("gamma", self.gamma, "a number from 0 to 1"));
@@ -159,7 +160,7 @@ impl Schedule for WarmupCosine {
     }
 
     fn validate(&self) -> Result<()> {
-        check_rate("initial_lr", self.initial_lr)?;
+        not_negative("initial_lr", self.initial_lr)?;
         check_fall(self.lr, self.min_lr)?;
         if self.warmup_steps >= self.steps {
             return Err(setting("warmup_steps", self.warmup_steps, "less than the number of all steps"));
@@ -180,13 +181,9 @@ fn setting(field: &'static str, value: impl ToString, rule: &'static str) -> Err
     Error::Setting { field, value: value.to_string(), rule }
 }
 
-fn check_rate(field: &'static str, rate: f64) -> Result<()> {
-    if rate.is_finite() && rate >= 0.0 { Ok(()) } else { Err(setting(field, rate, "a finite number of at least 0")) }
-}
-
 fn check_fall(lr: f64, min_lr: f64) -> Result<()> {
-    check_rate("lr", lr)?;
-    check_rate("min_lr", min_lr)?;
+    not_negative("lr", lr)?;
+    not_negative("min_lr", min_lr)?;
     if min_lr > lr {
         return Err(setting("min_lr", min_lr, "at most lr"));
     }

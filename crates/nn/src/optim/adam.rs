@@ -2,8 +2,9 @@
 
 use thalweg_tensor::{AdamUpdate, Arena, Clock};
 
-use super::{Method, check, fraction, not_negative};
+use super::Method;
 use crate::Result;
+use crate::setting::{check, fraction, not_negative};
 
 /// Adam (Kingma, Ba: Adam: a method for stochastic optimization, ICLR 2015), as `torch.optim.Adam`:
 ///

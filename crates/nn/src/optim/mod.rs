@@ -170,17 +170,3 @@ impl Optimizer {
         self.method.state_names().iter().copied().zip(&self.state)
     }
 }
-
-/// Checks a setting that must be finite and at least 0.
-fn not_negative(field: &'static str, value: f64) -> Result<()> {
-    check(field, value, value.is_finite() && value >= 0.0, "finite and at least 0")
-}
-
-/// Checks a decay rate.
-fn fraction(field: &'static str, value: f64) -> Result<()> {
-    check(field, value, (0.0..1.0).contains(&value), "at least 0 and less than 1")
-}
-
-fn check(field: &'static str, value: f64, good: bool, rule: &'static str) -> Result<()> {
-    if good { Ok(()) } else { Err(Error::Setting { field, value: value.to_string(), rule }) }
-}

@@ -2,7 +2,8 @@
 
 use thalweg_tensor::{Arena, Clock, MomentumUpdate, SgdUpdate};
 
-use super::{Method, check, fraction, not_negative};
+use super::Method;
+use crate::setting::{check, fraction, not_negative};
 use crate::{Error, Result};
 
 /// Stochastic gradient descent, plain or with momentum, as `torch.optim.SGD`:
