@@ -42,6 +42,7 @@ const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 const GRID: &str = include_str!("shared/grid.wgsl");
 const MATH: &str = include_str!("shared/math.wgsl");
+const MEAN: &str = include_str!("shared/mean.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
@@ -74,6 +75,7 @@ shaders! {
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
     CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE];
+    CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID];
@@ -84,6 +86,7 @@ shaders! {
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
+    MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];

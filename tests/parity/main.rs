@@ -50,6 +50,7 @@ kernels! {
     copy: elementwise::copy;
     copy_roof: elementwise::copy_roof;
     cross_entropy: rows::cross_entropy;
+    cross_entropy_mean: rows::cross_entropy_mean;
     dropout: random::dropout;
     fill: elementwise::fill;
     gather_rows: rows::gather_rows;
@@ -60,6 +61,7 @@ kernels! {
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
+    mse_mean: rows::mse_mean;
     random: random::random;
     record_value: rows::record_value;
     reduce_columns: rows::reduce_columns;

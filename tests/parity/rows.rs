@@ -2,7 +2,7 @@
 
 use thalweg::tensor::{DType, Device, Tensor, ValueLog, next_batch};
 
-use crate::common::{Tolerance, floats, numbers, tensor};
+use crate::common::{Tolerance, assert_close, assert_same_bits, floats, numbers, tensor};
 use crate::{FOLDED, Pair, SIZES};
 
 /// Sums run in the same order on both devices; hardware may still put two additions together in another way.
@@ -170,6 +170,72 @@ pub(crate) fn cross_entropy(pair: &Pair) {
         let targets = Tensor::full(device, 1u32, &[FOLDED]).unwrap();
         let (losses, grad) = tensor(device, &x, &[FOLDED, 2]).cross_entropy(&targets, 1.0).unwrap();
         vec![losses, grad]
+    });
+}
+
+/// A mean with its gradient, once without a log and twice with one; the log is no different from the means.
+fn logged_mean(device: &Device, compute: impl Fn(Option<&ValueLog>) -> (Tensor, Tensor)) -> Vec<Tensor> {
+    let log = ValueLog::new(device, 3).unwrap();
+    let ((plain, grad), (first, _), (second, same_grad)) = (compute(None), compute(Some(&log)), compute(Some(&log)));
+    let logged = log.take().unwrap();
+    for (mean, entry) in [(&first, logged[0]), (&second, logged[1])] {
+        assert_eq!(mean.item::<f32>().unwrap().to_bits(), entry.to_bits());
+        assert_eq!(plain.item::<f32>().unwrap().to_bits(), entry.to_bits());
+    }
+    assert_eq!((logged.len(), plain.shape()), (2, &[][..]));
+    assert_same_bits("gradients", &floats(&same_grad), &floats(&grad));
+    vec![plain, grad]
+}
+
+pub(crate) fn cross_entropy_mean(pair: &Pair) {
+    // The last two go by the kernel that gives a row a workgroup.
+    for (rows, classes) in [(1, 1), (7, 2), (63, 10), (64, 10), (65, 10), (512, 10), (256, 64), (9, 65), (257, 64)] {
+        let x = numbers(1, rows * classes, -5.0, 5.0);
+        let targets: Vec<u32> = (0..rows as u32).map(|i| (i * 37 + 5) % classes as u32).collect();
+        let compute = |device: &Device| {
+            let (x, targets) = (tensor(device, &x, &[rows, classes]), Tensor::from_slice(device, &targets, &[rows]));
+            let (x, targets) = (x, targets.unwrap());
+            let results = logged_mean(device, |log| x.cross_entropy_mean(&targets, log).unwrap());
+            // The same numbers as row by row, but for the order of the sums.
+            let (losses, grad) = x.cross_entropy(&targets, 1.0 / rows as f32).unwrap();
+            let what = format!("{rows} rows of {classes} classes, row by row, on {device}");
+            assert_close(&what, &floats(&results[0]), &floats(&losses.mean().unwrap()), SOFTMAX);
+            assert_close(&what, &floats(&results[1]), &floats(&grad), SOFTMAX);
+            results
+        };
+        pair.compare(&format!("{rows} rows of {classes} classes"), SOFTMAX, compute);
+    }
+    pair.compare("hard rows", SOFTMAX, |device| {
+        let x = tensor(device, &hard_logits(), &[7, 4]);
+        let targets = Tensor::from_slice(device, &[0u32, 1, 2, 3, 1, 0, 2], &[7]).unwrap();
+        logged_mean(device, |log| x.cross_entropy_mean(&targets, log).unwrap())
+    });
+    pair.compare("a target that is no class, a transposed view, and no row", SOFTMAX, |device| {
+        let x = tensor(device, &numbers(3, 12, -1.0, 1.0), &[4, 3]).t().unwrap();
+        let targets = Tensor::from_slice(device, &[1u32, 4, 3], &[3]).unwrap();
+        let (mean, grad) = x.cross_entropy_mean(&targets, None).unwrap();
+        assert!(floats(&mean)[0].is_nan() && floats(&grad)[4].is_nan() && floats(&grad)[0].is_finite());
+        let none = Tensor::zeros(device, DType::F32, &[0, 4]).unwrap();
+        let (of_none, _) = none.cross_entropy_mean(&targets.slice(0, 0, 0).unwrap(), None).unwrap();
+        vec![mean, grad, of_none]
+    });
+}
+
+pub(crate) fn mse_mean(pair: &Pair) {
+    // The last one is past what one workgroup takes.
+    for size in [0, 1, 3, 63, 64, 65, 1009, 16 << 10, (16 << 10) + 1] {
+        let (x, y) = (numbers(1, size, -3.0, 3.0), numbers(2, size, -3.0, 3.0));
+        // Products, sums in a fixed order, one scale: on hardware a product and a sum may be contracted.
+        pair.compare(&format!("{size} elements"), sums(pair), |device| {
+            let (x, y) = (tensor(device, &x, &[size]), tensor(device, &y, &[size]));
+            logged_mean(device, |log| x.squared_error_mean(&y, log).unwrap())
+        });
+    }
+    pair.compare("special values and views", Tolerance::EXACT, |device| {
+        let x = tensor(device, &[f32::NAN, f32::INFINITY, 1.0, f32::INFINITY, 3e38, -0.0], &[2, 3]);
+        let y = tensor(device, &[1.0, 1.0, f32::NEG_INFINITY, f32::INFINITY, -3e38, 0.0], &[2, 3]);
+        let (mean, grad) = x.t().unwrap().squared_error_mean(&y.t().unwrap(), None).unwrap();
+        vec![mean, grad]
     });
 }
 

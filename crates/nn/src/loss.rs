@@ -1,7 +1,7 @@
 //! [`Loss`]: what training makes small.
 
 use thalweg_autograd::Var;
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{Tensor, ValueLog};
 
 use crate::Result;
 
@@ -36,9 +36,17 @@ impl Loss {
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
     pub fn of<'t>(self, output: Var<'t>, targets: &Tensor) -> Result<Var<'t>> {
+        self.of_logged(output, targets, None)
+    }
+
+    /// As [`of`](Self::of); the value goes into a log on the device too, where possible in the same launch.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_logged<'t>(self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
         Ok(match self {
-            Self::CrossEntropy => output.cross_entropy(targets)?,
-            Self::Mse => output.mse(targets)?,
+            Self::CrossEntropy => output.cross_entropy_logged(targets, log)?,
+            Self::Mse => output.mse_logged(targets, log)?,
         })
     }
 }

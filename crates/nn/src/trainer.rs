@@ -282,11 +282,10 @@ impl<M: Module> Trainer<M> {
         let (features, targets) = batches.next(rows)?;
         let tape = Tape::new();
         let output = self.model.forward(tape.constant(&features))?;
-        let loss = self.loss.of(output, &targets)?;
+        let loss = self.loss.of_logged(output, &targets, Some(losses))?;
         self.optimizer.params().zero_grad();
         tape.backward(loss)?;
-        self.optimizer.step()?;
-        Ok(losses.push(&loss.value())?)
+        self.optimizer.step()
     }
 
     /// Holds the model against some data, as at prediction (no dropout). Waits for the device.

@@ -1,6 +1,6 @@
 //! Losses, each fused with its gradient.
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{Tensor, ValueLog};
 
 use crate::{Result, Var};
 
@@ -19,11 +19,19 @@ impl<'t> Var<'t> {
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
     pub fn cross_entropy(self, targets: &Tensor) -> Result<Self> {
-        let logits = self.value();
-        let rows = logits.shape().first().copied().unwrap_or(0);
-        let scale = 1.0 / rows as f32;
-        let (losses, grad) = logits.cross_entropy(targets, scale)?;
-        self.tape().record("cross_entropy", losses.mean()?, &[self], move |pull| {
+        self.cross_entropy_logged(targets, None)
+    }
+
+    /// As [`cross_entropy`](Self::cross_entropy); the value is kept in a log on the device too, where possible in the
+    /// same launch.
+    ///
+    /// # Errors
+    /// As [`cross_entropy`](Self::cross_entropy).
+    pub fn cross_entropy_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
+        let (mean, grad) = self.value().cross_entropy_mean(targets, log)?;
+        self.tape().record("cross_entropy", mean, &[self], move |pull| {
+            let rows = grad.shape()[0];
+            let scale = 1.0 / rows as f32;
             if pull.is_unit() {
                 return pull.give(0, pull.constant(&grad));
             }
@@ -53,11 +61,18 @@ impl<'t> Var<'t> {
     /// # Errors
     /// Where the shapes or the devices differ, or the elements are not f32.
     pub fn mse(self, targets: &Tensor) -> Result<Self> {
-        let x = self.value();
-        let scale = 1.0 / x.len() as f32;
-        let (losses, grad) = x.squared_error(targets, scale)?;
+        self.mse_logged(targets, None)
+    }
+
+    /// As [`mse`](Self::mse); the value is kept in a log on the device too, where possible in the same launch.
+    ///
+    /// # Errors
+    /// As [`mse`](Self::mse).
+    pub fn mse_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
+        let (mean, grad) = self.value().squared_error_mean(targets, log)?;
+        let scale = 1.0 / grad.len() as f32;
         let targets = targets.clone();
-        self.tape().record("mse", losses.mean()?, &[self], move |pull| {
+        self.tape().record("mse", mean, &[self], move |pull| {
             if pull.is_unit() {
                 return pull.give(0, pull.constant(&grad));
             }

@@ -1,7 +1,8 @@
 //! Cross-entropy of logits with classes, fused with its gradient.
 
+use super::record_value::{MEAN_VARIANTS, MOST_IN_ONE_WORKGROUP, MeanOutput, ValueLog};
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
-use crate::math;
+use crate::math::{self, LANES};
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
@@ -45,19 +46,89 @@ pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     twin,
 };
 
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct MeanParams {
+    rows: u32,
+    classes: u32,
+    scale: f32,
+    log_length: u32,
+}
+
+/// mean = scale Σ losses, with losses and gradient as above; lane i takes the rows i, i + 64, …
+fn mean_twin(call: Call<'_>) {
+    let params: MeanParams = call.params();
+    let logged = call.constant("LOGGED") != 0.0;
+    let [logits, targets, grad, mean, log, cursor] = call.bindings();
+    let (logits, targets, grad) = (logits.read::<f32>(), targets.read::<u32>(), grad.write::<f32>());
+    let classes = params.classes as usize;
+    let mut lanes = [0f32; LANES];
+    for (i, &target) in targets.iter().enumerate() {
+        let (logits, grad) = (&logits[i * classes..][..classes], &mut grad[i * classes..][..classes]);
+        let target = target as usize;
+        if target >= classes {
+            lanes[i % LANES] = f32::NAN;
+            grad.fill(f32::NAN);
+            continue;
+        }
+        let largest = math::row_maximum(logits);
+        let mut sum = 0.0;
+        for (grad, &logit) in grad.iter_mut().zip(logits) {
+            *grad = (logit - largest).exp();
+            sum += *grad;
+        }
+        for (j, grad) in grad.iter_mut().enumerate() {
+            *grad = params.scale * (*grad / sum - if j == target { 1.0 } else { 0.0 });
+        }
+        lanes[i % LANES] += sum.ln() - (logits[target] - largest);
+    }
+    MeanOutput::finish(lanes, params.scale, logged, [mean, log, cursor]);
+}
+
+pub(super) static CROSS_ENTROPY_MEAN: Kernel = Kernel {
+    shader: &thalweg_shaders::CROSS_ENTROPY_MEAN,
+    uniform: size_of::<MeanParams>(),
+    access: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write, Access::Write],
+    variants: MEAN_VARIANTS,
+    twin: mean_twin,
+};
+
+/// Classes up to which a lane takes a whole row.
+const MOST_CLASSES_A_LANE: usize = 64;
+
 impl Tensor {
-    /// The cross-entropy of each row of logits with its class, and the gradient of `scale` times their sum with respect
-    /// to the logits, in one launch. With `scale` = 1 / n it is the gradient of the mean.
+    /// The mean cross-entropy of rows of logits with their classes, and its gradient with respect to the logits; the
+    /// mean goes into a log as well, if there is one. One launch for up to 64 classes and 16,384 logits, else two, and one
+    /// more for the log.
     ///
     /// # Shapes
-    /// logits `[n, classes]`, targets u32 `[n]` → losses `[n]`, gradient `[n, classes]`.
+    /// logits `[n, classes]`, targets u32 `[n]` → mean `[]`, gradient `[n, classes]`.
     ///
     /// # Numerics
-    /// The row's maximum is subtracted first. A target that is no class gives NaN in the loss and the gradient of its row.
+    /// As [`cross_entropy`](Self::cross_entropy); the mean of no row is NaN.
     ///
     /// # Errors
     /// Where shapes or types do not fit, or the devices differ.
-    pub fn cross_entropy(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
+    pub fn cross_entropy_mean(&self, targets: &Self, log: Option<&ValueLog>) -> Result<(Self, Self)> {
+        let (rows, classes) = self.rows_of_logits(targets)?;
+        let scale = 1.0 / rows as f32;
+        if classes > MOST_CLASSES_A_LANE || rows * classes > MOST_IN_ONE_WORKGROUP {
+            let (losses, grad) = self.cross_entropy(targets, scale)?;
+            let mean = losses.mean()?;
+            log.map_or(Ok(()), |log| log.push(&mean))?;
+            return Ok((mean, grad));
+        }
+        let output = MeanOutput::new(self.device(), log)?;
+        let grad = Self::uninitialized(self.device(), DType::F32, &[rows, classes])?;
+        let params = MeanParams { rows: rows as u32, classes: classes as u32, scale, log_length: output.log_length() };
+        let launch =
+            Launch::new(&CROSS_ENTROPY_MEAN, params).bind(&self.contiguous()?).bind(&targets.contiguous()?).bind(&grad);
+        output.bind(launch).run(self.device())?;
+        Ok((output.mean, grad))
+    }
+
+    /// Checks logits and classes. Returns rows and classes.
+    fn rows_of_logits(&self, targets: &Self) -> Result<(usize, usize)> {
         let op = "cross_entropy";
         expect_dtype(op, self, DType::F32)?;
         expect_dtype(op, targets, DType::U32)?;
@@ -70,7 +141,22 @@ impl Tensor {
                 right: targets.shape().to_vec(),
             });
         }
-        let (rows, classes) = (self.shape()[0], self.shape()[1]);
+        Ok((self.shape()[0], self.shape()[1]))
+    }
+
+    /// The cross-entropy of each row of logits with its class, and the gradient of `scale` times their sum with respect
+    /// to the logits, in one launch. With `scale` = 1 / n it is the gradient of the mean.
+    ///
+    /// # Shapes
+    /// logits `[n, classes]`, targets u32 `[n]` → losses `[n]`, gradient `[n, classes]`.
+    ///
+    /// # Numerics
+    /// The row's maximum is subtracted first. A target that is no class gives NaN in the loss and the gradient of its row.
+    ///
+    /// # Errors
+    /// Where shapes or types do not fit, or the devices differ.
+    pub fn cross_entropy(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
+        let (rows, classes) = self.rows_of_logits(targets)?;
         let losses = Self::uninitialized(self.device(), DType::F32, &[rows])?;
         let grad = Self::uninitialized(self.device(), DType::F32, &[rows, classes])?;
         Launch::new(&CROSS_ENTROPY, Params { rows: rows as u32, classes: classes as u32, scale })

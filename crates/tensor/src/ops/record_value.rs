@@ -1,6 +1,8 @@
 //! A log of numbers on the device.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::buffer::ALIGNMENT;
+use crate::kernel::{Access, Call, Kernel, Launch, Slice, expect_dtype};
+use crate::math::{self, LANES};
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
@@ -33,6 +35,58 @@ pub struct ValueLog {
     values: Tensor,
     cursor: Tensor,
 }
+
+/// Where a kernel that computes a mean leaves it: in a number of its own and, if asked, in a log as well.
+pub(super) struct MeanOutput {
+    /// The mean, of shape `[]`.
+    pub(super) mean: Tensor,
+    values: Tensor,
+    cursor: Tensor,
+    logged: bool,
+}
+
+/// Elements of which one workgroup takes the mean; more are worth several.
+pub(super) const MOST_IN_ONE_WORKGROUP: usize = 16 << 10;
+
+impl MeanOutput {
+    pub(super) fn new(device: &Device, log: Option<&ValueLog>) -> Result<Self> {
+        if let Some(log) = log {
+            let mean = Tensor::uninitialized(device, DType::F32, &[])?;
+            mean.same_device("record_value", &log.values)?;
+            return Ok(Self { mean, values: log.values.clone(), cursor: log.cursor.clone(), logged: true });
+        }
+        // A kernel binds what it declares, so memory of its own stands for the log.
+        let [mean, values, cursor] = {
+            let memory = Tensor::uninitialized(device, DType::F32, &[2 * ALIGNMENT + 1])?;
+            let at = |place: usize| memory.slice(0, place * ALIGNMENT, place * ALIGNMENT + 1);
+            [at(0)?, at(1)?, at(2)?]
+        };
+        Ok(Self { mean: mean.reshape(&[])?, values, cursor, logged: false })
+    }
+
+    pub(super) fn log_length(&self) -> u32 {
+        self.values.len() as u32
+    }
+
+    /// Binds mean, log and cursor, the last three bindings of the kernel.
+    pub(super) fn bind(&self, launch: Launch) -> Launch {
+        launch.constant("LOGGED", self.logged).bind(&self.mean).bind(&self.values).bind(&self.cursor)
+    }
+
+    /// What the shared end of such kernels does with the lanes' sums. Twin of `shaders/shared/mean.wgsl`.
+    pub(super) fn finish(lanes: [f32; LANES], scale: f32, logged: bool, [mean, log, cursor]: [Slice<'_>; 3]) {
+        let value = math::tree(lanes, |x, y| x + y) * scale;
+        mean.write::<f32>()[0] = value;
+        if logged {
+            let (log, cursor) = (log.write::<f32>(), cursor.write::<u32>());
+            log[cursor[0] as usize % log.len()] = value;
+            cursor[0] = cursor[0].wrapping_add(1);
+        }
+    }
+}
+
+/// The variants of kernels that end in a mean.
+pub(super) const MEAN_VARIANTS: &[&[(&str, f64)]] = &[&[("LOGGED", 0.0)], &[("LOGGED", 1.0)]];
 
 impl ValueLog {
     /// An empty log with room for `length` numbers, at least one.
