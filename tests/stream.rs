@@ -92,16 +92,16 @@ fn memory_that_was_given_back_is_taken_again() {
             device.synchronize().unwrap();
         };
         steps();
-        let held = device.memory_bytes();
+        let held = device.memory().total;
         (0..20).for_each(|_| steps());
-        (held, device.memory_bytes())
+        (held, device.memory().total)
     };
     let Some(device) = own_gpu() else { return };
     let (held, later) = run(&device);
     assert!(held > 0);
     assert_eq!(held, later, "every step takes what the one before has left");
     device.release_memory();
-    assert_eq!(device.memory_bytes(), 0);
+    assert_eq!(device.memory().total, 0);
     // Fresh memory is not what zeros are made of, either.
     drop(Tensor::full(&device, f32::NAN, &[10_000]).unwrap());
     assert_eq!(floats(&Tensor::zeros(&device, DType::F32, &[10_000]).unwrap()), vec![0.0; 10_000]);

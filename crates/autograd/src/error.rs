@@ -30,6 +30,12 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
+    /// A backward pass has let go of the values of the tape.
+    #[error("{op}: a pass has let go of what it needs; go back by `backward`, which keeps all, until the last one")]
+    Freed {
+        /// The operation.
+        op: &'static str,
+    },
     /// A parameter was used before its memory was made.
     #[error("parameter {name:?} has no memory yet: build the parameters before the first forward pass")]
     Unbound {

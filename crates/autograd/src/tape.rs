@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{DType, Tensor};
 
 use crate::parameter::Parameter;
 use crate::walk::{Cotangent, Gradients, Pull, Walk};
@@ -30,6 +30,8 @@ use crate::{Error, Result, Var};
 pub struct Tape {
     pub(crate) nodes: RefCell<Vec<Node>>,
     paused: Cell<bool>,
+    /// Whether a backward pass has let go of values.
+    freed: Cell<bool>,
     inference: bool,
 }
 
@@ -196,12 +198,32 @@ impl Tape {
     /// # Errors
     /// Where `loss` has more than one element or depends on nothing that is tracked, or work on the device has failed.
     pub fn backward(&self, loss: Var<'_>) -> Result<Gradients> {
+        self.walk_back(loss, None)
+    }
+
+    /// As [`backward`](Self::backward), and lets go of each value between the leaves and the loss as soon as no gradient
+    /// needs it any more: a step of training takes less memory, most of all in a deep network.
+    ///
+    /// Afterwards the tape is spent: a further pass is refused, and [`Var::value`] of what was freed is an empty tensor.
+    /// Leaves and the loss itself keep their values, and so does a tensor that was taken out before.
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    pub fn backward_and_free(&self, loss: Var<'_>) -> Result<Gradients> {
+        let nothing = Tensor::zeros(loss.value().device(), DType::F32, &[0])?;
+        self.walk_back(loss, Some(nothing))
+    }
+
+    fn walk_back(&self, loss: Var<'_>, nothing: Option<Tensor>) -> Result<Gradients> {
         self.check_root("backward", loss)?;
         if loss.value().len() != 1 {
             return Err(Error::NotScalar { op: "backward", shape: loss.value().shape().to_vec() });
         }
+        if nothing.is_some() {
+            self.freed.set(true);
+        }
         let walk = Walk::new(self, loss, Cotangent::One, false);
-        self.no_grad(|| walk.run())?;
+        self.no_grad(|| walk.run(nothing.as_ref()))?;
         Ok(walk.into_gradients())
     }
 
@@ -261,7 +283,7 @@ impl Tape {
         for variable in variables {
             walk.keep(variable.index());
         }
-        walk.run()?;
+        walk.run(None)?;
         variables
             .iter()
             .map(|variable| match walk.gradient_of(variable.index()) {
@@ -277,6 +299,9 @@ impl Tape {
     fn check_root(&self, op: &'static str, root: Var<'_>) -> Result<()> {
         if !std::ptr::eq(root.tape(), self) {
             return Err(Error::Tapes { op });
+        }
+        if self.freed.get() {
+            return Err(Error::Freed { op });
         }
         if self.is_tracked(root.index()) { Ok(()) } else { Err(Error::NotTracked { op }) }
     }

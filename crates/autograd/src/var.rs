@@ -29,7 +29,7 @@ impl<'t> Var<'t> {
         self.index
     }
 
-    /// Its value.
+    /// Its value; an empty tensor where [`Tape::backward_and_free`] has let go of it.
     #[must_use]
     pub fn value(&self) -> Tensor {
         self.tape.value(self.index)

@@ -84,7 +84,8 @@ impl<'t> Walk<'t> {
         Gradients { tape: std::ptr::from_ref(self.tape).addr(), of: self.slots.into_inner() }
     }
 
-    pub(crate) fn run(&self) -> Result<()> {
+    /// Goes from the root to the leaves. Values that no pullback needs any more are replaced by `nothing`, if it is given.
+    pub(crate) fn run(&self, nothing: Option<&Tensor>) -> Result<()> {
         for node in (0..=self.root).rev() {
             let Some(slot) = self.slots.borrow()[node].clone() else { continue };
             let (pullback, parameter) = {
@@ -101,6 +102,14 @@ impl<'t> Walk<'t> {
                     }
                     if !self.wanted.borrow()[node] {
                         self.slots.borrow_mut()[node] = None;
+                    }
+                    if let Some(nothing) = nothing {
+                        // Whatever reads this value stands behind it, and the walk has passed it.
+                        let mut nodes = self.tape.nodes.borrow_mut();
+                        nodes[node].pullback = None;
+                        if node != self.root {
+                            nodes[node].value = nothing.clone();
+                        }
                     }
                 }
                 (None, Some(parameter)) if !self.graph => self.store(node, &parameter, &slot)?,

@@ -1,7 +1,7 @@
 //! [`Params`]: all parameters of a model in common memory.
 
 use thalweg_autograd::Parameter;
-use thalweg_tensor::{Arena, Device};
+use thalweg_tensor::{Arena, Device, hold_as};
 
 use crate::{CheckpointTensor, Error, Init, Result};
 
@@ -71,8 +71,8 @@ impl ParamsBuilder {
     /// [`Error::Tensor`] where the device has no room, [`Error::Autograd`] where a parameter has memory already.
     pub fn build(self, device: &Device) -> Result<Params> {
         let shapes: Vec<Vec<usize>> = self.entries.iter().map(|(parameter, _)| parameter.shape().to_vec()).collect();
-        let values = Arena::new(device, &shapes)?;
-        let grads = values.zeros_like()?;
+        let values = hold_as("parameters", || Arena::new(device, &shapes))?;
+        let grads = hold_as("gradients", || values.zeros_like())?;
         for (i, (parameter, init)) in self.entries.iter().enumerate() {
             let drawn = init.draw(self.seed, PARAMETER_STREAMS + i as u64, parameter.shape())?;
             values.get(i).write(&drawn)?;

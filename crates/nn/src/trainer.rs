@@ -284,7 +284,7 @@ impl<M: Module> Trainer<M> {
         let output = self.model.forward(tape.constant(&features))?;
         let loss = self.loss.of_logged(output, &targets, Some(losses))?;
         self.optimizer.params().zero_grad();
-        tape.backward(loss)?;
+        tape.backward_and_free(loss)?;
         self.optimizer.step()
     }
 

@@ -1,11 +1,13 @@
 //! Memory of a device, and the pool that it comes from and goes back to.
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::device::Device;
-use crate::{Error, Result};
+use crate::{Error, Result, recording};
 
 /// Buffers are counted in words of four bytes, and slices of them start at multiples of 64 words: 256 bytes, the
 /// portable alignment of a binding.
@@ -25,7 +27,77 @@ pub(crate) struct Buffer {
     memory: Option<Memory>,
     words: usize,
     id: u64,
+    holder: &'static str,
     pool: Weak<Pool>,
+}
+
+thread_local! {
+    static HOLDER: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+/// Gives the memory that a closure takes on this thread a name, by which [`Device::memory`] counts it. Unnamed memory is
+/// counted as `recordings` where it is taken while a recording is made, and else as `tensors`. The innermost name counts.
+///
+/// ```
+/// use thalweg_tensor::{DType, Device, Tensor, hold_as};
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let device = Device::cpu();
+/// let table = hold_as("a table of mine", || Tensor::zeros(&device, DType::F32, &[1000]))?;
+/// let memory = device.memory();
+/// assert_eq!(memory.held_by("a table of mine"), 4096);
+/// # Ok(())
+/// # }
+/// ```
+pub fn hold_as<T>(holder: &'static str, body: impl FnOnce() -> T) -> T {
+    struct Restore(Option<&'static str>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            HOLDER.set(self.0);
+        }
+    }
+    let _restore = Restore(HOLDER.replace(Some(holder)));
+    body()
+}
+
+/// Who holds the memory of a device: see [`Device::memory`]. All in bytes, rounded up to the sizes in which memory is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryReport {
+    /// What is in use, by name, the most first.
+    pub held: Vec<Held>,
+    /// What is kept for the next tensors.
+    pub idle: u64,
+    /// All that was taken from the device for tensors: what is in use and what is idle.
+    pub total: u64,
+}
+
+/// A holder of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Its name: `parameters`, `gradients`, `optimizer state`, `data`, `recordings`, `tensors`, or one given by [`hold_as`].
+    pub holder: &'static str,
+    /// Bytes.
+    pub bytes: u64,
+    /// Buffers.
+    pub buffers: usize,
+}
+
+impl MemoryReport {
+    /// The bytes of one holder; 0 where it holds nothing.
+    #[must_use]
+    pub fn held_by(&self, holder: &str) -> u64 {
+        self.held.iter().find(|held| held.holder == holder).map_or(0, |held| held.bytes)
+    }
+}
+
+impl fmt::Display for MemoryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for held in &self.held {
+            write!(f, "{} {} bytes, ", held.holder, held.bytes)?;
+        }
+        write!(f, "idle {} bytes", self.idle)
+    }
 }
 
 impl Buffer {
@@ -68,7 +140,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
-            pool.give_back(self.words, memory);
+            pool.give_back(self.words, self.holder, memory);
         }
     }
 }
@@ -78,8 +150,10 @@ impl Drop for Buffer {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     free: Mutex<HashMap<usize, Vec<Memory>>>,
+    /// Words and buffers in use, by holder.
+    held: Mutex<BTreeMap<&'static str, (usize, usize)>>,
     next_id: AtomicU64,
-    held_words: AtomicUsize,
+    taken_words: AtomicUsize,
 }
 
 impl Pool {
@@ -90,7 +164,7 @@ impl Pool {
         let memory = match recycled {
             Some(memory) => memory,
             None => {
-                self.held_words.fetch_add(words, Ordering::Relaxed);
+                self.taken_words.fetch_add(words, Ordering::Relaxed);
                 match device.allocate_memory(words) {
                     Ok(memory) => memory,
                     Err(Error::OutOfMemory { .. }) => {
@@ -100,18 +174,24 @@ impl Pool {
                         let _ = device.synchronize();
                         self.release();
                         device.allocate_memory(words).inspect_err(|_| {
-                            self.held_words.fetch_sub(words, Ordering::Relaxed);
+                            self.taken_words.fetch_sub(words, Ordering::Relaxed);
                         })?
                     }
                     Err(error) => {
-                        self.held_words.fetch_sub(words, Ordering::Relaxed);
+                        self.taken_words.fetch_sub(words, Ordering::Relaxed);
                         return Err(error);
                     }
                 }
             }
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Buffer { memory: Some(memory), words, id, pool: Arc::downgrade(self) }))
+        let unnamed = || if recording::is_on(device) { "recordings" } else { "tensors" };
+        let holder = HOLDER.get().unwrap_or_else(unnamed);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let (held_words, buffers) = held.entry(holder).or_default();
+        *held_words += words;
+        *buffers += 1;
+        Ok(Arc::new(Buffer { memory: Some(memory), words, id, holder, pool: Arc::downgrade(self) }))
     }
 
     /// The number that the next buffer gets.
@@ -119,7 +199,11 @@ impl Pool {
         self.next_id.load(Ordering::Relaxed)
     }
 
-    fn give_back(&self, words: usize, memory: Memory) {
+    fn give_back(&self, words: usize, holder: &'static str, memory: Memory) {
+        if let Some((held, buffers)) = self.held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(holder) {
+            *held -= words;
+            *buffers -= 1;
+        }
         self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(words).or_default().push(memory);
     }
 
@@ -128,12 +212,21 @@ impl Pool {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let words: usize = free.iter().map(|(words, list)| words * list.len()).sum();
         free.clear();
-        self.held_words.fetch_sub(words, Ordering::Relaxed);
+        self.taken_words.fetch_sub(words, Ordering::Relaxed);
     }
 
-    /// All memory taken from the device, in use or idle, in bytes.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        4 * self.held_words.load(Ordering::Relaxed) as u64
+    pub(crate) fn report(&self) -> MemoryReport {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held: Vec<_> = held
+            .iter()
+            .filter(|(_, (_, buffers))| *buffers > 0)
+            .map(|(&holder, &(words, buffers))| Held { holder, bytes: 4 * words as u64, buffers })
+            .collect();
+        held.sort_by_key(|held| std::cmp::Reverse(held.bytes));
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = 4 * free.iter().map(|(words, list)| words * list.len()).sum::<usize>() as u64;
+        let total = 4 * self.taken_words.load(Ordering::Relaxed) as u64;
+        MemoryReport { held, idle, total }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use crate::buffer::{ALIGNMENT, Buffer, Memory, Pool};
+use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, Pool};
 use crate::gpu::{self, Gpu, GpuRecording};
 use crate::kernel::Launch;
 use crate::recording::{self, Work};
@@ -270,10 +270,11 @@ impl Device {
         }
     }
 
-    /// The memory taken from the device, in use or kept for the next tensors, in bytes.
+    /// The memory of tensors: who holds it, what is kept for the next ones, and all that was taken from the device. On
+    /// the CPU, which all share, it counts the tensors of all threads.
     #[must_use]
-    pub fn memory_bytes(&self) -> u64 {
-        self.inner.pool.held_bytes()
+    pub fn memory(&self) -> MemoryReport {
+        self.inner.pool.report()
     }
 
     /// Frees the memory that no tensor uses.

@@ -35,6 +35,7 @@ mod shape;
 mod tensor;
 
 pub use arena::Arena;
+pub use buffer::{Held, MemoryReport, hold_as};
 pub use device::{Counters, Device, DeviceInfo, DeviceKind};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};

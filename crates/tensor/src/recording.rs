@@ -157,6 +157,11 @@ pub(crate) fn note(device: &Device, work: impl FnOnce() -> Work) {
     });
 }
 
+/// Whether this thread records on a device.
+pub(crate) fn is_on(device: &Device) -> bool {
+    RECORDER.with_borrow(|recorder| recorder.as_ref().is_some_and(|recorder| recorder.device == *device))
+}
+
 /// Refuses what a recording cannot hold.
 pub(crate) fn check(op: &'static str) -> Result<()> {
     refuse(op, "a recording cannot wait for the device, nor hold a replay")

@@ -1,6 +1,6 @@
 //! [`Dataset`] and [`Batches`]: rows that lie on the device, and batches that are gathered there.
 
-use thalweg_tensor::{DType, Device, Error as TensorError, Tensor, next_batch};
+use thalweg_tensor::{DType, Device, Error as TensorError, Tensor, hold_as, next_batch};
 
 use super::shuffle;
 use crate::{Error, Result};
@@ -65,10 +65,12 @@ impl Dataset {
             }
             .into());
         }
-        Self::new(
-            Tensor::from_slice(device, features, &[classes.len(), width])?,
-            Tensor::from_slice(device, classes, &[classes.len()])?,
-        )
+        let tensors = || -> Result<_> {
+            let features = Tensor::from_slice(device, features, &[classes.len(), width])?;
+            Ok((features, Tensor::from_slice(device, classes, &[classes.len()])?))
+        };
+        let (features, targets) = hold_as("data", tensors)?;
+        Self::new(features, targets)
     }
 
     /// A data set of features, `[n, width]` row-major, and one value per row.
@@ -76,10 +78,12 @@ impl Dataset {
     /// # Errors
     /// [`Error::Tensor`] where the numbers of elements do not fit, or the device has no room.
     pub fn regression(device: &Device, features: &[f32], width: usize, values: &[f32]) -> Result<Self> {
-        Self::new(
-            Tensor::from_slice(device, features, &[values.len(), width])?,
-            Tensor::from_slice(device, values, &[values.len(), 1])?,
-        )
+        let tensors = || -> Result<_> {
+            let features = Tensor::from_slice(device, features, &[values.len(), width])?;
+            Ok((features, Tensor::from_slice(device, values, &[values.len(), 1])?))
+        };
+        let (features, targets) = hold_as("data", tensors)?;
+        Self::new(features, targets)
     }
 
     /// The features, f32 `[n, f]`.
@@ -145,8 +149,10 @@ impl Batches {
     /// [`Error::Setting`] where there are more rows than a u32 counts, [`Error::Tensor`] where the device has no room.
     pub fn new(dataset: Dataset, seed: u64) -> Result<Self> {
         let order = epoch_order(dataset.len(), seed, 0)?;
-        let order = Tensor::from_slice(dataset.device(), &order, &[order.len()])?;
-        let cursor = Tensor::zeros(dataset.device(), DType::U32, &[2])?;
+        let (order, cursor) = hold_as("data", || -> Result<_> {
+            let order = Tensor::from_slice(dataset.device(), &order, &[order.len()])?;
+            Ok((order, Tensor::zeros(dataset.device(), DType::U32, &[2])?))
+        })?;
         Ok(Self { dataset, seed, order, cursor })
     }
 

@@ -8,7 +8,7 @@ pub use sgd::Sgd;
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clock, ClockState};
+use thalweg_tensor::{Arena, Clock, ClockState, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
 
@@ -94,8 +94,10 @@ impl Optimizer {
     pub fn from_boxed(params: &Params, method: Box<dyn Method>) -> Result<Self> {
         method.validate()?;
         let names = method.state_names();
-        let state = names.iter().map(|_| Ok(params.values().zeros_like()?)).collect::<Result<Vec<_>>>()?;
-        let clock = Clock::new(params.device(), method.lr())?;
+        let (state, clock) = hold_as("optimizer state", || -> Result<_> {
+            let state = names.iter().map(|_| Ok(params.values().zeros_like()?)).collect::<Result<Vec<_>>>()?;
+            Ok((state, Clock::new(params.device(), method.lr())?))
+        })?;
         Ok(Self { method, params: params.clone(), state, clock, clip_norm: None })
     }
 

@@ -1,0 +1,54 @@
+//! A long run takes no more memory than a short one. Alone in its program, since it watches the whole process.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod common;
+
+use common::devices;
+use thalweg::autograd::Tape;
+use thalweg::nn::data::{Batches, Dataset, friedman1};
+use thalweg::nn::{AdamW, Linear, Loss, Module, Optimizer, ParamsBuilder};
+use thalweg::tensor::ValueLog;
+
+/// The memory that this process holds, in pages; none where the system does not tell.
+fn resident_pages() -> Option<u64> {
+    std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn a_hundred_thousand_replays_take_no_more_memory_than_a_thousand() {
+    for device in devices() {
+        let (features, targets) = friedman1(64, 1.0, 3);
+        let mut builder = ParamsBuilder::new(1);
+        let layer = Linear::new(&mut builder, "layer", 10, 1).unwrap();
+        let params = builder.build(&device).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+        let mut batches = Batches::new(Dataset::regression(&device, &features, 10, &targets).unwrap(), 5).unwrap();
+        let losses = ValueLog::new(&device, 100).unwrap();
+        let mut step = || -> Result<(), thalweg::nn::Error> {
+            let (x, y) = batches.next(16)?;
+            let tape = Tape::new();
+            let loss = Loss::Mse.of_logged(layer.forward(tape.constant(&x))?, &y, Some(&losses))?;
+            params.zero_grad();
+            tape.backward_and_free(loss)?;
+            optimizer.step()
+        };
+        step().unwrap();
+        let (recording, ()) = device.record(&mut step).unwrap();
+        let steps = 100_000;
+        recording.replay(1000).unwrap();
+        device.synchronize().unwrap();
+        let (pool, resident) = (device.memory(), resident_pages());
+        for _ in 0..steps / 100 - 10 {
+            recording.replay(100).unwrap();
+        }
+        device.synchronize().unwrap();
+        assert_eq!(device.memory().held_by("recordings"), pool.held_by("recordings"), "{device}");
+        let clock = optimizer.read_clock().unwrap();
+        assert_eq!((clock.step, clock.skipped), (steps + 2, 0), "{device}");
+        if let (Some(before), Some(after)) = (resident, resident_pages()) {
+            // Half a mebibyte for what the allocator does: a step that kept six bytes would pass it.
+            assert!(after < before + 128, "{device}: {before} pages at step 1,000, {after} at the end");
+        }
+    }
+}
