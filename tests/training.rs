@@ -172,6 +172,42 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
 }
 
 #[test]
+fn losses_arrive_during_an_epoch_each_once_and_in_order() {
+    // A device of its own, so that its counters count this test alone.
+    let own = common::gpu().map(|_| Device::gpu().unwrap());
+    for device in [Device::cpu()].into_iter().chain(own) {
+        let data = prepare("digits.csv.gz", &device);
+        let model = TabularModel::new(data.schema.clone(), default_network(), 0, &device).unwrap();
+        let optimizer = Optimizer::new(model.params(), AdamW::default()).unwrap();
+        let mut trainer = Trainer::new(model, optimizer, Loss::CrossEntropy);
+        // 359 steps an epoch, all batches but the last of 4 rows.
+        let options = FitOptions { epochs: 3, batch_size: 4, seed: 0 };
+        let (mut losses, mut pieces, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+        let history = trainer.fit(&data.train, None, &options, |event| match event {
+            Event::Losses { first_step, losses: arrived } => {
+                assert_eq!(first_step, losses.len() as u64 + 1, "{device}");
+                pieces.push(arrived.len());
+                losses.extend_from_slice(arrived);
+            }
+            Event::Epoch(report) => reports.push((losses.len(), report.train_loss)),
+            _ => {}
+        });
+        let history = history.unwrap();
+        assert_eq!(losses.len() as u64, history.steps, "{device}");
+        assert!(device.is_cpu() || history.counters.host_syncs == 0, "{device}: {:?}", history.counters);
+        assert!(pieces.len() > 3, "{device}: nothing arrived before the end of an epoch: {pieces:?}");
+        let steps = options.steps_per_epoch(data.train.len()) as usize;
+        for (epoch, (seen, train_loss)) in reports.into_iter().enumerate() {
+            assert_eq!(seen, (epoch + 1) * steps, "{device}");
+            let rows = |step: usize| 4.min(data.train.len() - 4 * step) as f64;
+            let of_epoch = losses[epoch * steps..][..steps].iter().enumerate();
+            let sum: f64 = of_epoch.map(|(step, &loss)| f64::from(loss) * rows(step)).sum();
+            approx::assert_relative_eq!(sum / data.train.len() as f64, train_loss, max_relative = 1e-12);
+        }
+    }
+}
+
+#[test]
 fn dropout_drops_in_training_alone() {
     for device in devices() {
         let data = prepare("iris.csv", &device);

@@ -99,6 +99,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let bar = progress_bar(steps);
     let history = trainer.fit(&data.train, data.test.as_ref(), &options, |event| match event {
         Event::Step { step, .. } => bar.set_position(step),
+        Event::Losses { losses, .. } => bar.set_message(format!("loss {}", short(mean(losses)))),
         Event::Epoch(report) => bar.set_message(summary(report)),
         _ => {}
     })?;
@@ -169,6 +170,10 @@ fn summary(report: &nn::EpochReport) -> String {
         }
     }
     text
+}
+
+fn mean(losses: &[f32]) -> f64 {
+    losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64
 }
 
 /// A number as people read it, however large.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use thalweg_autograd::Tape;
-use thalweg_tensor::{Counters, DType, Recording, Tensor, ValueLog};
+use thalweg_tensor::{Counters, DType, PendingRead, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
 use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
@@ -13,6 +13,9 @@ const EVALUATION_ROWS: usize = 4096;
 
 /// Steps that a replay does at once, so that they share one submission.
 const STEPS_AT_ONCE: u64 = 8;
+
+/// Steps between two looks at the losses at least.
+const STEPS_BETWEEN_READS: u64 = 64;
 
 /// How long and in what portions to train. There is no default: what is enough depends on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,14 @@ pub enum Event<'a> {
         step: u64,
         /// Steps of the whole run.
         steps: u64,
+    },
+    /// Losses of some steps have arrived from the device, each once and in order: during an epoch some steps late, since
+    /// nothing waits for them, and the last ones at its end.
+    Losses {
+        /// The first of the steps, counted from 1.
+        first_step: u64,
+        /// The loss of each.
+        losses: &'a [f32],
     },
     /// An epoch has ended.
     Epoch(&'a EpochReport),
@@ -213,6 +224,7 @@ impl<M: Module> Trainer<M> {
         for epoch in 0..options.epochs {
             batches.start_epoch(epoch)?;
             let before = device.counters();
+            let mut arriving = Arriving::default();
             let mut step = 0;
             while step < steps_per_epoch {
                 let rows = batch_length(train.len(), options.batch_size, step);
@@ -241,11 +253,19 @@ impl<M: Module> Trainer<M> {
                 };
                 step += done;
                 observe(Event::Step { step: epoch * steps_per_epoch + step, steps });
+                if let Some(arrived) = arriving.next(&losses, step)? {
+                    let first_step = epoch * steps_per_epoch + arriving.seen - arrived.len() as u64 + 1;
+                    observe(Event::Losses { first_step, losses: &arrived });
+                }
             }
             device.flush()?;
             counters = counters + (device.counters() - before);
 
             let losses = losses.take()?;
+            let rest = &losses[arriving.seen as usize..];
+            if !rest.is_empty() {
+                observe(Event::Losses { first_step: epoch * steps_per_epoch + arriving.seen + 1, losses: rest });
+            }
             // Such parameters do not recover, so that further epochs would be in vain.
             if !losses.iter().any(|loss| loss.is_finite()) {
                 return Err(Error::Diverged { epoch: epoch + 1 });
@@ -333,6 +353,31 @@ impl<M: Module> Trainer<M> {
             Loss::CrossEntropy => output.cross_entropy(targets, 1.0)?.0,
             Loss::Mse => output.squared_error(targets, 1.0)?.0,
         })
+    }
+}
+
+/// The losses of an epoch on their way to the host, of which it has seen some.
+#[derive(Debug, Default)]
+struct Arriving {
+    seen: u64,
+    pending: Option<PendingRead<f32>>,
+}
+
+impl Arriving {
+    /// Losses that have arrived. Asks for those of the steps so far where none are on their way.
+    fn next(&mut self, log: &ValueLog, step: u64) -> Result<Option<Vec<f32>>> {
+        if let Some(pending) = &mut self.pending {
+            let arrived = pending.poll()?;
+            if let Some(losses) = &arrived {
+                self.seen += losses.len() as u64;
+                self.pending = None;
+            }
+            return Ok(arrived);
+        }
+        if step >= self.seen + STEPS_BETWEEN_READS {
+            self.pending = Some(log.read_later(self.seen as usize..step as usize)?);
+        }
+        Ok(None)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, Pool};
-use crate::gpu::{self, Gpu, GpuRecording};
+use crate::gpu::{self, Gpu, GpuRead, GpuRecording};
 use crate::kernel::Launch;
 use crate::recording::{self, Work};
 use crate::{Error, Result};
@@ -35,6 +35,13 @@ struct Inner {
     launches: AtomicU64,
     submissions: AtomicU64,
     host_syncs: AtomicU64,
+}
+
+/// A read-back under way.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    Done(Vec<u32>),
+    Gpu(GpuRead),
 }
 
 enum Executor {
@@ -417,22 +424,37 @@ impl Device {
     }
 
     pub(crate) fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
-        recording::check("read-back")?;
-        if length == 0 {
-            return Ok(Vec::new());
+        let read = self.start_read(buffer, offset, length)?;
+        if length > 0 {
+            self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
         }
-        self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(self.finish_read(read, true)?.unwrap_or_else(|_| unreachable!("a read that waits has its words")))
+    }
+
+    /// Has words read back behind all work so far, without waiting; the CPU does it at once.
+    pub(crate) fn start_read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Reading> {
+        recording::check("read-back")?;
         match &self.inner.executor {
+            _ if length == 0 => Ok(Reading::Done(Vec::new())),
             Executor::Gpu(gpu) => {
-                let (words, submitted) = gpu.read(buffer.gpu(), offset, length)?;
+                let (read, submitted) = gpu.start_read(buffer.gpu(), offset, length)?;
                 self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(words)
+                Ok(Reading::Gpu(read))
             }
             Executor::Cpu => {
                 let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
-                Ok(memory[offset..offset + length].to_vec())
+                Ok(Reading::Done(memory[offset..offset + length].to_vec()))
             }
         }
+    }
+
+    /// The words of a read, or the read itself where they are not there yet.
+    pub(crate) fn finish_read(&self, read: Reading, wait: bool) -> Result<Result<Vec<u32>, Reading>> {
+        Ok(match (&self.inner.executor, read) {
+            (_, Reading::Done(words)) => Ok(words),
+            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.finish_read(&read, wait)?.ok_or(Reading::Gpu(read)),
+            (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
+        })
     }
 
     /// Copies words between two buffers; not a kernel, since copies of the driver's own are several times faster.

@@ -45,7 +45,7 @@ pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
 pub use philox::philox;
 pub use recording::{Recording, on_replay};
 pub use shape::MAX_RANK;
-pub use tensor::Tensor;
+pub use tensor::{PendingRead, Tensor};
 pub use thalweg_shaders::Shader;
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;

@@ -46,6 +46,13 @@ pub(crate) struct GpuRecording {
     commands: Vec<Command>,
 }
 
+/// A read-back under way.
+#[derive(Debug)]
+pub(crate) struct GpuRead {
+    staging: wgpu::Buffer,
+    answer: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+}
+
 /// The first thing that went wrong in work that was handed over; every later call answers with it.
 #[derive(Debug, Clone, Default)]
 struct Failure(Arc<Mutex<Option<Error>>>);
@@ -285,8 +292,9 @@ impl Gpu {
         if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
     }
 
-    /// Waits for all work and reads words back. Returns them with the number of submissions.
-    pub(crate) fn read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<(Vec<u32>, u64)> {
+    /// Has words read back behind all work that was handed over, without waiting. Returns the read with the number of
+    /// submissions.
+    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<(GpuRead, u64)> {
         self.failure.check()?;
         let bytes = 4 * length as u64;
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -306,25 +314,37 @@ impl Gpu {
             });
             self.submit(&mut stream)?
         };
-        let (sender, receiver) = mpsc::channel();
+        let (sender, answer) = mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone only where this call has already failed.
+            // The receiver is gone only where nobody wants the answer any more.
             let _ = sender.send(result);
         });
+        Ok((GpuRead { staging, answer }, submitted))
+    }
+
+    /// The words of a read; `None` where they are not there yet, which does not happen where `wait` is set.
+    pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<Vec<u32>>> {
         let lost = |reason: String| Error::DeviceLost { reason };
-        // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
         let answer = loop {
-            self.wait()?;
-            match receiver.recv_timeout(Duration::from_millis(10)) {
+            if wait {
+                self.wait()?;
+            } else {
+                // What it may report reaches the failure handler.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                self.failure.check()?;
+            }
+            // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
+            let patience = Duration::from_millis(if wait { 10 } else { 0 });
+            match read.answer.recv_timeout(patience) {
                 Ok(answer) => break answer,
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) if wait => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
                 Err(error) => return Err(lost(error.to_string())),
             }
         };
         answer.map_err(|error| lost(error.to_string()))?;
-        let mapped = staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
-        let words = bytemuck::pod_collect_to_vec(&mapped);
-        Ok((words, submitted))
+        let mapped = read.staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+        Ok(Some(bytemuck::pod_collect_to_vec(&mapped)))
     }
 
     /// Hands over what is collected. Returns the number of submissions, 0 or 1.

@@ -1,9 +1,11 @@
 //! A log of numbers on the device.
 
+use std::ops::Range;
+
 use crate::buffer::ALIGNMENT;
 use crate::kernel::{Access, Call, Kernel, Launch, Slice, expect_dtype};
 use crate::math::{self, LANES};
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{DType, Device, Error, PendingRead, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -116,6 +118,15 @@ impl ValueLog {
             .bind(&self.values)
             .bind(&self.cursor)
             .run(value.device())
+    }
+
+    /// Has the numbers at some places read without waiting, as they are behind all work so far; the first number since
+    /// the log was empty stands at place 0.
+    ///
+    /// # Errors
+    /// Where the places are none of the log's, or work on the device has failed.
+    pub fn read_later(&self, places: Range<usize>) -> Result<PendingRead<f32>> {
+        self.values.slice(0, places.start, places.end)?.read_later()
     }
 
     /// Takes the numbers out, in order, and empties the log. Waits for the device.
