@@ -223,6 +223,7 @@ impl<M: Module> Trainer<M> {
         let start = Instant::now();
         for epoch in 0..options.epochs {
             batches.start_epoch(epoch)?;
+            self.optimizer.restart_gradient_norm_sum()?;
             let before = device.counters();
             let mut arriving = Arriving::default();
             let mut step = 0;
@@ -278,7 +279,7 @@ impl<M: Module> Trainer<M> {
                 epoch: epoch + 1,
                 train_loss: sum / train.len() as f64,
                 test: test.map(|test| self.evaluate(test)).transpose()?,
-                gradient_norm: f64::from(now.gradient_norm_sum - clock.gradient_norm_sum) / updates,
+                gradient_norm: f64::from(now.gradient_norm_sum) / updates,
                 lr: f64::from(now.learning_rate),
                 skipped: now.skipped,
                 clipped: now.clipped,

@@ -155,6 +155,14 @@ impl Optimizer {
         Ok(self.clock.read()?)
     }
 
+    /// Begins the sum of gradient norms, which [`read_clock`](Self::read_clock) tells, anew from 0.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn restart_gradient_norm_sum(&mut self) -> Result<()> {
+        Ok(self.clock.restart_gradient_norm_sum()?)
+    }
+
     /// The method and its settings.
     #[must_use]
     pub fn method(&self) -> &dyn Method {

@@ -36,6 +36,9 @@ const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 /// Where [`ClockWords::schedule_length`] stands.
 const SCHEDULE_LENGTH: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
 
+/// Where [`ClockWords::gradient_norm_sum`] stands.
+const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_sum) / 4;
+
 /// Entries of a table of learning rates at first. A longer schedule needs a larger table.
 const LEAST_TABLE: usize = 4096;
 
@@ -69,7 +72,8 @@ pub struct ClockState {
     pub learning_rate: f32,
     /// The norm of the last gradients, before clipping; 0 where clipping is off.
     pub gradient_norm: f32,
-    /// The sum of the norms of all updates that were done.
+    /// The sum of the norms of the updates that were done, since it was last begun anew
+    /// ([`Clock::restart_gradient_norm_sum`]).
     pub gradient_norm_sum: f32,
 }
 
@@ -134,6 +138,14 @@ impl Clock {
             gradient_norm: words.gradient_norm,
             gradient_norm_sum: words.gradient_norm_sum,
         })
+    }
+
+    /// Begins the sum of gradient norms anew, from 0: as a sum of f32 it loses digits over a long run.
+    ///
+    /// # Errors
+    /// Where work on the device has failed, or this thread records.
+    pub fn restart_gradient_norm_sum(&mut self) -> Result<()> {
+        self.state.slice(0, GRADIENT_NORM_SUM, GRADIENT_NORM_SUM + 1)?.write(&[0u32])
     }
 
     fn words(&self) -> Result<ClockWords> {
@@ -362,6 +374,9 @@ mod tests {
         clock.prepare(&grads, Some(1.0), timing).unwrap();
         let state = clock.read().unwrap();
         assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 1));
+        assert!(state.gradient_norm_sum > 100.0);
+        clock.restart_gradient_norm_sum().unwrap();
+        assert_eq!((clock.read().unwrap().step, clock.read().unwrap().gradient_norm_sum), (1, 0.0));
         assert!(clock.prepare(&grads, Some(f64::NAN), timing).is_err());
         assert!(clock.set_learning_rates(&[0.1, -0.1]).is_err() && clock.set_learning_rates(&[]).is_err());
     }
