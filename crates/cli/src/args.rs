@@ -38,11 +38,13 @@ pub(crate) struct DevicesArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Fused updates of optimizers, beside compositions of tensor operations and plain copies
-    Optim(OptimArgs),
+    Optim(BenchArgs),
+    /// Matrix products at the shapes of a small network, beside the `gemm` crate on all threads
+    Matmul(BenchArgs),
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct OptimArgs {
+pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArg,
     /// Write the figures to this file as JSON

@@ -2,8 +2,6 @@
 //!
 //! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
 
-#![forbid(unsafe_code)]
-
 mod args;
 mod bench;
 mod devices;
@@ -39,5 +37,6 @@ fn run() -> Result<()> {
         Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
+        Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, Pool};
 use crate::gpu::{self, Gpu, GpuRead, GpuRecording};
 use crate::kernel::Launch;
+use crate::profile::{self, TimeSource, Times};
 use crate::recording::{self, Work};
 use crate::{Error, Result};
 
@@ -328,7 +330,7 @@ impl Device {
         self.inner.launches.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
             Executor::Cpu => {
-                crate::cpu::run(launch);
+                profile::time_twin(launch, || crate::cpu::run(launch));
                 Ok(())
             }
             Executor::Gpu(gpu) => {
@@ -389,7 +391,7 @@ impl Device {
         for _ in 0..times {
             for work in work {
                 match work {
-                    Work::Launch(launch) => crate::cpu::run(launch),
+                    Work::Launch(launch) => profile::time_twin(launch, || crate::cpu::run(launch)),
                     Work::Copy { source, source_offset, target, target_offset, length } => {
                         self.copy(source, *source_offset, target, *target_offset, *length)?;
                     }
@@ -398,6 +400,30 @@ impl Device {
             }
         }
         Ok(())
+    }
+
+    /// Takes the time of every launch from here on. Nothing may be collected.
+    pub(crate) fn start_timing(&self, began: Instant) -> Result<TimeSource> {
+        match &self.inner.executor {
+            Executor::Cpu => profile::start_twins(began).map(|()| TimeSource::Twins),
+            Executor::Gpu(gpu) => gpu.start_timing(began),
+        }
+    }
+
+    /// Ends it, with what it came to. The work must be done.
+    pub(crate) fn finish_timing(&self) -> Result<Times> {
+        match &self.inner.executor {
+            Executor::Cpu => Ok(profile::take_twins()),
+            Executor::Gpu(gpu) => gpu.finish_timing(),
+        }
+    }
+
+    /// Ends it, whatever it came to.
+    pub(crate) fn stop_timing(&self) {
+        match &self.inner.executor {
+            Executor::Cpu => drop(profile::take_twins()),
+            Executor::Gpu(gpu) => gpu.stop_timing(),
+        }
     }
 
     /// The number that the next buffer gets.

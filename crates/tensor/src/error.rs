@@ -75,6 +75,9 @@ pub enum Error {
         /// Why it cannot be.
         rule: &'static str,
     },
+    /// Profiles of one device do not nest.
+    #[error("profile: the device is being profiled already; end that profile first")]
+    Profile,
     /// No adapter fits the request.
     #[error("no adapter matches {wanted:?}; found: {}", if .found.is_empty() { "none".to_string() } else { .found.join(", ") })]
     NoAdapter {

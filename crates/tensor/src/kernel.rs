@@ -10,6 +10,7 @@ use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
 use crate::buffer::Buffer;
+use crate::profile::Cost;
 use crate::{DType, Device, Element, Result, Tensor};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
@@ -91,6 +92,8 @@ pub(crate) struct View {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) offset: usize,
     pub(crate) length: usize,
+    /// Elements that the kernel uses of them.
+    used: usize,
     /// Whether it may be bound as it lies.
     bindable: bool,
 }
@@ -103,6 +106,7 @@ pub struct Launch {
     pub(crate) params: Vec<u8>,
     pub(crate) views: Vec<View>,
     pub(crate) workgroups: usize,
+    operations: u64,
 }
 
 impl Launch {
@@ -114,6 +118,7 @@ impl Launch {
             params: bytemuck::bytes_of(&params).to_vec(),
             views: Vec::with_capacity(kernel.access.len()),
             workgroups: 1,
+            operations: 0,
         }
     }
 
@@ -128,7 +133,7 @@ impl Launch {
     #[must_use]
     pub fn bind(mut self, tensor: &Tensor) -> Self {
         let (buffer, offset, length) = (tensor.buffer().clone(), tensor.offset(), tensor.len());
-        self.views.push(View { buffer, offset, length, bindable: tensor.is_bindable() });
+        self.views.push(View { buffer, offset, length, used: length, bindable: tensor.is_bindable() });
         self
     }
 
@@ -137,7 +142,7 @@ impl Launch {
     pub fn bind_whole(mut self, tensor: &Tensor) -> Self {
         let buffer = tensor.buffer().clone();
         let length = buffer.words();
-        self.views.push(View { buffer, offset: 0, length, bindable: true });
+        self.views.push(View { buffer, offset: 0, length, used: tensor.len().min(length), bindable: true });
         self
     }
 
@@ -146,6 +151,22 @@ impl Launch {
     pub fn workgroups(mut self, workgroups: usize) -> Self {
         self.workgroups = workgroups;
         self
+    }
+
+    /// Says how many arithmetic operations it is, for profiles; 0 unless said.
+    #[must_use]
+    pub fn operations(mut self, operations: u64) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// What it moves and computes.
+    pub(crate) fn cost(&self) -> Cost {
+        let bytes = |wanted: Access| {
+            let views = self.views.iter().zip(self.kernel.access).filter(|(_, access)| **access == wanted);
+            views.map(|(view, _)| 4 * view.used as u64).sum()
+        };
+        Cost { bytes_read: bytes(Access::Read), bytes_written: bytes(Access::Write), operations: self.operations }
     }
 
     /// Holds the launch against its kernel and its device, so that neither executor meets what it cannot run.

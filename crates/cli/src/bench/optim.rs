@@ -1,17 +1,15 @@
 //! `thalweg bench optim`: what an update of all parameters costs, beside the best copy kernel of as many elements.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
-use thalweg::tensor::{Device, DeviceInfo};
+use thalweg::tensor::Device;
 
 use super::measure::{Pace, Work, measure};
 use super::updates::{self, Parameters};
-use crate::args::OptimArgs;
-use crate::error::Result;
-use crate::files::{Named, check_outputs};
-use crate::output;
+use super::{progress, report};
+use crate::args::BenchArgs;
+use crate::error::{Error, Result};
 use crate::table::table;
-use crate::{devices, error};
 
 /// What is measured together: a number of parameters, as so many tensors each.
 struct Group {
@@ -30,13 +28,6 @@ const QUICK: [Group; 2] =
     [Group { parameters: 64 << 10, tensors: &[1] }, Group { parameters: 1_000_000, tensors: &[1, 200] }];
 
 #[derive(Debug, Serialize)]
-struct Report {
-    device: String,
-    driver: String,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Serialize)]
 struct Row {
     optimizer: &'static str,
     parameters: usize,
@@ -50,33 +41,25 @@ struct Row {
     share: f64,
 }
 
-pub(crate) fn run(args: &OptimArgs) -> Result<()> {
-    let device = devices::open(&args.device)?;
-    let file = args.json.as_deref().map(|path| Named::new("--json", path));
-    check_outputs(&[], file.as_slice())?;
-    let (groups, pace) = if args.quick { (&QUICK[..], Pace::QUICK) } else { (&FULL[..], Pace::FULL) };
-    let progress = ProgressBar::new(groups.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg}") {
-        progress.set_style(style);
-    }
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    report(args, |device, pace| measure_groups(device, pace, if args.quick { &QUICK } else { &FULL }), render)
+}
+
+fn measure_groups(device: &Device, pace: Pace, groups: &[Group]) -> Result<Vec<Row>> {
+    let progress = progress(groups.len());
     let mut rows = Vec::new();
     for group in groups {
         progress.set_message(format!("{} parameters", group.parameters));
-        rows.extend(group.measure(&device, pace, &progress)?);
+        rows.extend(group.measure(device, pace, &progress)?);
         device.release_memory();
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let info = device.info();
-    let text = render(&info, &rows);
-    if let Some(file) = file {
-        file.write(output::to_json(&Report { device: info.name, driver: info.driver, rows }).as_bytes())?;
-    }
-    output::print(&text)
+    Ok(rows)
 }
 
 impl Group {
-    fn measure(&self, device: &Device, pace: Pace, progress: &ProgressBar) -> Result<Vec<Row>, error::Error> {
+    fn measure(&self, device: &Device, pace: Pace, progress: &ProgressBar) -> Result<Vec<Row>, Error> {
         let layouts = self
             .tensors
             .iter()
@@ -124,7 +107,7 @@ const HEADINGS: [&str; 9] =
 
 const NUMBERS: [bool; 9] = [false, true, true, true, true, true, true, true, true];
 
-fn render(info: &DeviceInfo, rows: &[Row]) -> String {
+fn render(rows: &[Row]) -> String {
     let cells: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -141,13 +124,6 @@ fn render(info: &DeviceInfo, rows: &[Row]) -> String {
             ]
         })
         .collect();
-    format!(
-        "device  {} ({}, {})\ndriver  {}\n\n{}\nroof: the best of the plain copy kernels at as many elements; share: \
-         of it\n",
-        info.name,
-        info.kind,
-        info.backend,
-        info.driver,
-        table(HEADINGS, NUMBERS, &cells)
-    )
+    let table = table(HEADINGS, NUMBERS, &cells);
+    format!("{table}\nroof: the best of the plain copy kernels at as many elements; share: of it\n")
 }

@@ -5,20 +5,23 @@
 mod adapter;
 mod pipeline;
 mod stream;
+mod timing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use adapter::list;
 
 use crate::buffer::ALIGNMENT;
 use crate::device::DeviceInfo;
 use crate::kernel::Launch;
+use crate::profile::{TimeSource, Times};
 use crate::recording::Work;
 use crate::{Error, Result};
 use pipeline::{Pipeline, Pipelines};
 use stream::{Command, Stream, UNIFORM_SLOT};
+use timing::Timing;
 
 /// A buffer of a GPU, with the number of the batch of commands that used it last.
 #[derive(Debug)]
@@ -144,7 +147,7 @@ impl Gpu {
         for view in &launch.views {
             view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
         }
-        stream.push_dispatch(pipeline, bind_group, &launch.params, groups);
+        stream.push_dispatch(pipeline, bind_group, &launch.params, groups, launch.cost());
         if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
     }
 
@@ -201,6 +204,7 @@ impl Gpu {
                     Command::Dispatch {
                         bind_group: self.bind(&pipeline, launch, &uniform_buffer),
                         groups: fold(launch, self.info.max_workgroups_per_dimension)?,
+                        cost: launch.cost(),
                         uniform_offset,
                         pipeline,
                     }
@@ -231,10 +235,8 @@ impl Gpu {
         let mut left = times;
         while left > 0 {
             let now = left.min(at_once);
-            let mut encoder =
-                self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("recording") });
-            stream::encode(&mut encoder, std::iter::repeat_n(&recording.commands, now).flatten());
-            self.queue.submit([encoder.finish()]);
+            let commands = std::iter::repeat_n(&recording.commands, now).flatten();
+            stream::hand_over(&self.device, &self.queue, stream.timing.as_mut(), commands);
             submissions += 1;
             left -= now;
         }
@@ -356,6 +358,26 @@ impl Gpu {
         let submitted = stream.submit(&self.device, &self.queue);
         self.failure.check()?;
         Ok(u64::from(submitted))
+    }
+
+    /// Takes the time of every dispatch from here on. Nothing may be collected.
+    pub(crate) fn start_timing(&self, began: Instant) -> Result<TimeSource> {
+        let mut stream = self.stream();
+        if stream.timing.is_some() {
+            return Err(Error::Profile);
+        }
+        Ok(stream.timing.insert(Timing::new(&self.device, began)).source())
+    }
+
+    /// Ends it, with what it came to. The work must be done.
+    pub(crate) fn finish_timing(&self) -> Result<Times> {
+        let timing = self.stream().timing.take();
+        timing.map_or_else(|| Ok(Times::default()), |timing| timing.finish(&self.device, &self.queue))
+    }
+
+    /// Ends it, whatever it came to.
+    pub(crate) fn stop_timing(&self) {
+        self.stream().timing = None;
     }
 
     /// Waits for all work that was handed over.

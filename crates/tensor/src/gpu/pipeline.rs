@@ -9,6 +9,7 @@ use crate::{Error, Result};
 /// A compiled kernel with the layout of its bindings.
 #[derive(Debug)]
 pub(super) struct Pipeline {
+    pub(super) name: &'static str,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) has_uniform: bool,
@@ -66,7 +67,7 @@ fn compile(device: &wgpu::Device, kernel: &'static Kernel, constants: &[(&'stati
     });
     match pollster::block_on(scope.pop()) {
         Some(error) => Err(Error::Kernel { kernel: kernel.name(), log: error.to_string() }),
-        None => Ok(Pipeline { pipeline, layout, has_uniform: kernel.uniform > 0 }),
+        None => Ok(Pipeline { name: kernel.name(), pipeline, layout, has_uniform: kernel.uniform > 0 }),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
+use super::timing::Timing;
+use crate::profile::Cost;
 
 /// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
 pub(super) const UNIFORM_SLOT: usize = 256;
@@ -13,7 +15,7 @@ const MOST_COMMANDS: usize = 64;
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Dispatch { pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, uniform_offset: u32, groups: [u32; 3] },
+    Dispatch { pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, uniform_offset: u32, groups: [u32; 3], cost: Cost },
     Copy { source: wgpu::Buffer, source_offset: u64, target: wgpu::Buffer, target_offset: u64, bytes: u64 },
     Clear { target: wgpu::Buffer, offset: u64, bytes: u64 },
 }
@@ -24,6 +26,8 @@ pub(super) struct Stream {
     uniforms: Vec<u8>,
     uniform_ring: wgpu::Buffer,
     batch: u64,
+    /// While a profile is made.
+    pub(super) timing: Option<Timing>,
 }
 
 impl Stream {
@@ -35,7 +39,7 @@ impl Stream {
             mapped_at_creation: false,
         });
         // Buffers start with batch 0: used by none.
-        Self { commands: Vec::new(), uniforms: Vec::new(), uniform_ring, batch: 1 }
+        Self { commands: Vec::new(), uniforms: Vec::new(), uniform_ring, batch: 1, timing: None }
     }
 
     /// The number of the batch that is being collected.
@@ -58,9 +62,10 @@ impl Stream {
         bind_group: wgpu::BindGroup,
         params: &[u8],
         groups: [u32; 3],
+        cost: Cost,
     ) {
         let uniform_offset = push_uniform(&mut self.uniforms, params);
-        self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups });
+        self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups, cost });
     }
 
     pub(super) fn push(&mut self, command: Command) {
@@ -78,10 +83,8 @@ impl Stream {
         if !self.uniforms.is_empty() {
             queue.write_buffer(&self.uniform_ring, 0, &self.uniforms);
         }
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
-        encode(&mut encoder, self.commands.iter());
+        hand_over(device, queue, self.timing.as_mut(), self.commands.iter());
         self.commands.clear();
-        queue.submit([encoder.finish()]);
         self.uniforms.clear();
         self.batch += 1;
         // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
@@ -98,6 +101,21 @@ pub(super) fn push_uniform(uniforms: &mut Vec<u8>, params: &[u8]) -> u32 {
     offset
 }
 
+/// Encodes commands and submits them; timed, while a profile is made.
+pub(super) fn hand_over<'a>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    timing: Option<&mut Timing>,
+    commands: impl Iterator<Item = &'a Command>,
+) {
+    if let Some(timing) = timing {
+        return timing.submit(device, queue, commands);
+    }
+    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
+    encode(&mut encoder, commands);
+    queue.submit([encoder.finish()]);
+}
+
 /// Encodes commands, dispatches in as few passes as the copies between them allow.
 pub(super) fn encode<'a>(encoder: &mut wgpu::CommandEncoder, commands: impl Iterator<Item = &'a Command>) {
     let mut commands = commands.peekable();
@@ -110,14 +128,21 @@ pub(super) fn encode<'a>(encoder: &mut wgpu::CommandEncoder, commands: impl Iter
             Command::Dispatch { .. } => {
                 let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                 let mut next = Some(command);
-                while let Some(Command::Dispatch { pipeline, bind_group, uniform_offset, groups }) = next {
-                    pass.set_pipeline(&pipeline.pipeline);
-                    let offsets = [*uniform_offset];
-                    pass.set_bind_group(0, bind_group, &offsets[..usize::from(pipeline.has_uniform)]);
-                    pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                while let Some(command) = next {
+                    dispatch(&mut pass, command);
                     next = commands.next_if(|command| matches!(command, Command::Dispatch { .. }));
                 }
             }
         }
+    }
+}
+
+/// Encodes a dispatch into its pass; other commands have no place in one.
+pub(super) fn dispatch(pass: &mut wgpu::ComputePass<'_>, command: &Command) {
+    if let Command::Dispatch { pipeline, bind_group, uniform_offset, groups, .. } = command {
+        pass.set_pipeline(&pipeline.pipeline);
+        let offsets = [*uniform_offset];
+        pass.set_bind_group(0, bind_group, &offsets[..usize::from(pipeline.has_uniform)]);
+        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
     }
 }

@@ -118,6 +118,7 @@ impl Tensor {
             .bind(&bias.contiguous()?)
             .bind(&y)
             .workgroups(product.workgroups())
+            .operations(product.operations())
             .run(self.device())?;
         Ok(y)
     }
@@ -143,6 +144,7 @@ impl Tensor {
             .bind(&activation)
             .bind(&dx)
             .workgroups(product.workgroups())
+            .operations(product.operations())
             .run(self.device())?;
         Ok(dx)
     }
@@ -180,6 +182,7 @@ impl Tensor {
             .bind(weight_grad)
             .bind(bias_grad)
             .workgroups(product.workgroups())
+            .operations(product.operations())
             .run(self.device())
     }
 }

@@ -85,6 +85,7 @@ fn launch(product: Product, a: &Tensor, b: &Tensor, c: &Tensor, accumulate: bool
         .bind_whole(b)
         .bind(c)
         .workgroups(product.workgroups())
+        .operations(product.operations())
         .run(c.device())
 }
 

@@ -70,6 +70,11 @@ impl Product {
         sums
     }
 
+    /// Arithmetic operations: 2 m n k.
+    pub(super) fn operations(&self) -> u64 {
+        2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k)
+    }
+
     pub(super) fn workgroups(&self) -> usize {
         (self.m as usize).div_ceil(TILE_ROWS) * (self.n as usize).div_ceil(TILE_COLUMNS)
     }
@@ -92,9 +97,8 @@ impl Product {
         }
         matrix(a, self.a_offset, self.m, self.k, self.a_row, self.a_column);
         matrix(b, self.b_offset, self.k, self.n, self.b_row, self.b_column);
-        let operations = 2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k);
         let parallelism =
-            if operations < PARALLEL_OPERATIONS { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
+            if self.operations() < PARALLEL_OPERATIONS { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
         #[allow(unsafe_code, reason = "the library takes pointers; the slices were just held against the strides")]
         // SAFETY: `a` and `b` hold every element that extents, offset and strides reach, as asserted above, and `c`
         // holds m n elements, exclusively.

@@ -1,0 +1,70 @@
+//! The `gemm` crate, the roof of matrix products on a CPU, behind checked slices.
+
+/// A matrix as it lies in a slice: its elements and the distances of rows and of columns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    elements: &'a [f32],
+    row: usize,
+    column: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A matrix of rows of `width` elements; as its transpose, if asked.
+    pub(crate) fn new(elements: &'a [f32], width: usize, transposed: bool) -> Self {
+        let (row, column) = if transposed { (1, width) } else { (width, 1) };
+        Self { elements, row, column }
+    }
+}
+
+/// c = a b on all threads; a is `[m, k]`, b `[k, n]`, c `[m, n]` row-major, none of them empty.
+pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
+    assert!((m - 1) * a.row + (k - 1) * a.column < a.elements.len(), "a is too short");
+    assert!((k - 1) * b.row + (n - 1) * b.column < b.elements.len(), "b is too short");
+    assert!(c.len() >= m * n, "c is too short");
+    #[allow(unsafe_code, reason = "the crate takes pointers; the slices were just held against the extents")]
+    // SAFETY: `a`, `b` and `c` hold every element that extents and strides reach, and `c` is borrowed exclusively.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            a.elements.as_ptr(),
+            a.column as isize,
+            a.row as isize,
+            b.elements.as_ptr(),
+            b.column as isize,
+            b.row as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::Rayon(0),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposed_operands_are_read_where_they_lie() {
+        // a = [[1, 2, 3], [4, 5, 6]], b = [[1, 0], [0, 1], [1, 1]].
+        let expected = [4.0, 5.0, 10.0, 11.0];
+        for (a, a_transposed) in [(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], false), (&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0], true)] {
+            for (b, b_transposed) in [(&[1.0, 0.0, 0.0, 1.0, 1.0, 1.0], false), (&[1.0, 0.0, 1.0, 0.0, 1.0, 1.0], true)]
+            {
+                let a = Matrix::new(a, if a_transposed { 2 } else { 3 }, a_transposed);
+                let b = Matrix::new(b, if b_transposed { 3 } else { 2 }, b_transposed);
+                let mut c = [0.0; 4];
+                multiply([2, 2, 3], a, b, &mut c);
+                assert_eq!(c, expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! [`Profile`]: which launches some work came to, and what each took.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::kernel::Launch;
+use crate::{Device, Error, Result};
+
+/// Launches that one profile keeps; those behind them run without being timed and are only counted.
+pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
+
+/// What a launch moves and computes, as its bindings say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Bytes of the tensors that it reads, each counted once.
+    pub bytes_read: u64,
+    /// Bytes of the tensors that it writes, and may read as well.
+    pub bytes_written: u64,
+    /// Arithmetic operations of a matrix product, a product and a sum counting as two; 0 for other kernels.
+    pub operations: u64,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+            operations: self.operations + other.operations,
+        }
+    }
+}
+
+/// One launch of a profile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct LaunchProfile {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// Workgroups, those included that folding over x and y adds.
+    pub workgroups: u64,
+    /// When it began, from the start of the profile. A GPU has a clock of its own: its times are shifted, all by as much,
+    /// so that no launch begins before it was submitted.
+    pub start: Duration,
+    /// How long it ran.
+    pub duration: Duration,
+    /// What it moved and computed.
+    pub cost: Cost,
+}
+
+/// All launches of one kernel in a profile.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct KernelProfile {
+    /// The kernel's name.
+    pub kernel: &'static str,
+    /// The number of launches.
+    pub launches: u64,
+    /// Their durations, summed.
+    pub duration: Duration,
+    /// Their costs, summed.
+    pub cost: Cost,
+}
+
+/// How durations were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSource {
+    /// By the GPU's own clock, at the start and at the end of each launch.
+    Timestamps,
+    /// By the host's clock: each launch submitted and waited for alone, which adds the cost of both.
+    Waits,
+    /// By the host's clock, around the twin on the CPU.
+    Twins,
+}
+
+impl fmt::Display for TimeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Timestamps => "timestamps of the device",
+            Self::Waits => "waits for each launch",
+            Self::Twins => "the host's clock around each twin",
+        })
+    }
+}
+
+/// The launches of some work, in order, each with its duration: [`Device::profile`] makes it.
+///
+/// Copies and clears of the driver are no launches and do not appear.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    began: Instant,
+    source: TimeSource,
+    launches: Vec<LaunchProfile>,
+    omitted: u64,
+}
+
+impl Profile {
+    /// When it was begun, on the host's clock: the zero of [`LaunchProfile::start`].
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// How durations were taken.
+    #[must_use]
+    pub fn source(&self) -> TimeSource {
+        self.source
+    }
+
+    /// The launches, in the order in which they ran; the first 65,536.
+    #[must_use]
+    pub fn launches(&self) -> &[LaunchProfile] {
+        &self.launches
+    }
+
+    /// Launches behind those, which ran and were not timed.
+    #[must_use]
+    pub fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// The durations of all launches, summed.
+    #[must_use]
+    pub fn kernel_time(&self) -> Duration {
+        self.launches.iter().map(|launch| launch.duration).sum()
+    }
+
+    /// The launches summed up by kernel, the one that took longest first.
+    #[must_use]
+    pub fn by_kernel(&self) -> Vec<KernelProfile> {
+        let mut kernels: Vec<KernelProfile> = Vec::new();
+        for &LaunchProfile { kernel, duration, cost, .. } in &self.launches {
+            match kernels.iter_mut().find(|other| other.kernel == kernel) {
+                Some(sum) => {
+                    sum.launches += 1;
+                    sum.duration += duration;
+                    sum.cost = sum.cost + cost;
+                }
+                None => kernels.push(KernelProfile { kernel, launches: 1, duration, cost }),
+            }
+        }
+        kernels.sort_by_key(|kernel| std::cmp::Reverse(kernel.duration));
+        kernels
+    }
+}
+
+impl Device {
+    /// Runs a closure and takes the time of every launch in it, of eager work and of replays alike. Results are the same
+    /// bits as without. Waits for the device before and after.
+    ///
+    /// A GPU that has timestamps gives each launch a compute pass of its own, so that the whole takes longer than it
+    /// would; the durations are the kernels' own. Launches of other threads on the same GPU are included, on the CPU only
+    /// this thread's are.
+    ///
+    /// # Errors
+    /// Whatever the closure fails with; [`Error::Profile`] where the device, or on the CPU this thread, is being profiled
+    /// already; [`Error::Recording`] while a recording is made.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, Result, Tensor};
+    /// # fn main() -> Result<()> {
+    /// let device = Device::best();
+    /// let x = Tensor::full(&device, 2.0f32, &[1000])?;
+    /// let (profile, y) = device.profile(|| x.square()?.sqrt())?;
+    /// assert_eq!(profile.launches().len(), 2);
+    /// assert_eq!(profile.launches()[0].cost.bytes_written, 4000);
+    /// assert_eq!(y.to_vec::<f32>()?, [2.0; 1000]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn profile<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Profile, T), E> {
+        /// Ends a profile whose closure fails or panics.
+        struct Stop<'a>(&'a Device);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.stop_timing();
+            }
+        }
+        self.synchronize()?;
+        let began = Instant::now();
+        let source = self.start_timing(began)?;
+        let stop = Stop(self);
+        let value = body()?;
+        self.synchronize()?;
+        let Times { launches, omitted } = self.finish_timing()?;
+        drop(stop);
+        Ok((Profile { began, source, launches, omitted }, value))
+    }
+}
+
+/// What was timed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) launches: Vec<LaunchProfile>,
+    pub(crate) omitted: u64,
+}
+
+struct TwinTimes {
+    began: Instant,
+    times: Times,
+}
+
+thread_local! {
+    static TWINS: RefCell<Option<TwinTimes>> = const { RefCell::new(None) };
+}
+
+/// Has this thread time the twins that it runs.
+pub(crate) fn start_twins(began: Instant) -> Result<()> {
+    TWINS.with_borrow_mut(|twins| match twins {
+        Some(_) => Err(Error::Profile),
+        None => {
+            *twins = Some(TwinTimes { began, times: Times::default() });
+            Ok(())
+        }
+    })
+}
+
+/// Ends it, with what it came to.
+pub(crate) fn take_twins() -> Times {
+    TWINS.take().map(|twins| twins.times).unwrap_or_default()
+}
+
+/// Runs a twin, and takes its time where this thread does.
+pub(crate) fn time_twin(launch: &Launch, run: impl FnOnce()) {
+    if TWINS.with_borrow(Option::is_none) {
+        return run();
+    }
+    let start = Instant::now();
+    run();
+    let duration = start.elapsed();
+    TWINS.with_borrow_mut(|twins| {
+        let Some(TwinTimes { began, times }) = twins else { return };
+        if times.launches.len() == MOST_LAUNCHES {
+            times.omitted += 1;
+            return;
+        }
+        times.launches.push(LaunchProfile {
+            kernel: launch.kernel.name(),
+            workgroups: launch.workgroups as u64,
+            start: start.duration_since(*began),
+            duration,
+            cost: launch.cost(),
+        });
+    });
+}
