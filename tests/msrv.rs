@@ -52,6 +52,6 @@ fn no_dependency_needs_a_newer_rust() {
 #[test]
 fn versions_compare_by_number() {
     assert!(
-        version("1.100") > version("1.88") && version("1.88.1") > version("1.88") && version("1.88.0") == [1, 88, 0]
+        version("1.100") > version("1.89") && version("1.89.1") > version("1.89") && version("1.89.0") == [1, 89, 0]
     );
 }
