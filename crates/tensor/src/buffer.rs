@@ -1,7 +1,7 @@
 //! Memory of a device, and the pool that it comes from and goes back to.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::device::Device;
@@ -26,6 +26,7 @@ pub(crate) struct Buffer {
     words: usize,
     id: u64,
     pool: Weak<Pool>,
+    written_by_host: AtomicBool,
 }
 
 impl Buffer {
@@ -46,6 +47,16 @@ impl Buffer {
     /// Whether it came from this pool.
     pub(crate) fn is_of(&self, pool: &Arc<Pool>) -> bool {
         std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
+    }
+
+    /// Notes that it holds something which no recorded work has put there.
+    pub(crate) fn note_host_write(&self) {
+        self.written_by_host.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the host has ever written to it.
+    pub(crate) fn written_by_host(&self) -> bool {
+        self.written_by_host.load(Ordering::Relaxed)
     }
 
     /// The words of a CPU buffer.
@@ -111,7 +122,13 @@ impl Pool {
             }
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(Buffer { memory: Some(memory), words, id, pool: Arc::downgrade(self) }))
+        Ok(Arc::new(Buffer {
+            memory: Some(memory),
+            words,
+            id,
+            pool: Arc::downgrade(self),
+            written_by_host: AtomicBool::new(false),
+        }))
     }
 
     /// The number that the next buffer gets.

@@ -42,7 +42,7 @@ pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
 pub use philox::philox;
-pub use recording::{Recording, on_replay};
+pub use recording::{RecordOptions, Recording, on_replay};
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
 pub use thalweg_shaders::Shader;
