@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use crate::device::Device;
@@ -29,6 +29,7 @@ pub(crate) struct Buffer {
     id: u64,
     holder: &'static str,
     pool: Weak<Pool>,
+    written_by_host: AtomicBool,
 }
 
 thread_local! {
@@ -120,6 +121,16 @@ impl Buffer {
         std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
     }
 
+    /// Notes that it holds something which no recorded work has put there.
+    pub(crate) fn note_host_write(&self) {
+        self.written_by_host.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the host has ever written to it.
+    pub(crate) fn written_by_host(&self) -> bool {
+        self.written_by_host.load(Ordering::Relaxed)
+    }
+
     /// The words of a CPU buffer.
     pub(crate) fn cpu(&self) -> &RwLock<Vec<u32>> {
         match self.memory() {
@@ -191,7 +202,14 @@ impl Pool {
         let (held_words, buffers) = held.entry(holder).or_default();
         *held_words += words;
         *buffers += 1;
-        Ok(Arc::new(Buffer { memory: Some(memory), words, id, holder, pool: Arc::downgrade(self) }))
+        Ok(Arc::new(Buffer {
+            memory: Some(memory),
+            words,
+            id,
+            holder,
+            pool: Arc::downgrade(self),
+            written_by_host: AtomicBool::new(false),
+        }))
     }
 
     /// The number that the next buffer gets.

@@ -436,6 +436,7 @@ impl Device {
         if words.is_empty() {
             return Ok(());
         }
+        buffer.note_host_write();
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
                 let submitted = gpu.write(buffer.gpu(), offset, words)?;

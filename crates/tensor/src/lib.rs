@@ -45,7 +45,7 @@ pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel
 pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
 pub use philox::philox;
 pub use profile::{Cost, KernelProfile, LaunchProfile, Profile, TimeSource};
-pub use recording::{Recording, on_replay};
+pub use recording::{RecordOptions, Recording, on_replay};
 pub use shape::MAX_RANK;
 pub use tensor::{PendingRead, Tensor};
 pub use thalweg_shaders::Shader;

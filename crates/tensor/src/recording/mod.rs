@@ -1,12 +1,15 @@
 //! [`Recording`]: work that was done once, to be done again without the cost of finding out what it is.
 
+mod plan;
+
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::gpu::GpuRecording;
-use crate::kernel::Launch;
+use crate::kernel::{Access, Launch};
 use crate::{Device, Error, Result};
 
 /// A piece of work of a device.
@@ -18,13 +21,36 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    fn touches(&self, buffer: &Buffer) -> bool {
-        let is = |other: &Arc<Buffer>| other.id() == buffer.id();
+    /// Calls `body` with each buffer and what is done with it; with one that is bound several times, several times.
+    fn each_buffer<'a>(&'a self, mut body: impl FnMut(&'a Arc<Buffer>, Access)) {
         match self {
-            Self::Launch(launch) => launch.views.iter().any(|view| is(&view.buffer)),
-            Self::Copy { source, target, .. } => is(source) || is(target),
-            Self::Clear { buffer, .. } => is(buffer),
+            Self::Launch(launch) => {
+                launch.views.iter().zip(launch.kernel.access).for_each(|(view, access)| body(&view.buffer, *access));
+            }
+            Self::Copy { source, target, .. } => {
+                body(source, Access::Read);
+                body(target, Access::Write);
+            }
+            Self::Clear { buffer, .. } => body(buffer, Access::Write),
         }
+    }
+
+    /// Calls `body` with each place where a buffer stands.
+    fn each_buffer_mut(&mut self, mut body: impl FnMut(&mut Arc<Buffer>)) {
+        match self {
+            Self::Launch(launch) => launch.views.iter_mut().for_each(|view| body(&mut view.buffer)),
+            Self::Copy { source, target, .. } => {
+                body(source);
+                body(target);
+            }
+            Self::Clear { buffer, .. } => body(buffer),
+        }
+    }
+
+    fn touches(&self, buffer: &Buffer) -> bool {
+        let mut touches = false;
+        self.each_buffer(|other, _| touches |= other.id() == buffer.id());
+        touches
     }
 }
 
@@ -35,6 +61,19 @@ struct Recorder {
     first_buffer: u64,
     work: Vec<Work>,
     hooks: Vec<Hook>,
+}
+
+/// How [`Device::record_with`] makes a recording. The bits of a replay do not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordOptions {
+    /// Whether temporaries whose uses do not overlap in time share memory. Default true.
+    pub plan: bool,
+}
+
+impl Default for RecordOptions {
+    fn default() -> Self {
+        Self { plan: true }
+    }
 }
 
 /// What is to be done on the host after each replay.
@@ -68,17 +107,31 @@ pub struct Recording {
     work: Vec<Work>,
     prepared: Option<GpuRecording>,
     hooks: Vec<Hook>,
+    memory_bytes: u64,
 }
 
 impl Device {
     /// Runs a closure and records what it does on this device. The work is done this once as well.
     ///
-    /// Only this thread's work is recorded. The memory that the closure takes stays with the recording.
+    /// Only this thread's work is recorded. The memory that the closure takes stays with the recording; values that
+    /// nothing but later work of the closure needs take turns in it.
     ///
     /// # Errors
     /// Whatever the closure fails with; [`Error::Recording`] where it reads back or waits, writes from the host to a
     /// tensor that was there before, or records within a recording.
     pub fn record<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Recording, T), E> {
+        self.record_with(RecordOptions::default(), body)
+    }
+
+    /// As [`record`](Self::record), with a say in how the recording is made.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn record_with<T, E: From<Error>>(
+        &self,
+        options: RecordOptions,
+        body: impl FnOnce() -> Result<T, E>,
+    ) -> Result<(Recording, T), E> {
         struct Stop;
         impl Drop for Stop {
             fn drop(&mut self) {
@@ -93,10 +146,16 @@ impl Device {
         RECORDER.set(Some(recorder));
         let stop = Stop;
         let value = body()?;
-        let (work, hooks) = RECORDER.take().map_or_else(Default::default, |recorder| (recorder.work, recorder.hooks));
+        let Some(Recorder { first_buffer, mut work, hooks, .. }) = RECORDER.take() else {
+            unreachable!("nothing else takes the recorder while this thread records")
+        };
         drop(stop);
+        if options.plan {
+            plan::share_memory(&mut work, first_buffer);
+        }
+        let memory_bytes = held_bytes(&work, first_buffer);
         let prepared = self.prepare(&work)?;
-        Ok((Recording { device: self.clone(), work, prepared, hooks }, value))
+        Ok((Recording { device: self.clone(), work, prepared, hooks, memory_bytes }, value))
     }
 }
 
@@ -121,6 +180,13 @@ impl Recording {
         count_launches(&self.work)
     }
 
+    /// The memory in bytes that was taken while it was made and that it needs: what it holds beside the tensors that
+    /// were there before.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// The device it runs on.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -130,7 +196,9 @@ impl Recording {
 
 impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recording({} launches on {})", self.launches(), self.device)
+        let (launches, rest) = (self.launches(), self.work.len() - self.launches());
+        let (bytes, device) = (self.memory_bytes, &self.device);
+        write!(f, "Recording({launches} launches, {rest} copies and clears, {bytes} bytes on {device})")
     }
 }
 
@@ -146,6 +214,19 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
 
 pub(crate) fn count_launches(work: &[Work]) -> usize {
     work.iter().filter(|work| matches!(work, Work::Launch(_))).count()
+}
+
+/// The bytes of all buffers made from `first_buffer` on, each counted once.
+fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
+    let mut words = HashMap::new();
+    for work in work {
+        work.each_buffer(|buffer, _| {
+            if buffer.id() >= first_buffer {
+                words.insert(buffer.id(), 4 * buffer.words() as u64);
+            }
+        });
+    }
+    words.values().sum()
 }
 
 /// Notes a piece of work where this thread records on its device.
