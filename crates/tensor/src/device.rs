@@ -259,7 +259,7 @@ impl Device {
                 name: "cpu".to_string(),
                 kind: DeviceKind::Cpu,
                 backend: "cpu".to_string(),
-                driver: format!("{} threads", rayon::current_num_threads()),
+                driver: format!("{} threads", crate::parallel::thread_count()),
                 max_binding_bytes: 4 * u64::from(u32::MAX),
                 max_workgroups_per_dimension: u32::MAX,
                 max_storage_buffers: u32::MAX,
@@ -510,13 +510,7 @@ impl Device {
                 Ok(())
             }
             Executor::Cpu => {
-                // Locked one after the other, so that no order between the two is needed.
-                let words = {
-                    let memory = source.cpu().read().unwrap_or_else(PoisonError::into_inner);
-                    memory[source_offset..source_offset + length].to_vec()
-                };
-                let mut memory = target.cpu().write().unwrap_or_else(PoisonError::into_inner);
-                memory[target_offset..target_offset + length].copy_from_slice(&words);
+                crate::cpu::copy(source, source_offset, target, target_offset, length);
                 Ok(())
             }
         }
@@ -535,8 +529,7 @@ impl Device {
                 Ok(())
             }
             Executor::Cpu => {
-                let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
-                memory[offset..offset + length].fill(0);
+                crate::cpu::clear(buffer, offset, length);
                 Ok(())
             }
         }

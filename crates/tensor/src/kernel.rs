@@ -16,6 +16,9 @@ use crate::{DType, Device, Element, Result, Tensor};
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
 
+/// The most bindings of a kernel: what every adapter that WebGPU allows can bind.
+pub(crate) const MOST_BINDINGS: usize = 8;
+
 /// What a kernel does with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -70,7 +73,7 @@ pub struct Kernel {
     pub shader: &'static Shader,
     /// The size of the parameters in bytes, 0 without any; at most 256.
     pub uniform: usize,
-    /// The storage bindings, in order.
+    /// The storage bindings, in order; at most 8.
     pub access: &'static [Access],
     /// The sets of override constants that operations launch it with, for tests that try them all.
     pub variants: &'static [&'static [(&'static str, f64)]],
@@ -171,7 +174,9 @@ impl Launch {
 
     /// Holds the launch against its kernel and its device, so that neither executor meets what it cannot run.
     pub(crate) fn check(&self, device: &Device) -> Result<()> {
-        let problem = if self.views.len() != self.kernel.access.len() {
+        let problem = if self.kernel.access.len() > MOST_BINDINGS {
+            Some(format!("has {} bindings, more than {MOST_BINDINGS}", self.kernel.access.len()))
+        } else if self.views.len() != self.kernel.access.len() {
             Some(format!("needs {} bindings, got {}", self.kernel.access.len(), self.views.len()))
         } else if self.params.len() != self.kernel.uniform {
             Some(format!("needs {} bytes of parameters, got {}", self.kernel.uniform, self.params.len()))
@@ -219,7 +224,9 @@ impl Launch {
 pub struct Call<'a> {
     pub(crate) params: &'a [u8],
     pub(crate) constants: &'a [(&'static str, f64)],
-    pub(crate) slices: Vec<Slice<'a>>,
+    pub(crate) slices: [Slice<'a>; MOST_BINDINGS],
+    /// How many of them the kernel has.
+    pub(crate) count: usize,
 }
 
 impl<'a> Call<'a> {
@@ -244,8 +251,9 @@ impl<'a> Call<'a> {
     /// Where `N` is not their number in the kernel's access list.
     #[must_use]
     pub fn bindings<const N: usize>(self) -> [Slice<'a>; N] {
-        let found = self.slices.len();
-        self.slices.try_into().unwrap_or_else(|_| unreachable!("a twin asks for {N} bindings of {found}"))
+        assert!(N == self.count, "a twin asks for {N} bindings of {}", self.count);
+        let mut slices = self.slices.into_iter();
+        std::array::from_fn(|_| slices.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS}")))
     }
 }
 

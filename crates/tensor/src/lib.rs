@@ -26,6 +26,7 @@ mod error;
 mod gpu;
 mod kernel;
 mod math;
+mod multiply;
 mod ops;
 mod optim;
 mod parallel;

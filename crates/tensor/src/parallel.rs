@@ -1,30 +1,369 @@
-//! Loops over large slices on several threads, in chunks of a fixed size: the bits do not depend on their number.
+//! Loops on several threads, in pieces of a fixed size: the bits do not depend on the number of threads.
+//!
+//! The thread that calls works as well, and helpers that the process keeps join it. A helper runs nothing but pieces of
+//! the loop at hand, so a caller may hold locks; and handing a loop out takes no memory from the heap, which a queue of
+//! tasks would. While one thread has the helpers, loops of others run on those others alone.
 
-use rayon::prelude::*;
+#![allow(unsafe_code, reason = "lends a loop's body to helpers, and pieces of a slice to whoever runs them")]
 
-/// Elements of a chunk: large enough that a thread's wake-up is small against it.
-pub(crate) const CHUNK: usize = 32 * 1024;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 
-/// Calls `body` with the index of the first element of each chunk of `y`, and the chunk.
-pub(crate) fn for_each_chunk(y: &mut [f32], body: impl Fn(usize, &mut [f32]) + Sync) {
-    if y.len() <= CHUNK {
-        body(0, y);
-    } else {
-        y.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| body(i * CHUNK, chunk));
+/// Elements of a piece of an element-wise loop: large enough that handing it out is small against it.
+pub(crate) const CHUNK: usize = 16 * 1024;
+
+/// How long a helper looks for the next loop before it sleeps. Loops of one training step follow each other faster.
+const PATIENCE: Duration = Duration::from_micros(60);
+
+/// Runs of pieces that a thread takes of a long loop, so that all end at about the same time.
+const RUNS: usize = 8;
+
+/// A loop's body, lent for the time that [`Team::run`] takes.
+type Body = &'static (dyn Fn(usize) + Sync);
+
+/// The loop at hand: its body and its number of pieces. Helpers hold it for reading while they work on it.
+#[derive(Clone, Copy)]
+struct Loop {
+    body: Body,
+    pieces: usize,
+    /// How many pieces in a row a thread takes at a time: memory likes to be read in order.
+    run: usize,
+}
+
+#[derive(Default)]
+struct Shared {
+    current: RwLock<Option<Loop>>,
+    /// The number of the latest loop.
+    number: AtomicUsize,
+    /// The next piece that nobody has taken.
+    next: AtomicUsize,
+    /// A helper's piece has panicked.
+    panicked: AtomicBool,
+    sleeping: AtomicUsize,
+    door: Mutex<()>,
+    bell: Condvar,
+}
+
+/// A number of threads that share out loops.
+struct Team {
+    threads: usize,
+    taken: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Team {
+    /// A team of so many threads, of which the caller is one. Threads that the system does not give are done without.
+    fn new(threads: usize) -> Self {
+        let shared: Arc<Shared> = Arc::default();
+        let start = |i: &usize| {
+            let shared = shared.clone();
+            std::thread::Builder::new().name(format!("thalweg-{i}")).spawn(move || shared.help()).is_ok()
+        };
+        let helpers = (1..threads).take_while(start).count();
+        Self { threads: 1 + helpers, taken: AtomicBool::new(false), shared }
+    }
+
+    /// Calls `body` with every number below `pieces`, once each, and returns when all are done.
+    fn run(&self, pieces: usize, body: &(dyn Fn(usize) + Sync)) {
+        // Within a loop, or while another thread has the helpers, the caller goes alone.
+        if pieces < 2 || self.threads == 1 || self.taken.swap(true, Ordering::Acquire) {
+            (0..pieces).for_each(body);
+            return;
+        }
+        let run = (pieces / (RUNS * self.threads)).max(1);
+        // SAFETY: `finish` has taken the body back from every helper before this function returns or unwinds.
+        let body: Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Body>(body) };
+        let shared = &*self.shared;
+        *shared.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Loop { body, pieces, run });
+        shared.next.store(0, Ordering::Relaxed);
+        shared.panicked.store(false, Ordering::Relaxed);
+        shared.number.fetch_add(1, Ordering::SeqCst);
+        if shared.sleeping.load(Ordering::SeqCst) > 0 {
+            drop(shared.door.lock().unwrap_or_else(PoisonError::into_inner));
+            shared.bell.notify_all();
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(|| shared.work(Loop { body, pieces, run })));
+        shared.finish();
+        let helpers_panicked = shared.panicked.load(Ordering::Relaxed);
+        self.taken.store(false, Ordering::Release);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+        assert!(!helpers_panicked, "a piece of a loop panicked on another thread");
     }
 }
 
-/// Calls `body` with the number of each row of `y`; several rows make a task.
-pub(crate) fn for_each_row(y: &mut [f32], row_length: usize, body: impl Fn(usize, &mut [f32]) + Sync) {
+impl Shared {
+    /// Takes pieces until none is left.
+    fn work(&self, current: Loop) {
+        loop {
+            let first = self.next.fetch_add(current.run, Ordering::Relaxed);
+            if first >= current.pieces {
+                return;
+            }
+            (first..current.pieces.min(first + current.run)).for_each(current.body);
+        }
+    }
+
+    /// Takes the loop back, once no helper works on it any more.
+    fn finish(&self) {
+        // No new pieces, should one of them have panicked.
+        self.next.store(usize::MAX / 2, Ordering::Relaxed);
+        let start = Instant::now();
+        loop {
+            match self.current.try_write() {
+                Ok(mut current) => {
+                    *current = None;
+                    return;
+                }
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    *poisoned.into_inner() = None;
+                    return;
+                }
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => std::hint::spin_loop(),
+                Err(TryLockError::WouldBlock) => {
+                    *self.current.write().unwrap_or_else(PoisonError::into_inner) = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What a helper does all its life.
+    fn help(&self) {
+        let mut seen = 0;
+        loop {
+            seen = self.wait_for_more_than(seen);
+            let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(current) = *current
+                && catch_unwind(AssertUnwindSafe(|| self.work(current))).is_err()
+            {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits for a loop of another number than the last, awake at first.
+    fn wait_for_more_than(&self, seen: usize) -> usize {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            for _ in 0..32 {
+                let number = self.number.load(Ordering::Acquire);
+                if number != seen {
+                    return number;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let mut door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sleeping.fetch_add(1, Ordering::SeqCst);
+        let mut number = self.number.load(Ordering::SeqCst);
+        while number == seen {
+            door = self.bell.wait(door).unwrap_or_else(PoisonError::into_inner);
+            number = self.number.load(Ordering::SeqCst);
+        }
+        self.sleeping.fetch_sub(1, Ordering::SeqCst);
+        number
+    }
+}
+
+fn team() -> &'static Team {
+    static TEAM: OnceLock<Team> = OnceLock::new();
+    TEAM.get_or_init(|| Team::new(std::thread::available_parallelism().map_or(1, usize::from)))
+}
+
+#[cfg(test)]
+thread_local! {
+    static TEST_TEAM: std::cell::Cell<Option<&'static Team>> = const { std::cell::Cell::new(None) };
+}
+
+/// Calls `body` with every number below `pieces`, on as many threads as there are.
+pub(crate) fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
+    #[cfg(test)]
+    if let Some(team) = TEST_TEAM.get() {
+        return team.run(pieces, &body);
+    }
+    if pieces < 2 {
+        (0..pieces).for_each(body);
+    } else {
+        team().run(pieces, &body);
+    }
+}
+
+/// The number of threads that a loop is shared out to at most.
+pub(crate) fn thread_count() -> usize {
+    team().threads
+}
+
+/// Slices that are cut into pieces at the same places.
+pub(crate) struct Pieces<'a, T> {
+    start: *mut T,
+    length: usize,
+    slice: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for the slice, of which it hands every piece to one thread, as `split_at_mut` would.
+unsafe impl<T: Send> Sync for Pieces<'_, T> {}
+
+impl<'a, T> Pieces<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+        Self { start: slice.as_mut_ptr(), length: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// A pointer to an element.
+    pub(crate) fn pointer(&self, index: usize) -> *mut T {
+        self.start.wrapping_add(index)
+    }
+
+    /// The elements from `start` on, `length` of them or as many as are left.
+    ///
+    /// # Safety
+    /// No two calls for overlapping ranges whose results live at the same time.
+    #[allow(clippy::mut_from_ref, reason = "the caller sees to it that ranges do not overlap")]
+    pub(crate) unsafe fn at(&self, start: usize, length: usize) -> &'a mut [T] {
+        let start = start.min(self.length);
+        // SAFETY: the range lies within the slice, and by the caller's word nobody else has it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length.min(self.length - start)) }
+    }
+}
+
+/// Calls `body` with the index of the first element of each chunk of `y`, and the chunk.
+pub(crate) fn for_each_chunk<T: Send>(y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
+    for_each_chunk_of(CHUNK, y, body);
+}
+
+/// As [`for_each_chunk`], in chunks of so many elements.
+pub(crate) fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
+    let count = y.len().div_ceil(size);
+    let pieces = Pieces::new(y);
+    for_each_piece(count, |i| {
+        // SAFETY: every number comes once, and pieces of different numbers do not overlap.
+        let chunk = unsafe { pieces.at(i * size, size) };
+        vectorized(
+            #[inline(always)]
+            || body(i * size, chunk),
+        );
+    });
+}
+
+/// Calls `body` with the number of each row of `y`; several rows make a piece.
+pub(crate) fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl Fn(usize, &mut [T]) + Sync) {
     if row_length == 0 {
         return;
     }
-    if y.len() <= CHUNK {
-        y.chunks_mut(row_length).enumerate().for_each(|(row, values)| body(row, values));
-    } else {
-        let rows = (CHUNK / row_length).max(1);
-        y.par_chunks_mut(rows * row_length).enumerate().for_each(|(task, chunk)| {
-            chunk.chunks_mut(row_length).enumerate().for_each(|(i, values)| body(task * rows + i, values));
+    let rows = (CHUNK / row_length).max(1);
+    for_each_chunk_of(
+        rows * row_length,
+        y,
+        #[inline(always)]
+        |start, chunk| {
+            let first = start / row_length;
+            chunk.chunks_mut(row_length).enumerate().for_each(|(i, values)| body(first + i, values));
+        },
+    );
+}
+
+/// Calls `body` with the chunks of several slices of one length.
+pub(crate) fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: impl Fn(usize, [&mut [f32]; N]) + Sync) {
+    let length = slices.iter().map(|slice| slice.len()).min().unwrap_or(0);
+    let slices = slices.map(Pieces::new);
+    for_each_piece(length.div_ceil(CHUNK), |i| {
+        let start = i * CHUNK;
+        // SAFETY: as in `for_each_chunk_of`.
+        let chunks = slices.each_ref().map(|slice| unsafe { slice.at(start, CHUNK.min(length - start)) });
+        vectorized(
+            #[inline(always)]
+            || body(start, chunks),
+        );
+    });
+}
+
+/// Runs a loop that was compiled for the widest vectors of the processor. The bits are those of any other: nothing is
+/// contracted or reordered.
+#[inline(always)]
+pub(crate) fn vectorized<T>(body: impl FnOnce() -> T) -> T {
+    pulp::Arch::new().dispatch(body)
+}
+
+/// Runs `body` with a team of so many threads, whatever the machine has.
+#[cfg(test)]
+pub(crate) fn with_threads<T>(threads: usize, body: impl FnOnce() -> T) -> T {
+    let before = TEST_TEAM.replace(Some(Box::leak(Box::new(Team::new(threads)))));
+    let value = body();
+    TEST_TEAM.set(before);
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_piece_is_run_once_by_any_number_of_threads() {
+        for threads in [1, 2, 3, 8] {
+            with_threads(threads, || {
+                for pieces in [0, 1, 2, 3, 100, 1000] {
+                    let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+                    for round in 1..=50 {
+                        for_each_piece(pieces, |i| {
+                            counts[i].fetch_add(1, Ordering::Relaxed);
+                        });
+                        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == round));
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn loops_within_loops_and_loops_of_several_threads_are_done() {
+        let count = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        for_each_piece(10, |_| {
+                            for_each_piece(10, |_| {
+                                count.fetch_add(1, Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(count.into_inner(), 40_000);
+    }
+
+    #[test]
+    fn a_panic_in_a_piece_reaches_the_caller_and_spoils_nothing() {
+        with_threads(3, || {
+            for bad in 0..20 {
+                let outcome = catch_unwind(|| {
+                    for_each_piece(20, |i| assert!(i != bad, "piece {i}"));
+                });
+                assert!(outcome.is_err());
+            }
+            let count = AtomicUsize::new(0);
+            for_each_piece(7, |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.into_inner(), 7);
+        });
+    }
+
+    #[test]
+    fn sleeping_helpers_wake() {
+        with_threads(2, || {
+            for _ in 0..20 {
+                std::thread::sleep(2 * PATIENCE);
+                let both = std::sync::Barrier::new(2);
+                // Each piece waits for the other, so that one thread alone would never end.
+                for_each_piece(2, |_| {
+                    both.wait();
+                });
+            }
         });
     }
 }

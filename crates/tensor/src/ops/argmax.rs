@@ -1,6 +1,7 @@
 //! The place of the largest element.
 
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::parallel::{CHUNK, for_each_chunk_of};
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
@@ -15,15 +16,23 @@ fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<u32>());
-    for (row, y) in x.chunks(params.row_length as usize).zip(y) {
-        let mut best = 0;
-        for (j, &value) in row.iter().enumerate() {
-            if !row[best].is_nan() && (value.is_nan() || value > row[best]) {
-                best = j;
+    let row_length = params.row_length as usize;
+    for_each_chunk_of(
+        (CHUNK / row_length).max(1),
+        y,
+        #[inline(always)]
+        |first, y| {
+            for (row, y) in x[first * row_length..].chunks(row_length).zip(y) {
+                let mut best = 0;
+                for (j, &value) in row.iter().enumerate() {
+                    if !row[best].is_nan() && (value.is_nan() || value > row[best]) {
+                        best = j;
+                    }
+                }
+                *y = best as u32;
             }
-        }
-        *y = best as u32;
-    }
+        },
+    );
 }
 
 pub(super) static ARGMAX: Kernel = Kernel {

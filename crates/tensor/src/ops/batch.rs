@@ -1,6 +1,7 @@
 //! Batches of a data set that lies on the device.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::parallel::for_each_row;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
@@ -19,16 +20,21 @@ fn twin(call: Call<'_>) {
     let (features, targets, order) = (features.read::<u32>(), targets.read::<u32>(), order.read::<u32>());
     let (cursor, x, y) = (cursor.write::<u32>(), x.write::<u32>(), y.write::<u32>());
     let (width, target_width) = (params.width as usize, params.target_width as usize);
-    for i in 0..params.count as usize {
-        let row = order[(cursor[0] as usize + i) % params.rows as usize] as usize;
-        let (x, y) = (&mut x[i * width..][..width], &mut y[i * target_width..][..target_width]);
-        if row < params.rows as usize {
-            x.copy_from_slice(&features[row * width..][..width]);
-            y.copy_from_slice(&targets[row * target_width..][..target_width]);
-        } else {
-            x.fill(f32::NAN.to_bits());
-            y.fill(f32::NAN.to_bits());
-        }
+    let (position, rows) = (cursor[0] as usize, params.rows as usize);
+    for (source, width, target) in [(features, width, x), (targets, target_width, y)] {
+        for_each_row(
+            &mut target[..params.count as usize * width],
+            width,
+            #[inline(always)]
+            |i, target| {
+                let row = order[(position + i) % rows] as usize;
+                if row < rows {
+                    target.copy_from_slice(&source[row * width..][..width]);
+                } else {
+                    target.fill(f32::NAN.to_bits());
+                }
+            },
+        );
     }
     cursor[0] = (cursor[0] + params.count) % params.rows;
 }

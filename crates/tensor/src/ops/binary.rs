@@ -112,21 +112,26 @@ fn twin(call: Call<'_>) {
     let op = BinaryOp::ALL[call.constant("OP") as usize];
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
-    for_each_chunk(z, |start, z| {
-        let range = start..start + z.len();
-        let (x, y) = (&x[range.clone()], &y[range]);
-        match op {
-            // The cheap ones get loops of their own, which vectorise.
-            BinaryOp::Add => map(x, y, z, |x, y| x + y),
-            BinaryOp::Sub => map(x, y, z, |x, y| x - y),
-            BinaryOp::Mul => map(x, y, z, |x, y| x * y),
-            BinaryOp::Div => map(x, y, z, |x, y| x / y),
-            BinaryOp::ReluGrad => map(x, y, z, relu_grad),
-            _ => map(x, y, z, |x, y| op.apply(x, y)),
-        }
-    });
+    for_each_chunk(
+        z,
+        #[inline(always)]
+        |start, z| {
+            let range = start..start + z.len();
+            let (x, y) = (&x[range.clone()], &y[range]);
+            match op {
+                // The cheap ones get loops of their own, which vectorise.
+                BinaryOp::Add => map(x, y, z, |x, y| x + y),
+                BinaryOp::Sub => map(x, y, z, |x, y| x - y),
+                BinaryOp::Mul => map(x, y, z, |x, y| x * y),
+                BinaryOp::Div => map(x, y, z, |x, y| x / y),
+                BinaryOp::ReluGrad => map(x, y, z, relu_grad),
+                _ => map(x, y, z, |x, y| op.apply(x, y)),
+            }
+        },
+    );
 }
 
+#[inline(always)]
 fn map(x: &[f32], y: &[f32], z: &mut [f32], f: impl Fn(f32, f32) -> f32) {
     for ((z, &x), &y) in z.iter_mut().zip(x).zip(y) {
         *z = f(x, y);
@@ -179,19 +184,23 @@ fn broadcast_twin(call: Call<'_>) {
     let op = BinaryOp::ALL[call.constant("OP") as usize];
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
-    for_each_chunk(z, |start, z| {
-        for (i, z) in (start..).zip(z) {
-            let (mut x_index, mut y_index, mut rest) = (params.x_offset, params.y_offset, i as u32);
-            for d in (0..params.rank as usize).rev() {
-                let extent = params.shape[d / 4][d % 4];
-                let coordinate = rest % extent;
-                rest /= extent;
-                x_index += coordinate * params.x_strides[d / 4][d % 4];
-                y_index += coordinate * params.y_strides[d / 4][d % 4];
+    for_each_chunk(
+        z,
+        #[inline(always)]
+        |start, z| {
+            for (i, z) in (start..).zip(z) {
+                let (mut x_index, mut y_index, mut rest) = (params.x_offset, params.y_offset, i as u32);
+                for d in (0..params.rank as usize).rev() {
+                    let extent = params.shape[d / 4][d % 4];
+                    let coordinate = rest % extent;
+                    rest /= extent;
+                    x_index += coordinate * params.x_strides[d / 4][d % 4];
+                    y_index += coordinate * params.y_strides[d / 4][d % 4];
+                }
+                *z = op.apply(x[x_index as usize], y[y_index as usize]);
             }
-            *z = op.apply(x[x_index as usize], y[y_index as usize]);
-        }
-    });
+        },
+    );
 }
 
 pub(super) static BINARY_BROADCAST: Kernel = Kernel {

@@ -1,6 +1,7 @@
 //! Copies: of strided views into contiguous tensors, and plain ones.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::parallel::for_each_row;
 use crate::{DType, Error, Result, Tensor, shape};
 
 #[repr(C)]
@@ -18,15 +19,25 @@ fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<u32>(), y.write::<u32>());
-    for (i, y) in y.iter_mut().enumerate() {
-        let (mut index, mut rest) = (params.offset, i as u32);
-        for d in (0..params.rank as usize).rev() {
-            let extent = params.shape[d / 4][d % 4];
-            index += rest % extent * params.strides[d / 4][d % 4];
-            rest /= extent;
-        }
-        *y = x[index as usize];
-    }
+    let outer = (params.rank as usize).saturating_sub(1);
+    let last = |words: [[u32; 4]; 2]| words[outer / 4][outer % 4] as usize;
+    let (inner, stride) = if params.rank == 0 { (1, 0) } else { (last(params.shape), last(params.strides)) };
+    for_each_row(
+        y,
+        inner,
+        #[inline(always)]
+        |row, y| {
+            let (mut index, mut rest) = (params.offset, row as u32);
+            for d in (0..outer).rev() {
+                let extent = params.shape[d / 4][d % 4];
+                index += rest % extent * params.strides[d / 4][d % 4];
+                rest /= extent;
+            }
+            for (i, y) in y.iter_mut().enumerate() {
+                *y = x[index as usize + i * stride];
+            }
+        },
+    );
 }
 
 pub(super) static COPY: Kernel = Kernel {
@@ -139,7 +150,11 @@ struct RoofParams {
 fn roof_twin(call: Call<'_>) {
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
-    crate::parallel::for_each_chunk(y, |start, y| y.copy_from_slice(&x[start..start + y.len()]));
+    crate::parallel::for_each_chunk(
+        y,
+        #[inline(always)]
+        |start, y| y.copy_from_slice(&x[start..start + y.len()]),
+    );
 }
 
 pub(super) static COPY_ROOF: Kernel = Kernel {

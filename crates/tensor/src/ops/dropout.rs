@@ -1,7 +1,8 @@
 //! Dropout, with random numbers by counter.
 
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
-use crate::philox::philox;
+use crate::parallel::for_each_chunks;
+use crate::philox::{RUN, philox_run};
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
@@ -22,16 +23,21 @@ fn twin(call: Call<'_>) {
     let [x, state, y, mask] = call.bindings();
     let (x, state) = (x.read::<f32>(), state.write::<u32>());
     let (y, mask) = (y.write::<f32>(), mask.write::<f32>());
-    for (block, mask) in mask.chunks_mut(4).enumerate() {
-        let counter = [block as u32, state[0], params.stream_low, params.stream_high];
-        let words = philox(counter, [params.seed_low, params.seed_high]);
-        for (mask, word) in mask.iter_mut().zip(words) {
-            *mask = if word >= params.threshold { params.scale } else { 0.0 };
-        }
-    }
-    for ((y, &x), &mask) in y.iter_mut().zip(x).zip(&*mask) {
-        *y = x * mask;
-    }
+    let (rest, key) = ([state[0], params.stream_low, params.stream_high], [params.seed_low, params.seed_high]);
+    for_each_chunks(
+        [mask, y],
+        #[inline(always)]
+        |start, [mask, y]| {
+            let runs = mask.chunks_mut(4 * RUN).zip(y.chunks_mut(4 * RUN)).zip(x[start..].chunks(4 * RUN));
+            for (run, ((mask, y), x)) in runs.enumerate() {
+                let words = philox_run((start / 4 + run * RUN) as u32, rest, key);
+                for (((mask, y), &x), &word) in mask.iter_mut().zip(y).zip(x).zip(words.as_flattened()) {
+                    *mask = if word >= params.threshold { params.scale } else { 0.0 };
+                    *y = x * *mask;
+                }
+            }
+        },
+    );
     state[0] = state[0].wrapping_add(1);
 }
 

@@ -14,7 +14,11 @@ struct Params {
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [y] = call.bindings();
-    y.write::<u32>().fill(params.value);
+    crate::parallel::for_each_chunk(
+        y.write::<u32>(),
+        #[inline(always)]
+        |_, y| y.fill(params.value),
+    );
 }
 
 pub(super) static FILL: Kernel = Kernel {

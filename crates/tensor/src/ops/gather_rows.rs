@@ -2,6 +2,7 @@
 
 use super::product::expect_target;
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::parallel::for_each_row;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
@@ -18,13 +19,19 @@ fn gather_twin(call: Call<'_>) {
     let [table, indices, y] = call.bindings();
     let (table, indices, y) = (table.read::<u32>(), indices.read::<u32>(), y.write::<u32>());
     let columns = params.columns as usize;
-    for (row, &index) in y.chunks_mut(columns).zip(indices) {
-        if index < params.rows {
-            row.copy_from_slice(&table[index as usize * columns..][..columns]);
-        } else {
-            row.fill(f32::NAN.to_bits());
-        }
-    }
+    for_each_row(
+        y,
+        columns,
+        #[inline(always)]
+        |i, row| {
+            let index = indices[i];
+            if index < params.rows {
+                row.copy_from_slice(&table[index as usize * columns..][..columns]);
+            } else {
+                row.fill(f32::NAN.to_bits());
+            }
+        },
+    );
 }
 
 pub(super) static GATHER_ROWS: Kernel = Kernel {

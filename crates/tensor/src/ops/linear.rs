@@ -18,13 +18,20 @@ fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, weight, bias, y] = call.bindings();
     let (bias, y) = (bias.read::<f32>(), y.write::<f32>());
-    params.product.compute(x.read(), weight.read(), y, false);
-    for row in y.chunks_mut(bias.len().max(1)) {
-        for (y, &bias) in row.iter_mut().zip(bias) {
-            let value = *y + bias;
-            *y = if params.relu != 0 { relu(value) } else { value };
-        }
-    }
+    let with_relu = params.relu != 0;
+    params.product.compute(
+        x.read(),
+        weight.read(),
+        y,
+        false,
+        #[inline(always)]
+        |_, column, y| {
+            for (y, &bias) in y.iter_mut().zip(&bias[column..]) {
+                let value = *y + bias;
+                *y = if with_relu { relu(value) } else { value };
+            }
+        },
+    );
 }
 
 pub(super) static LINEAR: Kernel = Kernel {
@@ -46,10 +53,19 @@ fn input_grad_twin(call: Call<'_>) {
     let params: InputGradParams = call.params();
     let [dy, weight, activation, dx] = call.bindings();
     let (activation, dx) = (activation.read::<f32>(), dx.write::<f32>());
-    params.product.compute(dy.read(), weight.read(), dx, false);
-    for (dx, &activation) in dx.iter_mut().zip(activation) {
-        *dx = relu_grad(activation, *dx);
-    }
+    let columns = params.product.n as usize;
+    params.product.compute(
+        dy.read(),
+        weight.read(),
+        dx,
+        false,
+        #[inline(always)]
+        |row, column, dx| {
+            for (dx, &activation) in dx.iter_mut().zip(&activation[row * columns + column..]) {
+                *dx = relu_grad(activation, *dx);
+            }
+        },
+    );
 }
 
 pub(super) static LINEAR_INPUT_GRAD: Kernel = Kernel {
@@ -73,11 +89,8 @@ fn weight_grad_twin(call: Call<'_>) {
     let accumulate = params.accumulate != 0;
     let [dy, x, weight_grad, bias_grad] = call.bindings();
     let (dy, bias_grad) = (dy.read::<f32>(), bias_grad.write::<f32>());
-    params.product.compute(dy, x.read(), weight_grad.write(), accumulate);
-    let sums = params.product.row_sums_of_a(dy);
-    for (bias_grad, sum) in bias_grad.iter_mut().zip(sums) {
-        *bias_grad = if accumulate { *bias_grad + sum } else { sum };
-    }
+    params.product.compute(dy, x.read(), weight_grad.write(), accumulate, |_, _, _| ());
+    params.product.row_sums_of_a(dy, bias_grad, accumulate);
 }
 
 pub(super) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {

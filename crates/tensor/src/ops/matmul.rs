@@ -15,7 +15,7 @@ struct Params {
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [a, b, c] = call.bindings();
-    params.product.compute(a.read(), b.read(), c.write(), params.accumulate != 0);
+    params.product.compute(a.read(), b.read(), c.write(), params.accumulate != 0, |_, _, _| ());
 }
 
 pub(super) static MATMUL: Kernel = Kernel {

@@ -1,6 +1,8 @@
 //! What the matrix products share: operands as kernels read them, and the product of the CPU.
 
 use crate::kernel::expect_dtype;
+use crate::multiply::{Operand, multiply};
+use crate::parallel::vectorized;
 use crate::{DType, Error, Result, Tensor};
 
 /// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
@@ -55,19 +57,33 @@ impl Product {
         })
     }
 
-    /// The sum over k of each row of `a`, in order of k.
-    pub(super) fn row_sums_of_a(&self, a: &[f32]) -> Vec<f32> {
-        let mut sums = vec![0.0; self.m as usize];
-        for k in 0..self.k as usize {
-            let column = &a[self.a_offset as usize + k * self.a_column as usize..];
-            if self.a_row == 1 {
-                sums.iter_mut().zip(column).for_each(|(sum, &x)| *sum += x);
-            } else {
-                // The stride is 0 where one number stands for all rows.
-                sums.iter_mut().enumerate().for_each(|(row, sum)| *sum += column[row * self.a_row as usize]);
-            }
-        }
-        sums
+    /// The sum over k of each row of `a`, in order of k, written to `sums` or added to what is there.
+    pub(super) fn row_sums_of_a(&self, a: &[f32], sums: &mut [f32], accumulate: bool) {
+        let sums = &mut sums[..self.m as usize];
+        // Some rows at a time, so that their sums stay in registers.
+        const ROWS: usize = 64;
+        vectorized(
+            #[inline(always)]
+            || {
+                for (block, sums) in sums.chunks_mut(ROWS).enumerate() {
+                    let first = self.a_offset as usize + block * ROWS * self.a_row as usize;
+                    let mut partial = [0f32; ROWS];
+                    for k in 0..self.k as usize {
+                        let column = &a[first + k * self.a_column as usize..];
+                        if self.a_row == 1 && sums.len() == ROWS {
+                            partial.iter_mut().zip(&column[..ROWS]).for_each(|(sum, &x)| *sum += x);
+                        } else {
+                            // The stride is 0 where one number stands for all rows.
+                            let rows = partial[..sums.len()].iter_mut().enumerate();
+                            rows.for_each(|(row, sum)| *sum += column[row * self.a_row as usize]);
+                        }
+                    }
+                    for (sum, partial) in sums.iter_mut().zip(partial) {
+                        *sum = if accumulate { *sum + partial } else { partial };
+                    }
+                }
+            },
+        );
     }
 
     /// Arithmetic operations: 2 m n k.
@@ -79,57 +95,25 @@ impl Product {
         (self.m as usize).div_ceil(TILE_ROWS) * (self.n as usize).div_ceil(TILE_COLUMNS)
     }
 
-    /// c = a b, or c += a b, on the CPU; c is contiguous.
-    pub(super) fn compute(&self, a: &[f32], b: &[f32], c: &mut [f32], accumulate: bool) {
-        let matrix = |slice: &[f32], offset: u32, rows: u32, columns: u32, row: u32, column: u32| {
-            let last = offset as usize + (rows as usize - 1) * row as usize + (columns as usize - 1) * column as usize;
-            assert!(last < slice.len(), "an operand of a product reaches past its buffer");
+    /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and
+    /// the column where they start.
+    pub(super) fn compute(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        c: &mut [f32],
+        accumulate: bool,
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) {
+        let operand = |data, offset: u32, row: u32, column: u32| {
+            let data: &[f32] = data;
+            Operand { data: &data[offset as usize..], row: row as usize, column: column as usize }
         };
-        if self.m == 0 || self.n == 0 {
-            return;
-        }
-        let c = &mut c[..self.m as usize * self.n as usize];
-        if self.k == 0 {
-            if !accumulate {
-                c.fill(0.0);
-            }
-            return;
-        }
-        matrix(a, self.a_offset, self.m, self.k, self.a_row, self.a_column);
-        matrix(b, self.b_offset, self.k, self.n, self.b_row, self.b_column);
-        let parallelism =
-            if self.operations() < PARALLEL_OPERATIONS { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
-        #[allow(unsafe_code, reason = "the library takes pointers; the slices were just held against the strides")]
-        // SAFETY: `a` and `b` hold every element that extents, offset and strides reach, as asserted above, and `c`
-        // holds m n elements, exclusively.
-        unsafe {
-            gemm::gemm(
-                self.m as usize,
-                self.n as usize,
-                self.k as usize,
-                c.as_mut_ptr(),
-                1,
-                self.n as isize,
-                accumulate,
-                a.as_ptr().add(self.a_offset as usize),
-                self.a_column as isize,
-                self.a_row as isize,
-                b.as_ptr().add(self.b_offset as usize),
-                self.b_column as isize,
-                self.b_row as isize,
-                1.0,
-                1.0,
-                false,
-                false,
-                false,
-                parallelism,
-            );
-        }
+        let a = operand(a, self.a_offset, self.a_row, self.a_column);
+        let b = operand(b, self.b_offset, self.b_row, self.b_column);
+        multiply([self.m as usize, self.n as usize, self.k as usize], a, b, c, accumulate, finish);
     }
 }
-
-/// Below this many operations a second thread costs more than it brings.
-const PARALLEL_OPERATIONS: u64 = 4_000_000;
 
 /// Checks the tensor that an operation writes.
 pub(super) fn expect_target(op: &'static str, target: &Tensor, shape: &[usize]) -> Result<()> {

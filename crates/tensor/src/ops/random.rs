@@ -2,7 +2,8 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{portable_log, portable_sine_cosine};
-use crate::philox::{philox, unit_interval};
+use crate::parallel::for_each_chunk;
+use crate::philox::{RUN, philox_run, unit_interval};
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
@@ -23,17 +24,24 @@ fn twin(call: Call<'_>) {
     let normal = call.constant("NORMAL") != 0.0;
     let [y] = call.bindings();
     let (a, b) = (params.a, params.b);
-    for (block, y) in y.write::<f32>().chunks_mut(4).enumerate() {
-        let counter = [block as u32, 0, params.stream_low, params.stream_high];
-        let words = philox(counter, [params.seed_low, params.seed_high]);
-        let values = if normal {
-            let ([x, y], [z, w]) = (normal_pair(words[0], words[1]), normal_pair(words[2], words[3]));
-            [x, y, z, w].map(|z| a + b * z)
-        } else {
-            words.map(|word| a + (b - a) * unit_interval(word))
-        };
-        y.copy_from_slice(&values[..y.len()]);
-    }
+    let (rest, key) = ([0, params.stream_low, params.stream_high], [params.seed_low, params.seed_high]);
+    for_each_chunk(
+        y.write::<f32>(),
+        #[inline(always)]
+        |start, y| {
+            for (run, y) in y.chunks_mut(4 * RUN).enumerate() {
+                let words = philox_run((start / 4 + run * RUN) as u32, rest, key);
+                for (y, words) in y.chunks_mut(2).zip(words.as_flattened().chunks(2)) {
+                    let values = if normal {
+                        normal_pair(words[0], words[1]).map(|z| a + b * z)
+                    } else {
+                        [words[0], words[1]].map(|word| a + (b - a) * unit_interval(word))
+                    };
+                    y.copy_from_slice(&values[..y.len()]);
+                }
+            }
+        },
+    );
 }
 
 /// Two independent standard normal numbers of two words, by Box and Muller.

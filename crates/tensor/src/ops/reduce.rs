@@ -2,6 +2,7 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
 use crate::math;
+use crate::parallel::{CHUNK, for_each_chunk_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// What a reduction computes.
@@ -48,17 +49,27 @@ fn rows_twin(call: Call<'_>) {
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
     let (row_length, segments) = (params.row_length as usize, params.segments as usize);
-    for (i, y) in y.iter_mut().enumerate() {
-        let row = &x[i / segments * row_length..][..row_length];
-        let start = i % segments * params.segment_length as usize;
-        let segment = &row[start..(start + params.segment_length as usize).min(row_length)];
-        *y = params.scale
-            * match op {
-                ReduceOp::Sum => math::tree_sum(segment, |x| x),
-                ReduceOp::Max => math::row_maximum(segment),
-                ReduceOp::Min => -segment.iter().fold(f32::NEG_INFINITY, |largest, &x| math::maximum(largest, -x)),
-            };
-    }
+    let segment_length = params.segment_length as usize;
+    for_each_chunk_of(
+        (CHUNK / segment_length.max(1)).max(1),
+        y,
+        #[inline(always)]
+        |first, y| {
+            for (i, y) in (first..).zip(y) {
+                let row = &x[i / segments * row_length..][..row_length];
+                let start = i % segments * segment_length;
+                let segment = &row[start..(start + segment_length).min(row_length)];
+                *y = params.scale
+                    * match op {
+                        ReduceOp::Sum => math::tree_sum(segment, |x| x),
+                        ReduceOp::Max => math::row_maximum(segment),
+                        ReduceOp::Min => {
+                            -segment.iter().fold(f32::NEG_INFINITY, |largest, &x| math::maximum(largest, -x))
+                        }
+                    };
+            }
+        },
+    );
 }
 
 pub(super) static REDUCE_ROWS: Kernel = Kernel {
@@ -88,22 +99,30 @@ fn columns_twin(call: Call<'_>) {
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
     let (extent, inner, segments) = (params.extent as usize, params.inner as usize, params.segments as usize);
     let length = params.segment_length as usize;
-    for (i, line) in y.chunks_mut(inner).enumerate() {
-        let (slab, start) = (i / segments, i % segments * length);
-        line.fill(if op == ReduceOp::Sum { 0.0 } else { f32::NEG_INFINITY });
-        for k in start..(start + length).min(extent) {
-            let row = &x[(slab * extent + k) * inner..][..inner];
-            for (y, &x) in line.iter_mut().zip(row) {
-                *y = match op {
-                    ReduceOp::Sum => *y + x,
-                    ReduceOp::Max => math::maximum(*y, x),
-                    ReduceOp::Min => math::maximum(*y, -x),
-                };
+    let lines = (CHUNK / (length * inner).max(1)).max(1);
+    for_each_chunk_of(
+        lines * inner,
+        y,
+        #[inline(always)]
+        |first, y| {
+            for (i, line) in (first / inner..).zip(y.chunks_mut(inner)) {
+                let (slab, start) = (i / segments, i % segments * length);
+                line.fill(if op == ReduceOp::Sum { 0.0 } else { f32::NEG_INFINITY });
+                for k in start..(start + length).min(extent) {
+                    let row = &x[(slab * extent + k) * inner..][..inner];
+                    for (y, &x) in line.iter_mut().zip(row) {
+                        *y = match op {
+                            ReduceOp::Sum => *y + x,
+                            ReduceOp::Max => math::maximum(*y, x),
+                            ReduceOp::Min => math::maximum(*y, -x),
+                        };
+                    }
+                }
+                let scale = if op == ReduceOp::Min { -params.scale } else { params.scale };
+                line.iter_mut().for_each(|y| *y *= scale);
             }
-        }
-        let scale = if op == ReduceOp::Min { -params.scale } else { params.scale };
-        line.iter_mut().for_each(|y| *y *= scale);
-    }
+        },
+    );
 }
 
 pub(super) static REDUCE_COLUMNS: Kernel = Kernel {

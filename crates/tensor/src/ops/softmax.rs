@@ -19,15 +19,20 @@ fn twin(call: Call<'_>) {
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
     let row_length = params.row_length as usize;
-    for_each_row(y, row_length, |row, y| {
-        let x = &x[row * row_length..][..row_length];
-        let largest = math::row_maximum(x);
-        let sum = math::tree_sum(x, |x| (x - largest).exp());
-        let log_sum = sum.ln();
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = if params.logarithm != 0 { x - largest - log_sum } else { (x - largest).exp() / sum };
-        }
-    });
+    for_each_row(
+        y,
+        row_length,
+        #[inline(always)]
+        |row, y| {
+            let x = &x[row * row_length..][..row_length];
+            let largest = math::row_maximum(x);
+            let sum = math::tree_sum(x, |x| (x - largest).exp());
+            let log_sum = sum.ln();
+            for (y, &x) in y.iter_mut().zip(x) {
+                *y = if params.logarithm != 0 { x - largest - log_sum } else { (x - largest).exp() / sum };
+            }
+        },
+    );
 }
 
 pub(super) static SOFTMAX: Kernel = Kernel {

@@ -174,20 +174,25 @@ fn twin(call: Call<'_>) {
     let op = UnaryOp::from_code(call.constant("OP") as u32, params.a, params.b);
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
-    for_each_chunk(y, |start, y| {
-        let x = &x[start..start + y.len()];
-        match op {
-            // The cheap ones get loops of their own, which vectorise.
-            UnaryOp::Relu => map(x, y, relu),
-            UnaryOp::Square => map(x, y, |x| x * x),
-            UnaryOp::Neg => map(x, y, |x| -x),
-            UnaryOp::Sqrt => map(x, y, f32::sqrt),
-            UnaryOp::Affine(factor, summand) => map(x, y, |x| factor * x + summand),
-            _ => map(x, y, |x| op.apply(x)),
-        }
-    });
+    for_each_chunk(
+        y,
+        #[inline(always)]
+        |start, y| {
+            let x = &x[start..start + y.len()];
+            match op {
+                // The cheap ones get loops of their own, which vectorise.
+                UnaryOp::Relu => map(x, y, relu),
+                UnaryOp::Square => map(x, y, |x| x * x),
+                UnaryOp::Neg => map(x, y, |x| -x),
+                UnaryOp::Sqrt => map(x, y, f32::sqrt),
+                UnaryOp::Affine(factor, summand) => map(x, y, |x| factor * x + summand),
+                _ => map(x, y, |x| op.apply(x)),
+            }
+        },
+    );
 }
 
+#[inline(always)]
 fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = f(x);

@@ -1,13 +1,11 @@
 //! Adam and AdamW in one launch.
 
-use rayon::prelude::*;
-
 use super::clock::{Clock, ClockWords, Timing, current_time};
 use super::update::{self, UPDATE_VARIANTS};
 use crate::Result;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel};
-use crate::parallel::CHUNK;
+use crate::parallel::for_each_chunks;
 
 /// One step of Adam (Kingma, Ba 2015) or, where the decay is decoupled, AdamW (Loshchilov, Hutter 2019):
 ///
@@ -91,24 +89,21 @@ fn twin(call: Call<'_>) {
         let kept = if params.decoupled != 0 { 1.0 - now.learning_rate * params.weight_decay } else { 1.0 };
         let coupled_decay = if params.decoupled != 0 { 0.0 } else { params.weight_decay };
         let (one_minus_beta1, one_minus_beta2) = (params.timing.one_minus_beta1, params.timing.one_minus_beta2);
-        let update = |value: &mut f32, grad: &f32, m: &mut f32, v: &mut f32| {
-            let grad = sign * (grad * now.clip_factor) + coupled_decay * *value;
-            *m = params.beta1 * *m + one_minus_beta1 * grad;
-            *v = params.beta2 * *v + one_minus_beta2 * (grad * grad);
-            *value = *value * kept - step_size * (*m / (v.sqrt() / root + params.eps));
-        };
-        values
-            .write::<f32>()
-            .par_chunks_mut(CHUNK)
-            .zip(grads.read::<f32>().par_chunks(CHUNK))
-            .zip(moment1.write::<f32>().par_chunks_mut(CHUNK))
-            .zip(moment2.write::<f32>().par_chunks_mut(CHUNK))
-            .for_each(|(((values, grads), moment1), moment2)| {
+        let (beta1, beta2, eps, clip_factor) = (params.beta1, params.beta2, params.eps, now.clip_factor);
+        let grads = grads.read::<f32>();
+        for_each_chunks(
+            [values.write(), moment1.write(), moment2.write()],
+            #[inline(always)]
+            |start, [values, moment1, moment2]| {
                 let moments = moment1.iter_mut().zip(moment2);
-                for ((value, grad), (m, v)) in values.iter_mut().zip(grads).zip(moments) {
-                    update(value, grad, m, v);
+                for ((value, grad), (m, v)) in values.iter_mut().zip(&grads[start..]).zip(moments) {
+                    let grad = sign * (grad * clip_factor) + coupled_decay * *value;
+                    *m = beta1 * *m + one_minus_beta1 * grad;
+                    *v = beta2 * *v + one_minus_beta2 * (grad * grad);
+                    *value = *value * kept - step_size * (*m / (v.sqrt() / root + eps));
                 }
-            });
+            },
+        );
     }
     *clock = now;
 }

@@ -1,13 +1,11 @@
 //! Stochastic gradient descent with momentum in one launch.
 
-use rayon::prelude::*;
-
 use super::clock::{Clock, ClockWords, Timing, current_time};
 use super::update::{self, UPDATE_VARIANTS};
 use crate::Result;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel};
-use crate::parallel::CHUNK;
+use crate::parallel::for_each_chunks;
 
 /// One step of stochastic gradient descent with momentum (Polyak 1964), or Nesterov's (1983; Sutskever et al. 2013):
 ///
@@ -83,22 +81,20 @@ fn twin(call: Call<'_>) {
         let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
         // Whoever advances the clock, `now` counts this step.
         let undamped = if now.step == 1 { 1.0 } else { 1.0 - params.dampening };
-        let update = |value: &mut f32, grad: &f32, moment: &mut f32| {
-            let grad = sign * (grad * now.clip_factor) + params.weight_decay * *value;
-            *moment = params.momentum * *moment + undamped * grad;
-            let direction = if params.nesterov != 0 { grad + params.momentum * *moment } else { *moment };
-            *value -= now.learning_rate * direction;
-        };
-        values
-            .write::<f32>()
-            .par_chunks_mut(CHUNK)
-            .zip(grads.read::<f32>().par_chunks(CHUNK))
-            .zip(moment1.write::<f32>().par_chunks_mut(CHUNK))
-            .for_each(|((values, grads), moment1)| {
-                for ((value, grad), moment) in values.iter_mut().zip(grads).zip(moment1) {
-                    update(value, grad, moment);
+        let (momentum, decay, nesterov) = (params.momentum, params.weight_decay, params.nesterov != 0);
+        let grads = grads.read::<f32>();
+        for_each_chunks(
+            [values.write(), moment1.write()],
+            #[inline(always)]
+            |start, [values, moment1]| {
+                for ((value, grad), moment) in values.iter_mut().zip(&grads[start..]).zip(moment1) {
+                    let grad = sign * (grad * now.clip_factor) + decay * *value;
+                    *moment = momentum * *moment + undamped * grad;
+                    let direction = if nesterov { grad + momentum * *moment } else { *moment };
+                    *value -= now.learning_rate * direction;
                 }
-            });
+            },
+        );
     }
     *clock = now;
 }

@@ -60,12 +60,16 @@ fn twin(call: Call<'_>) {
     if now.clip_factor >= 0.0 {
         let grads = grads.read::<f32>();
         let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
-        for_each_chunk(values.write(), |start, values| {
-            for (value, grad) in values.iter_mut().zip(&grads[start..]) {
-                let grad = sign * (grad * now.clip_factor);
-                *value -= now.learning_rate * (grad + params.weight_decay * *value);
-            }
-        });
+        for_each_chunk(
+            values.write::<f32>(),
+            #[inline(always)]
+            |start, values| {
+                for (value, grad) in values.iter_mut().zip(&grads[start..]) {
+                    let grad = sign * (grad * now.clip_factor);
+                    *value -= now.learning_rate * (grad + params.weight_decay * *value);
+                }
+            },
+        );
     }
     *clock = now;
 }

@@ -1,0 +1,429 @@
+//! The matrix product of the CPU: the inner loops of the `gemm` crate, with blocking, packing and threads of our own.
+//!
+//! The crate's own driver takes memory from the heap at each call and packs a transposed operand on one thread. This one
+//! keeps its memory, shares out the packing, and picks which operand runs along the vectors so that the larger one need
+//! not be transposed. Each element is a sum over k in order, in blocks whose length depends on k alone, so the bits do not
+//! depend on the number of threads.
+
+#![allow(unsafe_code, reason = "the inner loops take pointers")]
+
+use std::cell::RefCell;
+
+use gemm_common::microkernel::MicroKernelFn;
+
+use crate::parallel::{Pieces, for_each_piece, vectorized};
+
+/// The longest block of the inner dimension: a panel of it stays in the second-level cache.
+const DEPTH: usize = 512;
+
+/// Panels that a piece of work goes over for each tile of columns.
+const PANELS: usize = 8;
+
+/// Operations, two for each multiplication, that a piece of work should have.
+const PIECE_OPERATIONS: usize = 2 << 20;
+
+/// Elements of an operand that are packed as one piece of work, at least.
+const PIECE_PACKED: usize = 8 * 1024;
+
+/// A matrix to read: the element at row i and column j is `data[i row + j column]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operand<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+}
+
+impl Operand<'_> {
+    fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+
+    fn holds(&self, rows: usize, columns: usize) -> bool {
+        (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
+    }
+}
+
+/// c = a b, or c += a b, for a `[m, k]`, b `[k, n]`, and c `[m, n]` without gaps. `finish` is called with row, column and
+/// elements of parts of rows that are done, each element once.
+pub(crate) fn multiply(
+    [m, n, k]: [usize; 3],
+    a: Operand<'_>,
+    b: Operand<'_>,
+    c: &mut [f32],
+    accumulate: bool,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    let c = &mut c[..m * n];
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !accumulate {
+            c.fill(0.0);
+        }
+    } else {
+        assert!(a.holds(m, k) && b.holds(k, n), "an operand of a product reaches past its buffer");
+        if m > 1 && n > 1 && k > 2 {
+            // The operand along the vectors must have unit stride there, or is packed so: the smaller one, if any.
+            let packing_b = if b.column == 1 { 0 } else { k * n };
+            let packing_a = if a.row == 1 { 0 } else { m * k };
+            // What is stored across the rows of c costs too.
+            if packing_b <= packing_a + m * n {
+                let plan = Plan { rows: n, columns: m, depth: k, row: 1, column: n, accumulate };
+                return plan.run(b.transposed(), a.transposed(), c, |rows, columns, c| {
+                    finish_rows(n, columns, rows, c, &finish);
+                });
+            }
+            let plan = Plan { rows: m, columns: n, depth: k, row: n, column: 1, accumulate };
+            return plan.run(a, b, c, |rows, columns, c| finish_rows(n, rows, columns, c, &finish));
+        }
+        vectors([m, n, k], a, b, c, accumulate);
+    }
+    vectorized(
+        #[inline(always)]
+        || c.chunks_mut(n).enumerate().for_each(|(row, c)| finish(row, 0, c)),
+    );
+}
+
+type Range = std::ops::Range<usize>;
+
+fn finish_rows(n: usize, rows: Range, columns: Range, c: &Pieces<'_, f32>, finish: &impl Fn(usize, usize, &mut [f32])) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in rows {
+                // SAFETY: the ranges of the pieces of a product do not overlap.
+                let c = unsafe { c.at(row * n + columns.start, columns.len()) };
+                finish(row, columns.start, c);
+            }
+        },
+    );
+}
+
+/// Products with a vector, and of an inner extent that is hardly one: the crate's own routines, which need no memory.
+fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32], accumulate: bool) {
+    // SAFETY: `multiply` has held the operands against extents and strides, and c has m n elements.
+    unsafe {
+        gemm_f32::gemm::f32::get_gemm_fn()(
+            n,
+            m,
+            k,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+            accumulate,
+            b.data.as_ptr(),
+            b.row as isize,
+            b.column as isize,
+            a.data.as_ptr(),
+            a.row as isize,
+            a.column as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm_common::Parallelism::None,
+        );
+    }
+}
+
+/// A product as the inner loops see it: rows run along the vectors.
+struct Plan {
+    rows: usize,
+    columns: usize,
+    depth: usize,
+    /// Strides of the result.
+    row: usize,
+    column: usize,
+    accumulate: bool,
+}
+
+impl Plan {
+    fn run(
+        &self,
+        left: Operand<'_>,
+        right: Operand<'_>,
+        c: &mut [f32],
+        finish: impl Fn(Range, Range, &Pieces<'_, f32>) + Sync,
+    ) {
+        let kernels = Kernels::get();
+        let lanes = kernels.lanes;
+        let units = self.rows.div_ceil(lanes);
+        // Panels and tiles of even sizes: a narrow last one would be slow.
+        let panels = units.div_ceil(kernels.vectors);
+        let panel = |p: usize| (p * units / panels * lanes).min(self.rows);
+        let tiles = self.columns.div_ceil(kernels.columns);
+        let tile = |t: usize| t * self.columns / tiles;
+
+        let blocks = self.depth.div_ceil(DEPTH);
+        let block = |b: usize| b * self.depth / blocks;
+        let longest = self.depth.div_ceil(blocks);
+
+        // Vectors are read whole, so rows must fill them.
+        let pack_left = left.row != 1 || !self.rows.is_multiple_of(lanes) || tiles > 16;
+        let pack_right = if cfg!(target_arch = "aarch64") { true } else { right.row != 1 && panels > 2 };
+        let left_lines = if pack_left { (units * lanes * longest).div_ceil(LINE) } else { 0 };
+        let right_lines = if pack_right { (self.columns * longest).div_ceil(LINE) } else { 0 };
+
+        let mut scratch = SCRATCH.take();
+        if scratch.len() < left_lines + right_lines {
+            scratch.resize(left_lines + right_lines, Line([0.0; LINE]));
+        }
+        let (packed_left, packed_right) = scratch[..left_lines + right_lines].split_at_mut(left_lines);
+        let packed_left: &mut [f32] = bytemuck::cast_slice_mut(packed_left);
+        let packed_right: &mut [f32] = bytemuck::cast_slice_mut(packed_right);
+
+        let c = Pieces::new(c);
+        for b in 0..blocks {
+            let (start, depth) = (block(b), block(b + 1) - block(b));
+            if pack_left {
+                let source = &left.data[start * left.column..];
+                let destination = Pieces::new(packed_left);
+                let together = PIECE_PACKED.div_ceil(kernels.vectors * lanes * depth);
+                for_each_piece(panels.div_ceil(together), |piece| {
+                    for p in piece * together..((piece + 1) * together).min(panels) {
+                        let (first, last) = (panel(p), panel(p + 1));
+                        let width = (last - first).next_multiple_of(lanes);
+                        // SAFETY: panels do not overlap.
+                        let panel = unsafe { destination.at(first * depth, width * depth) };
+                        vectorized(
+                            #[inline(always)]
+                            || pack(source, first..last, left.row, left.column, width, panel),
+                        );
+                    }
+                });
+            }
+            if pack_right {
+                let source = &right.data[start * right.row..];
+                let destination = Pieces::new(packed_right);
+                let together = PIECE_PACKED.div_ceil(kernels.columns * depth);
+                for_each_piece(tiles.div_ceil(together), |piece| {
+                    for t in piece * together..((piece + 1) * together).min(tiles) {
+                        let (first, last) = (tile(t), tile(t + 1));
+                        // SAFETY: tiles do not overlap.
+                        let tile = unsafe { destination.at(first * depth, (last - first) * depth) };
+                        vectorized(
+                            #[inline(always)]
+                            || pack(source, first..last, right.column, right.row, last - first, tile),
+                        );
+                    }
+                });
+            }
+
+            let (packed_left, packed_right) = (&*packed_left, &*packed_right);
+            let stripes = panels.div_ceil(PANELS);
+            let operations = 2 * self.rows * self.columns * depth;
+            let groups = operations.div_ceil(PIECE_OPERATIONS * stripes).clamp(1, tiles);
+            let alpha_status = u8::from(self.accumulate || b > 0);
+            for_each_piece(stripes * groups, |piece| {
+                let (stripe, group) = (piece % stripes, piece / stripes);
+                let in_stripe = stripe * panels / stripes..(stripe + 1) * panels / stripes;
+                let in_group = group * tiles / groups..(group + 1) * tiles / groups;
+                for t in in_group.clone() {
+                    let (first_column, width) = (tile(t), tile(t + 1) - tile(t));
+                    let (right_pointer, right_row, right_column) = if pack_right {
+                        (packed_right[first_column * depth..].as_ptr(), width, 1)
+                    } else {
+                        let first = start * right.row + first_column * right.column;
+                        (right.data[first..].as_ptr(), right.row, right.column)
+                    };
+                    for p in in_stripe.clone() {
+                        let (first_row, height) = (panel(p), panel(p + 1) - panel(p));
+                        let (left_pointer, left_column) = if pack_left {
+                            (packed_left[first_row * depth..].as_ptr(), height.next_multiple_of(lanes))
+                        } else {
+                            (left.data[first_row + start * left.column..].as_ptr(), left.column)
+                        };
+                        // SAFETY: the pointers reach `height` rows (whole vectors where they are packed, and else rows
+                        // fill vectors), `width` columns and `depth` steps of operands that were held against extents
+                        // and strides; the tile of the result is this piece's own; the kernel is the processor's.
+                        unsafe {
+                            (kernels.table)(height.div_ceil(lanes) - 1, width - 1)(
+                                height,
+                                width,
+                                depth,
+                                c.pointer(first_row * self.row + first_column * self.column),
+                                left_pointer,
+                                right_pointer,
+                                self.column as isize,
+                                self.row as isize,
+                                left_column as isize,
+                                right_row as isize,
+                                right_column as isize,
+                                1.0,
+                                1.0,
+                                alpha_status,
+                                false,
+                                false,
+                                false,
+                                std::ptr::null(),
+                            );
+                        }
+                    }
+                }
+                if b + 1 == blocks {
+                    let rows = panel(in_stripe.start)..panel(in_stripe.end);
+                    finish(rows, tile(in_group.start)..tile(in_group.end), &c);
+                }
+            });
+        }
+        SCRATCH.set(scratch);
+    }
+}
+
+/// Rows `rows` of a matrix, step by step of the inner dimension, each step `width` elements wide with zeros behind the
+/// last row.
+#[inline(always)]
+fn pack(source: &[f32], rows: Range, row: usize, step: usize, width: usize, target: &mut [f32]) {
+    let count = rows.len();
+    if row == 1 {
+        for (k, target) in target.chunks_exact_mut(width).enumerate() {
+            let (filled, rest) = target.split_at_mut(count);
+            filled.copy_from_slice(&source[rows.start + k * step..][..count]);
+            rest.fill(0.0);
+        }
+        return;
+    }
+    let depth = target.len() / width;
+    // Lines of the source are read whole, some steps of all rows at a time, so that the target stays in the cache.
+    const STEPS: usize = 16;
+    for (block, target) in target.chunks_mut(STEPS * width).enumerate() {
+        let steps = STEPS.min(depth - block * STEPS);
+        for (i, r) in rows.clone().enumerate() {
+            let line = &source[r * row + block * STEPS * step..];
+            if steps == STEPS && step == 1 {
+                let line: &[f32; STEPS] = line.first_chunk().unwrap_or_else(|| unreachable!("a row has its steps"));
+                let target = &mut target[i..(STEPS - 1) * width + i + 1];
+                for (k, &x) in line.iter().enumerate() {
+                    target[k * width] = x;
+                }
+            } else {
+                for k in 0..steps {
+                    target[k * width + i] = line[k * step];
+                }
+            }
+        }
+        if count < width {
+            for step in target.chunks_mut(width) {
+                step[count..].fill(0.0);
+            }
+        }
+    }
+}
+
+/// Elements of a line of the cache.
+const LINE: usize = 16;
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Line([f32; LINE]);
+
+thread_local! {
+    /// Memory for packed operands: it grows to what the largest product needs, and stays.
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The inner loops of a processor: the one at [vectors - 1][columns - 1] computes so many vectors by so many columns.
+#[derive(Clone, Copy)]
+struct Kernels {
+    lanes: usize,
+    vectors: usize,
+    columns: usize,
+    table: fn(usize, usize) -> MicroKernelFn<f32>,
+}
+
+macro_rules! kernels {
+    ($module:ident, $lanes:literal) => {{
+        use gemm_f32::microkernel::$module::f32::{MR_DIV_N, NR, UKR};
+        static TABLE: [[MicroKernelFn<f32>; NR]; MR_DIV_N] = UKR;
+        Kernels { lanes: $lanes, vectors: MR_DIV_N, columns: NR, table: |v, c| TABLE[v][c] }
+    }};
+}
+
+impl Kernels {
+    fn get() -> Self {
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return kernels!(avx512f, 16);
+            }
+            if is_x86_feature_detected!("fma") {
+                return kernels!(fma, 8);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return kernels!(neon, 4);
+        }
+        kernels!(scalar, 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut state = 9u32;
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 8_388_608.0 - 1.0
+            })
+            .collect()
+    }
+
+    #[test]
+    fn products_of_every_shape_and_layout_are_those_of_the_definition() {
+        let extents = [1, 2, 3, 6, 7, 16, 17, 64, 65, 130];
+        for (m, n, k) in extents
+            .iter()
+            .flat_map(|&m| extents.iter().flat_map(move |&n| [1, 2, 5, 64, 515].map(|k| (m, n, k))))
+            .chain([(70, 800, 33), (600, 7, 1030)])
+        {
+            let (a_data, b_data, before) = (numbers(m * k + 3), numbers(k * n), numbers(m * n));
+            for (a_transposed, b_transposed, accumulate) in
+                [(false, false, false), (true, false, true), (false, true, true), (true, true, false)]
+            {
+                let (row, column) = if a_transposed { (1, m) } else { (k, 1) };
+                let a = Operand { data: &a_data[3..], row, column };
+                let (row, column) = if b_transposed { (1, k) } else { (n, 1) };
+                let b = Operand { data: &b_data, row, column };
+                let mut c = before.clone();
+                multiply([m, n, k], a, b, &mut c, accumulate, |_, column, c| {
+                    c.iter_mut().enumerate().for_each(|(i, c)| *c += (column + i) as f32);
+                });
+                for i in [0, m / 2, m - 1] {
+                    for j in 0..n {
+                        let term = |l: usize| {
+                            f64::from(a.data[i * a.row + l * a.column]) * f64::from(b.data[l * b.row + j * b.column])
+                        };
+                        let start = if accumulate { f64::from(before[i * n + j]) } else { 0.0 };
+                        let expected = start + (0..k).map(term).sum::<f64>() + j as f64;
+                        let found = f64::from(c[i * n + j]);
+                        assert!((found - expected).abs() < 1e-4, "{m} {n} {k} at {i} {j}: {found}, not {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        for [m, n, k] in [[64, 256, 784], [256, 784, 64], [64, 784, 256], [300, 500, 1100]] {
+            let (a, b) = (numbers(m * k), numbers(k * n));
+            let product = |threads: usize| {
+                crate::parallel::with_threads(threads, || {
+                    let mut c = vec![0.0; m * n];
+                    let a = Operand { data: &a, row: k, column: 1 };
+                    let b = Operand { data: &b, row: 1, column: k };
+                    multiply([m, n, k], a, b, &mut c, false, |_, _, _| ());
+                    c
+                })
+            };
+            let one = product(1);
+            assert!(product(2) == one && product(3) == one, "{m} {n} {k}");
+        }
+    }
+}
