@@ -277,19 +277,27 @@ fn norm_twin(call: Call<'_>) {
     let [grads, partials] = call.bindings();
     let (grads, partials) = (grads.read::<f32>(), partials.write::<f32>());
     let workgroups = params.workgroups as usize;
-    for group in 0..workgroups {
-        let mut sums = [0f32; 4 * LANES];
-        for block in grads.chunks(4 * LANES).skip(group).step_by(workgroups) {
-            for (sum, grad) in sums.iter_mut().zip(block) {
-                *sum += grad * grad;
+    let partials = &mut partials[params.offset as usize..][..workgroups];
+    crate::parallel::for_each_chunk_of(
+        workgroups.div_ceil(8),
+        partials,
+        #[inline(always)]
+        |first, partials| {
+            for (group, partial) in (first..).zip(partials) {
+                let mut sums = [0f32; 4 * LANES];
+                for block in grads.chunks(4 * LANES).skip(group).step_by(workgroups) {
+                    for (sum, grad) in sums.iter_mut().zip(block) {
+                        *sum += grad * grad;
+                    }
+                }
+                let lanes = std::array::from_fn(|lane| {
+                    let [x, y, z, w] = [0, 1, 2, 3].map(|i| sums[4 * lane + i]);
+                    (x + y) + (z + w)
+                });
+                *partial = math::tree(lanes, |x, y| x + y);
             }
-        }
-        let lanes = std::array::from_fn(|lane| {
-            let [x, y, z, w] = [0, 1, 2, 3].map(|i| sums[4 * lane + i]);
-            (x + y) + (z + w)
-        });
-        partials[params.offset as usize + group] = math::tree(lanes, |x, y| x + y);
-    }
+        },
+    );
 }
 
 pub(crate) static GRAD_NORM: Kernel = Kernel {
