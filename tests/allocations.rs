@@ -1,0 +1,78 @@
+//! A training step that is replayed on the CPU takes no memory from the heap, on any thread.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+#![allow(unsafe_code, reason = "an allocator that counts is an allocator")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use thalweg::autograd::Tape;
+use thalweg::nn::data::{Batches, Dataset};
+use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::tensor::{Device, ValueLog};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counted.
+struct Counting;
+
+// SAFETY: all it does but counting is the system's.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: as the caller has promised.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as the caller has promised.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Alone in its binary, so that nobody else's allocations are counted.
+#[test]
+fn a_replayed_step_allocates_nothing() {
+    const BATCH: usize = 64;
+    const ROWS: usize = 1000;
+    let device = Device::cpu();
+    let features: Vec<f32> = (0..ROWS * 784).map(|i| ((i * 7919) % 1009) as f32 / 1009.0).collect();
+    let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
+    let data = Dataset::classification(&device, &features, 784, &classes, 10).unwrap();
+    let mut builder = ParamsBuilder::new(1);
+    let config =
+        MlpConfig { inputs: 784, hidden: vec![256, 128], outputs: 10, dropout: 0.1, ..MlpConfig::default() };
+    let model = Mlp::new(&mut builder, &config).unwrap();
+    let params = builder.build(&device).unwrap();
+    let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+    let mut batches = Batches::new(data, 3).unwrap();
+    batches.start_epoch(0).unwrap();
+    let log = ValueLog::new(&device, 64).unwrap();
+    let mut step = || -> Result<(), thalweg::nn::Error> {
+        let (x, y) = batches.next(BATCH)?;
+        let tape = Tape::new();
+        let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
+        params.zero_grad();
+        tape.backward(loss)?;
+        optimizer.step()?;
+        Ok(log.push(&loss.value())?)
+    };
+    let before_eager = ALLOCATIONS.load(Ordering::SeqCst);
+    step().unwrap();
+    assert!(ALLOCATIONS.load(Ordering::SeqCst) > before_eager, "the counter does not count");
+    let (recording, ()) = device.record(&mut step).unwrap();
+    recording.replay(20).unwrap();
+
+    let before = ALLOCATIONS.load(Ordering::SeqCst);
+    for _ in 0..50 {
+        recording.replay(1).unwrap();
+    }
+    recording.replay(50).unwrap();
+    assert_eq!(ALLOCATIONS.load(Ordering::SeqCst) - before, 0);
+
+    let losses = log.take().unwrap();
+    assert!(losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+}
