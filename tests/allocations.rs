@@ -43,8 +43,7 @@ fn a_replayed_step_allocates_nothing() {
     let classes: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
     let data = Dataset::classification(&device, &features, 784, &classes, 10).unwrap();
     let mut builder = ParamsBuilder::new(1);
-    let config =
-        MlpConfig { inputs: 784, hidden: vec![256, 128], outputs: 10, dropout: 0.1, ..MlpConfig::default() };
+    let config = MlpConfig { inputs: 784, hidden: vec![256, 128], outputs: 10, dropout: 0.1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(&device).unwrap();
     let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();

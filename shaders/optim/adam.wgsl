@@ -41,7 +41,7 @@ struct Factors {
     kept: f32,
     coupled_decay: f32,
     step_size: f32,
-    root: f32,
+    inverse_root: f32,
 }
 
 fn factors(now: Now) -> Factors {
@@ -52,7 +52,7 @@ fn factors(now: Now) -> Factors {
         select(1.0, 1.0 - now.learning_rate * params.weight_decay, decoupled),
         select(params.weight_decay, 0.0, decoupled),
         now.learning_rate / now.bias_correction1,
-        sqrt(now.bias_correction2),
+        1.0 / sqrt(now.bias_correction2),
     );
 }
 
@@ -63,7 +63,7 @@ fn update(i: u32, f: Factors) {
     let grad = f.grad * grads[i] + f.coupled_decay * value;
     let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
-    let new_value = value * f.kept - f.step_size * (new_m / (sqrt(new_v) / f.root + params.eps));
+    let new_value = value * f.kept - f.step_size * (new_m / (sqrt(new_v) * f.inverse_root + params.eps));
     values[i] = select(new_value, value, f.skip);
     moment1[i] = select(new_m, m, f.skip);
     moment2[i] = select(new_v, v, f.skip);

@@ -84,7 +84,7 @@ fn twin(call: Call<'_>) {
     let now = current_time(clock, rates.read(), params.timing, self_clocked);
     if now.clip_factor >= 0.0 {
         let step_size = now.learning_rate / now.bias_correction1;
-        let root = now.bias_correction2.sqrt();
+        let inverse_root = 1.0 / now.bias_correction2.sqrt();
         let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
         let kept = if params.decoupled != 0 { 1.0 - now.learning_rate * params.weight_decay } else { 1.0 };
         let coupled_decay = if params.decoupled != 0 { 0.0 } else { params.weight_decay };
@@ -100,7 +100,7 @@ fn twin(call: Call<'_>) {
                     let grad = sign * (grad * clip_factor) + coupled_decay * *value;
                     *m = beta1 * *m + one_minus_beta1 * grad;
                     *v = beta2 * *v + one_minus_beta2 * (grad * grad);
-                    *value = *value * kept - step_size * (*m / (v.sqrt() / root + eps));
+                    *value = *value * kept - step_size * (*m / (v.sqrt() * inverse_root + eps));
                 }
             },
         );
