@@ -84,3 +84,90 @@ pub(crate) fn clear(buffer: &Buffer, offset: usize, length: usize) {
         |_, words| words.fill(0),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::parallel::with_threads;
+    use crate::{
+        AdamUpdate, Arena, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, Tensor, next_batch,
+    };
+
+    /// Every twin that shares out its work, on more than one piece; the bits of all results.
+    fn results() -> Result<Vec<u32>> {
+        let device = Device::cpu();
+        let x = Tensor::normal(&device, 1, 0, 0.0, 1.0, &[300, 257])?;
+        let y = Tensor::uniform(&device, 2, 0, 0.5, 1.5, &[300, 257])?;
+        let rows: Vec<u32> = (0..300).rev().collect();
+        let rows = Tensor::from_slice(&device, &rows, &[300])?;
+        let cursor = Tensor::zeros(&device, DType::U32, &[2])?;
+        let (batch, _) = next_batch(&x, &rows, &rows, &cursor, 290)?;
+        let (dropped, mask) = x.dropout(0.3, &DropoutState::new(&device, 3, 0)?)?;
+        let filled = Tensor::full(&device, 2.5f32, &[100_000])?;
+        let weight = y.slice(0, 0, 129)?.copy()?;
+        let bias = Tensor::uniform(&device, 4, 0, -1.0, 1.0, &[129])?;
+        let layer = x.linear(&weight, &bias, true)?;
+        let (dw, db) = (weight.copy()?, bias.copy()?);
+        layer.linear_weight_grad_into(&x, &dw, &db, true)?;
+        let mut all = vec![
+            x.tanh()?,
+            x.mul(&y)?,
+            x.add(&y.slice(0, 0, 1)?)?,
+            x.t()?.copy()?,
+            x.softmax()?,
+            x.sum()?,
+            x.max()?,
+            x.sum_along(0)?,
+            x.min_along(1)?,
+            x.argmax()?,
+            x.gather_rows(&rows)?,
+            layer.linear_input_grad(&weight, &x)?,
+            x.t()?.matmul(&y)?,
+        ];
+        all.extend([batch, dropped, mask, filled, layer, dw, db]);
+
+        let values = Arena::new(&device, &[vec![70_000]])?;
+        let (grads, moment1, moment2) = (values.zeros_like()?, values.zeros_like()?, values.zeros_like()?);
+        Tensor::normal(&device, 5, 0, 0.0, 1.0, &[70_000])?.copy_into(grads.get(0))?;
+        let mut clock = Clock::new(&device, 0.01)?;
+        let adam = AdamUpdate { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1, decoupled: true, maximize: false };
+        adam.step(&values, &grads, &moment1, &moment2, &mut clock, Some(0.5))?;
+        let momentum =
+            MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.1, nesterov: true, maximize: false };
+        momentum.step(&values, &grads, &moment1, &mut clock, Some(0.5))?;
+        SgdUpdate { weight_decay: 0.1, maximize: false }.step(&values, &grads, &mut clock, Some(0.5))?;
+        all.extend([values.get(0).clone(), moment1.get(0).clone(), moment2.get(0).clone()]);
+
+        let mut bits = Vec::new();
+        for tensor in all {
+            match tensor.dtype() {
+                DType::F32 => bits.extend(tensor.to_vec::<f32>()?.into_iter().map(f32::to_bits)),
+                DType::U32 => bits.extend(tensor.to_vec::<u32>()?),
+            }
+        }
+        Ok(bits)
+    }
+
+    #[test]
+    fn bits_do_not_depend_on_the_number_of_threads() {
+        let one = with_threads(1, results).unwrap();
+        for threads in [2, 3] {
+            assert!(with_threads(threads, results).unwrap() == one, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn a_kernel_with_too_many_bindings_is_refused() {
+        use crate::kernel::{Access, Kernel, Launch};
+        static MANY: Kernel = Kernel {
+            shader: &thalweg_shaders::COPY_ROOF,
+            uniform: 0,
+            access: &[Access::Read; 9],
+            variants: &[&[]],
+            twin: |_| (),
+        };
+        let x = Tensor::zeros(&Device::cpu(), DType::F32, &[4]).unwrap();
+        let launch = (0..9).fold(Launch::new(&MANY, ()), |launch, _| launch.bind(&x));
+        let error = launch.run(&Device::cpu()).unwrap_err().to_string();
+        assert!(error.contains("more than 8"), "{error}");
+    }
+}

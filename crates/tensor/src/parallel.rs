@@ -18,7 +18,7 @@ pub(crate) const CHUNK: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_micros(60);
 
 /// Runs of pieces that a thread takes of a long loop, so that all end at about the same time.
-const RUNS: usize = 8;
+const RUNS: usize = 4;
 
 /// A loop's body, lent for the time that [`Team::run`] takes.
 type Body = &'static (dyn Fn(usize) + Sync);
