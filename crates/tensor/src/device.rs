@@ -132,7 +132,8 @@ pub struct DeviceInfo {
 }
 
 impl Device {
-    /// The CPU backend. Every call gives the same device.
+    /// The CPU backend. Every call gives the same device. It works on as many threads as the process may use; the
+    /// environment variable `THALWEG_THREADS` sets another number. The bits do not depend on it.
     #[must_use]
     pub fn cpu() -> Self {
         static CPU: OnceLock<Device> = OnceLock::new();

@@ -347,22 +347,33 @@ macro_rules! kernels {
     }};
 }
 
+#[cfg(test)]
+thread_local! {
+    static TEST_KERNELS: std::cell::Cell<Option<Kernels>> = const { std::cell::Cell::new(None) };
+}
+
 impl Kernels {
+    /// The fastest ones.
     fn get() -> Self {
+        #[cfg(test)]
+        if let Some(kernels) = TEST_KERNELS.get() {
+            return kernels;
+        }
+        Self::available().next().unwrap_or_else(|| unreachable!("the last ones run everywhere"))
+    }
+
+    /// All that this processor runs, the fastest first.
+    fn available() -> impl Iterator<Item = Self> {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-        {
-            if is_x86_feature_detected!("avx512f") {
-                return kernels!(avx512f, 16);
-            }
-            if is_x86_feature_detected!("fma") {
-                return kernels!(fma, 8);
-            }
-        }
+        let vectors = [
+            is_x86_feature_detected!("avx512f").then(|| kernels!(avx512f, 16)),
+            is_x86_feature_detected!("fma").then(|| kernels!(fma, 8)),
+        ];
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return kernels!(neon, 4);
-        }
-        kernels!(scalar, 1)
+        let vectors = [std::arch::is_aarch64_feature_detected!("neon").then(|| kernels!(neon, 4))];
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+        let vectors: [Option<Self>; 0] = [];
+        vectors.into_iter().flatten().chain([kernels!(scalar, 1)])
     }
 }
 
@@ -382,6 +393,15 @@ mod tests {
 
     #[test]
     fn products_of_every_shape_and_layout_are_those_of_the_definition() {
+        // On whatever processor a user has: with each set of inner loops that this one runs.
+        for kernels in Kernels::available() {
+            TEST_KERNELS.set(Some(kernels));
+            hold_products_against_their_definition();
+        }
+        TEST_KERNELS.set(None);
+    }
+
+    fn hold_products_against_their_definition() {
         let extents = [1, 2, 3, 6, 7, 16, 17, 64, 65, 130];
         for (m, n, k) in extents
             .iter()

@@ -171,7 +171,16 @@ impl Shared {
 
 fn team() -> &'static Team {
     static TEAM: OnceLock<Team> = OnceLock::new();
-    TEAM.get_or_init(|| Team::new(std::thread::available_parallelism().map_or(1, usize::from)))
+    TEAM.get_or_init(|| {
+        let wanted = std::env::var("THALWEG_THREADS").ok();
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Team::new(wanted.map_or(all, |wanted| {
+            wanted.trim().parse().ok().filter(|threads| (1..=512).contains(threads)).unwrap_or_else(|| {
+                tracing::warn!(%wanted, "THALWEG_THREADS is no number of threads; using all {all}");
+                all
+            })
+        }))
+    })
 }
 
 #[cfg(test)]
