@@ -41,6 +41,8 @@ pub(crate) enum Bench {
     Optim(BenchArgs),
     /// Matrix products at the shapes of a small network, beside the `gemm` crate on all threads
     Matmul(BenchArgs),
+    /// A training step of a small network, eager and recorded, beside the time of its kernels
+    Step(StepArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +55,22 @@ pub(crate) struct BenchArgs {
     /// Take a few seconds: fewer sizes, short and rough measurements
     #[arg(long)]
     pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StepArgs {
+    #[command(flatten)]
+    pub(crate) bench: BenchArgs,
+    /// Rows of a step, several to compare
+    #[arg(
+        long,
+        value_name = "ROWS",
+        value_delimiter = ',',
+        default_value = "64,512",
+        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        allow_negative_numbers = true
+    )]
+    pub(crate) batch: Vec<u32>,
 }
 
 #[derive(Debug, Args)]

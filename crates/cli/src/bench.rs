@@ -9,10 +9,14 @@ use crate::error::Result;
 use crate::files::{Named, check_outputs};
 use crate::{devices, output};
 
+#[allow(dead_code, reason = "a test that holds it against the library looks inside")]
+mod by_hand;
 mod gemm;
 pub(crate) mod matmul;
 mod measure;
 pub(crate) mod optim;
+pub(crate) mod step;
+mod training_step;
 mod updates;
 
 use measure::Pace;

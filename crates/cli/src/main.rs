@@ -38,5 +38,6 @@ fn run() -> Result<()> {
         Command::Devices(args) => devices::run(&args),
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
         Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
+        Command::Bench(Bench::Step(args)) => bench::step::run(&args),
     }
 }

@@ -220,6 +220,16 @@ impl Device {
         Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue))))
     }
 
+    /// A device that computes nothing: wgpu's `noop` adapter, behind which there is no driver. Memory, checks and commands
+    /// are those of a GPU, so that it shows what the host's part of the work costs; kernels are compiled by nobody and
+    /// leave memory as it was. It is no adapter of [`Device::list_gpus`].
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] where it cannot be opened.
+    pub fn noop() -> Result<Self> {
+        Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::open_noop()?))))
+    }
+
     fn with_executor(executor: Executor) -> Self {
         Self {
             inner: Arc::new(Inner {

@@ -38,12 +38,86 @@ pub(crate) struct Measured {
     pub(crate) launches: u64,
 }
 
+/// What was measured of a piece of work in detail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Detailed {
+    pub(crate) work: Measured,
+    /// Submissions a call.
+    pub(crate) submissions: f64,
+    /// Waits for the device a call.
+    pub(crate) host_syncs: f64,
+    /// Seconds that the host needs to hand a call over to an idle device, at best.
+    pub(crate) host_seconds: f64,
+    /// Seconds of all kernels of a call, at best.
+    pub(crate) kernel_seconds: f64,
+}
+
 /// Measures pieces of work that take turns. Calls `tick` now and then.
 pub(crate) fn measure(
     device: &Device,
     pace: Pace,
     works: &mut [Work<'_>],
+    tick: impl FnMut(),
+) -> Result<Vec<Measured>> {
+    measure_turns(device, pace, works, tick, |_, _| Ok(()))
+}
+
+/// As [`measure`], and in each turn also what the host does, and what the kernels take.
+pub(crate) fn measure_in_detail(
+    device: &Device,
+    pace: Pace,
+    works: &mut [Work<'_>],
+    tick: impl FnMut(),
+) -> Result<Vec<Detailed>> {
+    struct Rest {
+        submissions: f64,
+        host_syncs: f64,
+        host_seconds: f64,
+        kernel_seconds: f64,
+    }
+    let most = f64::INFINITY;
+    let mut details: Vec<Rest> = works
+        .iter()
+        .map(|_| Rest { submissions: 0.0, host_syncs: 0.0, host_seconds: most, kernel_seconds: most })
+        .collect();
+    let measured = measure_turns(device, pace, works, tick, |i, work| {
+        let rest = &mut details[i];
+        let before = device.counters();
+        for _ in 0..HAND_OVERS {
+            let start = Instant::now();
+            work()?;
+            device.flush()?;
+            rest.host_seconds = rest.host_seconds.min(start.elapsed().as_secs_f64());
+            device.synchronize()?;
+        }
+        let counted = device.counters() - before;
+        rest.submissions = counted.submissions as f64 / f64::from(HAND_OVERS);
+        // Without the waits of this measurement.
+        rest.host_syncs = counted.host_syncs as f64 / f64::from(HAND_OVERS) - 1.0;
+        let (profile, ()) = device.profile(work)?;
+        rest.kernel_seconds = rest.kernel_seconds.min(profile.kernel_time().as_secs_f64());
+        Ok(())
+    })?;
+    let join = |(work, rest): (Measured, Rest)| Detailed {
+        work,
+        submissions: rest.submissions,
+        host_syncs: rest.host_syncs,
+        host_seconds: rest.host_seconds,
+        kernel_seconds: rest.kernel_seconds,
+    };
+    Ok(measured.into_iter().zip(details).map(join).collect())
+}
+
+/// Times in a turn that the host is watched handing a call over.
+const HAND_OVERS: u32 = 4;
+
+/// Measures in turns; each work's turn ends with `and_then`.
+fn measure_turns(
+    device: &Device,
+    pace: Pace,
+    works: &mut [Work<'_>],
     mut tick: impl FnMut(),
+    mut and_then: impl FnMut(usize, &mut Work<'_>) -> Result<()>,
 ) -> Result<Vec<Measured>> {
     let mut measured = Vec::with_capacity(works.len());
     let mut batches = Vec::with_capacity(works.len());
@@ -59,10 +133,11 @@ pub(crate) fn measure(
     let (start, budget) = (Instant::now(), pace.each * works.len() as u32);
     let mut turn = 0;
     while turn < pace.turns || start.elapsed() < budget {
-        for ((work, &calls), measured) in works.iter_mut().zip(&batches).zip(&mut measured) {
+        for (i, ((work, &calls), measured)) in works.iter_mut().zip(&batches).zip(&mut measured).enumerate() {
             tick();
             let seconds = time(device, work, calls)?.as_secs_f64() / f64::from(calls);
             measured.seconds = measured.seconds.min(seconds);
+            and_then(i, work)?;
         }
         turn += 1;
     }

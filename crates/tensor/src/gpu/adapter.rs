@@ -59,6 +59,27 @@ pub(crate) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
             found: adapters.iter().map(|a| a.get_info().name).collect(),
         });
     };
+    request(adapter)
+}
+
+/// Opens wgpu's `noop` adapter, with the limits that all GPUs have.
+pub(crate) fn open_noop() -> Result<(wgpu::Device, wgpu::Queue)> {
+    let backends = wgpu::Backends::NOOP;
+    let mut descriptor =
+        wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() };
+    descriptor.backend_options.noop = wgpu::NoopBackendOptions {
+        enable: true,
+        limits: Some(wgpu::Limits::default()),
+        ..wgpu::NoopBackendOptions::default()
+    };
+    let adapters = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends));
+    match adapters.first() {
+        Some(adapter) => request(adapter),
+        None => Err(Error::Adapter { adapter: "noop".to_string(), reason: "it is not there".to_string() }),
+    }
+}
+
+fn request(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
     let useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
     let request = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("thalweg"),

@@ -77,6 +77,17 @@ impl Gpu {
     /// Opens the adapter at an index of [`list`].
     pub(crate) fn open(index: usize) -> Result<Self> {
         let (device, queue) = adapter::open(index)?;
+        Ok(Self::watched(device, queue))
+    }
+
+    /// Opens the adapter that does nothing.
+    pub(crate) fn open_noop() -> Result<Self> {
+        let (device, queue) = adapter::open_noop()?;
+        Ok(Self::watched(device, queue))
+    }
+
+    /// A device of our own, whose errors are kept.
+    fn watched(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let gpu = Self::from_wgpu(device, queue);
         let failure = gpu.failure.clone();
         gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -89,7 +100,7 @@ impl Gpu {
                 failure.set(Error::DeviceLost { reason: message });
             }
         });
-        Ok(gpu)
+        gpu
     }
 
     pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {

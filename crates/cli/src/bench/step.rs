@@ -1,0 +1,203 @@
+//! `thalweg bench step`: a training step of a small network, eager and recorded, beside the time of its kernels.
+
+use serde::Serialize;
+use thalweg::tensor::{Device, Error as TensorError, Result as TensorResult};
+
+use super::by_hand::{self, ByHand};
+use super::measure::{Detailed, Pace, Work, measure_in_detail};
+use super::training_step::{TrainingStep, WIDTHS};
+use super::{progress, report};
+use crate::args::StepArgs;
+use crate::error::Result;
+use crate::table::table;
+
+/// Steps that share a submission: one, and as many as the trainer replays at once.
+const STEPS_PER_SUBMISSION: [usize; 2] = [1, 8];
+
+#[derive(Debug, Serialize)]
+struct Row {
+    network: String,
+    batch: usize,
+    mode: &'static str,
+    steps_per_submission: usize,
+    launches_per_step: f64,
+    submissions_per_step: f64,
+    host_syncs_per_step: f64,
+    microseconds_per_step: f64,
+    host_microseconds_per_step: f64,
+    kernel_microseconds_per_step: f64,
+}
+
+/// A way to do steps, and how many a call does.
+struct Mode<'a> {
+    name: &'static str,
+    steps: usize,
+    work: Work<'a>,
+}
+
+pub(crate) fn run(args: &StepArgs) -> Result<()> {
+    let batches: Vec<usize> = args.batch.iter().map(|&batch| batch as usize).collect();
+    report(&args.bench, |device, pace| measure_batches(device, pace, &batches), render)
+}
+
+fn measure_batches(device: &Device, pace: Pace, batches: &[usize]) -> Result<Vec<Row>> {
+    let progress = progress(batches.len());
+    let mut rows = Vec::new();
+    for &batch in batches {
+        progress.set_message(format!("batch {batch}"));
+        rows.extend(measure_modes(device, pace, batch, "eager", "recorded", || progress.tick())?);
+        if !device.is_cpu() {
+            // What the host does, on an adapter that does nothing.
+            let noop = Device::noop()?;
+            rows.extend(measure_modes(&noop, pace, batch, "noop-eager", "noop-recorded", || progress.tick())?);
+        }
+        device.release_memory();
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    Ok(rows)
+}
+
+/// All ways to do a step of one batch size, taking turns.
+fn measure_modes(
+    device: &Device,
+    pace: Pace,
+    batch: usize,
+    eager: &'static str,
+    recorded: &'static str,
+    tick: impl FnMut(),
+) -> Result<Vec<Row>> {
+    let mut step = TrainingStep::new(device, &WIDTHS, batch)?;
+    let recording = step.record()?;
+    let mut modes = Vec::new();
+    let one_step = move || -> TensorResult<()> {
+        // What else could fail has been done before: the step is the one that was recorded.
+        step.step().map_err(|error| match error {
+            thalweg::Error::Tensor(error) => error,
+            other => TensorError::DeviceLost { reason: other.to_string() },
+        })?;
+        device.flush()
+    };
+    modes.push(Mode { name: eager, steps: 1, work: Box::new(one_step) });
+    for steps in STEPS_PER_SUBMISSION {
+        let recording = &recording;
+        modes.push(Mode { name: recorded, steps, work: Box::new(move || recording.replay(steps)) });
+    }
+    if device.is_cpu() {
+        let mut by_hand = ByHand::new(batch, 0);
+        let step = move || {
+            by_hand.step();
+            Ok(())
+        };
+        modes.push(Mode { name: "by-hand", steps: 1, work: Box::new(step) });
+    }
+    let (described, mut works): (Vec<_>, Vec<_>) =
+        modes.into_iter().map(|mode| ((mode.name, mode.steps), mode.work)).unzip();
+    let measured = measure_in_detail(device, pace, &mut works, tick)?;
+    Ok(described.into_iter().zip(&measured).map(|((mode, steps), m)| row(batch, mode, steps, m)).collect())
+}
+
+fn row(batch: usize, mode: &'static str, steps: usize, measured: &Detailed) -> Row {
+    let microseconds = |seconds: f64| 1e6 * seconds / steps as f64;
+    let per_step = |count: f64| count / steps as f64;
+    let seconds = measured.work.seconds;
+    // Plain code on the CPU has no launches, and is all kernel.
+    let plain = mode == "by-hand";
+    Row {
+        network: WIDTHS.map(|width| width.to_string()).join("-"),
+        batch,
+        mode,
+        steps_per_submission: steps,
+        launches_per_step: per_step(measured.work.launches as f64),
+        submissions_per_step: per_step(measured.submissions),
+        host_syncs_per_step: per_step(measured.host_syncs),
+        microseconds_per_step: microseconds(seconds),
+        host_microseconds_per_step: microseconds(measured.host_seconds),
+        kernel_microseconds_per_step: microseconds(if plain { seconds } else { measured.kernel_seconds }),
+    }
+}
+
+const HEADINGS: [&str; 11] = [
+    "network",
+    "batch",
+    "mode",
+    "steps/submission",
+    "launches",
+    "submissions",
+    "syncs",
+    "us",
+    "host us",
+    "kernel us",
+    "us/kernel us",
+];
+
+const NUMBERS: [bool; 11] = [false, true, false, true, true, true, true, true, true, true, true];
+
+fn render(rows: &[Row]) -> String {
+    let cells: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let is_noop = row.mode.starts_with("noop");
+            [
+                row.network.clone(),
+                row.batch.to_string(),
+                row.mode.to_string(),
+                row.steps_per_submission.to_string(),
+                format!("{}", row.launches_per_step),
+                format!("{:.3}", row.submissions_per_step),
+                format!("{:.3}", row.host_syncs_per_step),
+                format!("{:.1}", row.microseconds_per_step),
+                format!("{:.1}", row.host_microseconds_per_step),
+                format!("{:.1}", row.kernel_microseconds_per_step),
+                if is_noop {
+                    "-".to_string()
+                } else {
+                    format!("{:.2}", row.microseconds_per_step / row.kernel_microseconds_per_step)
+                },
+            ]
+        })
+        .collect();
+    let mut text = table(HEADINGS, NUMBERS, &cells);
+    text.push_str(
+        "\nall figures are per step; host: what the host needs to hand it over while the device is idle; kernel: the \
+         sum of its kernels' own times\n",
+    );
+    for line in comparisons(rows) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// What the rows of one batch say about each other.
+fn comparisons(rows: &[Row]) -> Vec<String> {
+    let last = |batch, mode: &str| rows.iter().rev().find(|row| row.batch == batch && row.mode == mode);
+    let mut batches: Vec<usize> = rows.iter().map(|row| row.batch).collect();
+    batches.dedup();
+    let mut lines = Vec::new();
+    for batch in batches {
+        if let (Some(eager), Some(recorded)) = (last(batch, "eager"), last(batch, "recorded")) {
+            let ratio = eager.microseconds_per_step / recorded.microseconds_per_step;
+            lines.push(format!("batch {batch}: eager takes {ratio:.2} times as long as recorded"));
+        }
+        if let (Some(recorded), Some(by_hand)) = (last(batch, "recorded"), last(batch, "by-hand")) {
+            let ratio = recorded.microseconds_per_step / by_hand.microseconds_per_step;
+            lines.push(format!("batch {batch}: recorded takes {ratio:.2} times as long as the step written by hand"));
+        }
+        if let Some(noop) = last(batch, "noop-recorded") {
+            let each = noop.host_microseconds_per_step / noop.launches_per_step;
+            lines.push(format!(
+                "batch {batch}: replay takes {each:.2} us of the host for each launch, without a driver"
+            ));
+        }
+    }
+    lines
+}
+
+const _: () = {
+    let mut i = 0;
+    while i < WIDTHS.len() {
+        assert!(WIDTHS[i] == by_hand::WIDTHS[i], "both steps are of one network");
+        i += 1;
+    }
+};
