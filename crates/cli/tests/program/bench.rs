@@ -1,11 +1,11 @@
-//! `thalweg bench optim`: its table and its file.
+//! `thalweg bench`: its tables and its files.
 
 use std::fs;
 use std::path::Path;
 
 use crate::common::{adapters, error_line, stdout, thalweg};
 
-const FIELDS: [&str; 9] = [
+const OPTIM_FIELDS: [&str; 9] = [
     "optimizer",
     "parameters",
     "tensors",
@@ -17,12 +17,30 @@ const FIELDS: [&str; 9] = [
     "share",
 ];
 
-/// Measures on a device, and checks the file against the figures' own definitions.
-fn measure(device: &str) {
+const MATMUL_FIELDS: [&str; 10] =
+    ["form", "m", "n", "k", "transpose_a", "transpose_b", "microseconds", "gflops", "gemm_gflops", "share"];
+
+const STEP_FIELDS: [&str; 10] = [
+    "network",
+    "batch",
+    "mode",
+    "steps_per_submission",
+    "launches_per_step",
+    "submissions_per_step",
+    "host_syncs_per_step",
+    "microseconds_per_step",
+    "host_microseconds_per_step",
+    "kernel_microseconds_per_step",
+];
+
+/// Runs a bench shortly on a device: its table, and the rows of its file, which have these fields and no others.
+fn measure(bench: &[&str], device: &str, fields: &[&str]) -> (String, Vec<serde_json::Value>) {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("optim.json");
-    let run = thalweg(&["bench", "optim", "--quick", "--device", device, "--json", path.to_str().expect("as written")]);
-    let table = stdout(&run);
+    let path = folder.path().join("figures.json");
+    let mut arguments = vec!["bench"];
+    arguments.extend(bench);
+    arguments.extend(["--quick", "--device", device, "--json", path.to_str().expect("as written")]);
+    let table = stdout(&thalweg(&arguments));
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("as written")).expect("as written");
     let report = report.as_object().expect("as written");
     assert_eq!(report.keys().collect::<Vec<_>>(), ["device", "driver", "rows"]);
@@ -30,7 +48,35 @@ fn measure(device: &str) {
         table.contains(report["device"].as_str().expect("as written"))
             && table.contains(report["driver"].as_str().expect("as written"))
     );
-    let rows = report["rows"].as_array().expect("as written");
+    let rows = report["rows"].as_array().expect("as written").clone();
+    let mut fields = fields.to_vec();
+    fields.sort_unstable();
+    for row in &rows {
+        assert_eq!(row.as_object().expect("as written").keys().collect::<Vec<_>>(), fields);
+    }
+    (table, rows)
+}
+
+/// A field of a row that is a number.
+fn number(row: &serde_json::Value, field: &str) -> f64 {
+    row[field].as_f64().unwrap_or_else(|| panic!("{field}: {row}"))
+}
+
+/// The device `cpu`, and the index of each adapter.
+fn devices() -> Vec<String> {
+    std::iter::once("cpu".to_string()).chain(adapters().iter().map(|adapter| adapter["index"].to_string())).collect()
+}
+
+#[test]
+fn optim_measures_updates_on_every_device() {
+    for device in devices() {
+        let (_, rows) = measure(&["optim"], &device, &OPTIM_FIELDS);
+        check_optim(&rows);
+    }
+}
+
+/// Holds the rows against the figures' own definitions.
+fn check_optim(rows: &[serde_json::Value]) {
     for (optimizer, parameters, tensors, launches, bytes) in [
         ("adamw", 65_536, 1, 1, 28),
         ("sgd", 65_536, 1, 1, 20),
@@ -44,12 +90,9 @@ fn measure(device: &str) {
             .iter()
             .find(|row| row["optimizer"] == optimizer && row["parameters"] == parameters && row["tensors"] == tensors)
             .unwrap_or_else(|| panic!("no row {optimizer} {parameters} {tensors}: {rows:?}"));
-        let mut fields = FIELDS;
-        fields.sort_unstable();
-        assert_eq!(row.as_object().expect("as written").keys().collect::<Vec<_>>(), fields);
         assert_eq!((&row["launches"], &row["bytes_per_parameter"]), (&launches.into(), &bytes.into()), "{row}");
-        let [nanoseconds, speed, roof, share] = ["nanoseconds_per_parameter", "gb_per_s", "roof_gb_per_s", "share"]
-            .map(|field| row[field].as_f64().expect("as written"));
+        let [nanoseconds, speed, roof, share] =
+            ["nanoseconds_per_parameter", "gb_per_s", "roof_gb_per_s", "share"].map(|field| number(row, field));
         assert!(nanoseconds > 0.0 && roof > 0.0, "{row}");
         assert!((speed - f64::from(bytes) / nanoseconds).abs() < 1e-6 * speed, "{row}");
         assert!((share - speed / roof).abs() < 1e-6 * share, "{row}");
@@ -57,14 +100,73 @@ fn measure(device: &str) {
 }
 
 #[test]
-fn the_cpu_is_measured() {
-    measure("cpu");
+fn matmul_measures_the_products_of_a_step_on_every_device() {
+    for device in devices() {
+        let (table, rows) = measure(&["matmul"], &device, &MATMUL_FIELDS);
+        assert!(table.contains("weight-grad"), "{table}");
+        for (m, n, k, transpose_a, transpose_b) in [
+            (64, 256, 784, false, true),
+            (64, 784, 256, false, false),
+            (256, 784, 64, true, false),
+            (10, 128, 64, true, false),
+            (256, 256, 256, false, false),
+        ] {
+            let row = rows
+                .iter()
+                .find(|row| {
+                    (&row["m"], &row["n"], &row["k"]) == (&m.into(), &n.into(), &k.into())
+                        && (&row["transpose_a"], &row["transpose_b"]) == (&transpose_a.into(), &transpose_b.into())
+                })
+                .unwrap_or_else(|| panic!("no row {m} {n} {k}: {rows:?}"));
+            let [gflops, gemm, share, microseconds] =
+                ["gflops", "gemm_gflops", "share", "microseconds"].map(|field| number(row, field));
+            assert!(gflops > 0.0 && gemm > 0.0, "{row}");
+            assert!((share - gflops / gemm).abs() < 1e-6 * share, "{row}");
+            let operations = 2.0 * f64::from(m) * f64::from(n) * f64::from(k);
+            assert!((gflops - operations / microseconds / 1e3).abs() < 1e-6 * gflops, "{row}");
+        }
+    }
 }
 
 #[test]
-fn every_adapter_is_measured() {
-    for adapter in adapters() {
-        measure(&adapter["index"].to_string());
+fn step_measures_a_training_step_on_every_device() {
+    for device in devices() {
+        let (table, rows) = measure(&["step", "--batch", "16"], &device, &STEP_FIELDS);
+        let modes: Vec<_> = rows.iter().map(|row| row["mode"].as_str().expect("as written")).collect();
+        let others: &[&str] =
+            if device == "cpu" { &["by-hand"] } else { &["noop-eager", "noop-recorded", "noop-recorded"] };
+        assert_eq!(modes, [&["eager", "recorded", "recorded"], others].concat());
+        assert!(table.contains("eager takes"), "{table}");
+        let launches = number(&rows[0], "launches_per_step");
+        for row in &rows {
+            assert_eq!((&row["network"], &row["batch"]), (&"784-256-128-10".into(), &16.into()), "{row}");
+            assert_eq!(number(row, "host_syncs_per_step"), 0.0, "{row}");
+            let mode = row["mode"].as_str().expect("as written");
+            assert!(number(row, "microseconds_per_step") > 0.0 && number(row, "host_microseconds_per_step") > 0.0);
+            // An adapter that does nothing takes no time for it.
+            let kernel = number(row, "kernel_microseconds_per_step");
+            assert!(if mode.starts_with("noop") { kernel == 0.0 } else { kernel > 0.0 }, "{row}");
+            if mode != "by-hand" {
+                assert_eq!(number(row, "launches_per_step"), launches, "{row}");
+            }
+            let submissions = if device == "cpu" { 0.0 } else { 1.0 / number(row, "steps_per_submission") };
+            assert_eq!(number(row, "submissions_per_step"), submissions, "{row}");
+        }
+    }
+}
+
+#[test]
+fn wrong_flags_are_refused_in_one_line() {
+    for (arguments, part) in [
+        (&["step", "--batch", "0"][..], "--batch"),
+        (&["step", "--batch", "64,x"], "--batch"),
+        (&["step", "--batch", "100000"], "--batch"),
+        (&["matmul", "--batch", "64"], "--batch"),
+        (&["matmul", "--device", "no such device"], "no such device"),
+        (&["products"], "products"),
+    ] {
+        let line = error_line(&thalweg(&[&["bench"], arguments].concat()), 2);
+        assert!(line.contains(part), "{line}");
     }
 }
 
@@ -77,15 +179,17 @@ fn a_path_that_cannot_be_written_is_refused_before_anything_is_measured() {
     permissions.set_readonly(true);
     fs::set_permissions(&read_only, permissions).unwrap();
     for path in [folder.path(), &read_only, &folder.path().join("missing/optim.json"), &read_only.join("below")] {
-        let line = error_line(&bench_into(path), 2);
-        assert!(line.contains("--json") && line.contains(path.to_str().unwrap()), "{line}");
+        for bench in ["optim", "matmul", "step"] {
+            let line = error_line(&bench_into(bench, path), 2);
+            assert!(line.contains("--json") && line.contains(path.to_str().unwrap()), "{line}");
+        }
     }
     assert_eq!(fs::read_to_string(&read_only).unwrap(), "old");
 }
 
-fn bench_into(path: &Path) -> std::process::Output {
+fn bench_into(bench: &str, path: &Path) -> std::process::Output {
     // Without --quick: it would take a minute, were the path not refused first.
-    thalweg(&["bench", "optim", "--device", "cpu", "--json", path.to_str().expect("text")])
+    thalweg(&["bench", bench, "--device", "cpu", "--json", path.to_str().expect("text")])
 }
 
 #[test]
