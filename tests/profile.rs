@@ -127,6 +127,27 @@ fn profiles_do_not_nest_and_a_failed_one_leaves_nothing_behind() {
 }
 
 #[test]
+fn without_timestamps_launches_are_waited_for_one_by_one() {
+    let Some(expected) = common::gpu() else { return };
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let name = expected.info().name;
+    let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).unwrap();
+    let required_limits = adapter.limits();
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let device = Device::from_wgpu(device, queue);
+    let (x, weight) = operands(&device);
+    let (recording, y) = device.record(|| work(&x, &weight)).unwrap();
+    let expected = floats(&y);
+    let (profile, ()) = device.profile(|| recording.replay(2)).unwrap();
+    assert_eq!(profile.source(), TimeSource::Waits);
+    assert_eq!(names(&profile), ["matmul", "unary", "unary", "binary"].repeat(2));
+    assert!(profile.launches().iter().all(|launch| launch.duration > Duration::ZERO));
+    assert_eq!(floats(&y), expected);
+}
+
+#[test]
 fn the_adapter_that_computes_nothing_runs_everything_and_is_none_of_the_adapters() {
     let noop = Device::noop().unwrap();
     let (x, weight) = operands(&noop);

@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Predict(train::PredictArgs),
     /// List the devices with their drivers, limits and features
     Devices(DevicesArgs),
+    /// Show what each kernel of a training step takes
+    Profile(ProfileArgs),
     /// Measure kernels on a device, beside what it can move at best
     #[command(subcommand)]
     Bench(Bench),
@@ -71,6 +73,46 @@ pub(crate) struct StepArgs {
         allow_negative_numbers = true
     )]
     pub(crate) batch: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+    /// Units of the layers, from the inputs to the classes
+    #[arg(long, value_name = "WIDTHS", default_value = "784,256,128,10", value_parser = network, allow_negative_numbers = true)]
+    pub(crate) network: Network,
+    /// Rows of a step
+    #[arg(
+        long,
+        value_name = "ROWS",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        allow_negative_numbers = true
+    )]
+    pub(crate) batch: u32,
+    /// Write the first steps to this file as a trace for Perfetto or Chrome
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+}
+
+/// Units of the layers of a perceptron.
+#[derive(Debug, Clone)]
+pub(crate) struct Network(pub(crate) Vec<usize>);
+
+/// Weights of a network at most: what a training step of it keeps is 1 GiB.
+const MOST_WEIGHTS: usize = 1 << 26;
+
+fn network(text: &str) -> Result<Network, String> {
+    let widths = text.split(',').map(|width| width.trim().parse().ok().filter(|width| (1..=65_536).contains(width)));
+    let widths: Option<Vec<usize>> = widths.collect();
+    let widths =
+        widths.filter(|widths| widths.len() >= 2).ok_or("it must be two widths or more, each from 1 to 65536")?;
+    let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    if weights > MOST_WEIGHTS {
+        return Err(format!("these are {weights} weights, and {MOST_WEIGHTS} are the most; choose smaller widths"));
+    }
+    Ok(Network(widths))
 }
 
 #[derive(Debug, Args)]

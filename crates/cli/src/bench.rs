@@ -16,8 +16,8 @@ pub(crate) mod matmul;
 mod measure;
 pub(crate) mod optim;
 pub(crate) mod step;
-mod training_step;
-mod updates;
+pub(crate) mod training_step;
+pub(crate) mod updates;
 
 use measure::Pace;
 
@@ -48,7 +48,7 @@ fn report<R: Serialize>(
 }
 
 /// The device that figures were taken on, in two lines.
-fn heading(info: &DeviceInfo) -> String {
+pub(crate) fn heading(info: &DeviceInfo) -> String {
     format!("device  {} ({}, {})\ndriver  {}\n", info.name, info.kind, info.backend, info.driver)
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod output;
 mod predict;
+mod profile;
 mod quiet;
 mod table;
 mod train;
@@ -36,6 +37,7 @@ fn run() -> Result<()> {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
         Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
         Command::Bench(Bench::Step(args)) => bench::step::run(&args),

@@ -222,6 +222,7 @@ impl<M: Module> Trainer<M> {
         let mut clock = self.optimizer.read_clock()?;
         let start = Instant::now();
         for epoch in 0..options.epochs {
+            let _span = tracing::debug_span!("epoch", epoch = epoch + 1).entered();
             batches.start_epoch(epoch)?;
             self.optimizer.restart_gradient_norm_sum()?;
             let before = device.counters();

@@ -156,6 +156,15 @@ impl Launch {
         self
     }
 
+    /// Says how many elements of a binding it uses, for profiles; all of what is bound unless said.
+    #[must_use]
+    pub fn uses(mut self, binding: usize, elements: usize) -> Self {
+        if let Some(view) = self.views.get_mut(binding) {
+            view.used = elements.min(view.length);
+        }
+        self
+    }
+
     /// Says how many arithmetic operations it is, for profiles; 0 unless said.
     #[must_use]
     pub fn operations(mut self, operations: u64) -> Self {

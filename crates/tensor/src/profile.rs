@@ -10,12 +10,12 @@ use crate::{Device, Error, Result};
 /// Launches that one profile keeps; those behind them run without being timed and are only counted.
 pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
 
-/// What a launch moves and computes, as its bindings say it.
+/// What a launch moves and computes, as its bindings and what was said of it have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Bytes of the tensors that it reads, each counted once.
+    /// Bytes of the elements that it reads, each counted once.
     pub bytes_read: u64,
-    /// Bytes of the tensors that it writes, and may read as well.
+    /// Bytes of the elements that it writes, and may read as well.
     pub bytes_written: u64,
     /// Arithmetic operations of a matrix product, a product and a sum counting as two; 0 for other kernels.
     pub operations: u64,

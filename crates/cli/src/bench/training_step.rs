@@ -9,8 +9,9 @@ use thalweg::tensor::{Device, Recording, Tensor, ValueLog};
 /// Units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
 pub(crate) const WIDTHS: [usize; 4] = [784, 256, 128, 10];
 
-/// Rows of the random data set that batches are gathered from.
+/// Rows of the random data set that batches are gathered from, and features in all at most.
 const ROWS: usize = 4096;
+const FEATURES: usize = 1 << 23;
 
 /// The global norm that gradients are clipped to.
 const MAX_NORM: f64 = 1.0;
@@ -26,17 +27,19 @@ pub(crate) struct TrainingStep {
 }
 
 impl TrainingStep {
-    /// A perceptron with ReLU, these units and this batch; cross-entropy, AdamW, gradients clipped by their global norm.
+    /// A perceptron with ReLU, these units, at least two of them, and this batch; cross-entropy, AdamW, gradients clipped by their global norm.
     pub(crate) fn new(device: &Device, widths: &[usize], batch: usize) -> Result<Self> {
-        let &[inputs, ref hidden @ .., outputs] = widths else { unreachable!("a network has inputs and outputs") };
         let mut builder = ParamsBuilder::new(0);
-        let config = MlpConfig { inputs, hidden: hidden.to_vec(), outputs, ..MlpConfig::default() };
+        let (inputs, outputs) = (widths[0], widths[widths.len() - 1]);
+        let hidden = widths[1..widths.len() - 1].to_vec();
+        let config = MlpConfig { inputs, hidden, outputs, ..MlpConfig::default() };
         let model = Mlp::new(&mut builder, &config)?;
         let params = builder.build(device)?;
         let optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(MAX_NORM)?;
-        let features = Tensor::uniform(device, 0, 0, 0.0, 1.0, &[ROWS, inputs])?;
-        let classes: Vec<u32> = (0..ROWS).map(|row| (row % outputs) as u32).collect();
-        let data = Dataset::new(features, Tensor::from_slice(device, &classes, &[ROWS])?)?;
+        let rows = ROWS.min(FEATURES / inputs).max(1);
+        let features = Tensor::uniform(device, 0, 0, 0.0, 1.0, &[rows, inputs])?;
+        let classes: Vec<u32> = (0..rows).map(|row| (row % outputs) as u32).collect();
+        let data = Dataset::new(features, Tensor::from_slice(device, &classes, &[rows])?)?;
         Ok(Self {
             device: device.clone(),
             model,
@@ -51,11 +54,11 @@ impl TrainingStep {
     pub(crate) fn step(&mut self) -> Result<()> {
         let (features, targets) = self.batches.next(self.batch)?;
         let tape = Tape::new();
-        let loss = Loss::CrossEntropy.of(self.model.forward(tape.constant(&features))?, &targets)?;
+        let logits = self.model.forward(tape.constant(&features))?;
+        let loss = Loss::CrossEntropy.of_logged(logits, &targets, Some(&self.losses))?;
         self.optimizer.params().zero_grad();
-        tape.backward(loss)?;
-        self.optimizer.step()?;
-        Ok(self.losses.push(&loss.value())?)
+        tape.backward_and_free(loss)?;
+        self.optimizer.step()
     }
 
     /// Records a step, behind a first one that makes what steps keep.

@@ -5,5 +5,6 @@ mod bench;
 mod common;
 mod devices;
 mod predict;
+mod profile;
 mod train;
 mod usage;

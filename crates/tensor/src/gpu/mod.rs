@@ -310,6 +310,7 @@ impl Gpu {
     pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<(GpuRead, u64)> {
         self.failure.check()?;
         let bytes = 4 * length as u64;
+        let _span = tracing::debug_span!("read_back", bytes).entered();
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read-back"),
             size: bytes,
@@ -393,6 +394,7 @@ impl Gpu {
 
     /// Waits for all work that was handed over.
     pub(crate) fn wait(&self) -> Result<()> {
+        let _span = tracing::debug_span!("wait").entered();
         let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
         self.failure.check()?;
         polled.map(|_| ()).map_err(|error| Error::DeviceLost { reason: error.to_string() })

@@ -111,9 +111,13 @@ pub(super) fn hand_over<'a>(
     if let Some(timing) = timing {
         return timing.submit(device, queue, commands);
     }
+    let span = tracing::debug_span!("encode").entered();
     let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
     encode(&mut encoder, commands);
-    queue.submit([encoder.finish()]);
+    let encoded = encoder.finish();
+    drop(span);
+    let _span = tracing::debug_span!("submit").entered();
+    queue.submit([encoded]);
 }
 
 /// Encodes commands, dispatches in as few passes as the copies between them allow.

@@ -66,6 +66,7 @@ impl Timing {
         queue: &wgpu::Queue,
         commands: impl Iterator<Item = &'a Command>,
     ) {
+        let span = tracing::debug_span!("encode").entered();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed") });
         let mut sets: Vec<wgpu::QuerySet> = Vec::new();
         let mut launches = Vec::new();
@@ -98,7 +99,6 @@ impl Timing {
             launches.push(launch);
             self.stamped += 1;
         }
-        let submitted = self.began.elapsed();
         if launches.is_empty() {
             queue.submit([encoder.finish()]);
             return;
@@ -115,7 +115,11 @@ impl Timing {
             encoder.resolve_query_set(set, 0..2 * count as u32, &resolved, 2 * STAMP * (i * SET) as u64);
         }
         encoder.copy_buffer_to_buffer(&resolved, 0, &stamps, 0, bytes);
-        queue.submit([encoder.finish()]);
+        let encoded = encoder.finish();
+        drop(span);
+        let submitted = self.began.elapsed();
+        let _span = tracing::debug_span!("submit").entered();
+        queue.submit([encoded]);
         self.pending.push(Pending { submitted, launches, stamps });
     }
 

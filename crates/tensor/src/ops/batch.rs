@@ -96,6 +96,9 @@ pub fn next_batch(
         .bind(cursor)
         .bind(&x)
         .bind(&y)
+        .uses(0, count * width)
+        .uses(1, count * target_width)
+        .uses(2, count)
         .workgroups((count * (width + target_width)).div_ceil(64))
         .run(features.device())?;
     Ok((x, y))

@@ -92,6 +92,7 @@ impl Tensor {
             .bind(&self.contiguous()?)
             .bind(&indices.contiguous()?)
             .bind(&y)
+            .uses(0, y.len())
             .workgroups(y.len().div_ceil(64))
             .run(self.device())?;
         Ok(y)

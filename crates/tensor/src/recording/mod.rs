@@ -141,6 +141,7 @@ impl Device {
         if RECORDER.with_borrow(Option::is_some) {
             return Err(Error::Recording { op: "record", rule: "recordings do not nest" }.into());
         }
+        let _span = tracing::debug_span!("record").entered();
         let recorder =
             Recorder { device: self.clone(), first_buffer: self.next_buffer(), work: Vec::new(), hooks: Vec::new() };
         RECORDER.set(Some(recorder));
@@ -167,6 +168,7 @@ impl Recording {
     /// Where the device fails, or another recording is being made on this thread.
     pub fn replay(&self, times: usize) -> Result<()> {
         check("replay")?;
+        let _span = tracing::debug_span!("replay", times).entered();
         self.device.replay(&self.work, self.prepared.as_ref(), times)?;
         if times > 0 {
             self.hooks.iter().for_each(|hook| hook());

@@ -1,0 +1,104 @@
+//! `thalweg profile`: its table and its trace.
+
+use std::fs;
+
+use serde_json::Value;
+use thalweg::tensor::KERNELS;
+
+use crate::common::{adapters, error_line, stdout, thalweg};
+
+/// What the library says of its work on the host.
+const SPANS: [&str; 7] = ["compile", "encode", "read_back", "record", "replay", "submit", "wait"];
+
+/// Start and end of a complete event, in microseconds.
+fn range(event: &Value) -> (f64, f64) {
+    let [start, duration] = ["ts", "dur"].map(|field| event[field].as_f64().expect("a number"));
+    assert!(start >= 0.0 && duration >= 0.0, "{event}");
+    (start, start + duration)
+}
+
+/// Complete events of a track, in order of their start.
+fn track(trace: &Value, thread: u64) -> Vec<Value> {
+    let events = trace["traceEvents"].as_array().expect("as written");
+    events.iter().filter(|event| event["ph"] == "X" && event["tid"] == thread).cloned().collect()
+}
+
+/// Profiles on a device: its table, and its trace held against the rules of the format.
+fn profile(device: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("trace.json");
+    let run = thalweg(&[
+        "profile",
+        "--device",
+        device,
+        "--network",
+        "20,16,3",
+        "--batch",
+        "8",
+        "--trace",
+        path.to_str().expect("as written"),
+    ]);
+    let table = stdout(&run);
+    for part in ["kernel", "linear_weight_grad", "adam", "of a step", "GB/s"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+    let trace: Value = serde_json::from_slice(&fs::read(&path).expect("as written")).expect("JSON");
+    let (host, kernels) = (track(&trace, 1), track(&trace, 2));
+    assert!(!host.is_empty() && !kernels.is_empty());
+    for event in &host {
+        assert!(SPANS.iter().any(|name| event["name"] == *name), "{event}");
+    }
+    // One step done, one recorded, nine replayed: every kernel of a step is there as often.
+    let updates = kernels.iter().filter(|event| event["name"] == "adam").count();
+    assert_eq!(updates, 11);
+    assert_eq!(kernels.len() % 11, 0);
+    for event in &kernels {
+        assert!(KERNELS.iter().any(|kernel| event["name"] == kernel.name()), "{event}");
+        assert!(event["args"]["workgroups"].as_u64() > Some(0), "{event}");
+    }
+    // Kernels run one after the other; of the host's spans each lies within the one that is open, or behind it. A
+    // thousandth of a microsecond is what the numbers are rounded to.
+    for pair in kernels.windows(2) {
+        assert!(range(&pair[0]).1 <= range(&pair[1]).0 + 0.002, "{pair:?}");
+    }
+    let mut open: Vec<f64> = Vec::new();
+    for event in &host {
+        let (start, end) = range(event);
+        open.retain(|&outer| outer > start + 0.002);
+        assert!(open.last().is_none_or(|&outer| end <= outer + 0.002), "{event}");
+        open.push(end);
+    }
+    let replays: Vec<_> = host.iter().filter(|event| event["name"] == "replay").map(|e| &e["args"]["times"]).collect();
+    assert_eq!(replays, [1, 8]);
+}
+
+#[test]
+fn the_cpu_is_profiled() {
+    profile("cpu");
+}
+
+#[test]
+fn every_adapter_is_profiled() {
+    for adapter in adapters() {
+        profile(&adapter["index"].to_string());
+    }
+}
+
+#[test]
+fn wrong_flags_and_files_are_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing/trace.json");
+    for (arguments, part) in [
+        (&["--network", "784"][..], "two widths"),
+        (&["--network", "784,0,10"], "from 1 to 65536"),
+        (&["--network", "784,many,10"], "--network"),
+        (&["--network", "65536,65536"], "67108864"),
+        (&["--batch", "0"], "--batch"),
+        (&["--device", "no such device"], "no such device"),
+        (&["--trace", missing.to_str().unwrap()], "--trace"),
+    ] {
+        let line = error_line(&thalweg(&[&["profile"], arguments].concat()), 2);
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
