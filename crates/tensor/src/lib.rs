@@ -16,6 +16,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Device::profile`] tells what each launch of some work takes. What the host does (`compile`, `record`, `replay`,
+//! `encode`, `submit`, `wait`, `read_back`) is told by spans of the `tracing` crate at the debug level, to whichever
+//! subscriber the program installs.
 
 mod arena;
 mod buffer;
