@@ -38,17 +38,22 @@ impl Shader {
     }
 }
 
-const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
+/// The element-wise functions of two arguments: a `switch` over their numbers.
+pub const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
-const GRID: &str = include_str!("shared/grid.wgsl");
-const MATH: &str = include_str!("shared/math.wgsl");
+/// Where a workgroup stands in a grid: `group_index`.
+pub const GRID: &str = include_str!("shared/grid.wgsl");
+/// Scalar functions that hold on every driver.
+pub const MATH: &str = include_str!("shared/math.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
-const TAIL: &str = include_str!("shared/tail.wgsl");
+/// The end of a tensor whose length is no multiple of four: `keep_first`.
+pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
-const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
+/// The element-wise functions of one argument: a `switch` over their numbers.
+pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
 const UPDATE: &str = include_str!("shared/update.wgsl");
 
 /// Declares the kernels and the table of them: constant, name, file, shared texts.

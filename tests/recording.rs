@@ -185,7 +185,8 @@ fn doubling(device: &Device) -> (Tensor, Tensor, Recording) {
 fn inputs_may_be_rewritten_between_replays() {
     for device in devices() {
         let (x, y, recording) = doubling(&device);
-        assert_eq!(recording.launches(), 2);
+        // Both functions and both copies.
+        assert_eq!(recording.launches(), 1);
         recording.replay(2).unwrap();
         assert_eq!(floats(&y), [9.0, 17.0, 25.0], "{device}");
         x.write(&[10.0f32, 20.0, 30.0]).unwrap();
@@ -226,7 +227,7 @@ fn many_replays_go_into_few_submissions() {
     let before = device.counters();
     recording.replay(50).unwrap();
     let done = device.counters() - before;
-    assert_eq!((done.launches, done.host_syncs), (100, 0));
+    assert_eq!((done.launches, done.host_syncs), (50, 0));
     assert!(done.submissions <= 2, "{done:?}");
 }
 

@@ -1,17 +1,17 @@
-//! How a recording is made does not change a bit of what it does: temporaries that share memory, held against recordings
-//! that share nothing and against doing the work anew.
+//! How a recording is made does not change a bit of what it does: temporaries that share memory and chains in one
+//! generated kernel, held against recordings without either and against doing the work anew.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
 mod common;
 
-use common::{assert_same_bits, devices, floats, numbers, tensor};
+use common::{BINARY_OPS, Tolerance, UNARY_OPS, assert_close, assert_same_bits, devices, floats, numbers, tensor};
 use proptest::prelude::*;
 use thalweg::autograd::Tape;
 use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
-use thalweg::tensor::{BinaryOp, DType, Device, DropoutState, RecordOptions, Result, Tensor, UnaryOp};
+use thalweg::tensor::{BinaryOp, DType, Device, DropoutState, RecordOptions, Recording, Result, Tensor, UnaryOp};
 
-const PLAIN: RecordOptions = RecordOptions { plan: false };
+const PLAIN: RecordOptions = RecordOptions { fuse: false, plan: false };
 
 /// Bytes of a recorded step of a perceptron with so many hidden layers of 64, planned and not.
 fn step_bytes(device: &Device, layers: usize) -> (u64, u64) {
@@ -28,7 +28,7 @@ fn step_bytes(device: &Device, layers: usize) -> (u64, u64) {
             let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
             params.zero_grad();
             tape.backward(loss)?;
-            Ok(optimizer.step()?)
+            optimizer.step()
         };
         let (recording, ()) = device.record_with(options, step).unwrap();
         recording.replay(2).unwrap();
@@ -44,6 +44,167 @@ fn a_planned_step_needs_less_memory() {
         assert!(planned < plain, "{device}: {planned} of {plain} bytes");
         // Activations live until the backward pass has come to them; gradients of them take turns in two buffers.
         assert!(3 * deep < 2 * deep_plain, "{device}: {deep} of {deep_plain} bytes");
+    }
+}
+
+/// Records a body with and without fusion, replays both and compares the bits of what they return. Returns the fused
+/// recording.
+fn fused(device: &Device, body: impl Fn() -> Result<Vec<Tensor>>) -> Recording {
+    let (plain, expected) = device.record_with(PLAIN, &body).unwrap();
+    let (fused, got) = device.record(&body).unwrap();
+    plain.replay(2).unwrap();
+    fused.replay(2).unwrap();
+    for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert_same_bits(&format!("{device}, {fused:?}, result {i}"), &floats(got), &floats(expected));
+    }
+    fused
+}
+
+#[test]
+fn every_function_fuses_to_the_bit() {
+    for device in devices() {
+        let length = 1009;
+        let x = tensor(&device, &numbers(1, length, -3.0, 3.0), &[length]);
+        let y = tensor(&device, &numbers(2, length, -3.0, 3.0), &[length]);
+        for op in UNARY_OPS {
+            let recording = fused(&device, || Ok(vec![x.unary(op)?.unary(op)?.add(&x)?]));
+            assert_eq!(recording.launches(), 1, "{op:?}");
+        }
+        for op in BINARY_OPS {
+            let recording = fused(&device, || Ok(vec![x.binary(op, &y)?.binary(op, &x)?]));
+            assert_eq!(recording.launches(), 1, "{op:?}");
+        }
+    }
+}
+
+#[test]
+fn a_generated_kernel_does_what_its_twin_does() {
+    let Some(gpu) = common::gpu() else { return };
+    let length = 4 * 1024 + 5;
+    let run = |device: &Device| {
+        let x = tensor(device, &numbers(1, length, -2.0, 2.0), &[length]);
+        let y = tensor(device, &numbers(2, length, 0.5, 2.0), &[length]);
+        let body = || {
+            let exact = x.affine(0.5, 0.25)?.mul(&y)?.sub(&x)?.div(&y)?.clamp(-1.0, 1.0)?.leaky_relu(0.1)?;
+            let rounded = exact.tanh()?.add(&y.log()?)?.gelu()?.binary(BinaryOp::SiluGrad, &x)?;
+            exact.copy_into(&x)?;
+            Ok::<_, thalweg::tensor::Error>([exact, rounded])
+        };
+        let (recording, values) = device.record(body).unwrap();
+        recording.replay(1).unwrap();
+        assert_eq!((recording.launches(), recording.generated().count()), (1, 1));
+        values.map(|value| floats(&value))
+    };
+    let ([exact, rounded], [expected_exact, expected_rounded]) = (run(&gpu), run(&Device::cpu()));
+    if common::is_software(&gpu) {
+        assert_same_bits("exact", &exact, &expected_exact);
+    }
+    let tolerance = Tolerance::new(1e-6, 1e-5);
+    assert_close("exact", &exact, &expected_exact, tolerance);
+    assert_close("rounded", &rounded, &expected_rounded, tolerance);
+}
+
+#[test]
+fn what_a_compiler_would_simplify_is_computed() {
+    for device in devices() {
+        let special = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 0.0, -0.0, 3e38, 1e-40, 1.0];
+        let x = tensor(&device, &special.repeat(9), &[72]);
+        let y = tensor(&device, &numbers(3, 72, 0.0, 1.0), &[72]);
+        let z = tensor(&device, &numbers(4, 72, -1.0, 0.0), &[72]);
+        fused(&device, || {
+            Ok(vec![
+                // Infinity less itself is no number.
+                x.tanh()?.tanh()?.sub(&x.tanh()?.tanh()?)?.add(&x.sub(&x)?)?,
+                // Neither distributed nor contracted.
+                y.mul(&z)?.add(&y.mul(&y)?)?.sub(&z.mul(&y)?)?,
+                // The sum of a rounding error.
+                y.add(&z)?.sub(&y)?.sub(&z)?,
+                x.neg()?.neg()?.square()?.sqrt()?.div(&x)?,
+                x.affine(3.0, 1.0)?.affine(1.0 / 3.0, -1.0 / 3.0)?,
+            ])
+        });
+    }
+}
+
+#[test]
+fn chains_split_where_a_device_could_not_bind_them_and_where_lengths_change() {
+    for device in devices() {
+        let state: Vec<Tensor> = (0..12).map(|i| tensor(&device, &numbers(i, 70, -1.0, 1.0), &[70])).collect();
+        let recording = fused(&device, || {
+            let mut sum = state[0].affine(1.0, 0.0)?;
+            for x in &state[1..] {
+                sum = sum.add(x)?;
+            }
+            Ok(vec![sum])
+        });
+        // 13 operands and results; the value between the two chains counts in both.
+        assert_eq!(recording.launches(), 2, "{device}");
+        assert!(recording.generated().all(|kernel| kernel.access.len() <= 8));
+        let recording = fused(&device, || {
+            let mut y = state[0].clone();
+            for i in 0..70 {
+                y = y.affine(1.0, i as f32)?.clamp(-100.0, 100.0)?;
+            }
+            let shorter = y.slice(0, 0, 64)?.tanh()?.square()?;
+            Ok(vec![y, shorter])
+        });
+        // 64 words of parameters hold the numbers of 15 pairs, so five chains, and one of another length.
+        assert_eq!(recording.launches(), 6, "{device}");
+        // A chain of one structure is one kernel.
+        assert!(recording.generated().count() <= 3, "{device}");
+    }
+}
+
+#[test]
+fn state_is_updated_in_place_and_its_neighbours_stay() {
+    for device in devices() {
+        // Five elements at aligned places of one buffer, with others between them.
+        let start = numbers(5, 256, -1.0, 1.0);
+        let whole = tensor(&device, &start, &[256]);
+        let state = whole.slice(0, 64, 69).unwrap();
+        let other = whole.slice(0, 128, 133).unwrap();
+        let recording = fused(&device, || {
+            let next = state.affine(0.5, 1.0)?.mul(&other)?;
+            next.copy_into(&state)?;
+            Ok(Vec::new())
+        });
+        assert_eq!((recording.launches(), recording.generated().count()), (1, 1), "{device}: {recording:?}");
+        // Twice recorded and four times replayed.
+        let mut expected = start.clone();
+        for _ in 0..6 {
+            for i in 0..5 {
+                expected[64 + i] = (0.5 * expected[64 + i] + 1.0) * expected[128 + i];
+            }
+        }
+        assert_same_bits(&device.to_string(), &floats(&whole), &expected);
+    }
+}
+
+#[test]
+fn rows_columns_and_single_elements_join() {
+    for device in devices() {
+        let x = tensor(&device, &numbers(6, 7 * 33, -1.0, 1.0), &[7, 33]);
+        let row = tensor(&device, &numbers(7, 33, -1.0, 1.0), &[33]);
+        let column = tensor(&device, &numbers(8, 7, -1.0, 1.0), &[7, 1]);
+        let middle = tensor(&device, &numbers(9, 33, -1.0, 1.0), &[33]);
+        let recording = fused(&device, || {
+            let y = x.add(&row)?.mul(&column)?.div(&row.slice(0, 3, 4)?)?.tanh()?;
+            Ok(vec![y.sub(&row)?, row.slice(0, 1, 2)?.sub(&y)?, y.add(&x.slice(0, 2, 3)?)?])
+        });
+        assert_eq!(recording.launches(), 1, "{device}");
+        let cube = tensor(&device, &numbers(6, 3 * 33 * 5, -1.0, 1.0), &[3, 33, 5]);
+        let recording = fused(&device, || Ok(vec![cube.mul(&middle.reshape(&[33, 1])?)?.relu()?.add(&cube)?]));
+        assert_eq!(recording.launches(), 1, "{device}");
+    }
+}
+
+#[test]
+fn long_chains_go_over_many_workgroups_and_threads() {
+    for device in devices() {
+        let length = 3 * 32 * 1024 + 77;
+        let x = tensor(&device, &numbers(1, length, -1.0, 1.0), &[length]);
+        let recording = fused(&device, || Ok(vec![x.square()?.affine(2.0, 1.0)?.sub(&x)?.mul(&x.mean()?)?]));
+        assert_eq!(recording.generated().count(), 1, "{device}");
     }
 }
 
@@ -124,7 +285,8 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
 
 /// Runs a program anew four times, and recorded with three replays; what is kept and the state must be the same bits
 /// each time.
-fn compare(device: &Device, options: RecordOptions, program: &[Step], side: usize, kept: u32) {
+fn compare(device: &Device, program: &[Step], side: usize, kept: u32) {
+    let options = RecordOptions { fuse: !kept.is_multiple_of(8), plan: !kept.is_multiple_of(9) };
     let start = || -> (Vec<Tensor>, DropoutState) {
         let state = |seed| tensor(device, &numbers(seed, side * side, -1.0, 1.0), &[side, side]);
         ((0..3).map(state).collect(), DropoutState::new(device, 7, 1).unwrap())
@@ -157,7 +319,7 @@ proptest! {
 
     #[test]
     fn random_programs_replay_to_the_bit_on_the_cpu((program, side, kept) in programs()) {
-        compare(&Device::cpu(), RecordOptions::default(), &program, side, kept);
+        compare(&Device::cpu(), &program, side, kept);
     }
 }
 
@@ -167,7 +329,7 @@ proptest! {
     #[test]
     fn random_programs_replay_to_the_bit_on_a_gpu((program, side, kept) in programs()) {
         if let Some(device) = common::gpu() {
-            compare(&device, RecordOptions::default(), &program, side, kept);
+            compare(&device, &program, side, kept);
         }
     }
 }

@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
-use thalweg::tensor::{Access, KERNELS, Kernel};
+use thalweg::tensor::{Access, Device, Error, KERNELS, Kernel};
 
 type Constants = &'static [(&'static str, f64)];
 
@@ -126,6 +128,43 @@ fn every_kernel_is_valid_for_every_back_end() {
         }
     }
     assert!(checked >= 90, "{checked} variants were checked");
+}
+
+/// What recordings generate: every function, operands of every kind, results and state.
+#[test]
+fn generated_kernels_are_valid_for_every_back_end() {
+    let device = Device::cpu();
+    let value = |seed, shape: &[usize]| {
+        common::tensor(&device, &common::numbers(seed, shape.iter().product(), 0.1, 1.0), shape)
+    };
+    let (x, y, row, column) = (value(1, &[6, 10]), value(2, &[6, 10]), value(3, &[10]), value(4, &[6, 1]));
+    let (recording, _kept) = device
+        .record(|| -> Result<_, Error> {
+            let mut kept = Vec::new();
+            for op in common::UNARY_OPS {
+                kept.push(x.unary(op)?.unary(op)?);
+                kept.push(kept[kept.len() - 1].sum()?);
+            }
+            for op in common::BINARY_OPS {
+                kept.push(x.binary(op, &y)?.binary(op, &row)?.binary(op, &column)?.binary(op, &row.slice(0, 1, 2)?)?);
+                kept.push(kept[kept.len() - 1].sum()?);
+            }
+            let mut all = x.clone();
+            for (i, unary) in common::UNARY_OPS.into_iter().enumerate() {
+                all = all.unary(unary)?.binary(common::BINARY_OPS[i % common::BINARY_OPS.len()], &y)?;
+            }
+            all.copy_into(&x)?;
+            Ok(kept)
+        })
+        .unwrap();
+    let mut checked = 0;
+    for kernel in recording.generated() {
+        check(kernel, &kernel.shader.source(), &[])
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", kernel.name(), kernel.shader.text));
+        checked += 1;
+    }
+    let least = common::UNARY_OPS.len() + common::BINARY_OPS.len() + 1;
+    assert!(checked >= least, "{checked} kernels were generated, expected at least {least}");
 }
 
 #[test]

@@ -163,6 +163,12 @@ fn normal_density(x: f32) -> f32 {
     return 0.398942280 * safe_exp(-0.5 * x * x);
 }
 
+// x Phi(x), Phi the distribution function of the standard normal. Below -14 it vanishes in f32.
+fn gelu(x: f32) -> f32 {
+    if (x < -14.0) { return 0.0; }
+    return x * normal_cdf(x);
+}
+
 // x reduced to [-pi/4, pi/4] by Cody and Waite's three constants, good to |x| of some 8,000; larger arguments go to
 // the driver. Returns sine and cosine.
 fn sine_cosine(x: f32) -> vec2f {

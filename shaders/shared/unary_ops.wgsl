@@ -31,9 +31,3 @@ fn apply(x: f32, a: f32, b: f32) -> f32 {
         default: { return x; }
     }
 }
-
-// x Phi(x), Phi the distribution function of the standard normal. Below -14 it vanishes in f32.
-fn gelu(x: f32) -> f32 {
-    if (x < -14.0) { return 0.0; }
-    return x * normal_cdf(x);
-}

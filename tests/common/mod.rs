@@ -7,7 +7,7 @@ pub(crate) mod oracle;
 
 use std::sync::OnceLock;
 
-use thalweg::tensor::{Device, DeviceKind, Tensor};
+use thalweg::tensor::{BinaryOp, Device, DeviceKind, Tensor, UnaryOp};
 
 /// The GPU that all tests of a process share. Without an adapter: none, with a word on standard error, or a panic where
 /// `THALWEG_REQUIRE_GPU` is set.
@@ -128,3 +128,51 @@ pub(crate) fn report(what: &str, got: &[f32], expected: &[f32], holds: impl Fn(u
     }
     panic!("{text}");
 }
+
+/// All functions of one argument, with numbers.
+pub(crate) const UNARY_OPS: [UnaryOp; 23] = [
+    UnaryOp::Neg,
+    UnaryOp::Abs,
+    UnaryOp::Sign,
+    UnaryOp::Exp,
+    UnaryOp::Log,
+    UnaryOp::Sqrt,
+    UnaryOp::Reciprocal,
+    UnaryOp::Square,
+    UnaryOp::Relu,
+    UnaryOp::Tanh,
+    UnaryOp::Sigmoid,
+    UnaryOp::Gelu,
+    UnaryOp::Silu,
+    UnaryOp::Softplus,
+    UnaryOp::Sin,
+    UnaryOp::Cos,
+    UnaryOp::Expm1,
+    UnaryOp::Log1p,
+    UnaryOp::Erf,
+    UnaryOp::Affine(1.5, -0.25),
+    UnaryOp::Pow(1.5),
+    UnaryOp::Clamp(-0.5, 0.75),
+    UnaryOp::LeakyRelu(0.2),
+];
+
+/// All functions of two arguments.
+pub(crate) const BINARY_OPS: [BinaryOp; 17] = [
+    BinaryOp::Add,
+    BinaryOp::Sub,
+    BinaryOp::Mul,
+    BinaryOp::Div,
+    BinaryOp::Maximum,
+    BinaryOp::Minimum,
+    BinaryOp::Pow,
+    BinaryOp::Eq,
+    BinaryOp::Lt,
+    BinaryOp::Le,
+    BinaryOp::Gt,
+    BinaryOp::Ge,
+    BinaryOp::ReluGrad,
+    BinaryOp::TanhGrad,
+    BinaryOp::SigmoidGrad,
+    BinaryOp::GeluGrad,
+    BinaryOp::SiluGrad,
+];

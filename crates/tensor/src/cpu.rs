@@ -52,7 +52,13 @@ pub(crate) fn run(launch: &Launch) {
             }
         }
     }
-    (launch.kernel.twin)(Call { params: &launch.params, constants: &launch.constants, slices, count });
+    (launch.kernel.twin)(Call {
+        params: &launch.params,
+        constants: &launch.constants,
+        slices,
+        count,
+        chain: launch.chain,
+    });
 }
 
 /// Copies words between two buffers.
@@ -123,7 +129,9 @@ mod tests {
             layer.linear_input_grad(&weight, &x)?,
             x.t()?.matmul(&y)?,
         ];
-        all.extend([batch, dropped, mask, filled, layer, dw, db]);
+        let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
+        recording.replay(1)?;
+        all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);
 
         let values = Arena::new(&device, &[vec![70_000]])?;
         let (grads, moment1, moment2) = (values.zeros_like()?, values.zeros_like()?, values.zeros_like()?);

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
-use crate::buffer::Buffer;
+use crate::buffer::{ALIGNMENT, Buffer};
 use crate::profile::Cost;
+use crate::recording::Chain;
 use crate::{DType, Device, Element, Result, Tensor};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
@@ -101,6 +102,27 @@ pub(crate) struct View {
     bindable: bool,
 }
 
+impl View {
+    /// A range that starts at an aligned place.
+    pub(crate) fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
+        Self { buffer, offset, length, used: length, bindable: offset.is_multiple_of(ALIGNMENT) }
+    }
+
+    pub(crate) fn is_bindable(&self) -> bool {
+        self.bindable
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.buffer.id() == other.buffer.id() && (self.offset, self.length) == (other.offset, other.length)
+    }
+
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.buffer.id() == other.buffer.id()
+            && self.offset < other.offset + other.length
+            && other.offset < self.offset + self.length
+    }
+}
+
 /// A kernel with everything it needs to run.
 #[derive(Debug, Clone)]
 pub struct Launch {
@@ -110,6 +132,8 @@ pub struct Launch {
     pub(crate) views: Vec<View>,
     pub(crate) workgroups: usize,
     operations: u64,
+    /// What a generated kernel computes, for its twin.
+    pub(crate) chain: Option<&'static Chain>,
 }
 
 impl Launch {
@@ -122,7 +146,18 @@ impl Launch {
             views: Vec::with_capacity(kernel.access.len()),
             workgroups: 1,
             operations: 0,
+            chain: None,
         }
+    }
+
+    /// A launch of a kernel that was generated for a chain of element-wise operations.
+    pub(crate) fn of_chain(
+        (kernel, chain): (&'static Kernel, &'static Chain),
+        params: Vec<u8>,
+        views: Vec<View>,
+        workgroups: usize,
+    ) -> Self {
+        Self { kernel, constants: Vec::new(), params, views, workgroups, operations: 0, chain: Some(chain) }
     }
 
     /// Sets an override constant of the shader.
@@ -209,8 +244,8 @@ impl Launch {
         let access = self.kernel.access;
         for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i] == Access::Write) {
             for (j, other) in self.views.iter().enumerate().filter(|(j, _)| i != *j) {
-                let overlap = view.offset < other.offset + other.length && other.offset < view.offset + view.length;
-                if view.buffer.id() == other.buffer.id() && (access[j] == Access::Read || overlap) {
+                let both = view.buffer.id() == other.buffer.id() && access[j] == Access::Read;
+                if both || view.overlaps(other) {
                     return Err(crate::Error::Aliasing { op: self.kernel.name() });
                 }
             }
@@ -236,6 +271,7 @@ pub struct Call<'a> {
     pub(crate) slices: [Slice<'a>; MOST_BINDINGS],
     /// How many of them the kernel has.
     pub(crate) count: usize,
+    pub(crate) chain: Option<&'static Chain>,
 }
 
 impl<'a> Call<'a> {

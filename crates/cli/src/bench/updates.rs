@@ -74,7 +74,7 @@ impl Parameters {
 }
 
 /// The formula of [`AdamUpdate`], an operation a launch.
-fn compose_adamw(
+pub(crate) fn compose_adamw(
     value: &mut Tensor,
     grad: &Tensor,
     moment1: &mut Tensor,

@@ -1,5 +1,6 @@
 //! Element-wise functions of two arguments, with broadcasting.
 
+use crate::buffer::ALIGNMENT;
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
 use crate::math;
 use crate::parallel::for_each_chunk;
@@ -94,6 +95,68 @@ impl BinaryOp {
             }
         }
     }
+
+    /// z[i] = f(x[i], y[i]).
+    #[inline(always)]
+    pub(crate) fn apply_each(self, x: &[f32], y: &[f32], z: &mut [f32]) {
+        match self {
+            // The cheap ones get loops of their own, which vectorise.
+            Self::Add => map(x, y, z, |x, y| x + y),
+            Self::Sub => map(x, y, z, |x, y| x - y),
+            Self::Mul => map(x, y, z, |x, y| x * y),
+            Self::Div => map(x, y, z, |x, y| x / y),
+            Self::ReluGrad => map(x, y, z, relu_grad),
+            _ => map(x, y, z, |x, y| self.apply(x, y)),
+        }
+    }
+}
+
+/// Where the elements of an operand of a broadcasting launch stand, counted from the start of its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Element i at offset + i.
+    Plain { offset: u32 },
+    /// All at one place.
+    Single { offset: u32 },
+    /// Element i at offset + stride ((i / divisor) mod modulus): a row, a column, or a plain one that is not aligned.
+    Repeated { offset: u32, divisor: u32, modulus: u32, stride: u32 },
+}
+
+impl Place {
+    fn new(shape: &[u32], strides: &[u32], offset: u32) -> Option<Self> {
+        let stretched = |d: &usize| strides[*d] == 0 || shape[*d] == 1;
+        let kept: Vec<usize> = (0..shape.len()).filter(|d| !stretched(d)).collect();
+        let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { return Some(Self::Single { offset }) };
+        // Dimensions that are kept must be neighbours without gaps, so that one quotient and one remainder find the place.
+        let dense = (first..last).all(|d| strides[d] == strides[d + 1] * shape[d + 1]);
+        let divisor = shape[last + 1..].iter().product();
+        let modulus = shape[first..=last].iter().product();
+        let stride = strides[last];
+        let plain = divisor == 1 && stride == 1 && modulus == shape.iter().product::<u32>();
+        match (dense, plain && offset.is_multiple_of(ALIGNMENT as u32)) {
+            (false, _) => None,
+            (true, true) => Some(Self::Plain { offset }),
+            (true, false) => Some(Self::Repeated { offset, divisor, modulus, stride }),
+        }
+    }
+}
+
+/// The function that a launch applies and the places of its operands, where it is one of these kernels, and the places
+/// are simple.
+pub(crate) fn function_of(launch: &Launch) -> Option<(BinaryOp, [Place; 2])> {
+    let op = || Some(BinaryOp::ALL[launch.constants.iter().find(|(name, _)| *name == "OP")?.1 as usize]);
+    if std::ptr::eq(launch.kernel, &BINARY) {
+        return Some((op()?, [0, 1].map(|i| Place::Plain { offset: launch.views[i].offset as u32 })));
+    }
+    if !std::ptr::eq(launch.kernel, &BINARY_BROADCAST) {
+        return None;
+    }
+    let params: BroadcastParams = bytemuck::pod_read_unaligned(&launch.params);
+    let rank = params.rank as usize;
+    let place = |strides: &[[u32; 4]; 2], offset| {
+        Place::new(&params.shape.as_flattened()[..rank], &strides.as_flattened()[..rank], offset)
+    };
+    Some((op()?, [place(&params.x_strides, params.x_offset)?, place(&params.y_strides, params.y_offset)?]))
 }
 
 /// The cotangent where the activation is positive. NaN lets it through, as in PyTorch.
@@ -115,19 +178,7 @@ fn twin(call: Call<'_>) {
     for_each_chunk(
         z,
         #[inline(always)]
-        |start, z| {
-            let range = start..start + z.len();
-            let (x, y) = (&x[range.clone()], &y[range]);
-            match op {
-                // The cheap ones get loops of their own, which vectorise.
-                BinaryOp::Add => map(x, y, z, |x, y| x + y),
-                BinaryOp::Sub => map(x, y, z, |x, y| x - y),
-                BinaryOp::Mul => map(x, y, z, |x, y| x * y),
-                BinaryOp::Div => map(x, y, z, |x, y| x / y),
-                BinaryOp::ReluGrad => map(x, y, z, relu_grad),
-                _ => map(x, y, z, |x, y| op.apply(x, y)),
-            }
-        },
+        |start, z| op.apply_each(&x[start..start + z.len()], &y[start..start + z.len()], z),
     );
 }
 

@@ -2,7 +2,7 @@
 
 mod argmax;
 mod batch;
-mod binary;
+pub(crate) mod binary;
 mod copy;
 mod cross_entropy;
 mod dropout;
@@ -16,7 +16,7 @@ mod random;
 mod record_value;
 mod reduce;
 mod softmax;
-mod unary;
+pub(crate) mod unary;
 
 pub use batch::next_batch;
 pub use binary::BinaryOp;

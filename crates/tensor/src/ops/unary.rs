@@ -59,7 +59,7 @@ pub enum UnaryOp {
 
 impl UnaryOp {
     /// The function's number in `shaders/shared/unary_ops.wgsl`, and its own numbers.
-    fn code(self) -> (u32, f32, f32) {
+    pub(crate) fn code(self) -> (u32, f32, f32) {
         match self {
             Self::Neg => (0, 0.0, 0.0),
             Self::Abs => (1, 0.0, 0.0),
@@ -87,7 +87,7 @@ impl UnaryOp {
         }
     }
 
-    fn from_code(code: u32, a: f32, b: f32) -> Self {
+    pub(crate) fn from_code(code: u32, a: f32, b: f32) -> Self {
         match code {
             0 => Self::Neg,
             1 => Self::Abs,
@@ -153,6 +153,39 @@ impl UnaryOp {
             }
         }
     }
+
+    /// y[i] = f(x[i]).
+    #[inline(always)]
+    pub(crate) fn apply_each(self, x: &[f32], y: &mut [f32]) {
+        match self {
+            // The cheap ones get loops of their own, which vectorise.
+            Self::Relu => map(x, y, relu),
+            Self::Square => map(x, y, |x| x * x),
+            Self::Neg => map(x, y, |x| -x),
+            Self::Sqrt => map(x, y, f32::sqrt),
+            Self::Affine(factor, summand) => map(x, y, |x| factor * x + summand),
+            _ => map(x, y, |x| self.apply(x)),
+        }
+    }
+
+    /// How many numbers of its own the function has.
+    pub(crate) fn number_count(self) -> usize {
+        match self {
+            Self::Affine(..) | Self::Clamp(..) => 2,
+            Self::Pow(_) | Self::LeakyRelu(_) => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// The function that a launch applies, where it is one of this kernel.
+pub(crate) fn function_of(launch: &Launch) -> Option<UnaryOp> {
+    if !std::ptr::eq(launch.kernel, &UNARY) {
+        return None;
+    }
+    let params: Params = bytemuck::pod_read_unaligned(&launch.params);
+    let code = launch.constants.iter().find(|(name, _)| *name == "OP")?.1;
+    Some(UnaryOp::from_code(code as u32, params.a, params.b))
 }
 
 /// max(x, 0) that lets NaN through.
@@ -177,18 +210,7 @@ fn twin(call: Call<'_>) {
     for_each_chunk(
         y,
         #[inline(always)]
-        |start, y| {
-            let x = &x[start..start + y.len()];
-            match op {
-                // The cheap ones get loops of their own, which vectorise.
-                UnaryOp::Relu => map(x, y, relu),
-                UnaryOp::Square => map(x, y, |x| x * x),
-                UnaryOp::Neg => map(x, y, |x| -x),
-                UnaryOp::Sqrt => map(x, y, f32::sqrt),
-                UnaryOp::Affine(factor, summand) => map(x, y, |x| factor * x + summand),
-                _ => map(x, y, |x| op.apply(x)),
-            }
-        },
+        |start, y| op.apply_each(&x[start..start + y.len()], y),
     );
 }
 

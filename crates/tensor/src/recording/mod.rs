@@ -1,6 +1,10 @@
 //! [`Recording`]: work that was done once, to be done again without the cost of finding out what it is.
 
+mod chain;
+mod fuse;
 mod plan;
+mod program;
+mod text;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,8 +13,10 @@ use std::sync::Arc;
 
 use crate::buffer::Buffer;
 use crate::gpu::GpuRecording;
-use crate::kernel::{Access, Launch};
+use crate::kernel::{Access, Kernel, Launch};
 use crate::{Device, Error, Result};
+
+pub(crate) use chain::Chain;
 
 /// A piece of work of a device.
 #[derive(Debug)]
@@ -66,13 +72,16 @@ struct Recorder {
 /// How [`Device::record_with`] makes a recording. The bits of a replay do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordOptions {
+    /// Whether chains of element-wise operations become one launch each, of a kernel that is generated for them.
+    /// Default true.
+    pub fuse: bool,
     /// Whether temporaries whose uses do not overlap in time share memory. Default true.
     pub plan: bool,
 }
 
 impl Default for RecordOptions {
     fn default() -> Self {
-        Self { plan: true }
+        Self { fuse: true, plan: true }
     }
 }
 
@@ -151,6 +160,9 @@ impl Device {
             unreachable!("nothing else takes the recorder while this thread records")
         };
         drop(stop);
+        if options.fuse {
+            work = fuse::join_chains(work, first_buffer);
+        }
         if options.plan {
             plan::share_memory(&mut work, first_buffer);
         }
@@ -180,6 +192,24 @@ impl Recording {
     #[must_use]
     pub fn launches(&self) -> usize {
         count_launches(&self.work)
+    }
+
+    /// The kernels that were generated for it, each once; their texts are those of their shaders.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let x = Tensor::full(&Device::cpu(), 1.0f32, &[1000])?;
+    /// let (recording, y) = x.device().record(|| x.tanh()?.affine(2.0, 1.0)?.mul(&x))?;
+    /// assert_eq!(recording.launches(), 1);
+    /// for kernel in recording.generated() {
+    ///     println!("{}", kernel.shader.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn generated(&self) -> impl Iterator<Item = &'static Kernel> + use<> {
+        fuse::generated(&self.work).into_iter()
     }
 
     /// The memory in bytes that was taken while it was made and that it needs: what it holds beside the tensors that

@@ -105,7 +105,7 @@ pub(super) fn share_memory(work: &mut [Work], first_buffer: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::{Device, RecordOptions, Recording, Result, Tensor};
 
     /// A chain of operations on 1,000 elements; its last value is returned.
@@ -117,7 +117,7 @@ mod tests {
             }
             Ok(y)
         };
-        device.record_with(RecordOptions { plan }, body).unwrap()
+        device.record_with(RecordOptions { fuse: false, plan }, body).unwrap()
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! Element-wise chains: done anew each time, recorded operation by operation, and recorded in one generated kernel; and
+//! AdamW as a composition of tensor operations in the same three ways, beside the kernel that is written for it.
+//!
+//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
+
+// The composition of `thalweg bench optim`: what is measured is written once.
+#[allow(dead_code, reason = "only the composition and the fused update are needed here")]
+#[path = "../crates/cli/src/bench/updates.rs"]
+mod updates;
+
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use thalweg::tensor::{DType, Device, RecordOptions, Result, Tensor};
+
+use updates::Parameters;
+
+const SIZES: [usize; 3] = [4 << 10, 256 << 10, 4 << 20];
+
+fn quick() -> bool {
+    std::env::var("THALWEG_BENCH_QUICK").as_deref() == Ok("1")
+}
+
+#[allow(clippy::print_stderr, reason = "a figure is worth nothing without the adapter and driver it was taken on")]
+fn devices() -> Vec<Device> {
+    let gpu = Device::gpu();
+    assert!(
+        gpu.is_ok() || std::env::var("THALWEG_REQUIRE_GPU").as_deref() != Ok("1"),
+        "THALWEG_REQUIRE_GPU=1, but there is no adapter"
+    );
+    let devices: Vec<Device> = gpu.into_iter().chain([Device::cpu()]).collect();
+    for info in devices.iter().map(Device::info) {
+        eprintln!("device: {} ({}, {}), driver: {}", info.name, info.kind, info.backend, info.driver);
+    }
+    devices
+}
+
+type Measure = fn(&mut BenchmarkGroup<'_, WallTime>, &Device, usize);
+
+/// Ends the bench where the device has failed.
+fn done<T>(result: Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Measures calls that do something so many times, each with one wait at its end.
+fn bench(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    device: &Device,
+    name: &str,
+    mut times: impl FnMut(u64) -> Result<()>,
+) {
+    group.bench_function(name, |bencher| {
+        bencher.iter_custom(|count| {
+            let start = Instant::now();
+            done(times(count));
+            done(device.synchronize());
+            start.elapsed()
+        });
+    });
+}
+
+/// A body done anew each time, recorded as it is, and recorded with its chains joined.
+fn three_ways(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, mut body: impl FnMut() -> Result<()>) {
+    bench(group, device, "eager", |count| (0..count).try_for_each(|_| body()));
+    for (name, fuse) in [("recorded", false), ("fused", true)] {
+        let options = RecordOptions { fuse, ..RecordOptions::default() };
+        let (recording, ()) = done(device.record_with(options, &mut body));
+        bench(group, device, name, |count| recording.replay(count as usize));
+    }
+}
+
+fn ops(criterion: &mut Criterion) {
+    for device in devices() {
+        let kind = if device.is_cpu() { "cpu" } else { "gpu" };
+        for elements in SIZES {
+            if quick() && elements > 256 << 10 {
+                continue;
+            }
+            let measures: [(&str, Measure); 2] = [("chain", chain), ("adamw", adamw)];
+            for (name, measure) in measures {
+                let mut group = criterion.benchmark_group(format!("ops/{kind}/{name} {elements}"));
+                group.sample_size(10).throughput(Throughput::Elements(elements as u64));
+                if quick() {
+                    group.warm_up_time(Duration::from_millis(20)).measurement_time(Duration::from_millis(100));
+                }
+                measure(&mut group, &device, elements);
+                group.finish();
+                device.release_memory();
+            }
+        }
+    }
+}
+
+/// tanh, square, affine, product, sum.
+fn chain(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, elements: usize) {
+    let x = done(Tensor::normal(device, 0, 0, 0.0, 1.0, &[elements]));
+    let y = done(Tensor::normal(device, 0, 1, 0.0, 1.0, &[elements]));
+    let result = done(Tensor::zeros(device, DType::F32, &[elements]));
+    three_ways(group, device, || x.tanh()?.square()?.affine(2.0, 1.0)?.mul(&y)?.add(&x)?.copy_into(&result));
+}
+
+fn adamw(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, elements: usize) {
+    let zeros = || done(Tensor::zeros(device, DType::F32, &[elements]));
+    let full = |value: f32| done(Tensor::full(device, value, &[elements]));
+    let (state, grad) = ([full(0.5), zeros(), zeros()], full(0.01));
+    three_ways(group, device, || {
+        let mut next = state.clone();
+        let [value, moment1, moment2] = &mut next;
+        updates::compose_adamw(value, &grad, moment1, moment2, 1)?;
+        next.iter().zip(&state).try_for_each(|(next, state)| next.copy_into(state))
+    });
+    let parameters = done(Parameters::new(device, 1, elements));
+    let mut update = done(parameters.adamw());
+    bench(group, device, "kernel eager", |count| (0..count).try_for_each(|_| update()));
+    let (recording, ()) = done(device.record(&mut update));
+    bench(group, device, "kernel recorded", |count| recording.replay(count as usize));
+}
+
+criterion_group!(benches, ops);
+criterion_main!(benches);

@@ -1,0 +1,196 @@
+//! [`Chain`]: the twin of generated kernels. It walks a program block by block, so that what lies between the operations
+//! stays in the cache.
+
+use std::cell::RefCell;
+
+use super::program::{FIRST_NUMBER, Function, Program, Source};
+use crate::kernel::{Access, Call, MOST_BINDINGS};
+use crate::ops::unary::UnaryOp;
+use crate::parallel::{for_each_chunks, vectorized};
+
+/// Elements that the twin takes through the whole program at once.
+const BLOCK: usize = 1024;
+
+/// A program as the twin walks it, its values in as few registers as there are values alive at a time.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    instructions: Vec<Registered>,
+    bindings: Vec<Bound>,
+    stores: Vec<Option<usize>>,
+    registers: usize,
+}
+
+/// How a binding is used.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    /// Read at places of its own.
+    Whole,
+    Read,
+    /// Written, and perhaps read: which one of those that are.
+    Written(usize),
+}
+
+#[derive(Debug)]
+struct Registered {
+    function: Function,
+    operands: [Source; 2],
+    /// Its first number among the parameters.
+    number: usize,
+    register: usize,
+}
+
+impl Chain {
+    pub(super) fn new(program: &Program) -> Self {
+        let count = program.instructions.len();
+        let mut last_use: Vec<usize> = (0..count).collect();
+        for (i, instruction) in program.instructions.iter().enumerate() {
+            for operand in instruction.operands {
+                if let Source::Value(value) = operand {
+                    last_use[value] = i;
+                }
+            }
+        }
+        program.stores.iter().flatten().for_each(|&(value, _)| last_use[value] = count);
+        let mut written = 0..;
+        let bound = |(i, access): (usize, &Access)| match access {
+            Access::Write => Bound::Written(written.next().unwrap_or_default()),
+            Access::Read if program.is_addressed(i) => Bound::Whole,
+            Access::Read => Bound::Read,
+        };
+        let bindings = program.access.iter().enumerate().map(bound).collect();
+        let mut chain = Self { instructions: Vec::with_capacity(count), bindings, stores: Vec::new(), registers: 0 };
+        let (mut register_of, mut free, mut number) = (Vec::with_capacity(count), Vec::new(), FIRST_NUMBER);
+        for (i, instruction) in program.instructions.iter().enumerate() {
+            let register = free.pop().unwrap_or(chain.registers);
+            chain.registers = chain.registers.max(register + 1);
+            register_of.push(register);
+            let operands = instruction.operands.map(|operand| match operand {
+                Source::Value(value) => Source::Value(register_of[value]),
+                Source::Binding(_) => operand,
+            });
+            chain.instructions.push(Registered { function: instruction.function, operands, number, register });
+            number += instruction.numbers.len();
+            // Free from the next instruction on, so that no result lies over its own operand.
+            free.extend((0..=i).filter(|&value| last_use[value] == i).map(|value| register_of[value]));
+        }
+        chain.stores = program.stores.iter().map(|store| store.map(|(value, _)| register_of[value])).collect();
+        chain
+    }
+
+    /// The whole program, on elements from `start` on: as many as the pieces of what is written have.
+    fn compute(&self, params: &[u8], start: usize, read: &[&[f32]; MOST_BINDINGS], written: &mut [&mut [f32]]) {
+        thread_local! {
+            static REGISTERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+        }
+        REGISTERS.with_borrow_mut(|registers| {
+            if registers.len() < self.registers {
+                registers.resize_with(self.registers, || vec![0.0; BLOCK]);
+            }
+            vectorized(
+                #[inline(always)]
+                || self.compute_with(registers, params, start, read, written),
+            );
+        });
+    }
+
+    #[inline(always)]
+    fn compute_with(
+        &self,
+        registers: &mut [Vec<f32>],
+        params: &[u8],
+        start: usize,
+        read: &[&[f32]; MOST_BINDINGS],
+        written: &mut [&mut [f32]],
+    ) {
+        let length = written.first().map_or(0, |piece| piece.len());
+        for block in (0..length).step_by(BLOCK) {
+            let count = BLOCK.min(length - block);
+            for instruction in &self.instructions {
+                // Taken out, so that the others can be read meanwhile.
+                let mut result = std::mem::take(&mut registers[instruction.register]);
+                let fetch = |operand: Source| match operand {
+                    Source::Value(register) => &registers[register][..count],
+                    Source::Binding(binding) => match self.bindings[binding] {
+                        Bound::Whole => read[binding],
+                        Bound::Read => &read[binding][start + block..][..count],
+                        Bound::Written(piece) => &written[piece][block..][..count],
+                    },
+                };
+                instruction.compute(params, start + block, fetch, &mut result[..count]);
+                registers[instruction.register] = result;
+            }
+            for (binding, store) in self.bindings.iter().zip(&self.stores) {
+                if let (Bound::Written(piece), Some(register)) = (binding, store) {
+                    written[*piece][block..][..count].copy_from_slice(&registers[*register][..count]);
+                }
+            }
+        }
+    }
+}
+
+impl Registered {
+    #[inline(always)]
+    fn compute<'a>(&self, params: &[u8], start: usize, fetch: impl Fn(Source) -> &'a [f32], result: &mut [f32]) {
+        let bits = |number: usize| -> u32 {
+            let at = 4 * (self.number + number);
+            bytemuck::pod_read_unaligned(&params[at..at + 4])
+        };
+        let number = |number: usize| f32::from_bits(bits(number));
+        let x = fetch(self.operands[0]);
+        match self.function {
+            Function::Unary(op) => {
+                let own = |i| if i < op.number_count() { number(i) } else { 0.0 };
+                UnaryOp::from_code(op.code().0, own(0), own(1)).apply_each(x, result);
+            }
+            Function::Binary(op) => op.apply_each(x, fetch(self.operands[1]), result),
+            Function::Copy => result.copy_from_slice(x),
+            Function::Single => result.fill(x[bits(0) as usize]),
+            Function::Repeated => {
+                let [offset, divisor, modulus, stride] = [0, 1, 2, 3].map(|i| bits(i) as usize);
+                let (mut within, mut index) = (start % divisor, start / divisor % modulus);
+                for result in result {
+                    *result = x[offset + index * stride];
+                    within += 1;
+                    if within == divisor {
+                        (within, index) = (0, if index + 1 == modulus { 0 } else { index + 1 });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The program of the chain, element by element.
+pub(super) fn twin(call: Call<'_>) {
+    let Some(chain) = call.chain else { unreachable!("a launch of a generated kernel carries its chain") };
+    let mut read: [&[f32]; MOST_BINDINGS] = [&[]; MOST_BINDINGS];
+    let mut written: [&mut [f32]; MOST_BINDINGS] = std::array::from_fn(|_| Default::default());
+    for ((bound, read), slice) in chain.bindings.iter().zip(&mut read).zip(call.slices) {
+        match *bound {
+            Bound::Whole | Bound::Read => *read = slice.read(),
+            Bound::Written(piece) => written[piece] = slice.write(),
+        }
+    }
+    match chain.bindings.iter().filter(|bound| matches!(bound, Bound::Written(_))).count() {
+        1 => share_out::<1>(chain, call.params, &read, written),
+        2 => share_out::<2>(chain, call.params, &read, written),
+        3 => share_out::<3>(chain, call.params, &read, written),
+        4 => share_out::<4>(chain, call.params, &read, written),
+        5 => share_out::<5>(chain, call.params, &read, written),
+        6 => share_out::<6>(chain, call.params, &read, written),
+        7 => share_out::<7>(chain, call.params, &read, written),
+        _ => share_out::<MOST_BINDINGS>(chain, call.params, &read, written),
+    }
+}
+
+/// Computes the first `N` slices that are written, on several threads.
+fn share_out<const N: usize>(
+    chain: &Chain,
+    params: &[u8],
+    read: &[&[f32]; MOST_BINDINGS],
+    written: [&mut [f32]; MOST_BINDINGS],
+) {
+    let mut written = written.into_iter();
+    let written: [&mut [f32]; N] = std::array::from_fn(|_| written.next().unwrap_or_default());
+    for_each_chunks(written, |start, mut pieces| chain.compute(params, start, read, &mut pieces));
+}

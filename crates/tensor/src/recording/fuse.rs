@@ -1,0 +1,316 @@
+//! Chains of element-wise operations in a recording become one launch of a generated kernel each.
+//!
+//! Neighbours in the list of work join where they go over the same number of elements and each place in memory is the
+//! same view wherever they touch it: then a lane needs nothing that another lane makes. A value that the chain alone
+//! needs never reaches memory.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::Work;
+use super::plan::temporaries;
+use super::program::{Function, Instruction, MOST_NUMBERS, Program, Source};
+use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, View};
+use crate::ops::binary::{self, Place};
+use crate::ops::unary;
+
+/// Operations of one kernel, so that texts stay readable and registers few.
+const MOST_STEPS: usize = 64;
+
+/// An element-wise operation of the list.
+struct Step {
+    function: Function,
+    operands: Vec<Operand>,
+    target: View,
+    /// Whether what lies behind the last element of the target must stay.
+    exact: bool,
+}
+
+enum Operand {
+    Same(View),
+    /// Elements of the whole buffer by offset, or by offset, divisor, modulus and stride.
+    Addressed(View, Vec<u32>),
+}
+
+impl Step {
+    fn new(work: &Work) -> Option<Self> {
+        match work {
+            Work::Launch(launch) => Self::of_launch(launch),
+            Work::Copy { source, source_offset, target, target_offset, length } => {
+                let views = [(source, *source_offset), (target, *target_offset)]
+                    .map(|(buffer, offset)| View::new(buffer.clone(), offset, *length));
+                let [source, target] = views;
+                (source.is_bindable() && target.is_bindable()).then(|| Self {
+                    function: Function::Copy,
+                    operands: vec![Operand::Same(source)],
+                    target,
+                    exact: true,
+                })
+            }
+            Work::Clear { .. } => None,
+        }
+    }
+
+    fn of_launch(launch: &Launch) -> Option<Self> {
+        let same = |i: usize| Operand::Same(launch.views[i].clone());
+        if let Some(op) = unary::function_of(launch) {
+            let target = launch.views[1].clone();
+            return Some(Self { function: Function::Unary(op), operands: vec![same(0)], target, exact: false });
+        }
+        let (op, places) = binary::function_of(launch)?;
+        let target = launch.views[2].clone();
+        let operand = |(view, place): (&View, Place)| match place {
+            Place::Plain { offset } => Operand::Same(View::new(view.buffer.clone(), offset as usize, target.length)),
+            Place::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
+            Place::Repeated { offset, divisor, modulus, stride } => {
+                Operand::Addressed(view.clone(), vec![offset, divisor, modulus, stride])
+            }
+        };
+        let operands = launch.views.iter().zip(places).map(operand).collect();
+        Some(Self { function: Function::Binary(op), operands, target, exact: false })
+    }
+}
+
+/// A view that a chain reads or writes.
+struct Bound {
+    view: View,
+    /// Whether it is the whole buffer, read at places of its own.
+    addressed: bool,
+    /// Whether the chain needs what it held before.
+    loaded: bool,
+    /// What it holds so far, if the chain has written it.
+    value: Option<usize>,
+    /// Whether what lies behind its last element must stay.
+    exact: bool,
+}
+
+/// A chain that is being put together.
+#[derive(Default)]
+struct Group {
+    length: usize,
+    instructions: Vec<Instruction>,
+    bound: Vec<Bound>,
+}
+
+impl Group {
+    /// Takes a step in, unless it would touch what another step touches as a different view.
+    fn join(&mut self, step: &Step) -> bool {
+        if !self.takes(step) {
+            return false;
+        }
+        self.length = step.target.length;
+        let sources: Vec<Source> = step.operands.iter().map(|operand| self.source(operand)).collect();
+        let value = match (step.function, sources[0]) {
+            (Function::Copy, Source::Value(value)) => value,
+            (function, first) => {
+                let numbers = match function {
+                    Function::Unary(op) => {
+                        let (_, a, b) = op.code();
+                        [a, b][..op.number_count()].iter().map(|number| number.to_bits()).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                let operands = [first, *sources.get(1).unwrap_or(&first)];
+                self.push(Instruction { function, operands, numbers })
+            }
+        };
+        let target = self.bind(&step.target, false);
+        self.bound[target].value = Some(value);
+        self.bound[target].exact |= step.exact;
+        true
+    }
+
+    fn takes<'a>(&self, step: &'a Step) -> bool {
+        let fits = |view: &View| {
+            self.bound.iter().all(|bound| bound.addressed || bound.view.is_same(view) || !bound.view.overlaps(view))
+        };
+        let known = |view: &View| self.bound.iter().any(|bound| !bound.addressed && bound.view.is_same(view));
+        // Places of their own may be anywhere in a buffer, so nothing of it may be written.
+        let unwritten = |view: &View| {
+            !self.bound.iter().any(|b| b.value.is_some() && b.view.buffer.id() == view.buffer.id())
+                && step.target.buffer.id() != view.buffer.id()
+        };
+        // Nor may the operands of the step itself lie askew.
+        let plain = |operand: &'a Operand| match operand {
+            Operand::Same(view) => Some(view),
+            Operand::Addressed(..) => None,
+        };
+        let askew = match &step.operands[..] {
+            [first, second] => plain(first).zip(plain(second)).is_some_and(|(x, y)| !x.is_same(y) && x.overlaps(y)),
+            _ => false,
+        };
+        let addressed_already =
+            self.bound.iter().any(|bound| bound.addressed && bound.view.buffer.id() == step.target.buffer.id());
+        (self.bound.is_empty() || self.length == step.target.length)
+            && !addressed_already
+            && !askew
+            && fits(&step.target)
+            && step.operands.iter().all(|operand| match operand {
+                // A copy may be of any type; that of a value of the chain is one of f32.
+                Operand::Same(view) => fits(view) && (step.function != Function::Copy || known(view)),
+                Operand::Addressed(view, _) => unwritten(view),
+            })
+    }
+
+    fn push(&mut self, instruction: Instruction) -> usize {
+        self.instructions.push(instruction);
+        self.instructions.len() - 1
+    }
+
+    fn bind(&mut self, view: &View, addressed: bool) -> usize {
+        let known = self.bound.iter().position(|bound| bound.addressed == addressed && bound.view.is_same(view));
+        known.unwrap_or_else(|| {
+            self.bound.push(Bound { view: view.clone(), addressed, loaded: false, value: None, exact: false });
+            self.bound.len() - 1
+        })
+    }
+
+    fn source(&mut self, operand: &Operand) -> Source {
+        match operand {
+            Operand::Same(view) => {
+                let binding = self.bind(view, false);
+                match self.bound[binding].value {
+                    Some(value) => Source::Value(value),
+                    None => {
+                        self.bound[binding].loaded = true;
+                        Source::Binding(binding)
+                    }
+                }
+            }
+            Operand::Addressed(view, numbers) => {
+                let binding = Source::Binding(self.bind(view, true));
+                let function = if numbers.len() == 1 { Function::Single } else { Function::Repeated };
+                let is_same =
+                    |i: &Instruction| i.function == function && i.operands[0] == binding && i.numbers == *numbers;
+                let known = self.instructions.iter().position(is_same);
+                Source::Value(known.unwrap_or_else(|| {
+                    self.push(Instruction { function, operands: [binding; 2], numbers: numbers.clone() })
+                }))
+            }
+        }
+    }
+
+    /// Whether a device can bind it. What `is_needless` tells of need not be bound.
+    fn fits(&self, is_needless: impl Fn(&Bound) -> bool) -> bool {
+        let numbers: usize = self.instructions.iter().map(|instruction| instruction.numbers.len()).sum();
+        self.bound.iter().filter(|bound| !is_needless(bound)).count() <= MOST_BINDINGS && numbers <= MOST_NUMBERS
+    }
+
+    /// The launch, without what nobody needs; none where nobody needs anything.
+    fn into_launch(mut self, is_needless: impl Fn(&Bound) -> bool) -> Option<Launch> {
+        let is_needless: Vec<bool> = self.bound.iter().map(is_needless).collect();
+        let stored = |binding: usize| self.bound[binding].value.filter(|_| !is_needless[binding]);
+        let mut alive = vec![false; self.instructions.len()];
+        (0..self.bound.len()).filter_map(stored).for_each(|value| alive[value] = true);
+        let mut loaded = vec![false; self.bound.len()];
+        for i in (0..alive.len()).rev() {
+            if alive[i] {
+                for operand in self.instructions[i].operands {
+                    match operand {
+                        Source::Value(value) => alive[value] = true,
+                        Source::Binding(binding) => loaded[binding] = true,
+                    }
+                }
+            }
+        }
+        let bindings: Vec<usize> =
+            (0..self.bound.len()).filter(|&binding| loaded[binding] || stored(binding).is_some()).collect();
+        let is_written = |view: &View| {
+            (0..self.bound.len()).any(|b| stored(b).is_some() && self.bound[b].view.buffer.id() == view.buffer.id())
+        };
+        // Numbers of values and bindings among those that are left.
+        let place_among = |kept: &[usize], all: usize| -> Vec<usize> {
+            let mut places = vec![usize::MAX; all];
+            kept.iter().enumerate().for_each(|(place, &number)| places[number] = place);
+            places
+        };
+        let values: Vec<usize> = (0..alive.len()).filter(|&value| alive[value]).collect();
+        let value_place = place_among(&values, alive.len());
+        let binding_place = place_among(&bindings, self.bound.len());
+        let program = Program {
+            stores: bindings.iter().map(|&b| stored(b).map(|v| (value_place[v], self.bound[b].exact))).collect(),
+            // A buffer that is written anywhere must not be bound to be read elsewhere.
+            access: bindings
+                .iter()
+                .map(|&b| if is_written(&self.bound[b].view) { Access::Write } else { Access::Read })
+                .collect(),
+            instructions: values
+                .iter()
+                .map(|&value| {
+                    let instruction = &mut self.instructions[value];
+                    Instruction {
+                        function: instruction.function,
+                        operands: instruction.operands.map(|operand| match operand {
+                            Source::Value(value) => Source::Value(value_place[value]),
+                            Source::Binding(binding) => Source::Binding(binding_place[binding]),
+                        }),
+                        numbers: std::mem::take(&mut instruction.numbers),
+                    }
+                })
+                .collect(),
+        };
+        if program.instructions.is_empty() {
+            return None;
+        }
+        let views = bindings.iter().map(|&binding| self.bound[binding].view.clone()).collect();
+        let params = program.params(self.length);
+        Some(Launch::of_chain(program.kernel(), params, views, self.length.div_ceil(256)))
+    }
+}
+
+/// Joins chains of element-wise operations.
+pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
+    let lives: HashMap<u64, (usize, usize)> = temporaries(&work, first_buffer)
+        .into_iter()
+        .map(|temporary| (temporary.buffer.id(), (temporary.first, temporary.last)))
+        .collect();
+    let needless_in = |range: Range<usize>| {
+        let lives = &lives;
+        move |bound: &Bound| {
+            let life = lives.get(&bound.view.buffer.id());
+            !bound.loaded && life.is_some_and(|&(first, last)| range.contains(&first) && range.contains(&last))
+        }
+    };
+    let steps: Vec<Option<Step>> = work.iter().map(Step::new).collect();
+    let mut joined = Vec::with_capacity(work.len());
+    let mut work = work.into_iter();
+    let mut start = 0;
+    while start < steps.len() {
+        // The longest chain from here on that a device can bind.
+        let (mut group, mut best) = (Group::default(), 0);
+        for (i, step) in steps[start..].iter().take(MOST_STEPS).enumerate() {
+            if !step.as_ref().is_some_and(|step| group.join(step)) {
+                break;
+            }
+            if group.fits(needless_in(start..start + i + 1)) {
+                best = i + 1;
+            }
+        }
+        let end = start + best.max(1);
+        let members = work.by_ref().take(end - start);
+        if best < 2 {
+            joined.extend(members);
+        } else {
+            members.for_each(drop);
+            let mut group = Group::default();
+            let all_join = steps[start..end].iter().flatten().all(|step| group.join(step));
+            debug_assert!(all_join, "the same steps have joined before");
+            joined.extend(group.into_launch(needless_in(start..end)).map(Work::Launch));
+        }
+        start = end;
+    }
+    joined
+}
+
+/// The generated kernels of a list, each once, in the order of their first launch.
+pub(super) fn generated(work: &[Work]) -> Vec<&'static Kernel> {
+    let mut kernels: Vec<&'static Kernel> = Vec::new();
+    for work in work {
+        if let Work::Launch(Launch { kernel, chain: Some(_), .. }) = work
+            && !kernels.iter().any(|known| std::ptr::eq(*known, *kernel))
+        {
+            kernels.push(kernel);
+        }
+    }
+    kernels
+}
