@@ -26,6 +26,8 @@ pub(crate) enum Command {
     /// Measure kernels on a device, beside what it can move at best
     #[command(subcommand)]
     Bench(Bench),
+    /// Find the fastest kernels for matrix products on a device and keep the choice
+    Tune(TuneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +53,15 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Take a few seconds: fewer sizes, short and rough measurements
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+    /// Take a few seconds: one small layer
     #[arg(long)]
     pub(crate) quick: bool,
 }

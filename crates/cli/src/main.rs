@@ -1,4 +1,4 @@
-//! The `thalweg` program: trains networks on tables, predicts with them, lists devices and measures kernels.
+//! The `thalweg` program: trains networks on tables, predicts with them, lists devices, measures and tunes kernels.
 //!
 //! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
 
@@ -12,6 +12,7 @@ mod predict;
 mod quiet;
 mod table;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -38,5 +39,6 @@ fn run() -> Result<()> {
         Command::Devices(args) => devices::run(&args),
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
         Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
+        Command::Tune(args) => tune::run(&args),
     }
 }

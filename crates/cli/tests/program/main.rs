@@ -6,4 +6,5 @@ mod common;
 mod devices;
 mod predict;
 mod train;
+mod tune;
 mod usage;
