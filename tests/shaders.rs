@@ -11,7 +11,7 @@ use std::future::Future;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
-use thalweg::tensor::{Access, Device, Error, KERNELS, Kernel};
+use thalweg::tensor::{Access, Device, Error, KERNELS, Kernel, product_kernels};
 
 type Constants = &'static [(&'static str, f64)];
 
@@ -23,8 +23,12 @@ const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
 /// Checks a text as the shader of a kernel, with one set of constants.
 fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
-    // No capability beyond those that every device has.
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    // No capability beyond those that every device has, but for kernels that are chosen where there are subgroups.
+    let subgroups = source.contains("subgroup_invocation_id");
+    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+        .subgroup_operations(naga::valid::SubgroupOperationSet::all())
         .validate(&module)
         .map_err(|error| error.emit_to_string(source))?;
     check_bindings(kernel, &module)?;
@@ -39,7 +43,7 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {error}"))?;
 
-    let options = msl::Options { lang_version: (2, 0), ..Default::default() };
+    let options = msl::Options { lang_version: (2, if subgroups { 1 } else { 0 }), ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
     let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
 
@@ -165,6 +169,26 @@ fn generated_kernels_are_valid_for_every_back_end() {
     }
     let least = common::UNARY_OPS.len() + common::BINARY_OPS.len() + 1;
     assert!(checked >= least, "{checked} kernels were generated, expected at least {least}");
+}
+
+/// The generated products, shared out to the threads that there are, since they are many.
+#[test]
+fn every_generated_product_is_valid_for_every_back_end() {
+    let kernels = product_kernels();
+    let names: BTreeSet<&str> = kernels.iter().map(|kernel| kernel.shader.text).collect();
+    assert_eq!(names.len(), kernels.len(), "a text stands twice");
+    assert!(kernels.len() >= 500, "{} kernels were checked", kernels.len());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for part in kernels.chunks(kernels.len().div_ceil(threads)) {
+            scope.spawn(move || {
+                for kernel in part {
+                    check(kernel, kernel.shader.text, &[])
+                        .unwrap_or_else(|error| panic!("{}: {error}\n{}", kernel.name(), kernel.shader.text));
+                }
+            });
+        }
+    });
 }
 
 #[test]

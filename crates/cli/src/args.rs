@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// Measure kernels on a device, beside what it can move at best
     #[command(subcommand)]
     Bench(Bench),
+    /// Find the fastest kernels for matrix products on a device and keep the choice
+    Tune(TuneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +115,15 @@ fn network(text: &str) -> Result<Network, String> {
         return Err(format!("these are {weights} weights, and {MOST_WEIGHTS} are the most; choose smaller widths"));
     }
     Ok(Network(widths))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TuneArgs {
+    #[command(flatten)]
+    pub(crate) device: DeviceArg,
+    /// Take a few seconds: one small layer
+    #[arg(long)]
+    pub(crate) quick: bool,
 }
 
 #[derive(Debug, Args)]

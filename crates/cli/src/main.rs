@@ -1,4 +1,4 @@
-//! The `thalweg` program: trains networks on tables, predicts with them, lists devices and measures kernels.
+//! The `thalweg` program: trains networks on tables, predicts with them, lists devices, measures and tunes kernels.
 //!
 //! Exit status: 0 success, 2 wrong usage or bad input, 1 a failure of the machine.
 
@@ -13,6 +13,7 @@ mod profile;
 mod quiet;
 mod table;
 mod train;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -41,5 +42,6 @@ fn run() -> Result<()> {
         Command::Bench(Bench::Optim(args)) => bench::optim::run(&args),
         Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
         Command::Bench(Bench::Step(args)) => bench::step::run(&args),
+        Command::Tune(args) => tune::run(&args),
     }
 }

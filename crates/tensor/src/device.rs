@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, Pool};
 use crate::gpu::{self, Gpu, GpuRead, GpuRecording};
 use crate::kernel::Launch;
+use crate::product::Products;
 use crate::profile::{self, TimeSource, Times};
 use crate::recording::{self, Work};
 use crate::{Error, Result};
@@ -214,7 +215,7 @@ impl Device {
 
     /// Shares a device that the host program has opened already. Errors that no scope catches stay the host's; it must
     /// have been opened with the adapter's own limits, or at least with those that the kernels need (eight storage
-    /// buffers, 256 invocations).
+    /// buffers, 256 invocations). Kernels that use subgroups run where it was opened with that feature.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue))))
@@ -258,6 +259,14 @@ impl Device {
         match &self.inner.executor {
             Executor::Gpu(gpu) => gpu.info().max_workgroups_per_dimension as usize,
             Executor::Cpu => usize::MAX,
+        }
+    }
+
+    /// What the choice of product kernels depends on; none on the CPU, which has one.
+    pub(crate) fn products(&self) -> Option<&Products> {
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => Some(gpu.products()),
+            Executor::Cpu => None,
         }
     }
 

@@ -120,6 +120,14 @@ pub enum Error {
         /// The size of the buffer in bytes.
         bytes: u64,
     },
+    /// A file cannot be written.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The device is gone, or has failed while work was under way.
     #[error("the device failed: {reason}")]
     DeviceLost {

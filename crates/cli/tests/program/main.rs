@@ -7,4 +7,5 @@ mod devices;
 mod predict;
 mod profile;
 mod train;
+mod tune;
 mod usage;

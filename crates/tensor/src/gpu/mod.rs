@@ -16,6 +16,7 @@ pub(crate) use adapter::list;
 use crate::buffer::ALIGNMENT;
 use crate::device::DeviceInfo;
 use crate::kernel::Launch;
+use crate::product::Products;
 use crate::profile::{TimeSource, Times};
 use crate::recording::Work;
 use crate::{Error, Result};
@@ -35,6 +36,7 @@ pub(crate) struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: DeviceInfo,
+    products: Products,
     pipelines: Pipelines,
     stream: Mutex<Stream>,
     failure: Failure,
@@ -106,11 +108,16 @@ impl Gpu {
     pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features());
         let stream = Mutex::new(Stream::new(&device));
-        Self { info, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
+        let products = Products::new(&info);
+        Self { info, products, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
         &self.info
+    }
+
+    pub(crate) fn products(&self) -> &Products {
+        &self.products
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {

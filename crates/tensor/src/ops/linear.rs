@@ -3,7 +3,8 @@
 use super::binary::relu_grad;
 use super::product::{Product, expect_target};
 use super::unary::relu;
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, expect_dtype};
+use crate::product::Epilogue;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
@@ -34,7 +35,7 @@ fn twin(call: Call<'_>) {
     );
 }
 
-pub(super) static LINEAR: Kernel = Kernel {
+pub(crate) static LINEAR: Kernel = Kernel {
     shader: &thalweg_shaders::LINEAR,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Read, Access::Write],
@@ -68,7 +69,7 @@ fn input_grad_twin(call: Call<'_>) {
     );
 }
 
-pub(super) static LINEAR_INPUT_GRAD: Kernel = Kernel {
+pub(crate) static LINEAR_INPUT_GRAD: Kernel = Kernel {
     shader: &thalweg_shaders::LINEAR_INPUT_GRAD,
     uniform: size_of::<InputGradParams>(),
     access: &[Access::Read, Access::Read, Access::Read, Access::Write],
@@ -93,7 +94,7 @@ fn weight_grad_twin(call: Call<'_>) {
     params.product.row_sums_of_a(dy, bias_grad, accumulate);
 }
 
-pub(super) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {
+pub(crate) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {
     shader: &thalweg_shaders::LINEAR_WEIGHT_GRAD,
     uniform: size_of::<WeightGradParams>(),
     access: &[Access::Read, Access::Read, Access::Write, Access::Write],
@@ -125,14 +126,9 @@ impl Tensor {
             });
         }
         let y = Self::uninitialized(self.device(), DType::F32, &[product.m as usize, product.n as usize])?;
-        Launch::new(&LINEAR, Params { product, relu: relu.into() })
-            .bind_whole(self)
-            .bind_whole(weight)
-            .bind(&bias.contiguous()?)
-            .bind(&y)
-            .workgroups(product.workgroups())
-            .operations(product.operations())
-            .run(self.device())?;
+        let params = Params { product, relu: relu.into() };
+        let plan = product.plan(self.device(), Epilogue::Linear { relu });
+        plan.run(params, self, weight, &[&bias.contiguous()?, &y])?;
         Ok(y)
     }
 
@@ -151,14 +147,8 @@ impl Tensor {
         expect_target("linear_input_grad", &activation, &shape)?;
         self.same_device("linear_input_grad", &activation)?;
         let dx = Self::uninitialized(self.device(), DType::F32, &shape)?;
-        Launch::new(&LINEAR_INPUT_GRAD, InputGradParams { product })
-            .bind_whole(self)
-            .bind_whole(weight)
-            .bind(&activation)
-            .bind(&dx)
-            .workgroups(product.workgroups())
-            .operations(product.operations())
-            .run(self.device())?;
+        let plan = product.plan(self.device(), Epilogue::InputGrad);
+        plan.run(InputGradParams { product }, self, weight, &[&activation, &dx])?;
         Ok(dx)
     }
 
@@ -189,13 +179,8 @@ impl Tensor {
             let sum = self.sum_along(0)?.reshape(bias_grad.shape())?;
             return if accumulate { bias_grad.add(&sum)?.copy_into(bias_grad) } else { sum.copy_into(bias_grad) };
         }
-        Launch::new(&LINEAR_WEIGHT_GRAD, WeightGradParams { product, accumulate: accumulate.into() })
-            .bind_whole(self)
-            .bind_whole(x)
-            .bind(weight_grad)
-            .bind(bias_grad)
-            .workgroups(product.workgroups())
-            .operations(product.operations())
-            .run(self.device())
+        let params = WeightGradParams { product, accumulate: accumulate.into() };
+        let plan = product.plan(self.device(), Epilogue::WeightGrad { accumulate });
+        plan.run(params, self, x, &[weight_grad, bias_grad])
     }
 }

@@ -1,7 +1,8 @@
 //! The matrix product.
 
 use super::product::{Product, expect_target};
-use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::kernel::{Access, Call, Kernel};
+use crate::product::Epilogue;
 use crate::{DType, Result, Tensor};
 
 #[repr(C)]
@@ -18,7 +19,7 @@ fn twin(call: Call<'_>) {
     params.product.compute(a.read(), b.read(), c.write(), params.accumulate != 0, |_, _, _| ());
 }
 
-pub(super) static MATMUL: Kernel = Kernel {
+pub(crate) static MATMUL: Kernel = Kernel {
     shader: &thalweg_shaders::MATMUL,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Write],
@@ -33,7 +34,8 @@ impl Tensor {
     /// `[m, k]` × `[k, n]` → `[m, n]`.
     ///
     /// # Numerics
-    /// Accumulates in f32; on a GPU in the order of k.
+    /// Accumulates in f32; on a GPU in the order of k, or, on hardware where the result is small and k long, in slices
+    /// of k that are added in order.
     ///
     /// # Errors
     /// Where the inner dimensions differ, an operand is no matrix of f32, or the devices differ.
@@ -80,13 +82,8 @@ impl Tensor {
 }
 
 fn launch(product: Product, a: &Tensor, b: &Tensor, c: &Tensor, accumulate: bool) -> Result<()> {
-    Launch::new(&MATMUL, Params { product, accumulate: accumulate.into() })
-        .bind_whole(a)
-        .bind_whole(b)
-        .bind(c)
-        .workgroups(product.workgroups())
-        .operations(product.operations())
-        .run(c.device())
+    let params = Params { product, accumulate: accumulate.into() };
+    product.plan(c.device(), Epilogue::Matmul { accumulate }).run(params, a, b, &[c])
 }
 
 #[cfg(test)]

@@ -18,6 +18,12 @@ mod reduce;
 mod softmax;
 pub(crate) mod unary;
 
+pub(crate) use binary::relu_grad;
+pub(crate) use linear::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD};
+pub(crate) use matmul::MATMUL;
+pub(crate) use product::Product;
+pub(crate) use unary::relu;
+
 pub use batch::next_batch;
 pub use binary::BinaryOp;
 pub use copy::copy_by_kernel;

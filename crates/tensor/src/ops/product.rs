@@ -3,7 +3,8 @@
 use crate::kernel::expect_dtype;
 use crate::multiply::{Operand, multiply};
 use crate::parallel::vectorized;
-use crate::{DType, Error, Result, Tensor};
+use crate::product::{self, Epilogue, Plan};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
 const TILE_ROWS: usize = 64;
@@ -12,22 +13,24 @@ const TILE_COLUMNS: usize = 32;
 /// Extents, offsets and strides of a product c[m, n] = a[m, k] b[k, n].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct Product {
-    pub(super) m: u32,
-    pub(super) n: u32,
-    pub(super) k: u32,
-    a_offset: u32,
-    a_row: u32,
-    a_column: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_column: u32,
-    padding: [u32; 3],
+pub(crate) struct Product {
+    pub(crate) m: u32,
+    pub(crate) n: u32,
+    pub(crate) k: u32,
+    pub(crate) a_offset: u32,
+    pub(crate) a_row: u32,
+    pub(crate) a_column: u32,
+    pub(crate) b_offset: u32,
+    pub(crate) b_row: u32,
+    pub(crate) b_column: u32,
+    /// The length of a slice, where the sum over k is split.
+    pub(crate) slice: u32,
+    pub(crate) padding: [u32; 2],
 }
 
 impl Product {
     /// The product of two matrices, checked.
-    pub(super) fn new(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
+    pub(crate) fn new(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
         for matrix in [a, b] {
             expect_dtype(op, matrix, DType::F32)?;
             if matrix.rank() != 2 {
@@ -53,12 +56,13 @@ impl Product {
             b_offset: b.offset() as u32,
             b_row: b.strides()[0] as u32,
             b_column: b.strides()[1] as u32,
-            padding: [0; 3],
+            slice: 0,
+            padding: [0; 2],
         })
     }
 
     /// The sum over k of each row of `a`, in order of k, written to `sums` or added to what is there.
-    pub(super) fn row_sums_of_a(&self, a: &[f32], sums: &mut [f32], accumulate: bool) {
+    pub(crate) fn row_sums_of_a(&self, a: &[f32], sums: &mut [f32], accumulate: bool) {
         let sums = &mut sums[..self.m as usize];
         // Some rows at a time, so that their sums stay in registers.
         const ROWS: usize = 64;
@@ -87,17 +91,23 @@ impl Product {
     }
 
     /// Arithmetic operations: 2 m n k.
-    pub(super) fn operations(&self) -> u64 {
+    pub(crate) fn operations(&self) -> u64 {
         2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k)
     }
 
-    pub(super) fn workgroups(&self) -> usize {
+    /// The workgroups of the kernels that `shaders/shared/product.wgsl` is in.
+    pub(crate) fn workgroups(&self) -> usize {
         (self.m as usize).div_ceil(TILE_ROWS) * (self.n as usize).div_ceil(TILE_COLUMNS)
+    }
+
+    /// The kernels that compute this product on a device, with the operation's epilogue.
+    pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> Plan {
+        product::plan(device.products(), self, epilogue)
     }
 
     /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and
     /// the column where they start.
-    pub(super) fn compute(
+    pub(crate) fn compute(
         &self,
         a: &[f32],
         b: &[f32],

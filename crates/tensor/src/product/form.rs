@@ -1,0 +1,135 @@
+//! What tells one generated product kernel from another.
+
+/// How a kernel is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Family {
+    /// A tile a subgroup, in registers: each lane loads a part once, and `subgroupBroadcast` spreads it.
+    Subgroup {
+        /// Lanes of a subgroup, which is the workgroup.
+        lanes: u32,
+        /// Rows of the tile, a multiple of the lanes.
+        rows: u32,
+        /// Vectors of four columns that a lane holds.
+        vectors: u32,
+    },
+    /// A tile a workgroup, staged in workgroup memory, a block of it in the registers of each invocation.
+    Blocks {
+        /// Rows of the tile, a multiple of `thread_rows`.
+        rows: u32,
+        /// Columns of the tile, a multiple of `thread_columns`.
+        columns: u32,
+        /// Rows of an invocation's block, a multiple of four.
+        thread_rows: u32,
+        /// Columns of an invocation's block, a multiple of four.
+        thread_columns: u32,
+        /// Steps of the inner dimension that are staged at once, a multiple of four.
+        depth: u32,
+    },
+}
+
+impl Family {
+    /// Rows and columns of a tile.
+    pub(crate) fn tile(self) -> (usize, usize) {
+        let (rows, columns) = match self {
+            Self::Subgroup { lanes, rows, vectors } => (rows, 4 * lanes * vectors),
+            Self::Blocks { rows, columns, .. } => (rows, columns),
+        };
+        (rows as usize, columns as usize)
+    }
+
+    /// Invocations of a workgroup.
+    pub(crate) fn invocations(self) -> u32 {
+        match self {
+            Self::Subgroup { lanes, .. } => lanes,
+            Self::Blocks { rows, columns, thread_rows, thread_columns, .. } => {
+                (rows / thread_rows) * (columns / thread_columns)
+            }
+        }
+    }
+
+    /// The name that kernels of the family carry.
+    pub(crate) fn name(self) -> String {
+        let (rows, columns) = self.tile();
+        match self {
+            Self::Subgroup { lanes, .. } => format!("subgroup{lanes}_{rows}x{columns}"),
+            Self::Blocks { thread_rows, thread_columns, depth, .. } => {
+                format!("blocks_{rows}x{columns}x{depth}_{thread_rows}x{thread_columns}")
+            }
+        }
+    }
+}
+
+/// What happens to a result where it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Epilogue {
+    /// c = a b, or c += a b.
+    Matmul { accumulate: bool },
+    /// y = a b + bias, then ReLU if asked.
+    Linear { relu: bool },
+    /// dx = a b where the activation is positive, else 0.
+    InputGrad,
+    /// dW = a b and the sums of the rows of a, or both added to what is there.
+    WeightGrad { accumulate: bool },
+    /// A slice of the inner dimension goes to its own place in a buffer of partial sums.
+    Partial {
+        /// Whether the sums of the rows of a follow, as the weight's gradient needs them.
+        row_sums: bool,
+    },
+}
+
+/// In which direction neighbours of an operand lie beside each other in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Layout {
+    /// Along the inner dimension.
+    Inner,
+    /// Along the outer one: the rows of a, the columns of b.
+    Outer,
+}
+
+/// How operands are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Loads {
+    /// Four elements at once, with these layouts of a and b.
+    Vectors(Layout, Layout),
+    /// One at a time, through any strides.
+    Scalars,
+}
+
+/// All that the text of a generated kernel depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Form {
+    pub(crate) family: Family,
+    pub(crate) loads: Loads,
+    /// Whether results are stored four at once.
+    pub(crate) vector_stores: bool,
+    /// Whether the transposed product is computed, bᵀ aᵀ, for results with few columns.
+    pub(crate) swapped: bool,
+    pub(crate) epilogue: Epilogue,
+}
+
+impl Form {
+    /// The number of tiles of a result with m rows and n columns.
+    pub(crate) fn tiles(&self, m: usize, n: usize) -> usize {
+        let (rows, columns) = self.family.tile();
+        let (m, n) = if self.swapped { (n, m) } else { (m, n) };
+        m.div_ceil(rows) * n.div_ceil(columns)
+    }
+
+    /// A name for labels and profiles.
+    pub(crate) fn name(&self) -> String {
+        let operation = match self.epilogue {
+            Epilogue::Matmul { .. } => "matmul",
+            Epilogue::Linear { .. } => "linear",
+            Epilogue::InputGrad => "linear_input_grad",
+            Epilogue::WeightGrad { .. } => "linear_weight_grad",
+            Epilogue::Partial { .. } => "matmul_partial",
+        };
+        let letter = |layout| if layout == Layout::Inner { 'k' } else { 'o' };
+        let loads = match self.loads {
+            Loads::Vectors(a, b) => format!("{}{}", letter(a), letter(b)),
+            Loads::Scalars => "strided".to_string(),
+        };
+        let swapped = if self.swapped { "_swapped" } else { "" };
+        format!("{operation}_{}_{loads}{swapped}", self.family.name())
+    }
+}

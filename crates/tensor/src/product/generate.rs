@@ -1,0 +1,212 @@
+//! The text of product kernels.
+//!
+//! Register blocks are unrolled text: a lane's results lie in named variables, since arrays of them would leave the
+//! registers. Every kernel here sums in order of k, one product at a time, and starts at zero, as
+//! `shaders/shared/product.wgsl` does; so which of them runs makes no difference to the bits, unless a driver contracts
+//! products and sums. Indices past an edge are clamped where operands are loaded, and the stores test them.
+
+use std::fmt::Write;
+
+use super::form::{Epilogue, Family, Form, Layout, Loads};
+
+/// The components of a vector.
+pub(super) const COMPONENTS: [char; 4] = ['x', 'y', 'z', 'w'];
+
+/// Appends a line.
+macro_rules! line {
+    ($text:expr, $($format:tt)*) => {
+        // Writing to a string does not fail.
+        let _ = writeln!($text, $($format)*);
+    };
+}
+pub(super) use line;
+
+/// The WGSL of a form.
+pub(crate) fn generate(form: &Form) -> String {
+    let mut text = String::new();
+    declarations(&mut text, form);
+    match form.family {
+        Family::Subgroup { .. } => super::subgroup::body(&mut text, form),
+        Family::Blocks { .. } => super::blocks::body(&mut text, form),
+    }
+    text
+}
+
+/// One side of a product: the rows of the tile come from the left one, the columns from the right one.
+#[derive(Clone, Copy)]
+pub(super) struct Operand {
+    /// The binding.
+    pub(super) name: &'static str,
+    /// The field with the number of its rows (left) or columns (right).
+    pub(super) extent: &'static str,
+    /// The field with the stride from one row or column to the next.
+    pub(super) outer: &'static str,
+    /// The field with the stride along the inner dimension.
+    pub(super) inner: &'static str,
+    /// In which direction it is contiguous; none where it is loaded through strides.
+    pub(super) layout: Option<Layout>,
+}
+
+/// The left and the right operand.
+pub(super) fn operands(form: &Form) -> (Operand, Operand) {
+    let layouts = match form.loads {
+        Loads::Vectors(a, b) => (Some(a), Some(b)),
+        Loads::Scalars => (None, None),
+    };
+    let a = Operand { name: "a", extent: "m", outer: "a_row", inner: "a_column", layout: layouts.0 };
+    let b = Operand { name: "b", extent: "n", outer: "b_column", inner: "b_row", layout: layouts.1 };
+    if form.swapped { (b, a) } else { (a, b) }
+}
+
+/// Parameters and bindings: those of the kernel that the form stands in for.
+fn declarations(text: &mut String, form: &Form) {
+    line!(text, "// Generated: {}, {:?}.", form.name(), form.epilogue);
+    text.push_str(
+        "struct Product {
+    m: u32,
+    n: u32,
+    k: u32,
+    a_offset: u32,
+    a_row: u32,
+    a_column: u32,
+    b_offset: u32,
+    b_row: u32,
+    b_column: u32,
+    slice: u32,
+    padding1: u32,
+    padding2: u32,
+}
+",
+    );
+    let flag = match form.epilogue {
+        Epilogue::Matmul { .. } | Epilogue::WeightGrad { .. } => "accumulate: u32, ",
+        Epilogue::Linear { .. } => "relu: u32, ",
+        Epilogue::InputGrad | Epilogue::Partial { .. } => "",
+    };
+    line!(text, "struct Params {{ product: Product, {flag}}}");
+    let load = if form.loads == Loads::Scalars { "f32" } else { "vec4f" };
+    let store = if form.vector_stores { "vec4f" } else { "f32" };
+    let mut bindings = vec![("read", "a", load), ("read", "b", load)];
+    match form.epilogue {
+        Epilogue::Matmul { .. } | Epilogue::Partial { .. } => bindings.push(("read_write", "c", store)),
+        Epilogue::Linear { .. } => bindings.extend([("read", "bias", store), ("read_write", "c", store)]),
+        Epilogue::InputGrad => bindings.extend([("read", "activation", store), ("read_write", "c", store)]),
+        Epilogue::WeightGrad { .. } => {
+            bindings.extend([("read_write", "c", store), ("read_write", "bias_grad", "f32")]);
+        }
+    }
+    line!(text, "@group(0) @binding(0) var<uniform> params: Params;");
+    for (i, (access, name, ty)) in bindings.iter().enumerate() {
+        line!(text, "@group(0) @binding({}) var<storage, {access}> {name}: array<{ty}>;", i + 1);
+    }
+    line!(text, "fn group_index(group: vec3u, groups: vec3u) -> u32 {{ return group.y * groups.x + group.x; }}");
+}
+
+/// Names `count` groups of four columns at k + 0 … `steps` - 1 as vectors `right{step}_{vector}`. Where the columns are
+/// contiguous, `place` gives the index of a group's vector at a step; else that of a single column, with the step for
+/// scalars, or the index of four steps at once.
+pub(super) fn load_right(text: &mut String, right: Operand, vectors: u32, steps: u32) {
+    let name = right.name;
+    for j in 0..vectors {
+        match right.layout {
+            Some(Layout::Outer) => {
+                for step in 0..steps {
+                    line!(text, "let right{step}_{j} = {name}[right_at{j} + (k + {step}u) * right_inner];");
+                }
+            }
+            Some(Layout::Inner) => {
+                for e in 0..4 {
+                    line!(text, "let column{j}_{e} = {name}[right_at{j}_{e} + k / 4u];");
+                }
+                for (step, x) in COMPONENTS.iter().enumerate() {
+                    line!(
+                        text,
+                        "let right{step}_{j} = vec4f(column{j}_0.{x}, column{j}_1.{x}, column{j}_2.{x}, column{j}_3.{x});"
+                    );
+                }
+            }
+            None => {
+                for step in 0..steps {
+                    let at = |e| format!("{name}[right_at{j}_{e} + (k + {step}u) * right_inner]");
+                    line!(text, "let right{step}_{j} = vec4f({}, {}, {}, {});", at(0), at(1), at(2), at(3));
+                }
+            }
+        }
+    }
+}
+
+/// The store of four results of a row, the columns from `column` on: guarded, and with the epilogue.
+pub(super) fn store(text: &mut String, form: &Form, row: &str, column: &str, value: &str) {
+    if form.swapped {
+        // The four results are one column's, in rows from `column` on.
+        for (e, x) in COMPONENTS.iter().enumerate() {
+            let element = format!("{value}.{x}");
+            line!(
+                text,
+                "if ({column} + {e}u < p.m) {{ {} }}",
+                assign(form, &format!("({column} + {e}u) * p.n + {row}"), row, &element)
+            );
+        }
+    } else if form.vector_stores {
+        line!(text, "{}", assign(form, &format!("({row} * p.n + {column}) / 4u"), &format!("{column} / 4u"), value));
+    } else {
+        for (e, x) in COMPONENTS.iter().enumerate() {
+            let (column, element) = (format!("{column} + {e}u"), format!("{value}.{x}"));
+            line!(
+                text,
+                "if ({column} < p.n) {{ {} }}",
+                assign(form, &format!("{row} * p.n + {column}"), &column, &element)
+            );
+        }
+    }
+}
+
+/// One assignment, of a vector or an element.
+fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
+    let zero = if form.vector_stores && !form.swapped { "vec4f()" } else { "0.0" };
+    match form.epilogue {
+        Epilogue::Matmul { accumulate: false } | Epilogue::WeightGrad { accumulate: false } => {
+            format!("c[{index}] = {value};")
+        }
+        Epilogue::Matmul { accumulate: true } | Epilogue::WeightGrad { accumulate: true } => {
+            format!("c[{index}] += {value};")
+        }
+        Epilogue::Linear { relu: false } => format!("c[{index}] = {value} + bias[{column}];"),
+        Epilogue::Linear { relu: true } => {
+            format!("let value = {value} + bias[{column}]; c[{index}] = select(value, {zero}, value < {zero});")
+        }
+        Epilogue::InputGrad => {
+            format!("let at = {index}; c[at] = select({value}, {zero}, activation[at] <= {zero});")
+        }
+        Epilogue::Partial { .. } => format!("c[partial + {index}] = {value};"),
+    }
+}
+
+/// The sums over k of the rows of a, in order of k, each by one of `lanes` invocations; the workgroups of the first
+/// column of tiles compute them.
+pub(super) fn row_sums(text: &mut String, form: &Form, rows: u32, lanes: u32) {
+    let (target, assignment, k) = match form.epilogue {
+        Epilogue::WeightGrad { accumulate } => ("bias_grad[r]", if accumulate { "+=" } else { "=" }, ["0u", "p.k"]),
+        Epilogue::Partial { row_sums: true } => ("c[partial + p.m * p.n + r]", "=", ["first_k", "last_k"]),
+        _ => return,
+    };
+    let element = match form.loads {
+        Loads::Scalars => "a[at]",
+        Loads::Vectors(..) => "a[at / 4u][at % 4u]",
+    };
+    let [first, last] = k;
+    line!(
+        text,
+        "if (first_column == 0u) {{
+    for (var r = first_row + lane; r < min(first_row + {rows}u, p.m); r += {lanes}u) {{
+        var sum = 0.0;
+        var at = p.a_offset + r * p.a_row + {first} * p.a_column;
+        for (var k = {first}; k < {last}; k++) {{
+            sum += {element};
+            at += p.a_column;
+        }}
+        {target} {assignment} sum;
+    }}
+}}"
+    );
+}

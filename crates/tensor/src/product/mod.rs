@@ -1,0 +1,302 @@
+//! Matrix products on GPUs: kernels generated for a tile, a layout and an epilogue, and the choice among them.
+//!
+//! An operation asks for a plan. On the CPU, and for small products in hardware, it is the kernel of the operation's own
+//! shader; else one that is generated, once for each form, and kept for the life of the process.
+//! Both have the same parameters, the same bindings and the same twin.
+
+mod blocks;
+mod form;
+mod generate;
+mod profile;
+mod split;
+mod subgroup;
+#[cfg(test)]
+mod tests;
+mod tune;
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+pub(crate) use form::Epilogue;
+use form::{Family, Form, Layout, Loads};
+use profile::{Candidate, Extents, Profile};
+use thalweg_shaders::Shader;
+pub use tune::{ProductShape, ProductTuning, TunedProduct};
+
+use crate::kernel::{Kernel, Launch};
+use crate::ops::Product;
+use crate::ops::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD, MATMUL};
+use crate::{DType, DeviceInfo, Result, Tensor};
+
+/// The kernels of a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Plan {
+    /// One launch.
+    Whole {
+        /// The operation's own kernel, or one that stands in for it.
+        kernel: &'static Kernel,
+        /// Workgroups.
+        workgroups: usize,
+        /// Arithmetic operations, for profiles.
+        operations: u64,
+    },
+    /// Partial sums over slices of k, and their sum.
+    Split {
+        /// The product; its `slice` says how long a slice is.
+        product: Product,
+        epilogue: Epilogue,
+        candidate: Candidate,
+    },
+}
+
+impl Plan {
+    /// Launches: the operands, then what else the operation's kernel binds, in its order, with its parameters.
+    pub(crate) fn run(&self, params: impl bytemuck::Pod, a: &Tensor, b: &Tensor, rest: &[&Tensor]) -> Result<()> {
+        let device = a.device();
+        let bind = |launch: Launch| rest.iter().fold(launch, |launch, tensor| launch.bind(tensor));
+        match *self {
+            Self::Whole { kernel, workgroups, operations } => {
+                let launch = Launch::new(kernel, params).bind_whole(a).bind_whole(b);
+                bind(launch).workgroups(workgroups).operations(operations).run(device)
+            }
+            Self::Split { product, epilogue, candidate } => {
+                let row_sums = matches!(epilogue, Epilogue::WeightGrad { .. });
+                let (m, n) = (product.m as usize, product.n as usize);
+                let stride = m * n + if row_sums { m } else { 0 };
+                let slices = product.k.div_ceil(product.slice);
+                let partial = Tensor::uninitialized(device, DType::F32, &[slices as usize, stride])?;
+                let form = form(&product, candidate, Epilogue::Partial { row_sums });
+                Launch::new(kernel(form), split::PartialParams { product })
+                    .bind_whole(a)
+                    .bind_whole(b)
+                    .bind(&partial)
+                    .workgroups(form.tiles(m, n) * slices as usize)
+                    .operations(product.operations())
+                    .run(device)?;
+                let params = split::SumParams { rows: product.m, columns: product.n, slices, stride: stride as u32 };
+                bind(Launch::new(sum_kernel(epilogue), params).bind(&partial))
+                    .workgroups(stride.div_ceil(split::SUM_WORKGROUP))
+                    .operations(u64::from(slices) * stride as u64)
+                    .run(device)
+            }
+        }
+    }
+}
+
+/// How the next products of this thread are computed, whatever the profile says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forced {
+    /// By the kernel of the operation's shader.
+    Strided,
+    /// By this one.
+    Candidate(Candidate),
+    /// By this one, with slices of k of this length.
+    #[cfg(test)]
+    Split(Candidate, u32),
+}
+
+thread_local! {
+    static FORCED: Cell<Option<Forced>> = const { Cell::new(None) };
+}
+
+/// Runs a closure whose products are computed by one kernel.
+pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Forced>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            FORCED.set(self.0);
+        }
+    }
+    let _restore = Restore(FORCED.replace(Some(how)));
+    body()
+}
+
+/// The plan for a product on a device: a GPU's products, or none on the CPU.
+pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epilogue) -> Plan {
+    let extents = Extents { m: product.m as usize, n: product.n as usize, k: product.k as usize };
+    let operations = product.operations();
+    let strided = Plan::Whole { kernel: base(epilogue), workgroups: product.workgroups(), operations };
+    let (candidate, slice) = match FORCED.get() {
+        Some(Forced::Strided) => (None, None),
+        Some(Forced::Candidate(candidate)) => (Some(candidate), None),
+        #[cfg(test)]
+        Some(Forced::Split(candidate, slice)) => (Some(candidate), Some(slice)),
+        None => products.map_or((None, None), |products| products.choose(product, extents, epilogue)),
+    };
+    // Clamped indices need a row and a column to be clamped to.
+    let Some(candidate) = candidate.filter(|_| extents.m > 0 && extents.n > 0) else { return strided };
+    match slice {
+        Some(slice) if product.k > 0 => Plan::Split { product: Product { slice, ..*product }, epilogue, candidate },
+        _ => {
+            let form = form(product, candidate, epilogue);
+            Plan::Whole { kernel: kernel(form), workgroups: form.tiles(extents.m, extents.n), operations }
+        }
+    }
+}
+
+/// What a GPU knows of its products: its profile, and what was measured on it.
+#[derive(Debug)]
+pub(crate) struct Products {
+    pub(crate) profile: Profile,
+    tuned: RwLock<tune::Choices>,
+}
+
+impl Products {
+    /// The products of a device, with the choices that a tuner has left in the cache file.
+    pub(crate) fn new(info: &DeviceInfo) -> Self {
+        let profile = Profile::new(info);
+        Self { profile, tuned: RwLock::new(tune::load(info, &profile)) }
+    }
+
+    /// The kernel for a product, none being the strided one, and the length of its slices where k is split.
+    fn choose(&self, product: &Product, extents: Extents, epilogue: Epilogue) -> (Option<Candidate>, Option<u32>) {
+        let made = |candidate| is_made(&form(product, candidate, epilogue));
+        let chosen = self.profile.choose(extents, epilogue, made);
+        if let Some(slice) = chosen.and_then(|candidate| self.profile.slice(extents, candidate)) {
+            return (chosen, Some(slice));
+        }
+        let tuned = self.tuned.read().unwrap_or_else(PoisonError::into_inner);
+        if tuned.is_empty() || extents.k == 0 {
+            return (chosen, None);
+        }
+        let can_swap = !matches!(epilogue, Epilogue::WeightGrad { .. });
+        match tuned.get(&tune::Class::of(extents, loads(product))) {
+            Some(Some(candidate)) if candidate.swapped && !can_swap => (chosen, None),
+            Some(tuned) => (*tuned, None),
+            None => (chosen, None),
+        }
+    }
+}
+
+/// The form of a candidate that fits the strides of a product.
+fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
+    let Candidate { family, swapped } = candidate;
+    let vector_stores = product.n.is_multiple_of(4) && !swapped && !matches!(epilogue, Epilogue::Partial { .. });
+    Form { family, loads: loads(product), vector_stores, swapped, epilogue }
+}
+
+/// How the operands of a product can be loaded.
+fn loads(product: &Product) -> Loads {
+    let layout = |offset: u32, outer: u32, inner: u32, extent: u32| {
+        let even = |x: u32| x.is_multiple_of(4);
+        // Slices of k start at multiples of four as well.
+        if inner == 1 && even(offset) && even(outer) && even(product.k) && even(product.slice) && product.k > 0 {
+            Some(Layout::Inner)
+        } else if outer == 1 && even(offset) && even(inner) && even(extent) {
+            Some(Layout::Outer)
+        } else {
+            None
+        }
+    };
+    let a = layout(product.a_offset, product.a_row, product.a_column, product.m);
+    let b = layout(product.b_offset, product.b_column, product.b_row, product.n);
+    match (a, b) {
+        (Some(a), Some(b)) => Loads::Vectors(a, b),
+        _ => Loads::Scalars,
+    }
+}
+
+/// The kernel of the operation that an epilogue belongs to.
+fn base(epilogue: Epilogue) -> &'static Kernel {
+    match epilogue {
+        Epilogue::Matmul { .. } | Epilogue::Partial { .. } => &MATMUL,
+        Epilogue::Linear { .. } => &LINEAR,
+        Epilogue::InputGrad => &LINEAR_INPUT_GRAD,
+        Epilogue::WeightGrad { .. } => &LINEAR_WEIGHT_GRAD,
+    }
+}
+
+/// The generated kernels of this process by form.
+fn kernels() -> MutexGuard<'static, HashMap<Form, &'static Kernel>> {
+    static KERNELS: OnceLock<Mutex<HashMap<Form, &'static Kernel>>> = OnceLock::new();
+    KERNELS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a form's kernel has been made, and so, most likely, compiled.
+fn is_made(form: &Form) -> bool {
+    kernels().contains_key(form)
+}
+
+/// The generated kernel of a form: made once, and never given back, as launches and pipelines refer to it.
+fn kernel(form: Form) -> &'static Kernel {
+    let mut kernels = kernels();
+    kernels.entry(form).or_insert_with(|| {
+        let shader = shader(form.name(), generate::generate(&form));
+        Box::leak(Box::new(match form.epilogue {
+            Epilogue::Partial { .. } => Kernel {
+                shader,
+                uniform: size_of::<split::PartialParams>(),
+                access: MATMUL.access,
+                variants: MATMUL.variants,
+                twin: split::partial_twin,
+            },
+            _ => {
+                let Kernel { uniform, access, variants, twin, .. } = *base(form.epilogue);
+                Kernel { shader, uniform, access, variants, twin }
+            }
+        }))
+    })
+}
+
+/// The kernel that adds partial sums for an epilogue.
+fn sum_kernel(epilogue: Epilogue) -> &'static Kernel {
+    static KERNELS: OnceLock<Mutex<HashMap<Epilogue, &'static Kernel>>> = OnceLock::new();
+    let mut kernels = KERNELS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    kernels.entry(epilogue).or_insert_with(|| {
+        let shader = shader(format!("{}_sum", base(epilogue).name()), split::sum_text(epilogue));
+        Box::leak(Box::new(split::sum_kernel(epilogue, shader)))
+    })
+}
+
+/// A shader for the life of the process.
+fn shader(name: String, text: String) -> &'static Shader {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    Box::leak(Box::new(Shader { name: leak(name), path: "generated", text: leak(text), shared: &[] }))
+}
+
+/// All generated kernels that a profile can come to: software drivers with subgroups of 4, 8, 16 and 32 lanes, and
+/// everything else. For tests that hold every text against the back ends; none of them is compiled by being named here.
+#[must_use]
+pub fn product_kernels() -> Vec<&'static Kernel> {
+    let profile = |lanes| Profile { lanes, software: lanes.is_some(), threads: 2 };
+    let candidates = [None, Some(4), Some(8), Some(16), Some(32)].map(profile).into_iter().flat_map(|p| p.candidates());
+    let kernels = candidates.flat_map(forms).map(kernel);
+    kernels.chain(EPILOGUES.map(sum_kernel)).collect()
+}
+
+/// What operations ask for.
+const EPILOGUES: [Epilogue; 7] = [
+    Epilogue::Matmul { accumulate: false },
+    Epilogue::Matmul { accumulate: true },
+    Epilogue::Linear { relu: false },
+    Epilogue::Linear { relu: true },
+    Epilogue::InputGrad,
+    Epilogue::WeightGrad { accumulate: false },
+    Epilogue::WeightGrad { accumulate: true },
+];
+
+/// All forms of a candidate.
+fn forms(candidate: Candidate) -> Vec<Form> {
+    let Candidate { family, swapped } = candidate;
+    let layouts = [Layout::Inner, Layout::Outer];
+    let vectors = layouts.iter().flat_map(|&a| layouts.map(|b| Loads::Vectors(a, b)));
+    let mut forms = Vec::new();
+    for loads in vectors.chain([Loads::Scalars]) {
+        for vector_stores in [true, false] {
+            for epilogue in EPILOGUES {
+                if swapped && (vector_stores || matches!(epilogue, Epilogue::WeightGrad { .. })) {
+                    continue;
+                }
+                forms.push(Form { family, loads, vector_stores, swapped, epilogue });
+            }
+        }
+        if let (Family::Blocks { .. }, false) = (family, swapped) {
+            for row_sums in [false, true] {
+                let epilogue = Epilogue::Partial { row_sums };
+                forms.push(Form { family, loads, vector_stores: false, swapped, epilogue });
+            }
+        }
+    }
+    forms
+}

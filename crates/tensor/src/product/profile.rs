@@ -1,0 +1,201 @@
+//! Which kernel computes a product, by what is known of the device.
+
+use super::form::{Epilogue, Family};
+use crate::device::{DeviceInfo, DeviceKind};
+
+/// What the choice depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Profile {
+    /// Lanes of a subgroup, where there are subgroups and all have the same number.
+    pub(crate) lanes: Option<u32>,
+    /// Whether the driver is software.
+    pub(crate) software: bool,
+    /// Threads that a software driver has at most.
+    pub(crate) threads: usize,
+}
+
+/// The extents of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Extents {
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+}
+
+impl Extents {
+    /// Multiplications and additions.
+    pub(crate) fn operations(self) -> f64 {
+        2.0 * self.m as f64 * self.n as f64 * self.k as f64
+    }
+}
+
+/// A kernel of a profile: a family, and whether it computes the transposed product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Candidate {
+    pub(crate) family: Family,
+    pub(crate) swapped: bool,
+}
+
+impl Candidate {
+    /// The length of the text, and with it the time to compile it: vectors that a lane adds to.
+    fn units(self) -> u32 {
+        match self.family {
+            Family::Subgroup { rows, vectors, .. } => rows * vectors,
+            Family::Blocks { thread_rows, thread_columns, .. } => thread_rows * thread_columns / 4,
+        }
+    }
+}
+
+/// What a unit takes to compile on lavapipe.
+const NANOSECONDS_TO_COMPILE: f64 = 4e6;
+
+/// Tiles of the subgroup family: rows in multiples of the lanes' least, and vectors a lane. Larger ones load less for
+/// each result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache.
+const SUBGROUP_TILES: [(u32, u32); 5] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2)];
+
+/// Fewer operations go by the strided kernel in hardware, which compiles it as fast as it launches it.
+const LEAST_OPERATIONS: f64 = 60e3;
+
+/// Fewer operations are worth that of the smallest kernel alone, and up to four times as many that of one twice as
+/// long: so the first step of a small network is done soon.
+const FEW_OPERATIONS: f64 = 2e6;
+
+/// Launches over which a software driver's compilation of a kernel is to pay off.
+const LAUNCHES: f64 = 4000.0;
+
+const fn blocks(rows: u32, columns: u32, thread_rows: u32, thread_columns: u32, depth: u32) -> Family {
+    Family::Blocks { rows, columns, thread_rows, thread_columns, depth }
+}
+
+/// Tiles of the blocks, the largest first; the last is for results with few rows or, swapped, few columns.
+const BLOCKS: [Family; 4] =
+    [blocks(128, 128, 8, 8, 8), blocks(64, 64, 8, 4, 16), blocks(32, 32, 4, 4, 16), blocks(16, 64, 4, 4, 16)];
+
+/// Workgroups that keep hardware busy: a tile size needs as many to be chosen.
+const BUSY: usize = 128;
+
+/// Steps of k that are worth a slice of their own, whose results are written, read and added.
+const LEAST_SLICE: usize = 256;
+
+/// A result with at most as many rows or columns is a skinny one.
+const SKINNY: usize = 16;
+
+impl Profile {
+    pub(crate) fn new(info: &DeviceInfo) -> Self {
+        let (least, most) = info.subgroup_size;
+        // The generator writes tiles for these sizes; the smallest and the largest occur on software drivers alone.
+        let usable = info.features.contains(&"subgroups") && least == most && matches!(least, 4 | 8 | 16 | 32);
+        Self {
+            lanes: usable.then_some(least),
+            software: info.kind == DeviceKind::Software,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+
+    /// All kernels that this profile may choose.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for family in self.families() {
+            candidates.push(Candidate { family, swapped: false });
+        }
+        // The smallest for few columns: it is the last of the blocks and the first of the subgroups'.
+        let skinny = match candidates.first() {
+            Some(Candidate { family: family @ Family::Subgroup { .. }, .. }) => *family,
+            _ => BLOCKS[BLOCKS.len() - 1],
+        };
+        candidates.push(Candidate { family: skinny, swapped: true });
+        candidates
+    }
+
+    fn families(&self) -> Vec<Family> {
+        match self.lanes {
+            Some(lanes) if self.software => {
+                let mut families = Vec::new();
+                for (rows, vectors) in SUBGROUP_TILES {
+                    let family = Family::Subgroup { lanes, rows: rows.max(lanes), vectors };
+                    if !families.contains(&family) {
+                        families.push(family);
+                    }
+                }
+                families
+            }
+            _ => BLOCKS.to_vec(),
+        }
+    }
+
+    /// The kernel for a product; none where the plain strided one does. Kernels that this process has made already,
+    /// as `made` tells, need no compilation.
+    pub(crate) fn choose(
+        &self,
+        extents: Extents,
+        epilogue: Epilogue,
+        made: impl Fn(Candidate) -> bool,
+    ) -> Option<Candidate> {
+        let operations = extents.operations();
+        // On software drivers the strided kernel takes longer to compile than the smallest tile does.
+        let subgroups = self.software && self.lanes.is_some();
+        if extents.k == 0 || (operations < LEAST_OPERATIONS && !subgroups) {
+            return None;
+        }
+        let can_swap = !matches!(epilogue, Epilogue::WeightGrad { .. });
+        let candidates = self.candidates();
+        let mut fitting = candidates.iter().copied().filter(|candidate| can_swap || !candidate.swapped);
+        if subgroups {
+            let smallest = candidates.first().map_or(0, |candidate| candidate.units());
+            let most = match operations / FEW_OPERATIONS {
+                ..1.0 => smallest,
+                ..4.0 => 2 * smallest,
+                _ => u32::MAX,
+            };
+            let estimates = fitting.filter_map(|candidate| {
+                let compilation = match candidate.units() {
+                    _ if made(candidate) => 0.0,
+                    units if units > most => return None,
+                    units => NANOSECONDS_TO_COMPILE * f64::from(units) / LAUNCHES,
+                };
+                Some((candidate, self.estimate(candidate, extents) + compilation))
+            });
+            return estimates.min_by(|x, y| x.1.total_cmp(&y.1)).map(|(candidate, _)| candidate);
+        }
+        let Extents { m, n, .. } = extents;
+        if m <= SKINNY || (n <= SKINNY && can_swap) {
+            return fitting.find(|candidate| candidate.family.tile().0 <= SKINNY && candidate.swapped == (m > SKINNY));
+        }
+        let tiles = |candidate: &Candidate| {
+            let (rows, columns) = candidate.family.tile();
+            m.div_ceil(rows) * n.div_ceil(columns)
+        };
+        let mut fitting = fitting.filter(|candidate| !candidate.swapped && candidate.family.tile().0 > SKINNY);
+        let smallest = Candidate { family: BLOCKS[2], swapped: false };
+        Some(fitting.find(|candidate| tiles(candidate) >= BUSY).unwrap_or(smallest))
+    }
+
+    /// How long a slice of k is where the sum is split: results with few tiles and a long sum, on hardware.
+    pub(crate) fn slice(&self, extents: Extents, candidate: Candidate) -> Option<u32> {
+        let Extents { m, n, k } = extents;
+        if self.software || candidate.swapped {
+            return None;
+        }
+        let (rows, columns) = candidate.family.tile();
+        let tiles = m.div_ceil(rows) * n.div_ceil(columns);
+        let slices = (BUSY / tiles).min(k / LEAST_SLICE);
+        // Slices of a multiple of 16 keep whole vectors and whole stages.
+        (slices >= 2).then(|| k.div_ceil(slices).next_multiple_of(16) as u32)
+    }
+
+    /// Nanoseconds that a software driver takes: a step of four k costs 15 for each load of a subgroup and 2.9 for each
+    /// vector that it adds to, as measured on lavapipe with eight lanes; threads share out the tiles evenly.
+    fn estimate(&self, candidate: Candidate, extents: Extents) -> f64 {
+        let Family::Subgroup { lanes, rows, vectors } = candidate.family else { return f64::INFINITY };
+        let Extents { m, n, k } = extents;
+        let (m, n) = if candidate.swapped { (n, m) } else { (m, n) };
+        let (tile_rows, tile_columns) = candidate.family.tile();
+        let tiles = m.div_ceil(tile_rows) * n.div_ceil(tile_columns);
+        let loads = f64::from(rows / lanes + 4 * vectors) * f64::from(lanes) / 8.0;
+        let step = 15.0 * loads + 2.9 * f64::from(rows * vectors);
+        // A store is a load; a lane that stores single elements needs four.
+        let stores =
+            15.0 * f64::from(rows * vectors) * f64::from(lanes) / 8.0 * if candidate.swapped { 3.0 } else { 1.0 };
+        tiles.div_ceil(self.threads) as f64 * (step * k.div_ceil(4) as f64 + stores)
+    }
+}
