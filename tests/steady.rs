@@ -35,20 +35,23 @@ fn a_hundred_thousand_replays_take_no_more_memory_than_a_thousand() {
         };
         step().unwrap();
         let (recording, ()) = device.record(&mut step).unwrap();
-        let steps = 100_000;
-        recording.replay(1000).unwrap();
-        device.synchronize().unwrap();
-        let (pool, resident) = (device.memory(), resident_pages());
-        for _ in 0..steps / 100 - 10 {
-            recording.replay(100).unwrap();
-        }
-        device.synchronize().unwrap();
-        assert_eq!(device.memory().held_by("recordings"), pool.held_by("recordings"), "{device}");
+        let replay = |times: u64| {
+            (0..times / 100).try_for_each(|_| recording.replay(100)).unwrap();
+            device.synchronize().unwrap();
+            (device.memory(), resident_pages())
+        };
+        let (pool, start) = replay(1_000);
+        let (_, middle) = replay(49_000);
+        let (pool_at_end, end) = replay(50_000);
+        assert_eq!(pool_at_end.held_by("recordings"), pool.held_by("recordings"), "{device}");
         let clock = optimizer.read_clock().unwrap();
-        assert_eq!((clock.step, clock.skipped), (steps + 2, 0), "{device}");
-        if let (Some(before), Some(after)) = (resident, resident_pages()) {
-            // Half a mebibyte for what the allocator does: a step that kept six bytes would pass it.
-            assert!(after < before + 128, "{device}: {before} pages at step 1,000, {after} at the end");
+        assert_eq!((clock.step, clock.skipped), (100_002, 0), "{device}");
+        if let (Some(start), Some(middle), Some(end)) = (start, middle, end) {
+            // A driver may take a piece of memory for itself, once; what leaks does so in both halves. Half a mebibyte in
+            // one of them: a step that kept eleven bytes would pass it.
+            let growth = [middle.saturating_sub(start), end.saturating_sub(middle)];
+            assert!(growth[0].min(growth[1]) < 128, "{device}: {start}, {middle} and {end} pages");
+            assert!(growth[0] + growth[1] < 2048, "{device}: {start}, {middle} and {end} pages");
         }
     }
 }
