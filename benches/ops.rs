@@ -3,45 +3,23 @@
 //!
 //! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
 
+mod common;
+
 // The composition of `thalweg bench optim`: what is measured is written once.
 #[allow(dead_code, reason = "only the composition and the fused update are needed here")]
 #[path = "../crates/cli/src/bench/updates.rs"]
 mod updates;
 
-use std::time::{Duration, Instant};
-
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use thalweg::tensor::{DType, Device, RecordOptions, Result, Tensor};
 
+use common::{devices, done, end_to_end, kind, quick, settle};
 use updates::Parameters;
 
 const SIZES: [usize; 3] = [4 << 10, 256 << 10, 4 << 20];
 
-fn quick() -> bool {
-    std::env::var("THALWEG_BENCH_QUICK").as_deref() == Ok("1")
-}
-
-#[allow(clippy::print_stderr, reason = "a figure is worth nothing without the adapter and driver it was taken on")]
-fn devices() -> Vec<Device> {
-    let gpu = Device::gpu();
-    assert!(
-        gpu.is_ok() || std::env::var("THALWEG_REQUIRE_GPU").as_deref() != Ok("1"),
-        "THALWEG_REQUIRE_GPU=1, but there is no adapter"
-    );
-    let devices: Vec<Device> = gpu.into_iter().chain([Device::cpu()]).collect();
-    for info in devices.iter().map(Device::info) {
-        eprintln!("device: {} ({}, {}), driver: {}", info.name, info.kind, info.backend, info.driver);
-    }
-    devices
-}
-
 type Measure = fn(&mut BenchmarkGroup<'_, WallTime>, &Device, usize);
-
-/// Ends the bench where the device has failed.
-fn done<T>(result: Result<T>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
-}
 
 /// Measures calls that do something so many times, each with one wait at its end.
 fn bench(
@@ -51,12 +29,7 @@ fn bench(
     mut times: impl FnMut(u64) -> Result<()>,
 ) {
     group.bench_function(name, |bencher| {
-        bencher.iter_custom(|count| {
-            let start = Instant::now();
-            done(times(count));
-            done(device.synchronize());
-            start.elapsed()
-        });
+        bencher.iter_custom(|count| end_to_end(device, 1, || done(times(count))));
     });
 }
 
@@ -72,18 +45,15 @@ fn three_ways(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, mut bod
 
 fn ops(criterion: &mut Criterion) {
     for device in devices() {
-        let kind = if device.is_cpu() { "cpu" } else { "gpu" };
         for elements in SIZES {
             if quick() && elements > 256 << 10 {
                 continue;
             }
             let measures: [(&str, Measure); 2] = [("chain", chain), ("adamw", adamw)];
             for (name, measure) in measures {
-                let mut group = criterion.benchmark_group(format!("ops/{kind}/{name} {elements}"));
-                group.sample_size(10).throughput(Throughput::Elements(elements as u64));
-                if quick() {
-                    group.warm_up_time(Duration::from_millis(20)).measurement_time(Duration::from_millis(100));
-                }
+                let mut group = criterion.benchmark_group(format!("ops/{}/{name} {elements}", kind(&device)));
+                settle(&mut group);
+                group.throughput(Throughput::Elements(elements as u64));
                 measure(&mut group, &device, elements);
                 group.finish();
                 device.release_memory();
