@@ -41,10 +41,11 @@ fn report<R: Serialize>(
     let rows = measure(&device, if args.quick { Pace::QUICK } else { Pace::FULL })?;
     let info = device.info();
     let text = format!("{}\n{}", heading(&info), render(&rows));
-    if let Some(file) = file {
-        file.write(output::to_json(&Report { device: info.name, driver: info.driver, rows }).as_bytes())?;
-    }
-    output::print(&text)
+    let json = output::to_json(&Report { device: info.name, driver: info.driver, rows });
+    let written = file.map_or(Ok(()), |file| file.write(json.as_bytes()));
+    // What took minutes to measure is shown in any case.
+    output::print(&text)?;
+    written
 }
 
 /// The device that figures were taken on, in two lines.

@@ -35,10 +35,11 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let (spans, from_the_start, recording) = watch_start(&device, &mut step)?;
     let watched = watch(&device, &recording)?;
     let text = format!("{}\n{}", heading(&device.info()), watched.render(roof(&device, &watched.lines)?));
-    if let Some(file) = file {
-        file.write(output::to_json(&trace::trace(&device.to_string(), &spans, &from_the_start)).as_bytes())?;
-    }
-    output::print(&text)
+    let written = file.map_or(Ok(()), |file| {
+        file.write(output::to_json(&trace::trace(&device.to_string(), &spans, &from_the_start)).as_bytes())
+    });
+    output::print(&text)?;
+    written
 }
 
 /// The first steps of a run, for the trace: one done eagerly, one recorded, then replays one and several at a time.
@@ -170,8 +171,9 @@ impl Watched {
             })
             .collect();
         format!(
-            "{}\n{} launches take {:.1} us of the {:.1} us of a step, {STEPS} in a submission\nall figures are per step; \
-             times: {}; a copy of as many bytes as the largest launch that is no product: {:.2} GB/s\n",
+            "{}\n{} launches take {:.1} us one by one; a step takes {:.1} us, {STEPS} in a submission and not watched\nall \
+             figures are per step; times: {}; a copy of as many bytes as the largest launch that is no product: {:.2} \
+             GB/s\n",
             table(HEADINGS, NUMBERS, &cells),
             self.lines.iter().map(|line| line.calls).sum::<usize>(),
             1e6 * total,

@@ -107,10 +107,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let (model, optimizer) = trainer.into_parts();
     out.written(model.save(out.path))?;
     let metrics = Metrics::new(&device, &data, parameters, &history, optimizer.method().name(), args);
-    if let Some(file) = metrics_file {
-        file.write(to_json(&metrics).as_bytes())?;
-    }
-    print(&metrics.summary(args))
+    let written = metrics_file.map_or(Ok(()), |file| file.write(to_json(&metrics).as_bytes()));
+    // The model is saved, whatever became of the metrics.
+    print(&metrics.summary(args))?;
+    written
 }
 
 /// Refuses networks that no memory holds, before it is asked for.

@@ -201,3 +201,14 @@ fn an_existing_file_outlives_a_run_that_fails() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_costs_the_file_and_not_the_figures() {
+    for arguments in [&["bench", "matmul", "--quick", "--json"][..], &["profile", "--batch", "8", "--trace"]] {
+        let output = thalweg(&[arguments, &["/dev/full", "--device", "cpu"]].concat());
+        let (table, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(table.contains("GFLOP/s") && error.contains("/dev/full: No space"), "{output:?}");
+    }
+}

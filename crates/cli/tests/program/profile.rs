@@ -39,7 +39,7 @@ fn profile(device: &str) {
         path.to_str().expect("as written"),
     ]);
     let table = stdout(&run);
-    for part in ["kernel", "linear_weight_grad", "adam", "of a step", "GB/s"] {
+    for part in ["kernel", "linear_weight_grad", "adam", "a step takes", "GB/s"] {
         assert!(table.contains(part), "{part}: {table}");
     }
     let trace: Value = serde_json::from_slice(&fs::read(&path).expect("as written")).expect("JSON");
