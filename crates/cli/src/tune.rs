@@ -23,6 +23,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     if info.kind == DeviceKind::Cpu {
         return output::print("the CPU computes matrix products in one way: there is nothing to tune\n");
     }
+    // Nothing tuned, and kept: whether it can be shows before the work.
+    device.tune_products(&[])?.save()?;
     let layers = if args.quick { &QUICK[..] } else { &FULL[..] };
     let large = (info.kind == DeviceKind::Hardware && !args.quick).then_some((LARGE, LARGE, LARGE));
     let progress = ProgressBar::new(layers.len() as u64 + u64::from(large.is_some()));
@@ -37,8 +39,9 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     progress.tick();
     let tuning = device.tune_products(&shapes)?;
     progress.finish_and_clear();
-    let path = tuning.save()?;
-    output::print(&format!("{}\nkept in {}\n", render(&info, &tuning.rows), path.display()))
+    let kept = tuning.save();
+    output::print(&render(&info, &tuning.rows))?;
+    output::print(&format!("kept in {}\n", kept?.display()))
 }
 
 const HEADINGS: [&str; 7] = ["m", "n", "k", "stored", "kernel", "GFLOP/s", "choice"];

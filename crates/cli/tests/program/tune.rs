@@ -60,6 +60,7 @@ fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let line = error_line(&with_caches(&file, &["tune", "--device", "gpu", "--quick"]), 1);
+    let line = error_line(&with_caches(&file, &["tune", "--device", "gpu", "--quick"]), 2);
     assert!(line.contains("products.json") && line.contains("THALWEG_CACHE_DIR"), "{line}");
+    assert!(!line.contains(".thalweg-"), "{line}");
 }

@@ -266,8 +266,14 @@ impl ProductTuning {
         products.extend(before.into_iter().flatten().filter(|entry| !self.choices.contains_key(&entry.class)));
         products.sort_by_key(|ProductEntry { class, .. }| (class.layout as usize, class.m, class.n, class.k));
         file.devices.push(DeviceEntry { adapter: self.adapter.clone(), driver: self.driver.clone(), products });
-        let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
-        temporary.write_all(serde_json::to_string_pretty(&file)?.as_bytes())?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".thalweg-");
+        // The rights that a new file has, and not only the owner's: all users may share the folder.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        // Errors of the temporary file's own functions name it, which means nothing to anybody.
+        let mut temporary = builder.tempfile_in(folder).map_err(|error| std::io::Error::from(error.kind()))?;
+        temporary.as_file_mut().write_all(serde_json::to_string_pretty(&file)?.as_bytes())?;
         temporary.as_file().sync_all()?;
         temporary.persist(path).map_err(|error| error.error)?;
         Ok(())
