@@ -12,6 +12,9 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// Wrong usage or bad input, which the user can mend.
 const USAGE: u8 = 2;
 
+/// Threads that the library takes at most.
+pub(crate) const MOST_THREADS: usize = 512;
+
 /// A failure of the machine: device, memory, disk.
 const FAILURE: u8 = 1;
 
@@ -33,6 +36,8 @@ pub(crate) enum Error {
     TooLarge { flag: &'static str, problem: String },
     /// A row is no number to the model.
     Row { path: PathBuf, line: u64 },
+    /// `THALWEG_THREADS` is no number of threads.
+    Threads { value: String },
     /// Standard output cannot be written.
     Stdout(io::Error),
 }
@@ -47,7 +52,9 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } => USAGE,
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } | Self::Threads { .. } => USAGE,
+            // What is tuned has no folder, or one that cannot be written.
+            Self::Tensor(tensor::Error::File { .. }) => USAGE,
             Self::Nn(error) if error.is_user_error() => USAGE,
             Self::Nn(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
         }
@@ -113,6 +120,9 @@ impl fmt::Display for Error {
                  the model was trained on; correct the row, or leave it out",
                 path.display()
             ),
+            Self::Threads { value } => {
+                write!(f, "THALWEG_THREADS={value}: must be a whole number from 1 to {MOST_THREADS}, or not be set")
+            }
             Self::Stdout(error) => write!(f, "standard output: {error}"),
         }
     }
@@ -122,7 +132,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } => None,
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } | Self::Threads { .. } => None,
             Self::Nn(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
             Self::Output { source, .. } | Self::Stdout(source) => Some(source),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Bench, Command, Program};
-use error::{Error, Result};
+use error::{Error, MOST_THREADS, Result};
 
 fn main() -> ExitCode {
     quiet::without_desktop();
@@ -34,7 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    match Program::try_parse().map_err(Error::Arguments)?.command {
+    let program = Program::try_parse().map_err(Error::Arguments)?;
+    check_threads()?;
+    match program.command {
         Command::Train(args) => train::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Devices(args) => devices::run(&args),
@@ -43,5 +45,15 @@ fn run() -> Result<()> {
         Command::Bench(Bench::Matmul(args)) => bench::matmul::run(&args),
         Command::Bench(Bench::Step(args)) => bench::step::run(&args),
         Command::Tune(args) => tune::run(&args),
+    }
+}
+
+/// The library takes all threads where the variable says none that there can be; whoever has set it shall know.
+fn check_threads() -> Result<()> {
+    let Some(value) = std::env::var_os("THALWEG_THREADS") else { return Ok(()) };
+    let value = value.to_string_lossy().into_owned();
+    match value.trim().parse() {
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(()),
+        _ => Err(Error::Threads { value }),
     }
 }

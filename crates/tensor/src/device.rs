@@ -279,7 +279,10 @@ impl Device {
                 name: "cpu".to_string(),
                 kind: DeviceKind::Cpu,
                 backend: "cpu".to_string(),
-                driver: format!("{} threads", crate::parallel::thread_count()),
+                driver: match crate::parallel::thread_count() {
+                    1 => "1 thread".to_string(),
+                    threads => format!("{threads} threads"),
+                },
                 max_binding_bytes: 4 * u64::from(u32::MAX),
                 max_workgroups_per_dimension: u32::MAX,
                 max_storage_buffers: u32::MAX,

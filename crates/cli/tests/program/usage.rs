@@ -21,6 +21,20 @@ fn wrong_arguments_are_named_in_one_line() {
 }
 
 #[test]
+fn a_number_of_threads_that_cannot_be_is_named() {
+    let devices = |threads: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_thalweg"));
+        command.args(["devices", "--json"]).env("THALWEG_THREADS", threads).output().unwrap()
+    };
+    for threads in ["0", "many", "-3", "1.5", "513", ""] {
+        let line = error_line(&devices(threads), 2);
+        assert!(line.contains(&format!("THALWEG_THREADS={threads}:")) && line.contains("from 1 to 512"), "{line}");
+    }
+    assert!(stdout(&devices("1")).contains("\"1 thread\""));
+    assert!(stdout(&devices("3")).contains("\"3 threads\""));
+}
+
+#[test]
 fn without_arguments_the_help_is_shown_as_an_error() {
     let output = thalweg(&[]);
     assert_eq!(output.status.code(), Some(2));
