@@ -71,7 +71,7 @@ pub(crate) struct StepArgs {
         value_name = "ROWS",
         value_delimiter = ',',
         default_value = "64,512",
-        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        value_parser = batch,
         allow_negative_numbers = true
     )]
     pub(crate) batch: Vec<u32>,
@@ -89,13 +89,18 @@ pub(crate) struct ProfileArgs {
         long,
         value_name = "ROWS",
         default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        value_parser = batch,
         allow_negative_numbers = true
     )]
     pub(crate) batch: u32,
     /// Write the first steps to this file as a trace for Perfetto or Chrome
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
+}
+
+fn batch(text: &str) -> Result<u32, String> {
+    let rows = text.trim().parse().ok().filter(|rows| (1..=65_536).contains(rows));
+    rows.ok_or_else(|| "must be a whole number from 1 to 65536".to_string())
 }
 
 /// Units of the layers of a perceptron.
@@ -108,8 +113,9 @@ const MOST_WEIGHTS: usize = 1 << 26;
 fn network(text: &str) -> Result<Network, String> {
     let widths = text.split(',').map(|width| width.trim().parse().ok().filter(|width| (1..=65_536).contains(width)));
     let widths: Option<Vec<usize>> = widths.collect();
-    let widths =
-        widths.filter(|widths| widths.len() >= 2).ok_or("it must be two widths or more, each from 1 to 65536")?;
+    let widths = widths
+        .filter(|widths| widths.len() >= 2)
+        .ok_or("must be two widths or more with commas between, each from 1 to 65536")?;
     let weights: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
     if weights > MOST_WEIGHTS {
         return Err(format!("these are {weights} weights, and {MOST_WEIGHTS} are the most; choose smaller widths"));

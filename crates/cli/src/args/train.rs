@@ -67,7 +67,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = fraction, allow_negative_numbers = true)]
     pub(crate) test_fraction: f64,
     /// What all random numbers follow from: the split, the first weights, the order of rows
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: DeviceArg,
@@ -153,9 +153,13 @@ pub(crate) enum Schedule {
 
 fn positive(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err("must be a whole number of at least 1".to_string()),
+        Ok(0) | Err(_) => Err(format!("must be a whole number from 1 to {}", u32::MAX)),
         Ok(number) => Ok(number),
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
 }
 
 /// A hidden layer.
