@@ -1,7 +1,8 @@
 //! A loop of one's own around a module of one's own: two spirals told apart.
 //!
-//! Prints the loss on the way and, in the end, what the network makes of the plane: `.` and `+` are its answers, `o` and
-//! `x` the points of the two spirals it was trained on.
+//! A step is recorded and then replayed, which costs the host next to nothing; losses are read while the steps go on.
+//! Prints some of them and, in the end, what the network makes of the plane: `.` and `+` are its answers, `o` and `x` the
+//! points of the two spirals it was trained on.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use std::f32::consts::PI;
@@ -9,7 +10,9 @@ use std::f32::consts::PI;
 use thalweg::prelude::*;
 
 const POINTS: usize = 100;
-const STEPS: u64 = 1500;
+const STEPS: usize = 1500;
+/// Steps from one printed loss to the next.
+const EVERY: usize = 250;
 
 /// Two hidden layers; the second is added to the first, as in a residual network.
 struct Net {
@@ -65,21 +68,44 @@ fn main() -> thalweg::Result<()> {
     let model = Net::new(&mut builder)?;
     let params = builder.build(&device)?;
     let mut optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
-    optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: STEPS }, STEPS)?;
+    optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: STEPS as u64 }, STEPS as u64)?;
+    let losses = ValueLog::new(&device, STEPS)?;
 
-    println!("{} parameters on {}", params.element_count(), device.info().name);
-    for step in 1..=STEPS {
+    let mut step = || {
         let tape = Tape::new();
-        let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &targets)?;
+        let loss = Loss::CrossEntropy.of_logged(model.forward(tape.constant(&x))?, &targets, Some(&losses))?;
         params.zero_grad();
         tape.backward(loss)?;
-        optimizer.step()?;
-        if step % 250 == 0 {
-            // The only line that waits for the device.
-            println!("step {step}: loss {:.4}", loss.item()?);
-        }
+        optimizer.step()
+    };
+    // The first step makes what is kept from step to step, the second is recorded, and the others are replays of it.
+    step()?;
+    let (recording, ()) = device.record(&mut step)?;
+    println!("{} parameters, {} launches a step, on {device}", params.element_count(), recording.launches());
+
+    let mut done = 2;
+    let mut asked = Vec::new();
+    while done < STEPS {
+        let next = STEPS.min((done / EVERY + 1) * EVERY);
+        recording.replay(next - done)?;
+        done = next;
+        // Asked for here, and printed when it has come: the steps never wait for it.
+        asked.push((done, losses.read_later(done - 1..done)?));
+        print_losses(&mut asked)?;
     }
+    device.synchronize()?;
+    print_losses(&mut asked)?;
     draw(&device, &model, &points, &classes)
+}
+
+/// Prints the losses that have come from the device, and leaves those that have not.
+fn print_losses(asked: &mut Vec<(usize, PendingRead<f32>)>) -> thalweg::Result<()> {
+    while let Some((step, read)) = asked.first_mut() {
+        let Some(loss) = read.poll()? else { break };
+        println!("step {step}: loss {:.4}", loss[0]);
+        asked.remove(0);
+    }
+    Ok(())
 }
 
 /// Asks the model about every cell of a raster of [-1.1, 1.1]², and marks the cells that the points lie in.

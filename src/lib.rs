@@ -45,6 +45,62 @@
 //! # }
 //! ```
 //!
+//! # A recorded step
+//!
+//! Of a small network most of a step is the host's work: shapes, memory, commands.
+//! [`Device::record`](tensor::Device::record) does a step once and keeps what it was;
+//! [`Recording::replay`](tensor::Recording::replay) does it again, many times in one submission and with the same bits.
+//! [`Trainer`](nn::Trainer) records by itself. What changes from step to step is on the device and moves on by itself: the
+//! clock of the optimizer with its schedule, the place in the shuffled rows, random numbers, the log of the losses.
+//!
+//! ```
+//! use thalweg::prelude::*;
+//!
+//! # fn main() -> thalweg::Result<()> {
+//! let device = Device::cpu();
+//! let x: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
+//! let y: Vec<f32> = x.iter().map(|x| x * x).collect();
+//! let mut batches = Batches::new(Dataset::regression(&device, &x, 1, &y)?, 0)?;
+//!
+//! let mut builder = ParamsBuilder::new(0);
+//! let (input, output) = (Linear::new(&mut builder, "input", 1, 32)?, Linear::new(&mut builder, "output", 32, 1)?);
+//! let dropout = Dropout::new(&mut builder, 0.1)?;
+//! let params = builder.build(&device)?;
+//! let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(1.0)?;
+//! optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: 400 }, 400)?;
+//! let losses = ValueLog::new(&device, 400)?;
+//!
+//! batches.start_epoch(0)?;
+//! let mut step = || {
+//!     let (x, y) = batches.next(16)?;
+//!     let tape = Tape::new();
+//!     let hidden = dropout.forward(input.forward_with(tape.constant(&x), Activation::Tanh)?)?;
+//!     let loss = Loss::Mse.of_logged(output.forward(hidden)?, &y, Some(&losses))?;
+//!     params.zero_grad();
+//!     tape.backward(loss)?;
+//!     optimizer.step()
+//! };
+//! step()?; // makes what is kept from step to step, such as the state of dropout
+//! let (recording, ()) = device.record(&mut step)?; // the second step
+//! recording.replay(2)?; // the rest of the four steps of this epoch
+//! for epoch in 1..100 {
+//!     batches.start_epoch(epoch)?;
+//!     recording.replay(4)?;
+//! }
+//! let losses = losses.take()?; // waits; `read_later` does not
+//! assert_eq!(losses.len(), 400);
+//! assert!(losses[399] < 0.5 * losses[0]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Chains of element-wise operations in a recording become one kernel each, whose text
+//! [`Recording::generated`](tensor::Recording::generated) gives. Kernels of one's own are a
+//! [`Kernel`](tensor::Kernel), launched by a [`Launch`](tensor::Launch), which a recording holds as well.
+//! [`Device::profile`](tensor::Device::profile) tells what each launch takes, [`Device::memory`](tensor::Device::memory)
+//! who holds how much, and [`Device::tune_products`](tensor::Device::tune_products) measures the kernels of matrix
+//! products.
+//!
 //! # What holds everywhere
 //!
 //! - Numbers are f32, indices and classes u32. Sizes are checked where a tensor is made and where operations meet.
@@ -72,5 +128,5 @@ pub mod prelude {
         Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder,
         Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh, Trainer, WarmupCosine,
     };
-    pub use crate::tensor::{DType, Device, Tensor};
+    pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
 }
