@@ -97,8 +97,9 @@ thread_local! {
 /// [`replay`](Self::replay) does the same work on the same memory again: what is saved is everything on the host, from
 /// shape checks and memory to parameters and bind groups. Whatever is to differ from time to time must lie on the device
 /// and be advanced by the work itself, as the clock of an optimizer, the cursor of a batch and the state of dropout do;
-/// or be written by [`Tensor::write`](crate::Tensor::write) between replays. Such state must be there before: what is
-/// made inside of the closure keeps, from replay to replay, whatever the work leaves in it.
+/// or be written by [`Tensor::write`](crate::Tensor::write) between replays. Such state must be there before, which it is
+/// where the step has been done once without recording it: what is made inside of the closure keeps, from replay to
+/// replay, whatever the work leaves in it.
 ///
 /// ```
 /// use thalweg_tensor::{Device, Tensor};
@@ -282,7 +283,7 @@ pub(crate) fn check(op: &'static str) -> Result<()> {
 
 /// Refuses to make state that is to outlive a step: every replay would set it back.
 pub(crate) fn check_state(op: &'static str) -> Result<()> {
-    refuse(op, "every replay would set this state back; make it before")
+    refuse(op, "every replay would set this state back; make it before, as by doing the step once without recording it")
 }
 
 fn refuse(op: &'static str, rule: &'static str) -> Result<()> {
