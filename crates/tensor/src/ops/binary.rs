@@ -68,6 +68,29 @@ impl BinaryOp {
         Self::SiluGrad,
     ];
 
+    /// What errors and generated kernels call it: the function of [`Tensor`] where there is one.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Sub => "sub",
+            Self::Mul => "mul",
+            Self::Div => "div",
+            Self::Maximum => "maximum",
+            Self::Minimum => "minimum",
+            Self::Pow => "pow",
+            Self::Eq => "eq",
+            Self::Lt => "lt",
+            Self::Le => "le",
+            Self::Gt => "gt",
+            Self::Ge => "ge",
+            Self::ReluGrad => "relu_grad",
+            Self::TanhGrad => "tanh_grad",
+            Self::SigmoidGrad => "sigmoid_grad",
+            Self::GeluGrad => "gelu_grad",
+            Self::SiluGrad => "silu_grad",
+        }
+    }
+
     /// The function itself, of two numbers.
     #[must_use]
     pub fn apply(self, x: f32, y: f32) -> f32 {
@@ -314,10 +337,11 @@ impl Tensor {
     /// # Errors
     /// Where the shapes do not broadcast, the elements are not f32, or the devices differ.
     pub fn binary(&self, op: BinaryOp, other: &Self) -> Result<Self> {
-        expect_dtype("binary", self, DType::F32)?;
-        expect_dtype("binary", other, DType::F32)?;
-        self.same_device("binary", other)?;
-        let shape = shape::broadcast("binary", self.shape(), other.shape())?;
+        let name = op.name();
+        expect_dtype(name, self, DType::F32)?;
+        expect_dtype(name, other, DType::F32)?;
+        self.same_device(name, other)?;
+        let shape = shape::broadcast(name, self.shape(), other.shape())?;
         let z = Self::uninitialized(self.device(), DType::F32, &shape)?;
         let length = z.len() as u32;
         let plain = |t: &Self| t.shape() == shape && t.is_bindable();
@@ -334,7 +358,7 @@ impl Tensor {
         let strides = |t: &Self| shape::broadcast_strides(t.shape(), t.strides(), &shape);
         let (Some(x_strides), Some(y_strides)) = (strides(self), strides(other)) else {
             return Err(Error::Shape {
-                op: "binary",
+                op: name,
                 rule: "the shapes do not broadcast",
                 left: self.shape().to_vec(),
                 right: other.shape().to_vec(),
@@ -381,6 +405,13 @@ mod tests {
         let sum = column.add(&row).unwrap();
         assert_eq!(sum.shape(), [2, 3]);
         assert_eq!(sum.to_vec::<f32>().unwrap(), [11.0, 12.0, 13.0, 21.0, 22.0, 23.0]);
+    }
+
+    #[test]
+    fn errors_name_the_operation_that_was_called() {
+        let numbers = |count| Tensor::full(&Device::cpu(), 1.0f32, &[count]).unwrap();
+        let error = numbers(3).sub(&numbers(2)).unwrap_err();
+        assert_eq!(error.to_string(), "sub: the shapes do not broadcast, [3] × [2]");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Function {
         let lower = |op: String| op.split('(').next().unwrap_or_default().to_lowercase();
         match self {
             Self::Unary(op) => lower(format!("{op:?}")),
-            Self::Binary(op) => lower(format!("{op:?}")),
+            Self::Binary(op) => op.name().to_string(),
             Self::Copy => "copy".to_string(),
             Self::Single => "single".to_string(),
             Self::Repeated => "repeated".to_string(),
