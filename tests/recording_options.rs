@@ -333,3 +333,150 @@ proptest! {
         }
     }
 }
+
+/// Ranges of a state of 256 elements: aligned and not, overlapping and nested.
+const RANGES: [(usize, usize); 15] = [
+    (0, 256),
+    (0, 64),
+    (64, 128),
+    (0, 130),
+    (64, 194),
+    (126, 256),
+    (64, 69),
+    (128, 133),
+    (192, 197),
+    (65, 70),
+    (0, 5),
+    (3, 8),
+    (64, 65),
+    (70, 71),
+    (192, 256),
+];
+
+/// Ranges that overlap and have one length, so that nothing but their places keeps them out of one chain.
+#[test]
+fn what_lies_askew_on_a_written_range_ends_a_chain() {
+    for device in devices() {
+        let start = || tensor(&device, &numbers(3, 512, -1.0, 1.0), &[512]);
+        let step = |state: &Tensor| -> Result<Tensor> {
+            let (low, high) = (state.slice(0, 0, 130)?, state.slice(0, 64, 194)?);
+            low.affine(0.5, 1.0)?.copy_into(&low)?;
+            high.tanh()?.mul(&high)?.copy_into(&high)?;
+            low.square()?.sub(&high)?.copy_into(&low)?;
+            // Both are read, and a third range of the buffer is written.
+            low.mul(&high)?.tanh()?.copy_into(&state.slice(0, 256, 386)?)?;
+            low.add(&high)
+        };
+        let (eager, state) = (start(), start());
+        let (recording, sum) = device.record(|| step(&state)).unwrap();
+        for time in 0..3 {
+            let expected = step(&eager).unwrap();
+            if time > 0 {
+                recording.replay(1).unwrap();
+            }
+            let what = format!("{device}, {recording:?}, time {time}");
+            assert_same_bits(&what, &floats(&sum), &floats(&expected));
+            assert_same_bits(&what, &floats(&state), &floats(&eager));
+        }
+    }
+}
+
+/// A program over ranges of two states, and over values of the same lengths.
+fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
+    let device = state[0].device();
+    let range = |i: usize| {
+        let (start, end) = RANGES[i / 2 % RANGES.len()];
+        state[i % 2].slice(0, start, end)
+    };
+    let mut values: Vec<Tensor> = Vec::new();
+    for &(kind, first, second, function) in program {
+        let unary = UNARY[usize::from(function) % UNARY.len()];
+        let binary = BINARY[usize::from(function) % BINARY.len()];
+        let any = |i: usize| match values.len() {
+            count if count > 0 && !i.is_multiple_of(3) => Ok(values[count - 1 - i / 3 % count.min(4)].clone()),
+            _ => range(i),
+        };
+        let x = any(first)?;
+        // One of the same length, or of a single element.
+        let fits = |y: &Tensor| y.len() == x.len() || y.len() == 1;
+        let y = (0..30).filter_map(|i| any(second + i).ok()).find(fits).unwrap_or_else(|| x.clone());
+        let target = (0..30).filter_map(|i| range(second + i).ok()).find(|target| target.len() == x.len());
+        values.push(match kind {
+            0..=4 => x.unary(unary)?,
+            5..=9 => x.binary(binary, &y)?,
+            10 => y.binary(binary, &x)?,
+            // The state moves on, in whole or in part.
+            11..=14 => {
+                let z = x.unary(unary)?.binary(BinaryOp::Minimum, &y)?;
+                if let Some(target) = target.filter(|_| z.len() == x.len()) {
+                    // A target that is not aligned is refused, which harms nothing.
+                    let _ = z.reshape(target.shape())?.copy_into(&target);
+                }
+                z
+            }
+            15 => x.copy()?,
+            16 => {
+                let z = Tensor::zeros(device, DType::F32, &[256])?;
+                x.copy_into(&z.slice(0, 0, x.len())?)?;
+                z
+            }
+            17 => {
+                let z = Tensor::zeros(device, DType::F32, x.shape())?;
+                x.unary(unary)?.copy_into(&z)?;
+                z
+            }
+            // A part of a constant is written over, and all of it read.
+            18 => {
+                let z = Tensor::from_slice(device, &numbers(function.into(), 256, -1.0, 1.0), &[256])?;
+                x.copy_into(&z.slice(0, 0, x.len())?)?;
+                z.unary(unary)?
+            }
+            _ => x.sum()?.reshape(&[1])?,
+        });
+    }
+    Ok(values)
+}
+
+fn compare_on_ranges(device: &Device, program: &[Step], kept: u32) {
+    let options = RecordOptions { fuse: !kept.is_multiple_of(8), plan: !kept.is_multiple_of(9) };
+    let start = || [1, 2].map(|seed| tensor(device, &numbers(seed, 256, -1.0, 1.0), &[256]));
+    let keep = |values: Vec<Tensor>| -> Vec<Tensor> {
+        values.into_iter().enumerate().filter(|(i, _)| kept >> (i % 32) & 1 == 1).map(|(_, value)| value).collect()
+    };
+    let (eager, state) = (start(), start());
+    let (recording, values) = device.record_with(options, || run_on_ranges(program, &state).map(keep)).unwrap();
+    for time in 0..4 {
+        let expected = keep(run_on_ranges(program, &eager).unwrap());
+        if time > 0 {
+            recording.replay(1).unwrap();
+        }
+        for (i, (got, expected)) in values.iter().chain(&state).zip(expected.iter().chain(&eager)).enumerate() {
+            let what = format!("{device}, {recording:?}, time {time}, kept value {i}");
+            assert_same_bits(&what, &floats(got), &floats(expected));
+        }
+    }
+}
+
+fn programs_on_ranges() -> impl Strategy<Value = (Vec<Step>, u32)> {
+    (prop::collection::vec((0u8..20, 0usize..64, 0usize..64, any::<u8>()), 3..24), any::<u32>())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn programs_on_ranges_replay_to_the_bit_on_the_cpu((program, kept) in programs_on_ranges()) {
+        compare_on_ranges(&Device::cpu(), &program, kept);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn programs_on_ranges_replay_to_the_bit_on_a_gpu((program, kept) in programs_on_ranges()) {
+        if let Some(device) = common::gpu() {
+            compare_on_ranges(&device, &program, kept);
+        }
+    }
+}
