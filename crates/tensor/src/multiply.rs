@@ -438,6 +438,53 @@ mod tests {
     }
 
     #[test]
+    fn operands_may_have_any_strides_and_offsets() {
+        for kernels in Kernels::available() {
+            TEST_KERNELS.set(Some(kernels));
+            let data = numbers(200_000);
+            // Rows and columns apart by a gap, reversed in order, or all at one place.
+            let strides = |rows: usize, columns: usize| {
+                [
+                    (columns, 1),
+                    (1, rows),
+                    (columns + 3, 1),
+                    (1, rows + 5),
+                    (2 * columns, 2),
+                    (3, 3 * rows),
+                    (0, 1),
+                    (1, 0),
+                    (0, 0),
+                    (0, 2),
+                    (2, 0),
+                ]
+            };
+            for [m, n, k] in [[1, 9, 7], [9, 1, 33], [1, 1, 40], [5, 6, 2], [17, 35, 19], [70, 33, 65], [3, 90, 130]] {
+                let (of_a, of_b) = (strides(m, k), strides(k, n));
+                for (i, (j, accumulate)) in (0..of_a.len()).flat_map(|i| [(i, (i + 1, true)), (i, (i + 5, false))]) {
+                    let (a, b) = (of_a[i], of_b[j % of_b.len()]);
+                    let a = Operand { data: &data[i..], row: a.0, column: a.1 };
+                    let b = Operand { data: &data[3 * j..], row: b.0, column: b.1 };
+                    let mut c = vec![0.5; m * n];
+                    multiply([m, n, k], a, b, &mut c, accumulate, |_, _, _| ());
+                    for (place, &found) in c.iter().enumerate() {
+                        let (row, column) = (place / n, place % n);
+                        let term = |l: usize| {
+                            f64::from(a.data[row * a.row + l * a.column])
+                                * f64::from(b.data[l * b.row + column * b.column])
+                        };
+                        let start = if accumulate { 0.5 } else { 0.0 };
+                        let expected = start + (0..k).map(term).sum::<f64>();
+                        let size = start + (0..k).map(|l| term(l).abs()).sum::<f64>();
+                        let close = (f64::from(found) - expected).abs() < 2e-6 * size + 1e-7;
+                        assert!(close, "{m} {n} {k}, {a:?} {b:?} at {row} {column}", a = of_a[i], b = of_b[j % 11]);
+                    }
+                }
+            }
+        }
+        TEST_KERNELS.set(None);
+    }
+
+    #[test]
     fn bits_do_not_depend_on_the_number_of_threads() {
         for [m, n, k] in [[64, 256, 784], [256, 784, 64], [64, 784, 256], [300, 500, 1100]] {
             let (a, b) = (numbers(m * k), numbers(k * n));
