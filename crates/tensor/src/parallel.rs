@@ -76,9 +76,13 @@ impl Team {
         // SAFETY: `finish` has taken the body back from every helper before this function returns or unwinds.
         let body: Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Body>(body) };
         let shared = &*self.shared;
-        *shared.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Loop { body, pieces, run });
-        shared.next.store(0, Ordering::Relaxed);
-        shared.panicked.store(false, Ordering::Relaxed);
+        {
+            // A helper that is late for the loop before may begin with this one as soon as it is to be seen.
+            let mut current = shared.current.write().unwrap_or_else(PoisonError::into_inner);
+            shared.next.store(0, Ordering::Relaxed);
+            shared.panicked.store(false, Ordering::Relaxed);
+            *current = Some(Loop { body, pieces, run });
+        }
         shared.number.fetch_add(1, Ordering::SeqCst);
         if shared.sleeping.load(Ordering::SeqCst) > 0 {
             drop(shared.door.lock().unwrap_or_else(PoisonError::into_inner));
