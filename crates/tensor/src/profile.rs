@@ -184,8 +184,9 @@ impl Device {
         let stop = Stop(self);
         let value = body()?;
         self.synchronize()?;
+        // From here on a profile of another thread may begin, which is not this one's to stop.
+        std::mem::forget(stop);
         let Times { launches, omitted } = self.finish_timing()?;
-        drop(stop);
         Ok((Profile { began, source, launches, omitted }, value))
     }
 }
