@@ -1,0 +1,195 @@
+//! Work on a device: launches, replays, copies, writes and reads, each by the executor that the device has.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use super::{Device, Executor, Reading};
+use crate::buffer::Buffer;
+use crate::gpu::GpuRecording;
+use crate::kernel::Launch;
+use crate::profile::{self, TimeSource, Times};
+use crate::recording::{self, Work};
+use crate::{Error, Result};
+
+impl Device {
+    /// Runs a launch: at once on the CPU, with the next batch on a GPU.
+    pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
+        launch.check(self)?;
+        if launch.workgroups == 0 {
+            return Ok(());
+        }
+        recording::note(self, || Work::Launch(launch.clone()));
+        self.inner.launches.fetch_add(1, Ordering::Relaxed);
+        match &self.inner.executor {
+            Executor::Cpu => {
+                profile::time_twin(launch, || crate::cpu::run(launch));
+                Ok(())
+            }
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.run(launch)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes what a GPU needs to replay; the CPU needs nothing.
+    pub(crate) fn prepare(&self, work: &[Work]) -> Result<Option<GpuRecording>> {
+        match &self.inner.executor {
+            Executor::Cpu => Ok(None),
+            Executor::Gpu(gpu) => Ok(Some(gpu.prepare(work)?)),
+        }
+    }
+
+    /// Does recorded work again.
+    pub(crate) fn replay(&self, work: &[Work], prepared: Option<&GpuRecording>, times: usize) -> Result<()> {
+        let launches = recording::count_launches(work) * times;
+        self.inner.launches.fetch_add(launches as u64, Ordering::Relaxed);
+        if let (Executor::Gpu(gpu), Some(prepared)) = (&self.inner.executor, prepared) {
+            let submitted = gpu.replay(prepared, times)?;
+            self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+            return Ok(());
+        }
+        for _ in 0..times {
+            for work in work {
+                match work {
+                    Work::Launch(launch) => profile::time_twin(launch, || crate::cpu::run(launch)),
+                    Work::Copy { source, source_offset, target, target_offset, length } => {
+                        self.copy(source, *source_offset, target, *target_offset, *length)?;
+                    }
+                    Work::Clear { buffer, offset, length } => self.clear(buffer, *offset, *length)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the time of every launch from here on. Nothing may be collected.
+    pub(crate) fn start_timing(&self, began: Instant) -> Result<TimeSource> {
+        match &self.inner.executor {
+            Executor::Cpu => profile::start_twins(began).map(|()| TimeSource::Twins),
+            Executor::Gpu(gpu) => gpu.start_timing(began),
+        }
+    }
+
+    /// Ends it, with what it came to. The work must be done.
+    pub(crate) fn finish_timing(&self) -> Result<Times> {
+        match &self.inner.executor {
+            Executor::Cpu => Ok(profile::take_twins()),
+            Executor::Gpu(gpu) => gpu.finish_timing(),
+        }
+    }
+
+    /// Ends it, whatever it came to.
+    pub(crate) fn stop_timing(&self) {
+        match &self.inner.executor {
+            Executor::Cpu => drop(profile::take_twins()),
+            Executor::Gpu(gpu) => gpu.stop_timing(),
+        }
+    }
+
+    pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+        recording::check_write(buffer)?;
+        if words.is_empty() {
+            return Ok(());
+        }
+        buffer.note_host_write();
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.write(buffer.gpu(), offset, words)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+            }
+            Executor::Cpu => {
+                let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
+                memory[offset..offset + words.len()].copy_from_slice(words);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
+        let read = self.start_read(buffer, offset, length)?;
+        if length > 0 {
+            self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(self.finish_read(read, true)?.unwrap_or_else(|_| unreachable!("a read that waits has its words")))
+    }
+
+    /// Has words read back behind all work so far, without waiting; the CPU does it at once.
+    pub(crate) fn start_read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Reading> {
+        recording::check("read-back")?;
+        match &self.inner.executor {
+            _ if length == 0 => Ok(Reading::Done(Vec::new())),
+            Executor::Gpu(gpu) => {
+                let (read, submitted) = gpu.start_read(buffer.gpu(), offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(Reading::Gpu(read))
+            }
+            Executor::Cpu => {
+                let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
+                Ok(Reading::Done(memory[offset..offset + length].to_vec()))
+            }
+        }
+    }
+
+    /// The words of a read, or the read itself where they are not there yet.
+    pub(crate) fn finish_read(&self, read: Reading, wait: bool) -> Result<Result<Vec<u32>, Reading>> {
+        Ok(match (&self.inner.executor, read) {
+            (_, Reading::Done(words)) => Ok(words),
+            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.finish_read(&read, wait)?.ok_or(Reading::Gpu(read)),
+            (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
+        })
+    }
+
+    /// Copies words between two buffers; not a kernel, since copies of the driver's own are several times faster.
+    pub(crate) fn copy(
+        &self,
+        source: &Arc<Buffer>,
+        source_offset: usize,
+        target: &Arc<Buffer>,
+        target_offset: usize,
+        length: usize,
+    ) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        if source.id() == target.id() {
+            return Err(Error::Aliasing { op: "copy" });
+        }
+        recording::note(self, || {
+            let (source, target) = (source.clone(), target.clone());
+            Work::Copy { source, source_offset, target, target_offset, length }
+        });
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
+            Executor::Cpu => {
+                crate::cpu::copy(source, source_offset, target, target_offset, length);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets words to zero; not a kernel either.
+    pub(crate) fn clear(&self, buffer: &Arc<Buffer>, offset: usize, length: usize) -> Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        recording::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let submitted = gpu.clear(buffer.gpu(), offset, length)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                Ok(())
+            }
+            Executor::Cpu => {
+                crate::cpu::clear(buffer, offset, length);
+                Ok(())
+            }
+        }
+    }
+}
