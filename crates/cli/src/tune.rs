@@ -74,7 +74,7 @@ fn render(info: &DeviceInfo, rows: &[TunedProduct]) -> String {
     }
     format!(
         "device  {} ({}, {})\ndriver  {}\n\n{}\nA choice holds for extents up to the next powers of two. No choice changes \
-         results.\n",
+         results, unless the driver contracts products and sums.\n",
         info.name,
         info.kind,
         info.backend,

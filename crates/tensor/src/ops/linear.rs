@@ -103,7 +103,8 @@ pub(crate) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// A fully connected layer, y = x Wᵀ + bias, with ReLU behind it if asked: one launch.
+    /// A fully connected layer, y = x Wᵀ + bias, with ReLU behind it if asked: one launch, or two where a device splits
+    /// the sum.
     ///
     /// # Shapes
     /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
@@ -153,7 +154,7 @@ impl Tensor {
     }
 
     /// The gradients of a layer's weight and bias, dyᵀ x and the column sums of dy, written over the targets or added
-    /// to them: one launch. `self` is dy.
+    /// to them: one launch, or two where a device splits the sum. `self` is dy.
     ///
     /// # Shapes
     /// dy `[n, out]`, x `[n, in]` → `weight_grad [out, in]`, `bias_grad [out]`.

@@ -99,6 +99,7 @@ pub struct ProductTuning {
 
 /// The candidates for a class of shapes.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TunedProduct {
     /// The shape that was measured; the choice holds for all whose extents round up to the same powers of two.
     pub shape: ProductShape,

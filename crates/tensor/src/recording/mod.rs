@@ -128,7 +128,8 @@ impl Device {
     ///
     /// # Errors
     /// Whatever the closure fails with; [`Error::Recording`] where it reads back or waits, writes from the host to a
-    /// tensor that was there before, or records within a recording.
+    /// tensor that was there before, makes state that outlives a step (a clock, a log, dropout's), or records or replays
+    /// within a recording; [`Error::Kernel`] where a device refuses a generated kernel.
     pub fn record<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Recording, T), E> {
         self.record_with(RecordOptions::default(), body)
     }
