@@ -151,8 +151,8 @@ impl Device {
     /// bits as without. Waits for the device before and after.
     ///
     /// A GPU that has timestamps gives each launch a compute pass of its own, so that the whole takes longer than it
-    /// would; the durations are the kernels' own. Launches of other threads on the same GPU are included, on the CPU only
-    /// this thread's are.
+    /// would; the durations are the kernels' own, and in hardware those of launches that do not depend on each other may
+    /// overlap. Launches of other threads on the same GPU are included, on the CPU only this thread's are.
     ///
     /// # Errors
     /// Whatever the closure fails with; [`Error::Profile`] where the device, or on the CPU this thread, is being profiled

@@ -24,7 +24,7 @@ fn track(trace: &Value, thread: u64) -> Vec<Value> {
 }
 
 /// Profiles on a device: its table, and its trace held against the rules of the format.
-fn profile(device: &str) {
+fn profile(device: &str, is_hardware: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace.json");
     let run = thalweg(&[
@@ -58,10 +58,12 @@ fn profile(device: &str) {
         assert!(KERNELS.iter().any(|kernel| name.starts_with(kernel.name())), "{event}");
         assert!(event["args"]["workgroups"].as_u64() > Some(0), "{event}");
     }
-    // Kernels run one after the other; of the host's spans each lies within the one that is open, or behind it. A
-    // thousandth of a microsecond is what the numbers are rounded to.
+    // Kernels run one after the other, but that hardware may run what does not depend on each other side by side; of the
+    // host's spans each lies within the one that is open, or behind it. A thousandth of a microsecond is what the numbers
+    // are rounded to.
     for pair in kernels.windows(2) {
-        assert!(range(&pair[0]).1 <= range(&pair[1]).0 + 0.002, "{pair:?}");
+        let (start, end) = range(&pair[0]);
+        assert!(if is_hardware { start } else { end } <= range(&pair[1]).0 + 0.002, "{pair:?}");
     }
     let mut open: Vec<f64> = Vec::new();
     for event in &host {
@@ -76,13 +78,13 @@ fn profile(device: &str) {
 
 #[test]
 fn the_cpu_is_profiled() {
-    profile("cpu");
+    profile("cpu", false);
 }
 
 #[test]
 fn every_adapter_is_profiled() {
     for adapter in adapters() {
-        profile(&adapter["index"].to_string());
+        profile(&adapter["index"].to_string(), adapter["kind"] == "hardware");
     }
 }
 
