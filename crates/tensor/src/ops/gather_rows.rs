@@ -170,7 +170,8 @@ impl Tensor {
             });
         }
         let columns: usize = self.shape()[1..].iter().product();
-        let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
+        let params =
+            ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
         Launch::new(&SCATTER_ADD_ROWS, params)
             .bind(&self.contiguous()?)
             .bind(&indices.contiguous()?)
