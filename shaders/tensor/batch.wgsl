@@ -11,7 +11,7 @@
 //
 // The first `groups` workgroups take the features, those behind them the targets, which are few, a lane a word.
 // BY_FOUR: the width of the features is a multiple of four. Then the lanes of a row are `lanes`, and each takes every
-// `lanes`-th vector of four, up to four of them, so that the number of the row is looked up once for all. Else a lane
+// `lanes`-th vector of four, so that the number of the row is looked up once for all of them. Else a lane
 // takes four neighbours of x, which may lie in several rows, and what it writes past the end is zero.
 
 override BY_FOUR: bool = false;
@@ -50,25 +50,25 @@ fn vector(row: u32, vectors: u32, i: u32) -> vec4u {
     return words;
 }
 
-// One lane's part of a row: the loads stand before the stores, so that they need not wait for each other.
+// One lane's part of a row, four vectors at a time: the loads stand before the stores, so that they need not wait for
+// each other.
 fn take_vectors(position: u32, lane: u32) {
     let sample = lane / params.lanes;
     if (sample >= params.count) { return; }
     let vectors = params.width / 4u;
     let row = row_of(position, sample);
-    let i = lane % params.lanes;
-    let i1 = i + params.lanes;
-    let i2 = i1 + params.lanes;
-    let i3 = i2 + params.lanes;
-    let a = vector(row, vectors, i);
-    let b = vector(row, vectors, i1);
-    let c = vector(row, vectors, i2);
-    let d = vector(row, vectors, i3);
     let start = sample * vectors;
-    x[start + i] = a;
-    if (i1 < vectors) { x[start + i1] = b; }
-    if (i2 < vectors) { x[start + i2] = c; }
-    if (i3 < vectors) { x[start + i3] = d; }
+    let step = params.lanes;
+    for (var i = lane % step; i < vectors; i += 4u * step) {
+        let a = vector(row, vectors, i);
+        let b = vector(row, vectors, i + step);
+        let c = vector(row, vectors, i + 2u * step);
+        let d = vector(row, vectors, i + 3u * step);
+        x[start + i] = a;
+        if (i + step < vectors) { x[start + i + step] = b; }
+        if (i + 2u * step < vectors) { x[start + i + 2u * step] = c; }
+        if (i + 3u * step < vectors) { x[start + i + 3u * step] = d; }
+    }
 }
 
 // Four neighbours of x.

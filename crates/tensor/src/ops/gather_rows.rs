@@ -22,8 +22,10 @@ struct ScatterParams {
     count: u32,
 }
 
-/// Vectors of four that a lane takes of a row at most.
+/// Vectors of four that a lane takes of a row: in hardware one turn, in software several, where a workgroup costs as
+/// much as many a vector.
 const VECTORS_PER_LANE: usize = 4;
+const VECTORS_PER_LANE_IN_SOFTWARE: usize = 16;
 
 /// Lanes of a row at least, where it has as many vectors: in hardware, neighbours are to take neighbouring vectors.
 const LEAST_LANES: usize = 16;
@@ -44,8 +46,11 @@ impl Shares {
             return Self { by_four: false, lanes: 0, workgroups: (count * columns).div_ceil(4).div_ceil(64) };
         }
         let vectors = columns / 4;
-        let least = if device.is_software() { 1 } else { LEAST_LANES.min(vectors) };
-        let lanes = vectors.div_ceil(VECTORS_PER_LANE).max(least);
+        let lanes = if device.is_software() {
+            vectors.div_ceil(VECTORS_PER_LANE_IN_SOFTWARE)
+        } else {
+            vectors.div_ceil(VECTORS_PER_LANE).max(LEAST_LANES.min(vectors))
+        };
         Self { by_four: true, lanes, workgroups: (count * lanes).div_ceil(64) }
     }
 }
