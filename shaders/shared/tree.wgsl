@@ -2,6 +2,8 @@
 // gets the result. Must be called by all lanes (uniform control flow).
 //
 // twin: crates/tensor/src/math.rs, `tree_sum` and `tree_maximum`
+//
+// A lane does three folds at once, so that two barriers stand between the lanes and the result and not six.
 
 var<workgroup> tree: array<f32, 64>;
 
@@ -9,10 +11,18 @@ fn tree_sum(lane: u32, value: f32) -> f32 {
     workgroupBarrier();
     tree[lane] = value;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half = half / 2u) {
-        if (lane < half) { tree[lane] += tree[lane + half]; }
-        workgroupBarrier();
+    if (lane < 8u) {
+        let even = (tree[lane] + tree[lane + 32u]) + (tree[lane + 16u] + tree[lane + 48u]);
+        let odd = (tree[lane + 8u] + tree[lane + 40u]) + (tree[lane + 24u] + tree[lane + 56u]);
+        tree[lane] = even + odd;
     }
+    workgroupBarrier();
+    if (lane == 0u) {
+        let even = (tree[0] + tree[4]) + (tree[2] + tree[6]);
+        let odd = (tree[1] + tree[5]) + (tree[3] + tree[7]);
+        tree[0] = even + odd;
+    }
+    workgroupBarrier();
     return tree[0];
 }
 
@@ -20,9 +30,17 @@ fn tree_maximum(lane: u32, value: f32) -> f32 {
     workgroupBarrier();
     tree[lane] = value;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half = half / 2u) {
-        if (lane < half) { tree[lane] = maximum(tree[lane], tree[lane + half]); }
-        workgroupBarrier();
+    if (lane < 8u) {
+        var largest = tree[lane];
+        for (var i = 8u; i < 64u; i += 8u) { largest = maximum(largest, tree[lane + i]); }
+        tree[lane] = largest;
     }
+    workgroupBarrier();
+    if (lane == 0u) {
+        var largest = tree[0];
+        for (var i = 1u; i < 8u; i++) { largest = maximum(largest, tree[i]); }
+        tree[0] = largest;
+    }
+    workgroupBarrier();
     return tree[0];
 }

@@ -170,8 +170,8 @@ pub(crate) fn grad_norm(pair: &Pair) {
             .unwrap();
         (run.clock.read().unwrap(), run.grads)
     };
-    // Some 4,096 elements make a partial sum; 256 partial sums are the most of a page, reached at 1,048,576.
-    let sizes = [1, 64, 512, 513, 4095, 4096, 4097, 100_003, 1_048_576 + 5000];
+    // Some 8,192 elements make a partial sum; 256 partial sums are the most of a page, reached at 2,097,152.
+    let sizes = [1, 64, 1023, 1025, 8191, 8192, 8193, 100_003, 2_097_152 + 5000];
     for size in sizes {
         for (page_elements, scale) in [(usize::MAX, 1.0), (usize::MAX, 1e-12), (1024 * 1024, 1e6), (usize::MAX, 1e25)] {
             if size > 1_000_000 && scale != 1.0 {

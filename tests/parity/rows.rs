@@ -1,9 +1,9 @@
 //! Kernels that work on rows: reductions, softmax, losses, gathers, batches, the log of values.
 
-use thalweg::tensor::{DType, Device, Tensor, ValueLog, next_batch};
+use thalweg::tensor::{DType, Device, Launch, Tensor, ValueLog, next_batch};
 
 use crate::common::{Tolerance, assert_close, assert_same_bits, floats, numbers, tensor};
-use crate::{FOLDED, Pair, SIZES};
+use crate::{FOLDED, Pair, SIZES, kernel};
 
 /// Sums run in the same order on both devices; hardware may still put two additions together in another way.
 fn sums(pair: &Pair) -> Tolerance {
@@ -276,7 +276,9 @@ fn indices(device: &Device, rows: usize, count: usize) -> Tensor {
 }
 
 pub(crate) fn gather_rows(pair: &Pair) {
-    for (rows, columns) in [(1, 1), (10, 1), (10, 3), (5, 64), (7, 65), (0, 4), (4, 0)] {
+    for (rows, columns) in
+        [(1, 1), (10, 1), (10, 2), (10, 3), (6, 4), (5, 64), (7, 65), (3, 68), (5, 1012), (0, 4), (4, 0)]
+    {
         for count in [0, 1, 63, 64, 65, 257] {
             let x = numbers(1, rows * columns, -3.0, 3.0);
             pair.compare_bits(&format!("{count} of [{rows}, {columns}]"), |device| {
@@ -296,6 +298,23 @@ pub(crate) fn gather_rows(pair: &Pair) {
             list.gather_rows(&indices).unwrap(),
         ]
     });
+    // However many lanes share a row, on devices of other kinds too.
+    let (rows, columns, count) = (6, 196, 21usize);
+    let x = numbers(3, rows * columns, -3.0, 3.0);
+    for lanes in [1, 4, 13, 16, 49] {
+        pair.compare_bits(&format!("{lanes} lanes of a row"), |device| {
+            let y = Tensor::zeros(device, DType::F32, &[count, columns]).unwrap();
+            Launch::new(kernel("gather_rows"), [rows as u32, columns as u32, count as u32, lanes as u32])
+                .constant("BY_FOUR", true)
+                .bind(&tensor(device, &x, &[rows, columns]))
+                .bind(&indices(device, rows, count))
+                .bind(&y)
+                .workgroups((count * lanes).div_ceil(64))
+                .run(device)
+                .unwrap();
+            vec![y]
+        });
+    }
     let x = numbers(2, 10 * 64, -3.0, 3.0);
     pair.compare_bits("a folded grid", |device| {
         vec![tensor(device, &x, &[10, 64]).gather_rows(&indices(device, 10, FOLDED)).unwrap()]
@@ -319,9 +338,17 @@ pub(crate) fn scatter_add_rows(pair: &Pair) {
 }
 
 pub(crate) fn batch(pair: &Pair) {
-    for (rows, width, target_width, count) in
-        [(1, 1, 1, 1), (10, 4, 1, 3), (10, 4, 3, 10), (7, 65, 2, 64), (5, 3, 1, 17), (100, 8, 1, 0), (300, 64, 1, 257)]
-    {
+    for (rows, width, target_width, count) in [
+        (1, 1, 1, 1),
+        (10, 4, 1, 3),
+        (10, 4, 3, 10),
+        (7, 65, 2, 64),
+        (5, 3, 1, 17),
+        (100, 8, 1, 0),
+        (300, 64, 1, 257),
+        (30, 784, 10, 64),
+        (3, 1012, 4, 7),
+    ] {
         let features = numbers(1, rows * width, -3.0, 3.0);
         let targets: Vec<u32> = (0..(rows * target_width) as u32).collect();
         let order: Vec<u32> = (0..rows as u32).rev().collect();
@@ -340,6 +367,31 @@ pub(crate) fn batch(pair: &Pair) {
             assert_eq!(cursor.to_vec::<u32>().unwrap(), [expected, 0], "on {device}");
             results.push(cursor);
             results
+        });
+    }
+    // However many lanes share a row, on devices of other kinds too.
+    let (rows, width, count) = (6, 196, 21usize);
+    let x = numbers(3, rows * width, -3.0, 3.0);
+    for lanes in [1, 4, 13, 16, 49] {
+        pair.compare_bits(&format!("{lanes} lanes of a row"), |device| {
+            let groups = (count * lanes).div_ceil(64);
+            let zeros = |dtype, shape: &[usize]| Tensor::zeros(device, dtype, shape).unwrap();
+            let (cursor, x_batch, y) =
+                (zeros(DType::U32, &[2]), zeros(DType::F32, &[count, width]), zeros(DType::F32, &[count]));
+            let order: Vec<u32> = (0..rows as u32).rev().collect();
+            let params = [rows, width, 1, count, lanes, groups].map(|number| number as u32);
+            Launch::new(kernel("batch"), params)
+                .constant("BY_FOUR", true)
+                .bind(&tensor(device, &x, &[rows, width]))
+                .bind(&tensor(device, &x[..rows], &[rows]))
+                .bind(&Tensor::from_slice(device, &order, &[rows]).unwrap())
+                .bind(&cursor)
+                .bind(&x_batch)
+                .bind(&y)
+                .workgroups(groups + 1)
+                .run(device)
+                .unwrap();
+            vec![x_batch, y, cursor]
         });
     }
     pair.compare_bits("a folded grid", |device| {

@@ -1,5 +1,6 @@
 //! Batches of a data set that lies on the device.
 
+use super::gather_rows::{GATHER_VARIANTS, Shares};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::for_each_row;
 use crate::{DType, Error, Result, Tensor};
@@ -11,6 +12,8 @@ struct Params {
     width: u32,
     target_width: u32,
     count: u32,
+    lanes: u32,
+    groups: u32,
 }
 
 /// x[i] = features[order[(position + i) mod rows]], y the same of targets; then position += count.
@@ -43,7 +46,7 @@ pub(super) static BATCH: Kernel = Kernel {
     shader: &thalweg_shaders::BATCH,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
-    variants: &[&[]],
+    variants: GATHER_VARIANTS,
     twin,
 };
 
@@ -87,9 +90,17 @@ pub fn next_batch(
         Tensor::uninitialized(tensor.device(), tensor.dtype(), &shape)
     };
     let (x, y) = (taken(features)?, taken(targets)?);
-    let params =
-        Params { rows: rows as u32, width: width as u32, target_width: target_width as u32, count: count as u32 };
+    let shares = Shares::new(features.device(), count, width);
+    let params = Params {
+        rows: rows as u32,
+        width: width as u32,
+        target_width: target_width as u32,
+        count: count as u32,
+        lanes: shares.lanes as u32,
+        groups: shares.workgroups as u32,
+    };
     Launch::new(&BATCH, params)
+        .constant("BY_FOUR", shares.by_four)
         .bind(&features.contiguous()?)
         .bind(&targets.contiguous()?)
         .bind(&order.contiguous()?)
@@ -99,7 +110,7 @@ pub fn next_batch(
         .uses(0, count * width)
         .uses(1, count * target_width)
         .uses(2, count)
-        .workgroups((count * (width + target_width)).div_ceil(64))
+        .workgroups(shares.workgroups + (count * target_width).div_ceil(64))
         .run(features.device())?;
     Ok((x, y))
 }

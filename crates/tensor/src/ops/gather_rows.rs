@@ -3,7 +3,7 @@
 use super::product::expect_target;
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
 use crate::parallel::for_each_row;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -11,7 +11,52 @@ struct Params {
     rows: u32,
     columns: u32,
     count: u32,
+    lanes: u32,
 }
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ScatterParams {
+    rows: u32,
+    columns: u32,
+    count: u32,
+}
+
+/// Vectors of four that a lane takes of a row: in hardware one turn, in software several, where a workgroup costs as
+/// much as many a vector.
+const VECTORS_PER_LANE: usize = 4;
+const VECTORS_PER_LANE_IN_SOFTWARE: usize = 16;
+
+/// Lanes of a row at least, where it has as many vectors: in hardware, neighbours are to take neighbouring vectors.
+const LEAST_LANES: usize = 16;
+
+/// How workgroups share out rows that are gathered. Shared by the kernels `gather_rows` and `batch`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    /// Whether the length of a row is a multiple of four, and lanes take whole vectors of one row.
+    pub(super) by_four: bool,
+    /// Lanes of a row, where they do.
+    pub(super) lanes: usize,
+    pub(super) workgroups: usize,
+}
+
+impl Shares {
+    pub(super) fn new(device: &Device, count: usize, columns: usize) -> Self {
+        if !columns.is_multiple_of(4) || columns == 0 {
+            return Self { by_four: false, lanes: 0, workgroups: (count * columns).div_ceil(4).div_ceil(64) };
+        }
+        let vectors = columns / 4;
+        let lanes = if device.is_software() {
+            vectors.div_ceil(VECTORS_PER_LANE_IN_SOFTWARE)
+        } else {
+            vectors.div_ceil(VECTORS_PER_LANE).max(LEAST_LANES.min(vectors))
+        };
+        Self { by_four: true, lanes, workgroups: (count * lanes).div_ceil(64) }
+    }
+}
+
+/// The sets of override constants of the kernels that gather rows.
+pub(super) const GATHER_VARIANTS: &[&[(&str, f64)]] = &[&[("BY_FOUR", 0.0)], &[("BY_FOUR", 1.0)]];
 
 /// y[i, j] = table[indices[i], j].
 fn gather_twin(call: Call<'_>) {
@@ -38,13 +83,13 @@ pub(super) static GATHER_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::GATHER_ROWS,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Write],
-    variants: &[&[]],
+    variants: GATHER_VARIANTS,
     twin: gather_twin,
 };
 
 /// table[indices[i], j] += x[i, j] for i in order.
 fn scatter_twin(call: Call<'_>) {
-    let params: Params = call.params();
+    let params: ScatterParams = call.params();
     let [x, indices, table] = call.bindings();
     let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
     let columns = params.columns as usize;
@@ -58,7 +103,7 @@ fn scatter_twin(call: Call<'_>) {
 
 pub(super) static SCATTER_ADD_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::SCATTER_ADD_ROWS,
-    uniform: size_of::<Params>(),
+    uniform: size_of::<ScatterParams>(),
     access: &[Access::Read, Access::Read, Access::Write],
     variants: &[&[]],
     twin: scatter_twin,
@@ -87,13 +132,20 @@ impl Tensor {
         shape[0] = indices.len();
         let y = Self::uninitialized(self.device(), self.dtype(), &shape)?;
         let columns: usize = self.shape()[1..].iter().product();
-        let params = Params { rows: self.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
+        let shares = Shares::new(self.device(), indices.len(), columns);
+        let params = Params {
+            rows: self.shape()[0] as u32,
+            columns: columns as u32,
+            count: indices.len() as u32,
+            lanes: shares.lanes as u32,
+        };
         Launch::new(&GATHER_ROWS, params)
+            .constant("BY_FOUR", shares.by_four)
             .bind(&self.contiguous()?)
             .bind(&indices.contiguous()?)
             .bind(&y)
             .uses(0, y.len())
-            .workgroups(y.len().div_ceil(64))
+            .workgroups(shares.workgroups)
             .run(self.device())?;
         Ok(y)
     }
@@ -123,7 +175,8 @@ impl Tensor {
             });
         }
         let columns: usize = self.shape()[1..].iter().product();
-        let params = Params { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
+        let params =
+            ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
         Launch::new(&SCATTER_ADD_ROWS, params)
             .bind(&self.contiguous()?)
             .bind(&indices.contiguous()?)
@@ -136,7 +189,6 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Device;
 
     #[test]
     fn rows_come_in_the_order_of_the_indices() {

@@ -1,6 +1,6 @@
 //! The clock: what changes from step to step, on the device; the global norm of the gradients; and clipping by it.
 
-use crate::arena::Arena;
+use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
 use crate::{DType, Device, Error, Result, Tensor};
@@ -8,8 +8,16 @@ use crate::{DType, Device, Error, Result, Tensor};
 /// Workgroups of the first stage of the norm at most, on each page.
 const MOST_PARTIALS: usize = 256;
 
-/// Vectors of four that a lane of it adds before another workgroup is worth its start.
-const VECTORS_PER_LANE: usize = 16;
+/// Vectors of four that a lane of it adds before another workgroup is worth its start, and the tree at its end.
+const VECTORS_PER_LANE: usize = 32;
+
+/// Vectors of four that a lane of it takes of a block.
+const VECTORS_OF_BLOCK: usize = 4;
+
+/// Elements of a block, which a workgroup takes in one turn.
+const NORM_BLOCK: usize = 4 * LANES * VECTORS_OF_BLOCK;
+
+const _: () = assert!(UPDATE_BLOCK.is_multiple_of(NORM_BLOCK), "pages have no tail");
 
 /// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
@@ -271,7 +279,7 @@ struct NormParams {
     offset: u32,
 }
 
-/// partials[offset + group] = the sum of squares of the vectors that the group strides over, in a workgroup's order.
+/// partials[offset + group] = the sum of squares of the blocks that the group strides over, in a workgroup's order.
 fn norm_twin(call: Call<'_>) {
     let params: NormParams = call.params();
     let [grads, partials] = call.bindings();
@@ -284,14 +292,17 @@ fn norm_twin(call: Call<'_>) {
         #[inline(always)]
         |first, partials| {
             for (group, partial) in (first..).zip(partials) {
-                let mut sums = [0f32; 4 * LANES];
-                for block in grads.chunks(4 * LANES).skip(group).step_by(workgroups) {
-                    for (sum, grad) in sums.iter_mut().zip(block) {
+                let mut sums = [[0f32; 4 * LANES]; VECTORS_OF_BLOCK];
+                for block in grads.chunks_exact(NORM_BLOCK).skip(group).step_by(workgroups) {
+                    for (sum, grad) in sums.as_flattened_mut().iter_mut().zip(block) {
                         *sum += grad * grad;
                     }
                 }
                 let lanes = std::array::from_fn(|lane| {
-                    let [x, y, z, w] = [0, 1, 2, 3].map(|i| sums[4 * lane + i]);
+                    let [x, y, z, w] = [0, 1, 2, 3].map(|i| {
+                        let [a, b, c, d] = sums.each_ref().map(|sums| sums[4 * lane + i]);
+                        (a + b) + (c + d)
+                    });
                     (x + y) + (z + w)
                 });
                 *partial = math::tree(lanes, |x, y| x + y);
