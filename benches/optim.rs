@@ -44,8 +44,9 @@ fn optim(criterion: &mut Criterion) {
             settle(&mut group);
             let count = parameters as u64;
             let layout = done(Parameters::new(&device, tensors, parameters / tensors));
-            bench(&mut group, &device, "adamw", count * updates::ADAMW_BYTES, done(layout.adamw()));
-            bench(&mut group, &device, "sgd", count * updates::SGD_BYTES, done(layout.sgd()));
+            for &(name, update) in updates::UPDATES {
+                bench(&mut group, &device, name, count * updates::update_bytes(update), done(layout.update(update)));
+            }
             let composed = done(layout.adamw_composed());
             bench(&mut group, &device, "adamw-composed", count * updates::ADAMW_COMPOSED_BYTES, composed);
             for (number, copy) in done(updates::copies(&device, parameters)).into_iter().enumerate() {

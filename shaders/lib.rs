@@ -71,7 +71,9 @@ macro_rules! shaders {
 }
 
 shaders! {
+    ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     BATCH "batch" "tensor/batch.wgsl" [GRID];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
@@ -96,6 +98,7 @@ shaders! {
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
+    RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];

@@ -1,4 +1,4 @@
-//! SGD, Adam and AdamW against the oracle (PyTorch): trajectories under given gradients, textbook functions through
+//! The methods against the oracle (PyTorch, optax): trajectories under given gradients, textbook functions through
 //! autograd, and clipping by the global norm; on the CPU and on the GPU.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
@@ -9,7 +9,7 @@ use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::nn::{Adam, AdamW, Init, Method, Optimizer, Params, ParamsBuilder, Sgd};
+use thalweg::nn::{Adagrad, Adam, AdamW, Amsgrad, Init, Method, Optimizer, Params, ParamsBuilder, RmsProp, Sgd};
 use thalweg::tensor::{Device, Tensor};
 
 /// The method that a case describes; the rules have the oracle's names for their settings.
@@ -29,6 +29,27 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
             nesterov: case.is("hyper.nesterov"),
             maximize,
         }),
+        "adagrad" => Box::new(Adagrad {
+            lr,
+            lr_decay: number("lr_decay"),
+            initial_accumulator_value: number("initial_accumulator_value"),
+            eps: number("eps"),
+            weight_decay,
+            maximize,
+        }),
+        "rmsprop" => Box::new(RmsProp {
+            lr,
+            alpha: number("alpha"),
+            eps: number("eps"),
+            momentum: number("momentum"),
+            centered: case.is("hyper.centered"),
+            weight_decay,
+            maximize,
+        }),
+        "adam" | "adamw" if case.is("hyper.amsgrad") => {
+            let decoupled = optimizer == "adamw";
+            Box::new(Amsgrad { lr, betas: betas(), eps: number("eps"), weight_decay, decoupled, maximize })
+        }
         "adam" => Box::new(Adam { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
         "adamw" => Box::new(AdamW { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
         other => panic!("no method for {other:?}"),
@@ -56,25 +77,31 @@ fn set_grads(params: &Params, grads: &[Vec<f32>]) {
     }
 }
 
-/// Runs all trajectories of one optimizer: the parameters at every snapshot and the state at the end. AMSGrad, which
-/// thalweg has not, is left out; `at_least` counts the whole oracle's other cases and those of the small copy.
-fn trajectories(optimizer: &str, at_least: (usize, usize), without: usize) {
-    let oracle = Oracle::open(&format!("optimizers/{optimizer}"));
-    let (mut run, mut left_out) = (0, 0);
-    for case in oracle.cases() {
-        if case.is("hyper.amsgrad") {
-            left_out += 1;
-            continue;
+/// Declares a test for each of the oracle's files: all of its trajectories, the parameters at every snapshot and the
+/// state at the end. The numbers count the cases of the whole oracle and of the small copy.
+macro_rules! trajectories {
+    ($($test:ident: $file:literal $whole:literal $copy:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            let oracle = Oracle::open(concat!("optimizers/", $file));
+            let cases = oracle.cases();
+            for case in &cases {
+                let problem = Oracle::open(&format!("optimizers/problem_{}", case.text("problem")));
+                for device in devices() {
+                    trajectory($file, *case, &problem, &device);
+                }
+            }
+            assert_eq!(cases.len(), if oracle.is_whole { $whole } else { $copy });
         }
-        let problem = Oracle::open(&format!("optimizers/problem_{}", case.text("problem")));
-        for device in devices() {
-            trajectory(optimizer, case, &problem, &device);
-        }
-        run += 1;
-    }
-    let (at_least, without) = if oracle.is_whole { (at_least.0, without) } else { (at_least.1, 0) };
-    assert!(run >= at_least, "{optimizer}: {run} trajectories ran, expected at least {at_least}");
-    assert_eq!(left_out, without, "{optimizer}: trajectories of AMSGrad");
+    )*};
+}
+
+trajectories! {
+    sgd_follows_its_trajectories: "sgd" 11 8;
+    adagrad_follows_its_trajectories: "adagrad" 7 1;
+    rmsprop_follows_its_trajectories: "rmsprop" 8 1;
+    adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
+    adamw_and_amsgrad_follow_their_trajectories: "adamw" 7 5;
 }
 
 fn trajectory(optimizer: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
@@ -113,21 +140,6 @@ fn trajectory(optimizer: &str, case: Case<'_>, problem: &Oracle, device: &Device
     let has_state = tensors.iter().any(|t| case.find(&format!("f64/state/{t}/momentum_buffer")).is_some());
     assert!(optimizer.state().count() > 0 || !has_state, "{}: a state that is not kept", case.id());
     assert_eq!(u64::from(optimizer.read_clock().unwrap().step), steps);
-}
-
-#[test]
-fn sgd_follows_its_trajectories() {
-    trajectories("sgd", (11, 8), 0);
-}
-
-#[test]
-fn adam_follows_its_trajectories() {
-    trajectories("adam", (6, 5), 4);
-}
-
-#[test]
-fn adamw_follows_its_trajectories() {
-    trajectories("adamw", (6, 4), 1);
 }
 
 /// Element i of a vector, as a scalar.
@@ -193,7 +205,7 @@ fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
 /// Steps of a textbook run on a GPU; the CPU runs all of them.
 const GPU_STEPS: u64 = 100;
 
-/// PyTorch's SGD, Adam and AdamW from the start of a textbook function to its last record. A record counts where the
+/// PyTorch's methods from the start of a textbook function to its last record. A record counts where the
 /// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
 /// other case.
 #[test]
@@ -203,7 +215,7 @@ fn textbook_functions_are_descended() {
     let (mut run, mut records) = (0, 0);
     for case in oracle.cases() {
         let optimizer = case.text("optimizer").trim_start_matches("torch.optim.").to_lowercase();
-        if !["sgd", "adam", "adamw"].contains(&optimizer.as_str()) || case.is("hyper.amsgrad") {
+        if !["sgd", "adagrad", "rmsprop", "adam", "adamw"].contains(&optimizer.as_str()) {
             continue;
         }
         for device in devices() {

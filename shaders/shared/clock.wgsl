@@ -28,6 +28,8 @@ struct Now {
     bias_correction1: f32,
     bias_correction2: f32,
     clip_factor: f32,
+    // The number of this step, from 1 on.
+    step: u32,
 }
 
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {

@@ -21,9 +21,10 @@ fn current_time() -> Now {
             next_correction(clock.bias_correction1, params.timing.one_minus_beta1),
             next_correction(clock.bias_correction2, params.timing.one_minus_beta2),
             1.0,
+            clock.step + 1u,
         );
     }
-    return Now(clock.learning_rate, clock.bias_correction1, clock.bias_correction2, clock.clip_factor);
+    return Now(clock.learning_rate, clock.bias_correction1, clock.bias_correction2, clock.clip_factor, clock.step);
 }
 
 // Must be called by all lanes (uniform control flow), after the last use of the clock.
@@ -36,7 +37,7 @@ fn finish_time(now: Now, lane: u32, groups: vec3u) {
             clock.bias_correction1 = now.bias_correction1;
             clock.bias_correction2 = now.bias_correction2;
             clock.clip_factor = 1.0;
-            clock.step += 1u;
+            clock.step = now.step;
         }
     }
 }

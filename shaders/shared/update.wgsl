@@ -1,12 +1,69 @@
-// Which parameters a lane of an update takes.
+// What all element-wise updates share: parameters and bindings up to the state, the factors that are the same for all
+// elements, and the way through an arena.
+//
+// A kernel that appends this text declares
+//
+//   struct Params     beginning with `timing: Timing, settings: Settings`
+//   its state         from binding 5 on, `array<vec4f>` each
+//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`
+//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
 //
 // In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
 // memory, and each takes two. In software they run one after the other: a lane takes four vectors that lie in a row,
 // so that memory is read from one end to the other.
 //
 // A workgroup takes 512 parameters so, or 1,024 where SEQUENTIAL. The arena is padded to 1,024, so there is no tail.
+//
+// A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
+//
+// twin: crates/tensor/src/optim/update.rs
 
 override SEQUENTIAL: bool = false;
+
+// Settings that all methods have.
+struct Settings {
+    weight_decay: f32,
+    decoupled: u32,
+    maximize: u32,
+    vectors: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
+@group(0) @binding(2) var<storage, read> grads: array<vec4f>;
+@group(0) @binding(3) var<storage, read> learning_rates: array<f32>;
+@group(0) @binding(4) var<storage, read_write> clock: Clock;
+
+// What is the same for all elements by the rules that all methods share.
+struct Step {
+    skip: bool,
+    // The clip factor, negative where the method is to climb.
+    grad_factor: f32,
+    // What decoupled weight decay leaves of a parameter; 1 where decay is coupled.
+    kept: f32,
+    // Weight decay that goes through the gradient; 0 where it is decoupled.
+    coupled_decay: f32,
+}
+
+fn step_of(now: Now) -> Step {
+    let decoupled = params.settings.decoupled != 0u;
+    return Step(
+        now.clip_factor < 0.0,
+        select(now.clip_factor, -now.clip_factor, params.settings.maximize != 0u),
+        select(1.0, 1.0 - now.learning_rate * params.settings.weight_decay, decoupled),
+        select(params.settings.weight_decay, 0.0, decoupled),
+    );
+}
+
+// The gradient of a vector of parameters: clipped, turned around where the method is to climb, with coupled decay.
+fn gradient(i: u32, value: vec4f, step: Step) -> vec4f {
+    return step.grad_factor * grads[i] + step.coupled_decay * value;
+}
+
+// What is to be stored: the old where the step is skipped.
+fn stored(old: vec4f, next: vec4f, step: Step) -> vec4f {
+    return select(next, old, step.skip);
+}
 
 fn first_vector(block: u32, lane: u32) -> u32 {
     return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
@@ -19,6 +76,27 @@ fn vector_step() -> u32 {
 
 // A grid that is folded over x and y may hold workgroups past the end; one that is SEQUENTIAL is not folded. Drivers in
 // software drop a condition that is known beforehand, and with it a test for every lane of every load.
-fn is_inside(i: u32, vectors: u32) -> bool {
-    return SEQUENTIAL || i < vectors;
+fn is_inside(i: u32) -> bool {
+    return SEQUENTIAL || i < params.settings.vectors;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = first_vector(group_index(group, groups), lane);
+    let now = current_time();
+    let step = step_of(now);
+    let f = factors(now);
+    if (is_inside(i)) {
+        update(i, step, f);
+        update(i + vector_step(), step, f);
+        if (SEQUENTIAL) {
+            update(i + 2u, step, f);
+            update(i + 3u, step, f);
+        }
+    }
+    finish_time(now, lane, groups);
 }

@@ -41,7 +41,9 @@ macro_rules! kernels {
 }
 
 kernels! {
+    adagrad: optim::adagrad;
     adam: optim::adam;
+    amsgrad: optim::amsgrad;
     argmax: rows::argmax;
     batch: rows::batch;
     binary: elementwise::binary;
@@ -66,6 +68,7 @@ kernels! {
     record_value: rows::record_value;
     reduce_columns: rows::reduce_columns;
     reduce_rows: rows::reduce_rows;
+    rmsprop: optim::rmsprop;
     scatter_add_rows: rows::scatter_add_rows;
     sgd: optim::sgd;
     softmax: rows::softmax;

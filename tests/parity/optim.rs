@@ -3,7 +3,10 @@
 //! An update is a fixed sequence of sums, products, quotients and roots, so that software drivers have the CPU's bits.
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
-use thalweg::tensor::{AdamUpdate, Arena, Clock, ClockState, Device, MomentumUpdate, SgdUpdate};
+use thalweg::tensor::{
+    AdagradUpdate, AdamUpdate, AmsgradUpdate, Arena, Clock, ClockState, Device, MomentumUpdate, RmsPropUpdate,
+    SgdUpdate, Update,
+};
 
 use crate::Pair;
 use crate::common::{Tolerance, floats, numbers};
@@ -19,33 +22,46 @@ fn shapes() -> Vec<Vec<usize>> {
     [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1009].into_iter().map(|n| vec![n]).collect()
 }
 
-/// The values, the gradients, the two moments, and the clock of a training run.
+/// The values, the gradients, the state, and the clock of a training run.
 struct Run {
     values: Arena,
     grads: Arena,
-    moment1: Arena,
-    moment2: Arena,
+    state: Vec<Arena>,
     clock: Clock,
 }
 
-/// One step of an update.
-type Step<'a> = &'a dyn Fn(&mut Run, Option<f64>);
-
 impl Run {
-    fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Self {
+    fn new(device: &Device, update: &dyn Update, shapes: &[Vec<usize>], page_elements: usize) -> Self {
         let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
-        let [grads, moment1, moment2] = std::array::from_fn(|_| values.zeros_like().unwrap());
+        let grads = values.zeros_like().unwrap();
         write(&values, 1);
+        let initial = |number| {
+            let arena = values.zeros_like().unwrap();
+            for tensor in arena.tensors() {
+                tensor.fill(update.initial_state(number)).unwrap();
+            }
+            arena
+        };
+        let state = (0..update.state_count()).map(initial).collect();
         let mut clock = Clock::new(device, 0.1).unwrap();
         // A schedule that ends before the run does.
         clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01, 0.03]).unwrap();
-        Self { values, grads, moment1, moment2, clock }
+        Self { values, grads, state, clock }
+    }
+
+    fn step(&mut self, update: &dyn Update, max_norm: Option<f64>) {
+        let Self { values, grads, state, clock } = self;
+        update.step(values, grads, state, clock, max_norm).unwrap();
+    }
+
+    /// The arenas that an update writes.
+    fn written(&self) -> impl Iterator<Item = &Arena> {
+        [&self.values].into_iter().chain(&self.state)
     }
 
     /// The elements of all pages, padding included.
     fn pages(&self) -> Vec<f32> {
-        let arenas = [&self.values, &self.moment1, &self.moment2];
-        arenas.iter().flat_map(|arena| arena.pages()).flat_map(floats).collect()
+        self.written().flat_map(Arena::pages).flat_map(floats).collect()
     }
 
     /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero.
@@ -53,7 +69,7 @@ impl Run {
         let count = |tensors: &[thalweg::tensor::Tensor]| -> usize {
             tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
         };
-        for arena in [&self.values, &self.moment1, &self.moment2] {
+        for arena in self.written() {
             assert_eq!(count(arena.pages()), count(arena.tensors()), "{what}: padding is not zero");
         }
     }
@@ -67,14 +83,14 @@ fn write(arena: &Arena, seed: u64) {
 }
 
 /// Some steps on both devices; at the fourth the gradients have a NaN, at the fifth an infinity.
-fn hold(pair: &Pair, what: &str, step: Step<'_>) {
+fn hold(pair: &Pair, update: &dyn Update) {
     // One page; several; and more workgroups than one.
     let large = vec![vec![300_001], vec![77]];
     for (shapes, page_elements) in [(shapes(), usize::MAX), (shapes(), 1024), (large, usize::MAX)] {
         for max_norm in [None, Some(1.0), Some(1e9)] {
-            let what = format!("{what}, pages of {page_elements}, max_norm {max_norm:?}");
+            let what = format!("{update:?}, pages of {page_elements}, max_norm {max_norm:?}");
             let run = |device: &Device| {
-                let mut run = Run::new(device, &shapes, page_elements);
+                let mut run = Run::new(device, update, &shapes, page_elements);
                 let mut states = Vec::new();
                 for t in 0..STEPS {
                     write(&run.grads, 2 + t as u64);
@@ -84,7 +100,7 @@ fn hold(pair: &Pair, what: &str, step: Step<'_>) {
                         let bad = [f32::NAN, f32::INFINITY][t - 3];
                         last.slice(0, last.len() - 1, last.len()).unwrap().write(&[bad]).unwrap();
                     }
-                    step(&mut run, max_norm);
+                    run.step(update, max_norm);
                     states.push(run.clock.read().unwrap());
                 }
                 run.assert_padding_is_zero(&what);
@@ -120,10 +136,7 @@ fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &Clock
 
 pub(crate) fn sgd(pair: &Pair) {
     for (weight_decay, maximize) in [(0.0, false), (0.1, false), (0.1, true)] {
-        let update = SgdUpdate { weight_decay, maximize };
-        hold(pair, &format!("{update:?}"), &|run, max_norm| {
-            update.step(&run.values, &run.grads, &mut run.clock, max_norm).unwrap();
-        });
+        hold(pair, &SgdUpdate { weight_decay, maximize });
     }
 }
 
@@ -134,40 +147,57 @@ pub(crate) fn momentum(pair: &Pair) {
         (0.8, 0.0, 0.1, true, false),
         (0.9, 0.0, 0.1, true, true),
     ] {
-        let update = MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize };
-        hold(pair, &format!("{update:?}"), &|run, max_norm| {
-            update.step(&run.values, &run.grads, &run.moment1, &mut run.clock, max_norm).unwrap();
-        });
+        hold(pair, &MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize });
+    }
+}
+
+pub(crate) fn adagrad(pair: &Pair) {
+    for (lr_decay, initial_accumulator_value, eps, weight_decay, maximize) in
+        [(0.0, 0.0, 1e-10, 0.0, false), (0.1, 0.2, 1e-3, 0.1, true)]
+    {
+        hold(pair, &AdagradUpdate { lr_decay, initial_accumulator_value, eps, weight_decay, maximize });
+    }
+}
+
+pub(crate) fn rmsprop(pair: &Pair) {
+    for (momentum, centered, weight_decay, maximize) in
+        [(0.0, false, 0.0, false), (0.9, false, 0.1, true), (0.0, true, 0.0, false), (0.8, true, 0.1, false)]
+    {
+        hold(pair, &RmsPropUpdate { alpha: 0.9, eps: 1e-3, momentum, centered, weight_decay, maximize });
     }
 }
 
 pub(crate) fn adam(pair: &Pair) {
-    for (betas, eps, weight_decay, decoupled, maximize) in [
-        ((0.9, 0.999), 1e-8, 0.0, false, false),
-        ((0.9, 0.999), 1e-8, 0.1, false, false),
-        ((0.9, 0.999), 1e-8, 0.1, true, false),
-        ((0.8, 0.95), 1e-2, 0.1, true, true),
-    ] {
-        let update = AdamUpdate { betas, eps, weight_decay, decoupled, maximize };
-        hold(pair, &format!("{update:?}"), &|run, max_norm| {
-            let Run { values, grads, moment1, moment2, clock } = run;
-            update.step(values, grads, moment1, moment2, clock, max_norm).unwrap();
-        });
+    for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
+        hold(pair, &AdamUpdate { betas, eps, weight_decay, decoupled, maximize });
     }
 }
+
+pub(crate) fn amsgrad(pair: &Pair) {
+    for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
+        hold(pair, &AmsgradUpdate { betas, eps, weight_decay, decoupled, maximize });
+    }
+}
+
+/// Settings of Adam and of its variants: betas, epsilon, weight decay, whether it is decoupled, whether to climb.
+const ADAMS: [((f64, f64), f64, f64, bool, bool); 4] = [
+    ((0.9, 0.999), 1e-8, 0.0, false, false),
+    ((0.9, 0.999), 1e-8, 0.1, false, false),
+    ((0.9, 0.999), 1e-8, 0.1, true, false),
+    ((0.8, 0.95), 1e-2, 0.1, true, true),
+];
 
 /// The norm as the clock reports it, of gradients of many sizes and magnitudes.
 pub(crate) fn grad_norm(pair: &Pair) {
     let norm = |device: &Device, shapes: &[Vec<usize>], page_elements: usize, scale: f32| {
-        let mut run = Run::new(device, shapes, page_elements);
+        let update = SgdUpdate { weight_decay: 0.0, maximize: false };
+        let mut run = Run::new(device, &update, shapes, page_elements);
         for (i, tensor) in run.grads.tensors().iter().enumerate() {
             let elements: Vec<f32> =
                 numbers(i as u64, tensor.len(), -1.0, 1.0).into_iter().map(|x| x * scale).collect();
             tensor.write(&elements).unwrap();
         }
-        SgdUpdate { weight_decay: 0.0, maximize: false }
-            .step(&run.values, &run.grads, &mut run.clock, Some(1.0))
-            .unwrap();
+        run.step(&update, Some(1.0));
         (run.clock.read().unwrap(), run.grads)
     };
     // Some 8,192 elements make a partial sum; 256 partial sums are the most of a page, reached at 2,097,152.
@@ -199,16 +229,15 @@ pub(crate) fn grad_norm(pair: &Pair) {
 /// The clock over more steps than its schedule has, with several norms to clip at.
 pub(crate) fn clock(pair: &Pair) {
     let run = |device: &Device| {
-        let mut run = Run::new(device, &[vec![10]], usize::MAX);
         let update = AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: true, maximize: false };
+        let mut run = Run::new(device, &update, &[vec![10]], usize::MAX);
         let mut states = Vec::new();
         for t in 0..12 {
             write(&run.grads, t);
             // With and without a norm in turn: whoever advances the clock, the next one goes on from there.
             let max_norm = [Some(0.5), None, Some(100.0)][t as usize % 3];
-            let Run { values, grads, moment1, moment2, clock } = &mut run;
-            update.step(values, grads, moment1, moment2, clock, max_norm).unwrap();
-            states.push(clock.read().unwrap());
+            run.step(&update, max_norm);
+            states.push(run.clock.read().unwrap());
         }
         states
     };

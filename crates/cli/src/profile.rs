@@ -6,7 +6,7 @@ mod trace;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thalweg::tensor::{Cost, Device, LaunchProfile, Profile, Recording};
+use thalweg::tensor::{Cost, Device, KERNELS, LaunchProfile, Profile, Recording};
 
 use crate::args::ProfileArgs;
 use crate::bench::training_step::TrainingStep;
@@ -24,8 +24,11 @@ const STEPS: usize = 8;
 const WATCH: Duration = Duration::from_millis(500);
 const LEAST_SUBMISSIONS: usize = 3;
 
-/// Kernels that read what they write, so that it counts twice.
-const IN_PLACE: [&str; 3] = ["adam", "momentum", "sgd"];
+/// Whether a kernel reads what it writes, so that it counts twice: the updates of parameters and their state do.
+fn is_in_place(name: &str) -> bool {
+    let kernel = KERNELS.iter().find(|kernel| kernel.name() == name);
+    kernel.is_some_and(|kernel| kernel.shader.path.starts_with("optim/") && kernel.shader.text.contains("fn factors("))
+}
 
 pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     let device = devices::open(&args.device)?;
@@ -122,7 +125,7 @@ impl Line {
     /// Bytes that its launches move.
     fn bytes(&self) -> u64 {
         let Cost { bytes_read, bytes_written, .. } = self.launch.cost;
-        let in_place = IN_PLACE.contains(&self.launch.kernel);
+        let in_place = is_in_place(self.launch.kernel);
         self.calls as u64 * (bytes_read + if in_place { 2 * bytes_written } else { bytes_written })
     }
 

@@ -95,7 +95,8 @@ pub(crate) fn clear(buffer: &Buffer, offset: usize, length: usize) {
 mod tests {
     use crate::parallel::with_threads;
     use crate::{
-        AdamUpdate, Arena, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, Tensor, next_batch,
+        AdamUpdate, Arena, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, Tensor, Update,
+        next_batch,
     };
 
     /// Every twin that shares out its work, on more than one piece; the bits of all results.
@@ -134,16 +135,16 @@ mod tests {
         all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);
 
         let values = Arena::new(&device, &[vec![70_000]])?;
-        let (grads, moment1, moment2) = (values.zeros_like()?, values.zeros_like()?, values.zeros_like()?);
+        let (grads, moments) = (values.zeros_like()?, [values.zeros_like()?, values.zeros_like()?]);
         Tensor::normal(&device, 5, 0, 0.0, 1.0, &[70_000])?.copy_into(grads.get(0))?;
         let mut clock = Clock::new(&device, 0.01)?;
         let adam = AdamUpdate { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1, decoupled: true, maximize: false };
-        adam.step(&values, &grads, &moment1, &moment2, &mut clock, Some(0.5))?;
+        adam.step(&values, &grads, &moments, &mut clock, Some(0.5))?;
         let momentum =
             MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.1, nesterov: true, maximize: false };
-        momentum.step(&values, &grads, &moment1, &mut clock, Some(0.5))?;
-        SgdUpdate { weight_decay: 0.1, maximize: false }.step(&values, &grads, &mut clock, Some(0.5))?;
-        all.extend([values.get(0).clone(), moment1.get(0).clone(), moment2.get(0).clone()]);
+        momentum.step(&values, &grads, &moments[..1], &mut clock, Some(0.5))?;
+        SgdUpdate { weight_decay: 0.1, maximize: false }.step(&values, &grads, &[], &mut clock, Some(0.5))?;
+        all.extend([values.get(0).clone(), moments[0].get(0).clone(), moments[1].get(0).clone()]);
 
         let mut bits = Vec::new();
         for tensor in all {

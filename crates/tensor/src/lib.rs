@@ -49,7 +49,9 @@ pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
-pub use optim::{AdamUpdate, Clock, ClockState, MomentumUpdate, SgdUpdate};
+pub use optim::{
+    AdagradUpdate, AdamUpdate, AmsgradUpdate, Clock, ClockState, MomentumUpdate, RmsPropUpdate, SgdUpdate, Update,
+};
 pub use pending_read::PendingRead;
 pub use philox::philox;
 pub use product::{ProductShape, ProductTuning, TunedProduct, product_kernels};

@@ -293,6 +293,28 @@ pub(crate) fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: imp
     });
 }
 
+/// As [`for_each_chunks`], of a slice and others beside it.
+pub(crate) fn for_each_chunks_beside<const N: usize>(
+    first: &mut [f32],
+    others: [&mut [f32]; N],
+    body: impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync,
+) {
+    let length = others.iter().map(|slice| slice.len()).fold(first.len(), usize::min);
+    let (first, others) = (Pieces::new(first), others.map(Pieces::new));
+    for_each_piece(length.div_ceil(CHUNK), |i| {
+        let start = i * CHUNK;
+        let count = CHUNK.min(length - start);
+        // SAFETY: as in `for_each_chunk_of`.
+        let chunk = unsafe { first.at(start, count) };
+        // SAFETY: as in `for_each_chunk_of`.
+        let chunks = others.each_ref().map(|slice| unsafe { slice.at(start, count) });
+        vectorized(
+            #[inline(always)]
+            || body(start, chunk, chunks),
+        );
+    });
+}
+
 /// Runs a loop that was compiled for the widest vectors of the processor. The bits are those of any other: nothing is
 /// contracted or reordered.
 #[inline(always)]

@@ -72,8 +72,9 @@ impl Group {
                 described.push((optimizer, *tensors, bytes));
                 works.push(work);
             };
-            add("adamw", updates::ADAMW_BYTES, Box::new(layout.adamw()?));
-            add("sgd", updates::SGD_BYTES, Box::new(layout.sgd()?));
+            for &(name, update) in updates::UPDATES {
+                add(name, updates::update_bytes(update), Box::new(layout.update(update)?));
+            }
             add("adamw-composed", updates::ADAMW_COMPOSED_BYTES, Box::new(layout.adamw_composed()?));
         }
         for copy in updates::copies(device, self.parameters)? {

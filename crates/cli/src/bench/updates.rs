@@ -1,13 +1,10 @@
 //! The updates that are measured: fused ones over an arena, the same as a composition of tensor operations, and copies
 //! as the roof.
 
-use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, MomentumUpdate, Result, Tensor, copy_by_kernel};
-
-/// Bytes that AdamW must move for a parameter: parameter, gradient and both moments in, all but the gradient out.
-pub(crate) const ADAMW_BYTES: u64 = 28;
-
-/// Bytes that stochastic gradient descent with momentum must move: parameter, gradient and moment in, two out.
-pub(crate) const SGD_BYTES: u64 = 20;
+use thalweg::tensor::{
+    AdagradUpdate, AdamUpdate, AmsgradUpdate, Arena, Clock, DType, Device, MomentumUpdate, Result, RmsPropUpdate,
+    SgdUpdate, Tensor, Update, copy_by_kernel,
+};
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
 pub(crate) const ADAMW_COMPOSED_BYTES: u64 = 9 * 8 + 4 * 12;
@@ -15,42 +12,77 @@ pub(crate) const ADAMW_COMPOSED_BYTES: u64 = 9 * 8 + 4 * 12;
 /// Bytes that a copy moves for an element.
 pub(crate) const COPY_BYTES: u64 = 8;
 
-const ADAMW: AdamUpdate =
+/// AdamW with its defaults.
+pub(crate) const ADAMW: AdamUpdate =
     AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decoupled: true, maximize: false };
 
-const SGD: MomentumUpdate =
+const MOMENTUM: MomentumUpdate =
     MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, maximize: false };
+
+const RMSPROP: RmsPropUpdate =
+    RmsPropUpdate { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false, weight_decay: 0.0, maximize: false };
+
+/// The fused updates by their names.
+pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
+    ("adamw", &ADAMW),
+    ("sgd", &SgdUpdate { weight_decay: 0.0, maximize: false }),
+    ("momentum", &MOMENTUM),
+    ("nesterov", &MomentumUpdate { nesterov: true, ..MOMENTUM }),
+    (
+        "adagrad",
+        &AdagradUpdate {
+            lr_decay: 0.0,
+            initial_accumulator_value: 0.0,
+            eps: 1e-10,
+            weight_decay: 0.0,
+            maximize: false,
+        },
+    ),
+    ("rmsprop", &RMSPROP),
+    ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
+    ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
+    (
+        "amsgrad",
+        &AmsgradUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false },
+    ),
+];
+
+/// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out.
+pub(crate) fn update_bytes(update: &dyn Update) -> u64 {
+    12 + 8 * update.state_count() as u64
+}
+
+/// The most arenas of state that an update has.
+const MOST_STATE: usize = 4;
 
 const LEARNING_RATE: f64 = 1e-3;
 
-/// Parameters with gradients and moments. All updates of them go over the same memory.
+/// Parameters with gradients and state. All updates of them go over the same memory.
 pub(crate) struct Parameters {
     values: Arena,
     grads: Arena,
-    moment1: Arena,
-    moment2: Arena,
+    state: Vec<Arena>,
 }
 
 impl Parameters {
     /// So many tensors of so many elements each.
     pub(crate) fn new(device: &Device, tensors: usize, elements: usize) -> Result<Self> {
         let values = Arena::new(device, &vec![vec![elements]; tensors])?;
-        let (grads, moment1, moment2) = (values.zeros_like()?, values.zeros_like()?, values.zeros_like()?);
+        let grads = values.zeros_like()?;
+        let state = (0..MOST_STATE).map(|_| values.zeros_like()).collect::<Result<Vec<_>>>()?;
         values.pages().iter().try_for_each(|page| page.fill(0.5f32))?;
         grads.pages().iter().try_for_each(|page| page.fill(0.01f32))?;
-        Ok(Self { values, grads, moment1, moment2 })
+        Ok(Self { values, grads, state })
     }
 
-    /// A step of AdamW, fused.
-    pub(crate) fn adamw(&self) -> Result<impl FnMut() -> Result<()>> {
+    /// A step of a fused update.
+    pub(crate) fn update(&self, update: &'static dyn Update) -> Result<impl FnMut() -> Result<()>> {
+        let state = &self.state[..update.state_count()];
+        for (number, arena) in state.iter().enumerate() {
+            arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
+        }
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
-        Ok(move || ADAMW.step(&self.values, &self.grads, &self.moment1, &self.moment2, &mut clock, None))
-    }
-
-    /// A step of stochastic gradient descent with momentum, fused.
-    pub(crate) fn sgd(&self) -> Result<impl FnMut() -> Result<()>> {
-        let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
-        Ok(move || SGD.step(&self.values, &self.grads, &self.moment1, &mut clock, None))
+        Ok(move || update.step(&self.values, &self.grads, state, &mut clock, None))
     }
 
     /// A step of AdamW as a composition of tensor operations, tensor by tensor.

@@ -79,11 +79,13 @@ fn optim_measures_updates_on_every_device() {
 fn check_optim(rows: &[serde_json::Value]) {
     for (optimizer, parameters, tensors, launches, bytes) in [
         ("adamw", 65_536, 1, 1, 28),
-        ("sgd", 65_536, 1, 1, 20),
+        ("sgd", 65_536, 1, 1, 12),
+        ("momentum", 65_536, 1, 1, 20),
+        ("rmsprop-centered", 65_536, 1, 1, 36),
         ("adamw-composed", 65_536, 1, 13, 120),
         ("adamw", 1_000_000, 1, 1, 28),
         ("adamw", 1_000_000, 200, 1, 28),
-        ("sgd", 1_000_000, 200, 1, 20),
+        ("momentum", 1_000_000, 200, 1, 20),
         ("adamw-composed", 1_000_000, 200, 2_600, 120),
     ] {
         let row = rows

@@ -1,10 +1,8 @@
 //! Adam and AdamW.
 
-use thalweg_tensor::{AdamUpdate, Arena, Clock};
+use thalweg_tensor::AdamUpdate;
 
-use super::Method;
-use crate::Result;
-use crate::setting::{check, fraction, not_negative};
+use crate::setting::check_adam;
 
 /// Adam (Kingma, Ba: Adam: a method for stochastic optimization, ICLR 2015), as `torch.optim.Adam`:
 ///
@@ -66,48 +64,21 @@ impl Default for AdamW {
 }
 
 macro_rules! adam_method {
-    ($config:ident, $name:literal, $decoupled:literal) => {
-        impl Method for $config {
-            fn name(&self) -> &'static str {
-                $name
-            }
-
-            fn lr(&self) -> f64 {
-                self.lr
-            }
-
-            fn validate(&self) -> Result<()> {
-                not_negative("lr", self.lr)?;
-                fraction("betas.0", self.betas.0)?;
-                fraction("betas.1", self.betas.1)?;
-                check("eps", self.eps, self.eps.is_finite() && self.eps > 0.0, "finite and greater than 0")?;
-                not_negative("weight_decay", self.weight_decay)
-            }
-
-            fn state_names(&self) -> &'static [&'static str] {
-                &["exp_avg", "exp_avg_sq"]
-            }
-
-            fn update(
-                &self,
-                values: &Arena,
-                grads: &Arena,
-                state: &[Arena],
-                clock: &mut Clock,
-                clip_norm: Option<f64>,
-            ) -> Result<()> {
-                let update = AdamUpdate {
-                    betas: self.betas,
-                    eps: self.eps,
-                    weight_decay: self.weight_decay,
-                    decoupled: $decoupled,
-                    maximize: self.maximize,
-                };
-                Ok(update.step(values, grads, &state[0], &state[1], clock, clip_norm)?)
-            }
+    ($config:ident $name:literal, decoupled: $decoupled:literal) => {
+        fused_method! {
+            $config $name, |settings|
+            state: &["exp_avg", "exp_avg_sq"],
+            check: check_adam(settings.betas, settings.eps, settings.weight_decay),
+            update: AdamUpdate {
+                betas: settings.betas,
+                eps: settings.eps,
+                weight_decay: settings.weight_decay,
+                decoupled: $decoupled,
+                maximize: settings.maximize,
+            },
         }
     };
 }
 
-adam_method!(Adam, "adam", false);
-adam_method!(AdamW, "adamw", true);
+adam_method!(Adam "adam", decoupled: false);
+adam_method!(AdamW "adamw", decoupled: true);

@@ -1,16 +1,71 @@
 //! Optimizers: the settings of a method, and [`Optimizer`], which holds its state and steps.
 
-mod adam;
-mod sgd;
-
-pub use adam::{Adam, AdamW};
-pub use sgd::Sgd;
-
 use std::fmt;
 
 use thalweg_tensor::{Arena, Clock, ClockState, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
+
+/// [`Method`] for settings with a field `lr` whose step is one fused update.
+macro_rules! fused_method {
+    (
+        $config:ident $name:literal, |$settings:ident|
+        state: $state:expr,
+        check: $check:expr,
+        update: $update:expr $(,)?
+    ) => {
+        impl $crate::Method for $config {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn lr(&self) -> f64 {
+                self.lr
+            }
+
+            fn validate(&self) -> $crate::Result<()> {
+                let $settings = self;
+                $crate::setting::not_negative("lr", $settings.lr)?;
+                $check
+            }
+
+            #[allow(unused_variables, reason = "few methods have state that depends on settings")]
+            fn state_names(&self) -> &'static [&'static str] {
+                let $settings = self;
+                $state
+            }
+
+            fn initial_state(&self, number: usize) -> f32 {
+                let $settings = self;
+                thalweg_tensor::Update::initial_state(&$update, number)
+            }
+
+            fn update(
+                &self,
+                values: &thalweg_tensor::Arena,
+                grads: &thalweg_tensor::Arena,
+                state: &[thalweg_tensor::Arena],
+                clock: &mut thalweg_tensor::Clock,
+                clip_norm: Option<f64>,
+            ) -> $crate::Result<()> {
+                let $settings = self;
+                Ok(thalweg_tensor::Update::step(&$update, values, grads, state, clock, clip_norm)?)
+            }
+        }
+    };
+}
+
+mod adagrad;
+mod adam;
+mod amsgrad;
+mod rmsprop;
+mod sgd;
+
+pub use adagrad::Adagrad;
+pub use adam::{Adam, AdamW};
+pub use amsgrad::Amsgrad;
+pub use rmsprop::RmsProp;
+pub use sgd::Sgd;
 
 /// A method of optimization: plain settings, and the update that they describe.
 pub trait Method: fmt::Debug + Send + Sync {
@@ -28,6 +83,11 @@ pub trait Method: fmt::Debug + Send + Sync {
 
     /// The names of the arenas that the method keeps from step to step.
     fn state_names(&self) -> &'static [&'static str];
+
+    /// What fills each of these arenas before the first step.
+    fn initial_state(&self, _number: usize) -> f32 {
+        0.0
+    }
 
     /// Takes all parameters one step further; `state` has one arena for each name.
     ///
@@ -96,6 +156,13 @@ impl Optimizer {
         let names = method.state_names();
         let (state, clock) = hold_as("optimizer state", || -> Result<_> {
             let state = names.iter().map(|_| Ok(params.values().zeros_like()?)).collect::<Result<Vec<_>>>()?;
+            for (number, arena) in state.iter().enumerate() {
+                let initial = method.initial_state(number);
+                // Tensor by tensor: padding stays zero.
+                if initial != 0.0 {
+                    arena.tensors().iter().try_for_each(|tensor| tensor.fill(initial))?;
+                }
+            }
             Ok((state, Clock::new(params.device(), method.lr())?))
         })?;
         Ok(Self { method, params: params.clone(), state, clock, clip_norm: None })

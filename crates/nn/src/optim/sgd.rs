@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use thalweg_tensor::{Arena, Clock, MomentumUpdate, SgdUpdate};
+use thalweg_tensor::{Arena, Clock, MomentumUpdate, SgdUpdate, Update};
 
 use super::Method;
 use crate::setting::{check, fraction, not_negative};
@@ -74,17 +74,12 @@ impl Method for Sgd {
         clock: &mut Clock,
         clip_norm: Option<f64>,
     ) -> Result<()> {
-        let (weight_decay, maximize) = (self.weight_decay, self.maximize);
-        match state {
-            [] => SgdUpdate { weight_decay, maximize }.step(values, grads, clock, clip_norm)?,
-            [moment1, ..] => MomentumUpdate {
-                momentum: self.momentum,
-                dampening: self.dampening,
-                weight_decay,
-                nesterov: self.nesterov,
-                maximize,
-            }
-            .step(values, grads, moment1, clock, clip_norm)?,
+        let &Self { momentum, dampening, weight_decay, nesterov, maximize, .. } = self;
+        if momentum == 0.0 {
+            SgdUpdate { weight_decay, maximize }.step(values, grads, state, clock, clip_norm)?;
+        } else {
+            MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize }
+                .step(values, grads, state, clock, clip_norm)?;
         }
         Ok(())
     }

@@ -60,9 +60,12 @@ pub static KERNELS: &[&Kernel] = &[
     &reduce::REDUCE_ROWS,
     &softmax::SOFTMAX,
     &unary::UNARY,
+    &optim::adagrad::ADAGRAD,
     &optim::adam::ADAM,
+    &optim::amsgrad::AMSGRAD,
     &optim::clock::CLOCK,
     &optim::clock::GRAD_NORM,
     &optim::momentum::MOMENTUM,
+    &optim::rmsprop::RMSPROP,
     &optim::sgd::SGD,
 ];

@@ -1,11 +1,9 @@
 //! Adam and AdamW in one launch.
 
-use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::update::{self, UPDATE_VARIANTS};
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
 use crate::Result;
-use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel};
-use crate::parallel::for_each_chunks;
+use crate::kernel::{Call, Kernel};
 
 /// One step of Adam (Kingma, Ba 2015) or, where the decay is decoupled, AdamW (Loshchilov, Hutter 2019):
 ///
@@ -17,7 +15,8 @@ use crate::parallel::for_each_chunks;
 /// param   = param - lr / (1 - beta1ᵗ) moment1 / (√moment2 / √(1 - beta2ᵗ) + eps)
 /// ```
 ///
-/// as `torch.optim.Adam` and `AdamW` compute it: epsilon outside of the root, after the bias correction.
+/// as `torch.optim.Adam` and `AdamW` compute it: epsilon outside of the root, after the bias correction. State: both
+/// moments.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamUpdate {
     /// Decay rates of the first and the second moment.
@@ -32,86 +31,54 @@ pub struct AdamUpdate {
     pub maximize: bool,
 }
 
-impl AdamUpdate {
-    /// Takes all parameters one step further: one launch a page, and two before it where `max_norm` clips.
-    ///
-    /// # Errors
-    /// Where the arenas have different layouts, or `max_norm` is not greater than 0.
-    pub fn step(
-        &self,
-        values: &Arena,
-        grads: &Arena,
-        moment1: &Arena,
-        moment2: &Arena,
-        clock: &mut Clock,
-        max_norm: Option<f64>,
-    ) -> Result<()> {
-        values.same_layout("adam", &[grads, moment1, moment2])?;
-        let timing = clock.timing(self.betas.0, self.betas.1);
-        let prepared = clock.prepare(grads, max_norm, timing)?;
-        update::launch(&ADAM, &[values, grads, moment1, moment2], clock, prepared, |vectors| Params {
-            timing,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
-            eps: self.eps as f32,
-            weight_decay: self.weight_decay as f32,
-            decoupled: self.decoupled.into(),
-            maximize: self.maximize.into(),
-            vectors,
-        })
+impl Update for AdamUpdate {
+    fn state_count(&self) -> usize {
+        2
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
+        step.run(&ADAM, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
     }
 }
 
+/// Parameters of Adam and of its variants.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    timing: Timing,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
-    weight_decay: f32,
-    decoupled: u32,
-    maximize: u32,
-    vectors: u32,
+pub(super) struct Params {
+    pub(super) head: Head,
+    pub(super) beta1: f32,
+    pub(super) beta2: f32,
+    pub(super) eps: f32,
+}
+
+impl Params {
+    pub(super) fn new(head: Head, (beta1, beta2): (f64, f64), eps: f64) -> Self {
+        Self { head, beta1: beta1 as f32, beta2: beta2 as f32, eps: eps as f32 }
+    }
 }
 
 /// The formula of [`AdamUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let params: Params = call.params();
-    let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
-    let [values, grads, moment1, moment2, rates, clock] = call.bindings();
-    let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-    let now = current_time(clock, rates.read(), params.timing, self_clocked);
-    if now.clip_factor >= 0.0 {
-        let step_size = now.learning_rate / now.bias_correction1;
-        let inverse_root = 1.0 / now.bias_correction2.sqrt();
-        let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
-        let kept = if params.decoupled != 0 { 1.0 - now.learning_rate * params.weight_decay } else { 1.0 };
-        let coupled_decay = if params.decoupled != 0 { 0.0 } else { params.weight_decay };
-        let (one_minus_beta1, one_minus_beta2) = (params.timing.one_minus_beta1, params.timing.one_minus_beta2);
-        let (beta1, beta2, eps, clip_factor) = (params.beta1, params.beta2, params.eps, now.clip_factor);
-        let grads = grads.read::<f32>();
-        for_each_chunks(
-            [values.write(), moment1.write(), moment2.write()],
-            #[inline(always)]
-            |start, [values, moment1, moment2]| {
-                let moments = moment1.iter_mut().zip(moment2);
-                for ((value, grad), (m, v)) in values.iter_mut().zip(&grads[start..]).zip(moments) {
-                    let grad = sign * (grad * clip_factor) + coupled_decay * *value;
-                    *m = beta1 * *m + one_minus_beta1 * grad;
-                    *v = beta2 * *v + one_minus_beta2 * (grad * grad);
-                    *value = *value * kept - step_size * (*m / (v.sqrt() * inverse_root + eps));
-                }
-            },
-        );
-    }
-    *clock = now;
+    let Params { head, beta1, beta2, eps } = call.params();
+    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
+    let elements = Elements::of(call);
+    let step_size = elements.now.learning_rate / elements.now.bias_correction1;
+    let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
+    elements.each(
+        #[inline(always)]
+        |param, grad, [m, v]| {
+            *m = beta1 * *m + one_minus_beta1 * grad;
+            *v = beta2 * *v + one_minus_beta2 * (grad * grad);
+            *param -= step_size * (*m / (v.sqrt() * inverse_root + eps));
+        },
+    );
 }
 
 pub(crate) static ADAM: Kernel = Kernel {
     shader: &thalweg_shaders::ADAM,
     uniform: size_of::<Params>(),
-    access: &[Access::Write, Access::Read, Access::Write, Access::Write, Access::Read, Access::Write],
+    access: access(2),
     variants: UPDATE_VARIANTS,
     twin,
 };

@@ -1,7 +1,7 @@
 //! The clock: what changes from step to step, on the device; the global norm of the gradients; and clipping by it.
 
 use crate::arena::{Arena, UPDATE_BLOCK};
-use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS};
 use crate::math::{self, LANES};
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -64,7 +64,12 @@ pub struct Clock {
     state: Tensor,
     learning_rates: Tensor,
     partials: Tensor,
+    /// Places for bindings that an update does not touch.
+    untouched: Tensor,
 }
+
+/// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
+const UNTOUCHED: usize = 64;
 
 /// The clock as read back from the device.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,6 +101,7 @@ impl Clock {
             state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
             learning_rates: Tensor::zeros(device, DType::F32, &[LEAST_TABLE])?,
             partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
+            untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
         };
         clock.set_learning_rates(&[learning_rate])?;
         Ok(clock)
@@ -212,13 +218,13 @@ impl Clock {
         Ok(Prepared::ByLaunch)
     }
 
-    /// What an update needs to know to advance the clock, for betas of its own (0 where it has none).
-    pub(crate) fn timing(&self, beta1: f64, beta2: f64) -> Timing {
-        Timing { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, padding: [0; 2] }
-    }
-
     pub(crate) fn state(&self) -> &Tensor {
         &self.state
+    }
+
+    /// A place for a binding that an update does not touch, another one for every number.
+    pub(crate) fn untouched(&self, number: usize) -> Result<Tensor> {
+        self.untouched.slice(0, number * UNTOUCHED, (number + 1) * UNTOUCHED)
     }
 
     pub(crate) fn learning_rates(&self) -> &Tensor {
@@ -249,6 +255,18 @@ pub(crate) struct Timing {
     pub(crate) one_minus_beta1: f32,
     pub(crate) one_minus_beta2: f32,
     padding: [u32; 2],
+}
+
+impl Timing {
+    /// What an update needs to know to advance the clock, for betas of its own.
+    pub(crate) fn of_betas((beta1, beta2): (f64, f64)) -> Self {
+        Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, padding: [0; 2] }
+    }
+
+    /// For an update that needs no bias corrections.
+    pub(crate) fn without_betas() -> Self {
+        Self::of_betas((0.0, 0.0))
+    }
 }
 
 /// The clock as an update reads it. Twin of `current_time` in `shaders/shared/self_clock.wgsl`.
@@ -384,7 +402,7 @@ mod tests {
         grads.get(0).fill(3f32).unwrap();
         grads.get(1).fill(4f32).unwrap();
         let mut clock = Clock::new(&device, 0.5).unwrap();
-        let timing = clock.timing(0.9, 0.999);
+        let timing = Timing::of_betas((0.9, 0.999));
         clock.prepare(&grads, Some(1.0), timing).unwrap();
         let state = clock.read().unwrap();
         approx::assert_relative_eq!(state.gradient_norm, (900f32 * 9.0 + 400.0 * 16.0).sqrt(), max_relative = 1e-6);

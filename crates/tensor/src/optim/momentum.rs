@@ -1,11 +1,9 @@
 //! Stochastic gradient descent with momentum in one launch.
 
-use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::update::{self, UPDATE_VARIANTS};
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
 use crate::Result;
-use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel};
-use crate::parallel::for_each_chunks;
+use crate::kernel::{Call, Kernel};
 
 /// One step of stochastic gradient descent with momentum (Polyak 1964), or Nesterov's (1983; Sutskever et al. 2013):
 ///
@@ -15,7 +13,7 @@ use crate::parallel::for_each_chunks;
 /// param  = param - lr moment                      (Nesterov: param - lr (g + momentum moment))
 /// ```
 ///
-/// as `torch.optim.SGD` computes it.
+/// as `torch.optim.SGD` computes it. State: the moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MomentumUpdate {
     /// What is kept of the moment from step to step.
@@ -30,30 +28,18 @@ pub struct MomentumUpdate {
     pub maximize: bool,
 }
 
-impl MomentumUpdate {
-    /// Takes all parameters one step further: one launch a page, and two before it where `max_norm` clips.
-    ///
-    /// # Errors
-    /// Where the arenas have different layouts, or `max_norm` is not greater than 0.
-    pub fn step(
-        &self,
-        values: &Arena,
-        grads: &Arena,
-        moment1: &Arena,
-        clock: &mut Clock,
-        max_norm: Option<f64>,
-    ) -> Result<()> {
-        values.same_layout("momentum", &[grads, moment1])?;
-        let timing = clock.timing(0.0, 0.0);
-        let prepared = clock.prepare(grads, max_norm, timing)?;
-        update::launch(&MOMENTUM, &[values, grads, moment1], clock, prepared, |vectors| Params {
-            timing,
+impl Update for MomentumUpdate {
+    fn state_count(&self) -> usize {
+        1
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
+        step.run(&MOMENTUM, head, |head| Params {
+            head,
             momentum: self.momentum as f32,
             dampening: self.dampening as f32,
-            weight_decay: self.weight_decay as f32,
             nesterov: self.nesterov.into(),
-            maximize: self.maximize.into(),
-            vectors,
         })
     }
 }
@@ -61,48 +47,33 @@ impl MomentumUpdate {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
-    timing: Timing,
+    head: Head,
     momentum: f32,
     dampening: f32,
-    weight_decay: f32,
     nesterov: u32,
-    maximize: u32,
-    vectors: u32,
 }
 
 /// The formula of [`MomentumUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let params: Params = call.params();
-    let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
-    let [values, grads, moment1, rates, clock] = call.bindings();
-    let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-    let now = current_time(clock, rates.read(), params.timing, self_clocked);
-    if now.clip_factor >= 0.0 {
-        let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
-        // Whoever advances the clock, `now` counts this step.
-        let undamped = if now.step == 1 { 1.0 } else { 1.0 - params.dampening };
-        let (momentum, decay, nesterov) = (params.momentum, params.weight_decay, params.nesterov != 0);
-        let grads = grads.read::<f32>();
-        for_each_chunks(
-            [values.write(), moment1.write()],
-            #[inline(always)]
-            |start, [values, moment1]| {
-                for ((value, grad), moment) in values.iter_mut().zip(&grads[start..]).zip(moment1) {
-                    let grad = sign * (grad * now.clip_factor) + decay * *value;
-                    *moment = momentum * *moment + undamped * grad;
-                    let direction = if nesterov { grad + momentum * *moment } else { *moment };
-                    *value -= now.learning_rate * direction;
-                }
-            },
-        );
-    }
-    *clock = now;
+    let Params { momentum, dampening, nesterov, .. } = call.params();
+    let elements = Elements::of(call);
+    let lr = elements.now.learning_rate;
+    let undamped = if elements.now.step == 1 { 1.0 } else { 1.0 - dampening };
+    let nesterov = nesterov != 0;
+    elements.each(
+        #[inline(always)]
+        |param, grad, [moment]| {
+            *moment = momentum * *moment + undamped * grad;
+            let direction = if nesterov { grad + momentum * *moment } else { *moment };
+            *param -= lr * direction;
+        },
+    );
 }
 
 pub(crate) static MOMENTUM: Kernel = Kernel {
     shader: &thalweg_shaders::MOMENTUM,
     uniform: size_of::<Params>(),
-    access: &[Access::Write, Access::Read, Access::Write, Access::Read, Access::Write],
+    access: access(1),
     variants: UPDATE_VARIANTS,
     twin,
 };

@@ -1,11 +1,9 @@
 //! Stochastic gradient descent without momentum in one launch.
 
-use super::clock::{Clock, ClockWords, Timing, current_time};
-use super::update::{self, UPDATE_VARIANTS};
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
 use crate::Result;
-use crate::arena::Arena;
-use crate::kernel::{Access, Call, Kernel};
-use crate::parallel::for_each_chunk;
+use crate::kernel::{Call, Kernel};
 
 /// One step of stochastic gradient descent (Robbins, Monro 1951):
 ///
@@ -23,61 +21,31 @@ pub struct SgdUpdate {
     pub maximize: bool,
 }
 
-impl SgdUpdate {
-    /// Takes all parameters one step further: one launch a page, and two before it where `max_norm` clips.
-    ///
-    /// # Errors
-    /// Where the arenas have different layouts, or `max_norm` is not greater than 0.
-    pub fn step(&self, values: &Arena, grads: &Arena, clock: &mut Clock, max_norm: Option<f64>) -> Result<()> {
-        values.same_layout("sgd", &[grads])?;
-        let timing = clock.timing(0.0, 0.0);
-        let prepared = clock.prepare(grads, max_norm, timing)?;
-        update::launch(&SGD, &[values, grads], clock, prepared, |vectors| Params {
-            timing,
-            weight_decay: self.weight_decay as f32,
-            maximize: self.maximize.into(),
-            vectors,
-        })
+impl Update for SgdUpdate {
+    fn state_count(&self) -> usize {
+        0
     }
-}
 
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    timing: Timing,
-    weight_decay: f32,
-    maximize: u32,
-    vectors: u32,
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
+        step.run(&SGD, head, |head| head)
+    }
 }
 
 /// The formula of [`SgdUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let params: Params = call.params();
-    let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
-    let [values, grads, rates, clock] = call.bindings();
-    let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-    let now = current_time(clock, rates.read(), params.timing, self_clocked);
-    if now.clip_factor >= 0.0 {
-        let grads = grads.read::<f32>();
-        let sign = if params.maximize != 0 { -1.0 } else { 1.0 };
-        for_each_chunk(
-            values.write::<f32>(),
-            #[inline(always)]
-            |start, values| {
-                for (value, grad) in values.iter_mut().zip(&grads[start..]) {
-                    let grad = sign * (grad * now.clip_factor);
-                    *value -= now.learning_rate * (grad + params.weight_decay * *value);
-                }
-            },
-        );
-    }
-    *clock = now;
+    let elements = Elements::of(call);
+    let lr = elements.now.learning_rate;
+    elements.each(
+        #[inline(always)]
+        |param, grad, []| *param -= lr * grad,
+    );
 }
 
 pub(crate) static SGD: Kernel = Kernel {
     shader: &thalweg_shaders::SGD,
-    uniform: size_of::<Params>(),
-    access: &[Access::Write, Access::Read, Access::Read, Access::Write],
+    uniform: size_of::<Head>(),
+    access: access(0),
     variants: UPDATE_VARIANTS,
     twin,
 };

@@ -1,0 +1,75 @@
+//! AdaGrad in one launch.
+
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of AdaGrad (Duchi, Hazan, Singer 2011):
+///
+/// ```text
+/// g     = clip_factor grad                        (-g where maximize), + weight_decay param
+/// sum   = sum + g²                                (at first: initial_accumulator_value)
+/// param = param - lr / (1 + (t - 1) lr_decay) g / (√sum + eps)
+/// ```
+///
+/// as `torch.optim.Adagrad` computes it: epsilon outside of the root, where optax has it inside. State: the sum.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdagradUpdate {
+    /// How fast the learning rate falls with the steps.
+    pub lr_decay: f64,
+    /// Where the sum begins.
+    pub initial_accumulator_value: f64,
+    /// Added to the root of the sum.
+    pub eps: f64,
+    /// Weight decay, through the gradient.
+    pub weight_decay: f64,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl Update for AdagradUpdate {
+    fn state_count(&self) -> usize {
+        1
+    }
+
+    fn initial_state(&self, _number: usize) -> f32 {
+        self.initial_accumulator_value as f32
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
+        step.run(&ADAGRAD, head, |head| Params { head, lr_decay: self.lr_decay as f32, eps: self.eps as f32 })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    lr_decay: f32,
+    eps: f32,
+}
+
+/// The formula of [`AdagradUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { lr_decay, eps, .. } = call.params();
+    let elements = Elements::of(call);
+    // The number of steps is held in u32; as f32 it is exact up to 16 million and rounded to 24 bits from there on.
+    let step_size = elements.now.learning_rate / (1.0 + (elements.now.step - 1) as f32 * lr_decay);
+    elements.each(
+        #[inline(always)]
+        |param, grad, [sum]| {
+            *sum += grad * grad;
+            *param -= step_size * (grad / (sum.sqrt() + eps));
+        },
+    );
+}
+
+pub(crate) static ADAGRAD: Kernel = Kernel {
+    shader: &thalweg_shaders::ADAGRAD,
+    uniform: size_of::<Params>(),
+    access: access(1),
+    variants: UPDATE_VARIANTS,
+    twin,
+};

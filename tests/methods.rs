@@ -1,0 +1,154 @@
+//! Every method of optimization, from one table: launches, replays, settings that are refused.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod common;
+
+use std::sync::{Mutex, PoisonError};
+
+use common::{devices, numbers};
+use thalweg::nn::{Adagrad, Adam, AdamW, Amsgrad, Error, Init, Method, Optimizer, Params, ParamsBuilder, RmsProp, Sgd};
+use thalweg::tensor::Device;
+
+/// Profiles see the work of all threads on a GPU, so tests that count take turns.
+static TURN: Mutex<()> = Mutex::new(());
+
+type Make = fn() -> Box<dyn Method>;
+
+/// All methods, in all forms that launch another kernel or other state.
+const METHODS: &[Make] = &[
+    || Box::new(Sgd { weight_decay: 0.1, ..Sgd::default() }),
+    || Box::new(Sgd { momentum: 0.9, dampening: 0.1, ..Sgd::default() }),
+    || Box::new(Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() }),
+    || Box::new(Adagrad { lr_decay: 0.1, initial_accumulator_value: 0.1, ..Adagrad::default() }),
+    || Box::new(RmsProp::default()),
+    || Box::new(RmsProp { momentum: 0.9, ..RmsProp::default() }),
+    || Box::new(RmsProp { centered: true, ..RmsProp::default() }),
+    || Box::new(RmsProp { momentum: 0.9, centered: true, ..RmsProp::default() }),
+    || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
+    || Box::new(AdamW::default()),
+    || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
+];
+
+/// The tensors of a model: many, of several sizes.
+fn params(device: &Device) -> Params {
+    let mut builder = ParamsBuilder::new(7);
+    for i in 0..40 {
+        builder.add(i.to_string(), &[[1, 5, 64, 300][i % 4]], Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
+    }
+    builder.build(device).unwrap()
+}
+
+/// A run of a method, with the gradients of its steps.
+struct Run {
+    params: Params,
+    optimizer: Optimizer,
+    steps: u64,
+}
+
+impl Run {
+    fn new(device: &Device, make: Make, clip_norm: Option<f64>) -> Self {
+        let params = params(device);
+        let mut optimizer = Optimizer::from_boxed(&params, make()).unwrap();
+        if let Some(norm) = clip_norm {
+            optimizer = optimizer.with_clip_norm(norm).unwrap();
+        }
+        optimizer.set_lr(0.01).unwrap();
+        Self { params, optimizer, steps: 0 }
+    }
+
+    /// Puts the gradients of the next step in their places.
+    fn set_grads(&mut self) {
+        self.steps += 1;
+        let grads = self.params.grads().unwrap();
+        for (i, grad) in grads.tensors().iter().enumerate() {
+            grad.write(&numbers(100 * self.steps + i as u64, grad.len(), -1.0, 1.0)).unwrap();
+        }
+    }
+
+    /// The bits of parameters and state.
+    fn bits(&self) -> Vec<u32> {
+        let arenas = [self.params.values()].into_iter().chain(self.optimizer.state().map(|(_, arena)| arena));
+        arenas.flat_map(|arena| arena.pages()).flat_map(common::floats).map(f32::to_bits).collect()
+    }
+}
+
+#[test]
+fn a_step_is_one_launch_and_three_with_clipping() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for make in METHODS {
+            for (clip_norm, expected) in [(None, 1), (Some(1.0), 3)] {
+                let mut run = Run::new(&device, *make, clip_norm);
+                run.set_grads();
+                let (profile, ()) = device.profile(|| run.optimizer.step()).unwrap();
+                let launches = profile.launches().len();
+                assert_eq!(launches, expected, "{:?} on {device}, clip_norm {clip_norm:?}", run.optimizer.method());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_replayed_step_has_the_bits_of_an_eager_one() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    const STEPS: usize = 12;
+    for device in devices() {
+        for make in METHODS {
+            for clip_norm in [None, Some(5.0)] {
+                let mut eager = Run::new(&device, *make, clip_norm);
+                let before = eager.bits();
+                for _ in 0..STEPS {
+                    eager.set_grads();
+                    eager.optimizer.step().unwrap();
+                }
+                let mut replayed = Run::new(&device, *make, clip_norm);
+                replayed.set_grads();
+                let optimizer = &mut replayed.optimizer;
+                let (recording, ()) = device.record(|| optimizer.step()).unwrap();
+                for _ in 1..STEPS {
+                    replayed.set_grads();
+                    recording.replay(1).unwrap();
+                }
+                let name = format!("{:?} on {device}, clip_norm {clip_norm:?}", eager.optimizer.method());
+                assert!(eager.bits() == replayed.bits(), "{name}: the bits differ");
+                assert!(eager.bits() != before, "{name}: nothing has changed");
+                assert_eq!(replayed.optimizer.read_clock().unwrap().step as usize, STEPS, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_settings_are_refused_by_the_name_of_the_field() {
+    let adagrad = Adagrad::default();
+    let rmsprop = RmsProp::default();
+    let amsgrad = Amsgrad::default();
+    let wrong: Vec<(&str, Box<dyn Method>)> = vec![
+        ("lr", Box::new(Sgd { lr: -1.0, ..Sgd::default() })),
+        ("momentum", Box::new(Sgd { momentum: 1.0, ..Sgd::default() })),
+        ("betas.1", Box::new(Adam { betas: (0.9, 1.0), ..Adam::default() })),
+        ("eps", Box::new(AdamW { eps: 0.0, ..AdamW::default() })),
+        ("lr", Box::new(Adagrad { lr: f64::NAN, ..adagrad })),
+        ("lr_decay", Box::new(Adagrad { lr_decay: -0.1, ..adagrad })),
+        ("initial_accumulator_value", Box::new(Adagrad { initial_accumulator_value: -1.0, ..adagrad })),
+        ("eps", Box::new(Adagrad { eps: 0.0, ..adagrad })),
+        ("weight_decay", Box::new(Adagrad { weight_decay: -1.0, ..adagrad })),
+        ("alpha", Box::new(RmsProp { alpha: 1.0, ..rmsprop })),
+        ("eps", Box::new(RmsProp { eps: -1e-8, ..rmsprop })),
+        ("momentum", Box::new(RmsProp { momentum: 1.5, ..rmsprop })),
+        ("weight_decay", Box::new(RmsProp { weight_decay: f64::INFINITY, ..rmsprop })),
+        ("betas.0", Box::new(Amsgrad { betas: (-0.1, 0.9), ..amsgrad })),
+        ("eps", Box::new(Amsgrad { eps: f64::NAN, ..amsgrad })),
+    ];
+    for (expected, method) in wrong {
+        match method.validate() {
+            Err(Error::Setting { field, .. }) => assert_eq!(field, expected, "{method:?}"),
+            other => panic!("{method:?}: {other:?}"),
+        }
+    }
+    for make in METHODS {
+        make().validate().unwrap();
+        assert!(make().lr() > 0.0);
+    }
+}
