@@ -71,8 +71,11 @@ macro_rules! shaders {
 }
 
 shaders! {
+    ADABELIEF "adabelief" "optim/adabelief.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     BATCH "batch" "tensor/batch.wgsl" [GRID];
@@ -90,6 +93,7 @@ shaders! {
     LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
+    LION "lion" "optim/lion.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
@@ -99,8 +103,10 @@ shaders! {
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
+    YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
 }

@@ -7,7 +7,10 @@ mod common;
 use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
-use thalweg::nn::{Adagrad, Adam, AdamW, Amsgrad, Error, Init, Method, Optimizer, Params, ParamsBuilder, RmsProp, Sgd};
+use thalweg::nn::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Amsgrad, Error, Init, Lion, Method, Optimizer, Params,
+    ParamsBuilder, RmsProp, Rprop, Sgd, Yogi,
+};
 use thalweg::tensor::Device;
 
 /// Profiles see the work of all threads on a GPU, so tests that count take turns.
@@ -25,6 +28,12 @@ const METHODS: &[Make] = &[
     || Box::new(RmsProp { momentum: 0.9, ..RmsProp::default() }),
     || Box::new(RmsProp { centered: true, ..RmsProp::default() }),
     || Box::new(RmsProp { momentum: 0.9, centered: true, ..RmsProp::default() }),
+    || Box::new(Adadelta::default()),
+    || Box::new(Adamax::default()),
+    || Box::new(AdaBelief { weight_decay: 0.1, ..AdaBelief::default() }),
+    || Box::new(Yogi::default()),
+    || Box::new(Lion::default()),
+    || Box::new(Rprop::default()),
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
@@ -124,6 +133,7 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
     let adagrad = Adagrad::default();
     let rmsprop = RmsProp::default();
     let amsgrad = Amsgrad::default();
+    let rprop = Rprop::default();
     let wrong: Vec<(&str, Box<dyn Method>)> = vec![
         ("lr", Box::new(Sgd { lr: -1.0, ..Sgd::default() })),
         ("momentum", Box::new(Sgd { momentum: 1.0, ..Sgd::default() })),
@@ -138,6 +148,16 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("eps", Box::new(RmsProp { eps: -1e-8, ..rmsprop })),
         ("momentum", Box::new(RmsProp { momentum: 1.5, ..rmsprop })),
         ("weight_decay", Box::new(RmsProp { weight_decay: f64::INFINITY, ..rmsprop })),
+        ("rho", Box::new(Adadelta { rho: 1.0, ..Adadelta::default() })),
+        ("eps", Box::new(Adadelta { eps: 0.0, ..Adadelta::default() })),
+        ("betas.1", Box::new(Adamax { betas: (0.9, 1.0), ..Adamax::default() })),
+        ("eps_root", Box::new(AdaBelief { eps_root: -1.0, ..AdaBelief::default() })),
+        ("initial_accumulator_value", Box::new(Yogi { initial_accumulator_value: -1.0, ..Yogi::default() })),
+        ("betas.1", Box::new(Lion { betas: (0.9, 1.0), ..Lion::default() })),
+        ("etas.0", Box::new(Rprop { etas: (1.0, 1.2), ..rprop })),
+        ("etas.1", Box::new(Rprop { etas: (0.5, 1.0), ..rprop })),
+        ("step_sizes.0", Box::new(Rprop { step_sizes: (0.0, 1.0), ..rprop })),
+        ("step_sizes.1", Box::new(Rprop { step_sizes: (0.1, 0.01), ..rprop })),
         ("betas.0", Box::new(Amsgrad { betas: (-0.1, 0.9), ..amsgrad })),
         ("eps", Box::new(Amsgrad { eps: f64::NAN, ..amsgrad })),
     ];

@@ -20,7 +20,7 @@ struct Part {
 /// How many cases of each operation are kept already.
 type Kept = std::collections::HashMap<String, usize>;
 
-const PARTS: [Part; 18] = [
+const PARTS: [Part; 24] = [
     Part { name: "ops/unary", keep: |case, kept| keep_op(case, kept, UNARY), keep_array: needed },
     Part { name: "ops/binary", keep: |case, kept| keep_op(case, kept, BINARY), keep_array: needed },
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
@@ -34,6 +34,12 @@ const PARTS: [Part; 18] = [
     Part { name: "optimizers/adamw", keep: keep_trajectory, keep_array: needed },
     Part { name: "optimizers/adagrad", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/rmsprop", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/adadelta", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/adamax", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/rprop", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_adabelief", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_yogi", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_lion", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |name| !name.starts_with("hess") },
     Part {
         name: "optimizers/clipping",
@@ -109,8 +115,19 @@ fn keep_trajectory(case: &Value, _: &mut Kept) -> bool {
 
 /// One trajectory of a method, with settings that are not the defaults.
 fn keep_one(case: &Value, _: &mut Kept) -> bool {
-    ["adagrad_2/flat_small", "rmsprop_4/flat_small"].iter().any(|id| case["id"] == *id)
+    KEPT.iter().any(|id| case["id"] == *id)
 }
+
+const KEPT: &[&str] = &[
+    "adagrad_2/flat_small",
+    "rmsprop_4/flat_small",
+    "adadelta_2/flat_small",
+    "adamax_1/flat_small",
+    "rprop_2/flat_small",
+    "optax.adabelief_1/flat_small",
+    "optax.yogi_1/flat_small",
+    "optax.lion_1/flat_small",
+];
 
 /// One function, by the methods that thalweg has.
 fn keep_textbook(case: &Value, _: &mut Kept) -> bool {
@@ -208,12 +225,14 @@ fn count_cases() {
             "optimizers/sgd" => 8,
             "optimizers/adam" => 7,
             "optimizers/adamw" => 5,
-            "optimizers/adagrad" | "optimizers/rmsprop" => 1,
+
             "optimizers/clipping" => 9,
             "optimizers/functions" => 3,
             "networks/mlp_digits" => 1,
             "networks/second_order" => 3,
             "ops/shape" => 8,
+            "optimizers/problem_flat_small" => 0,
+            name if name.starts_with("optimizers/") => 1,
             _ => 0,
         };
         assert_eq!(cases, expected, "{}", part.name);

@@ -9,17 +9,25 @@ use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::nn::{Adagrad, Adam, AdamW, Amsgrad, Init, Method, Optimizer, Params, ParamsBuilder, RmsProp, Sgd};
+use thalweg::nn::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Amsgrad, Init, Lion, Method, Optimizer, Params, ParamsBuilder,
+    RmsProp, Rprop, Sgd, Yogi,
+};
 use thalweg::tensor::{Device, Tensor};
 
 /// The method that a case describes; the rules have the oracle's names for their settings.
 fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
     let number = |name: &str| case.number(&format!("hyper.{name}"));
-    let (lr, weight_decay, maximize) = (number("lr"), number("weight_decay"), case.is("hyper.maximize"));
-    let betas = || {
-        let betas = case.get("hyper.betas");
-        (betas[0].as_f64().unwrap(), betas[1].as_f64().unwrap())
+    let number_or = |name: &str, default: f64| case.get(&format!("hyper.{name}")).as_f64().unwrap_or(default);
+    let pair = |name: &str| {
+        let pair = case.get(&format!("hyper.{name}"));
+        (pair[0].as_f64().unwrap(), pair[1].as_f64().unwrap())
     };
+    // optax has names of its own, and leaves out what is its default.
+    let lr = if optimizer.starts_with("optax") { number("learning_rate") } else { number("lr") };
+    let betas = || pair("betas");
+    let b1_b2 = |default: (f64, f64)| (number_or("b1", default.0), number_or("b2", default.1));
+    let (weight_decay, maximize) = (number_or("weight_decay", 0.0), case.is("hyper.maximize"));
     match optimizer {
         "sgd" => Box::new(Sgd {
             lr,
@@ -52,8 +60,43 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         }
         "adam" => Box::new(Adam { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
         "adamw" => Box::new(AdamW { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
+        "adadelta" => Box::new(Adadelta { lr, rho: number("rho"), eps: number("eps"), weight_decay, maximize }),
+        "adamax" => Box::new(Adamax { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
+        "rprop" => Box::new(Rprop { lr, etas: pair("etas"), step_sizes: pair("step_sizes"), maximize }),
+        "optax_adabelief" => Box::new(AdaBelief {
+            lr,
+            betas: b1_b2((0.9, 0.999)),
+            eps: number_or("eps", 1e-16),
+            eps_root: number_or("eps_root", 1e-16),
+            weight_decay,
+            maximize,
+        }),
+        "optax_yogi" => Box::new(Yogi {
+            lr,
+            betas: b1_b2((0.9, 0.999)),
+            eps: number_or("eps", 1e-3),
+            initial_accumulator_value: 1e-6,
+            weight_decay,
+            maximize,
+        }),
+        "optax_lion" => {
+            Box::new(Lion { lr, betas: b1_b2((0.9, 0.99)), weight_decay: number("weight_decay"), maximize })
+        }
         other => panic!("no method for {other:?}"),
     }
+}
+
+/// The array of a case that holds a method's state for a tensor: PyTorch's names are thalweg's, optax has others.
+fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
+    if !optimizer.starts_with("optax") {
+        return format!("f64/state/{tensor}/{state}");
+    }
+    let name = match state {
+        "exp_avg" => "0.mu",
+        "exp_avg_sq" | "exp_avg_var" => "0.nu",
+        other => panic!("no name for {other:?} in {optimizer}"),
+    };
+    format!("f64/state/{name}.{tensor}")
 }
 
 /// Parameters with these values, named by their numbers.
@@ -100,16 +143,23 @@ trajectories! {
     sgd_follows_its_trajectories: "sgd" 11 8;
     adagrad_follows_its_trajectories: "adagrad" 7 1;
     rmsprop_follows_its_trajectories: "rmsprop" 8 1;
+    adadelta_follows_its_trajectories: "adadelta" 4 1;
+    adamax_follows_its_trajectories: "adamax" 4 1;
+    rprop_follows_its_trajectories: "rprop" 4 1;
+    adabelief_follows_its_trajectories: "optax_adabelief" 2 1;
+    yogi_follows_its_trajectories: "optax_yogi" 2 1;
+    lion_follows_its_trajectories: "optax_lion" 2 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
     adamw_and_amsgrad_follow_their_trajectories: "adamw" 7 5;
 }
 
-fn trajectory(optimizer: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
+fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
     let tensors: Vec<&str> = case.get("tensors").as_array().unwrap().iter().map(|t| t.as_str().unwrap()).collect();
     let start: Vec<Array> = tensors.iter().map(|t| problem.array(&format!("init/{t}"))).collect();
     let grads: Vec<Vec<f32>> = tensors.iter().map(|t| problem.array(&format!("grads/{t}")).f32()).collect();
     let params = params(device, &start);
-    let mut optimizer = Optimizer::from_boxed(&params, method(optimizer, case)).unwrap();
+    let mut optimizer = Optimizer::from_boxed(&params, method(name, case)).unwrap();
+    let file = name;
     let snapshots: Vec<u64> = case.get("snapshots").as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
     let steps = case.get("steps").as_u64().unwrap();
     for step in 1..=steps {
@@ -132,7 +182,7 @@ fn trajectory(optimizer: &str, case: Case<'_>, problem: &Oracle, device: &Device
     for (state, arena) in optimizer.state() {
         for (i, tensor) in tensors.iter().enumerate() {
             let name = case.name(&format!("{state} of {tensor} on {device}"));
-            let reference = case.array(&format!("f64/state/{tensor}/{state}"));
+            let reference = case.array(&state_array(file, state, tensor));
             let bound = case.bound("state").with_inputs(&start);
             oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
         }
@@ -205,6 +255,9 @@ fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
 /// Steps of a textbook run on a GPU; the CPU runs all of them.
 const GPU_STEPS: u64 = 100;
 
+/// The methods of the textbook runs; the oracle has L-BFGS and SAM beside them.
+const TEXTBOOK: &[&str] = &["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "rprop"];
+
 /// PyTorch's methods from the start of a textbook function to its last record. A record counts where the
 /// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
 /// other case.
@@ -215,7 +268,7 @@ fn textbook_functions_are_descended() {
     let (mut run, mut records) = (0, 0);
     for case in oracle.cases() {
         let optimizer = case.text("optimizer").trim_start_matches("torch.optim.").to_lowercase();
-        if !["sgd", "adagrad", "rmsprop", "adam", "adamw"].contains(&optimizer.as_str()) {
+        if !TEXTBOOK.contains(&optimizer.as_str()) {
             continue;
         }
         for device in devices() {

@@ -41,8 +41,11 @@ macro_rules! kernels {
 }
 
 kernels! {
+    adabelief: optim::adabelief;
+    adadelta: optim::adadelta;
     adagrad: optim::adagrad;
     adam: optim::adam;
+    adamax: optim::adamax;
     amsgrad: optim::amsgrad;
     argmax: rows::argmax;
     batch: rows::batch;
@@ -60,6 +63,7 @@ kernels! {
     linear: products::linear;
     linear_input_grad: products::linear_input_grad;
     linear_weight_grad: products::linear_weight_grad;
+    lion: optim::lion;
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
@@ -69,10 +73,12 @@ kernels! {
     reduce_columns: rows::reduce_columns;
     reduce_rows: rows::reduce_rows;
     rmsprop: optim::rmsprop;
+    rprop: optim::rprop;
     scatter_add_rows: rows::scatter_add_rows;
     sgd: optim::sgd;
     softmax: rows::softmax;
     unary: elementwise::unary;
+    yogi: optim::yogi;
 }
 
 #[test]

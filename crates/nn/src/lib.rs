@@ -28,7 +28,9 @@ pub use init::Init;
 pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
-pub use optim::{Adagrad, Adam, AdamW, Amsgrad, Method, Optimizer, RmsProp, Sgd};
+pub use optim::{
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Amsgrad, Lion, Method, Optimizer, RmsProp, Rprop, Sgd, Yogi,
+};
 pub use params::{Params, ParamsBuilder};
 pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};

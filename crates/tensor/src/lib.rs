@@ -50,7 +50,8 @@ pub use error::{Error, Result};
 pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
-    AdagradUpdate, AdamUpdate, AmsgradUpdate, Clock, ClockState, MomentumUpdate, RmsPropUpdate, SgdUpdate, Update,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AmsgradUpdate, Clock, ClockState,
+    LionUpdate, MomentumUpdate, RmsPropUpdate, RpropUpdate, SgdUpdate, Update, YogiUpdate,
 };
 pub use pending_read::PendingRead;
 pub use philox::philox;

@@ -2,8 +2,9 @@
 //! as the roof.
 
 use thalweg::tensor::{
-    AdagradUpdate, AdamUpdate, AmsgradUpdate, Arena, Clock, DType, Device, MomentumUpdate, Result, RmsPropUpdate,
-    SgdUpdate, Tensor, Update, copy_by_kernel,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AmsgradUpdate, Arena, Clock, DType,
+    Device, LionUpdate, MomentumUpdate, Result, RmsPropUpdate, RpropUpdate, SgdUpdate, Tensor, Update, YogiUpdate,
+    copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -12,9 +13,11 @@ pub(crate) const ADAMW_COMPOSED_BYTES: u64 = 9 * 8 + 4 * 12;
 /// Bytes that a copy moves for an element.
 pub(crate) const COPY_BYTES: u64 = 8;
 
+const BETAS: (f64, f64) = (0.9, 0.999);
+
 /// AdamW with its defaults.
 pub(crate) const ADAMW: AdamUpdate =
-    AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decoupled: true, maximize: false };
+    AdamUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.01, decoupled: true, maximize: false };
 
 const MOMENTUM: MomentumUpdate =
     MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.0, nesterov: false, maximize: false };
@@ -39,12 +42,18 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
         },
     ),
     ("rmsprop", &RMSPROP),
+    ("adadelta", &AdadeltaUpdate { rho: 0.9, eps: 1e-6, weight_decay: 0.0, maximize: false }),
+    ("adamax", &AdamaxUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, maximize: false }),
+    ("adabelief", &AdaBeliefUpdate { betas: BETAS, eps: 1e-16, eps_root: 1e-16, weight_decay: 0.0, maximize: false }),
+    (
+        "yogi",
+        &YogiUpdate { betas: BETAS, eps: 1e-3, initial_accumulator_value: 1e-6, weight_decay: 0.0, maximize: false },
+    ),
+    ("lion", &LionUpdate { betas: (0.9, 0.99), weight_decay: 1e-3, maximize: false }),
+    ("rprop", &RpropUpdate { first_step: 1e-3, etas: (0.5, 1.2), step_sizes: (1e-6, 50.0), maximize: false }),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
-    (
-        "amsgrad",
-        &AmsgradUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false },
-    ),
+    ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
 ];
 
 /// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out.

@@ -55,17 +55,29 @@ macro_rules! fused_method {
     };
 }
 
+mod adabelief;
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod amsgrad;
+mod lion;
 mod rmsprop;
+mod rprop;
 mod sgd;
+mod yogi;
 
+pub use adabelief::AdaBelief;
+pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
+pub use adamax::Adamax;
 pub use amsgrad::Amsgrad;
+pub use lion::Lion;
 pub use rmsprop::RmsProp;
+pub use rprop::Rprop;
 pub use sgd::Sgd;
+pub use yogi::Yogi;
 
 /// A method of optimization: plain settings, and the update that they describe.
 pub trait Method: fmt::Debug + Send + Sync {

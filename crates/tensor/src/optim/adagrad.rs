@@ -59,7 +59,7 @@ fn twin(call: Call<'_>) {
     let step_size = elements.now.learning_rate / (1.0 + (elements.now.step - 1) as f32 * lr_decay);
     elements.each(
         #[inline(always)]
-        |param, grad, [sum]| {
+        move |param, grad, [sum]| {
             *sum += grad * grad;
             *param -= step_size * (grad / (sum.sqrt() + eps));
         },

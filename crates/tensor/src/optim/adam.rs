@@ -67,7 +67,7 @@ fn twin(call: Call<'_>) {
     let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
     elements.each(
         #[inline(always)]
-        |param, grad, [m, v]| {
+        move |param, grad, [m, v]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             *param -= step_size * (*m / (v.sqrt() * inverse_root + eps));

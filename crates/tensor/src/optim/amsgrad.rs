@@ -53,7 +53,7 @@ fn twin(call: Call<'_>) {
     let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
     elements.each(
         #[inline(always)]
-        |param, grad, [m, v, largest]| {
+        move |param, grad, [m, v, largest]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             // A NaN in the second moment is taken, as it would be by Adam.

@@ -2,20 +2,32 @@
 //!
 //! An element-wise method is a file here and one in `shaders/optim`: the settings with the formula, the twin, the kernel.
 
+pub(crate) mod adabelief;
+pub(crate) mod adadelta;
 pub(crate) mod adagrad;
 pub(crate) mod adam;
+pub(crate) mod adamax;
 pub(crate) mod amsgrad;
 pub(crate) mod clock;
+pub(crate) mod lion;
 pub(crate) mod momentum;
 pub(crate) mod rmsprop;
+pub(crate) mod rprop;
 pub(crate) mod sgd;
 mod update;
+pub(crate) mod yogi;
 
+pub use adabelief::AdaBeliefUpdate;
+pub use adadelta::AdadeltaUpdate;
 pub use adagrad::AdagradUpdate;
 pub use adam::AdamUpdate;
+pub use adamax::AdamaxUpdate;
 pub use amsgrad::AmsgradUpdate;
 pub use clock::{Clock, ClockState};
+pub use lion::LionUpdate;
 pub use momentum::MomentumUpdate;
 pub use rmsprop::RmsPropUpdate;
+pub use rprop::RpropUpdate;
 pub use sgd::SgdUpdate;
 pub use update::Update;
+pub use yogi::YogiUpdate;

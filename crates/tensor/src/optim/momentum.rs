@@ -62,7 +62,7 @@ fn twin(call: Call<'_>) {
     let nesterov = nesterov != 0;
     elements.each(
         #[inline(always)]
-        |param, grad, [moment]| {
+        move |param, grad, [moment]| {
             *moment = momentum * *moment + undamped * grad;
             let direction = if nesterov { grad + momentum * *moment } else { *moment };
             *param -= lr * direction;

@@ -91,23 +91,23 @@ fn twin(call: Call<'_>) {
     match forms {
         (false, false) => elements.each(
             #[inline(always)]
-            |param, grad, [square]| *param -= lr * params.plain(grad, square),
+            move |param, grad, [square]| *param -= lr * params.plain(grad, square),
         ),
         (true, false) => elements.each(
             #[inline(always)]
-            |param, grad, [square, average]| *param -= lr * params.centered(grad, square, average),
+            move |param, grad, [square, average]| *param -= lr * params.centered(grad, square, average),
         ),
         (false, true) => elements.each_of(
             [0, 2],
             #[inline(always)]
-            |param, grad, [square, moment]| {
+            move |param, grad, [square, moment]| {
                 *moment = momentum * *moment + params.plain(grad, square);
                 *param -= lr * *moment;
             },
         ),
         (true, true) => elements.each(
             #[inline(always)]
-            |param, grad, [square, average, moment]| {
+            move |param, grad, [square, average, moment]| {
                 *moment = momentum * *moment + params.centered(grad, square, average);
                 *param -= lr * *moment;
             },

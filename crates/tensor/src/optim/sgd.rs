@@ -38,7 +38,7 @@ fn twin(call: Call<'_>) {
     let lr = elements.now.learning_rate;
     elements.each(
         #[inline(always)]
-        |param, grad, []| *param -= lr * grad,
+        move |param, grad, []| *param -= lr * grad,
     );
 }
 

@@ -202,7 +202,7 @@ impl<'a> Elements<'a> {
     /// clock. The gradient is clipped, turned around and decayed as the settings say; of the parameter decoupled decay
     /// has taken its share.
     #[inline(always)]
-    pub(super) fn each<const N: usize>(self, rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Sync)
+    pub(super) fn each<const N: usize>(self, rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Copy + Sync)
     where
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
@@ -211,8 +211,11 @@ impl<'a> Elements<'a> {
 
     /// As [`each`](Self::each), of the state at these places.
     #[inline(always)]
-    pub(super) fn each_of<const N: usize>(self, places: [usize; N], rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Sync)
-    where
+    pub(super) fn each_of<const N: usize>(
+        self,
+        places: [usize; N],
+        rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Copy + Sync,
+    ) where
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
         let Self { now, head, clock, values, grads, state } = self;
@@ -225,17 +228,20 @@ impl<'a> Elements<'a> {
             let state = places.map(|place| {
                 state[place].take().unwrap_or_else(|| unreachable!("places are taken once")).write::<f32>()
             });
+            let clip_factor = now.clip_factor;
+            // What does not change from element to element is moved into each piece: behind a reference it might for
+            // all that a compiler knows, and the loop would not be turned into vectors.
             for_each_chunks_beside(
                 values,
                 state,
                 #[inline(always)]
-                |start, values, state| {
+                move |start, values, state| {
                     state.each(
                         values,
                         &grads[start..],
                         #[inline(always)]
-                        |value, grad, state| {
-                            let grad = sign * (grad * now.clip_factor) + coupled_decay * *value;
+                        move |value, grad, state| {
+                            let grad = sign * (grad * clip_factor) + coupled_decay * *value;
                             *value *= kept;
                             rule(value, grad, state);
                         },
@@ -245,6 +251,13 @@ impl<'a> Elements<'a> {
         }
         *clock = now;
     }
+}
+
+/// 1, -1 or 0, as WGSL's.
+#[inline(always)]
+pub(super) fn sign(x: f32) -> f32 {
+    let negative = if x < 0.0 { -1.0 } else { 0.0 };
+    if x > 0.0 { 1.0 } else { negative }
 }
 
 /// Slices of state, gone through element by element.

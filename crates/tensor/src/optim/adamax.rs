@@ -1,0 +1,79 @@
+//! Adamax in one launch.
+
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of Adamax (Kingma, Ba 2015):
+///
+/// ```text
+/// g       = clip_factor grad                      (-g where maximize), + weight_decay param
+/// moment1 = beta1 moment1 + (1 - beta1) g
+/// largest = max(beta2 largest, |g| + eps)
+/// param   = param - lr / (1 - beta1ᵗ) moment1 / largest
+/// ```
+///
+/// as `torch.optim.Adamax` computes it. State: the first moment and the largest gradient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamaxUpdate {
+    /// Decay rates of the first moment and of the largest gradient.
+    pub betas: (f64, f64),
+    /// Added to the magnitude of the gradient.
+    pub eps: f64,
+    /// Weight decay, through the gradient.
+    pub weight_decay: f64,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl Update for AdamaxUpdate {
+    fn state_count(&self) -> usize {
+        2
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
+        step.run(&ADAMAX, head, |head| Params {
+            head,
+            beta1: self.betas.0 as f32,
+            beta2: self.betas.1 as f32,
+            eps: self.eps as f32,
+        })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+}
+
+/// The formula of [`AdamaxUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { head, beta1, beta2, eps } = call.params();
+    let (one_minus_beta1, _) = head.one_minus_betas();
+    let elements = Elements::of(call);
+    let step_size = elements.now.learning_rate / elements.now.bias_correction1;
+    elements.each(
+        #[inline(always)]
+        move |param, grad, [m, largest]| {
+            *m = beta1 * *m + one_minus_beta1 * grad;
+            let (faded, here) = (beta2 * *largest, grad.abs() + eps);
+            // A gradient that is NaN is taken, as it would be by Adam.
+            *largest = if faded >= here { faded } else { here };
+            *param -= step_size * (*m / *largest);
+        },
+    );
+}
+
+pub(crate) static ADAMAX: Kernel = Kernel {
+    shader: &thalweg_shaders::ADAMAX,
+    uniform: size_of::<Params>(),
+    access: access(2),
+    variants: UPDATE_VARIANTS,
+    twin,
+};

@@ -1,0 +1,79 @@
+//! Yogi in one launch.
+
+use super::clock::Timing;
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access, sign};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of Yogi (Zaheer et al. 2018):
+///
+/// ```text
+/// g       = clip_factor grad                      (-g where maximize), + weight_decay param
+/// moment1 = beta1 moment1 + (1 - beta1) g         (at first: initial_accumulator_value, as moment2)
+/// moment2 = moment2 - (1 - beta2) sign(moment2 - g²) g²
+/// param   = param - lr / (1 - beta1ᵗ) moment1 / (√moment2 / √(1 - beta2ᵗ) + eps)
+/// ```
+///
+/// as `optax.yogi` computes it. State: both moments.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct YogiUpdate {
+    /// Decay rates of the first and the second moment.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Where both moments begin.
+    pub initial_accumulator_value: f64,
+    /// Weight decay, through the gradient.
+    pub weight_decay: f64,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl Update for YogiUpdate {
+    fn state_count(&self) -> usize {
+        2
+    }
+
+    fn initial_state(&self, _number: usize) -> f32 {
+        self.initial_accumulator_value as f32
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
+        step.run(&YOGI, head, |head| Params { head, beta1: self.betas.0 as f32, eps: self.eps as f32 })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    beta1: f32,
+    eps: f32,
+}
+
+/// The formula of [`YogiUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { head, beta1, eps } = call.params();
+    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
+    let elements = Elements::of(call);
+    let step_size = elements.now.learning_rate / elements.now.bias_correction1;
+    let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
+    elements.each(
+        #[inline(always)]
+        move |param, grad, [m, v]| {
+            *m = beta1 * *m + one_minus_beta1 * grad;
+            let square = grad * grad;
+            *v -= one_minus_beta2 * (sign(*v - square) * square);
+            *param -= step_size * (*m / (v.sqrt() * inverse_root + eps));
+        },
+    );
+}
+
+pub(crate) static YOGI: Kernel = Kernel {
+    shader: &thalweg_shaders::YOGI,
+    uniform: size_of::<Params>(),
+    access: access(2),
+    variants: UPDATE_VARIANTS,
+    twin,
+};
