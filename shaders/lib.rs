@@ -76,8 +76,10 @@ shaders! {
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
+    ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     BATCH "batch" "tensor/batch.wgsl" [GRID];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
     BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
@@ -98,6 +100,8 @@ shaders! {
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
+    NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];

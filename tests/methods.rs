@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Amsgrad, Error, Init, Lion, Method, Optimizer, Params,
-    ParamsBuilder, RmsProp, Rprop, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method, NAdam,
+    Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, Sgd, Yogi,
 };
 use thalweg::tensor::Device;
 
@@ -34,6 +34,10 @@ const METHODS: &[Make] = &[
     || Box::new(Yogi::default()),
     || Box::new(Lion::default()),
     || Box::new(Rprop::default()),
+    || Box::new(NAdam { weight_decay: 0.1, decoupled: true, ..NAdam::default() }),
+    || Box::new(RAdam { betas: (0.8, 0.9), ..RAdam::default() }),
+    || Box::new(Adan { weight_decay: 0.1, ..Adan::default() }),
+    || Box::new(Asgd { t0: 3.0, lambd: 0.1, ..Asgd::default() }),
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
@@ -158,6 +162,12 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("etas.1", Box::new(Rprop { etas: (0.5, 1.0), ..rprop })),
         ("step_sizes.0", Box::new(Rprop { step_sizes: (0.0, 1.0), ..rprop })),
         ("step_sizes.1", Box::new(Rprop { step_sizes: (0.1, 0.01), ..rprop })),
+        ("momentum_decay", Box::new(NAdam { momentum_decay: -1.0, ..NAdam::default() })),
+        ("betas.1", Box::new(RAdam { betas: (0.9, 1.0), ..RAdam::default() })),
+        ("betas.2", Box::new(Adan { betas: (0.9, 0.9, 1.0), ..Adan::default() })),
+        ("t0", Box::new(Asgd { t0: -1.0, ..Asgd::default() })),
+        ("lambd", Box::new(Asgd { lambd: f64::NAN, ..Asgd::default() })),
+        ("alpha", Box::new(Asgd { alpha: -0.5, ..Asgd::default() })),
         ("betas.0", Box::new(Amsgrad { betas: (-0.1, 0.9), ..amsgrad })),
         ("eps", Box::new(Amsgrad { eps: f64::NAN, ..amsgrad })),
     ];

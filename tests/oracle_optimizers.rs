@@ -10,8 +10,8 @@ use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Amsgrad, Init, Lion, Method, Optimizer, Params, ParamsBuilder,
-    RmsProp, Rprop, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Init, Lion, Method, NAdam, Optimizer,
+    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Sgd, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -63,6 +63,31 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         "adadelta" => Box::new(Adadelta { lr, rho: number("rho"), eps: number("eps"), weight_decay, maximize }),
         "adamax" => Box::new(Adamax { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
         "rprop" => Box::new(Rprop { lr, etas: pair("etas"), step_sizes: pair("step_sizes"), maximize }),
+        "nadam" => Box::new(NAdam {
+            lr,
+            betas: betas(),
+            eps: number("eps"),
+            momentum_decay: number("momentum_decay"),
+            weight_decay,
+            decoupled: case.is("hyper.decoupled_weight_decay"),
+            maximize,
+        }),
+        "radam" => {
+            let decoupled = case.is("hyper.decoupled_weight_decay");
+            Box::new(RAdam { lr, betas: betas(), eps: number("eps"), weight_decay, decoupled, maximize })
+        }
+        "po_adan" => {
+            let betas = (betas().0, betas().1, case.get("hyper.betas")[2].as_f64().unwrap());
+            Box::new(Adan { lr, betas, eps: number("eps"), weight_decay, maximize })
+        }
+        "asgd" => Box::new(Asgd {
+            lr,
+            lambd: number("lambd"),
+            alpha: number("alpha"),
+            t0: number("t0"),
+            weight_decay,
+            maximize,
+        }),
         "optax_adabelief" => Box::new(AdaBelief {
             lr,
             betas: b1_b2((0.9, 0.999)),
@@ -149,6 +174,10 @@ trajectories! {
     adabelief_follows_its_trajectories: "optax_adabelief" 2 1;
     yogi_follows_its_trajectories: "optax_yogi" 2 1;
     lion_follows_its_trajectories: "optax_lion" 2 1;
+    nadam_follows_its_trajectories: "nadam" 5 1;
+    radam_follows_its_trajectories: "radam" 5 1;
+    adan_follows_its_trajectory: "po_adan" 1 1;
+    asgd_follows_its_trajectories: "asgd" 4 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
     adamw_and_amsgrad_follow_their_trajectories: "adamw" 7 5;
 }
@@ -182,7 +211,11 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
     for (state, arena) in optimizer.state() {
         for (i, tensor) in tensors.iter().enumerate() {
             let name = case.name(&format!("{state} of {tensor} on {device}"));
-            let reference = case.array(&state_array(file, state, tensor));
+            let mut reference = case.array(&state_array(file, state, tensor));
+            // It is kept with the other sign there.
+            if state == "previous_grad" {
+                reference.values.iter_mut().for_each(|x| *x = -*x);
+            }
             let bound = case.bound("state").with_inputs(&start);
             oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
         }
@@ -256,7 +289,8 @@ fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
 const GPU_STEPS: u64 = 100;
 
 /// The methods of the textbook runs; the oracle has L-BFGS and SAM beside them.
-const TEXTBOOK: &[&str] = &["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "rprop"];
+const TEXTBOOK: &[&str] =
+    &["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "rprop", "nadam", "radam", "asgd"];
 
 /// PyTorch's methods from the start of a textbook function to its last record. A record counts where the
 /// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
@@ -272,11 +306,12 @@ fn textbook_functions_are_descended() {
             continue;
         }
         for device in devices() {
-            records += textbook(&optimizer, case, data, &device);
+            let held = textbook(&optimizer, case, data, &device);
+            records += if device.is_cpu() { held } else { 0 };
         }
         run += 1;
     }
-    let at_least = if oracle.is_whole { (37, 34 * 15 + 9 * 7) } else { (3, 3 * 24) };
+    let at_least = if oracle.is_whole { (98, 1500) } else { (3, 3 * 12) };
     assert!(run >= at_least.0, "{run} runs, expected at least {}", at_least.0);
     assert!(records >= at_least.1, "{records} records, expected at least {}", at_least.1);
 }
@@ -291,7 +326,10 @@ fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> u
     let parameter = &params.parameters()[0];
     let mut optimizer = Optimizer::from_boxed(&params, method(optimizer, case)).unwrap();
     let drifts = vector(case.get("drift_scaled_per_record"));
-    let within: Vec<f64> = drifts.into_iter().take_while(|&drift| drift < 1e-4).collect();
+    // RAdam flies off on some functions; drifts say nothing where the reference's run in f32 is infinite or NaN.
+    let is_tame = |record: &Value| vector(record).iter().all(|x| x.abs() < 1e4);
+    let tame = list("params_f64").iter().take_while(|record| is_tame(record)).count();
+    let within: Vec<f64> = drifts.into_iter().take(tame).take_while(|&drift| drift < 1e-4).collect();
     let bound = within.iter().fold(1e-6, |bound: f64, drift| bound.max(10.0 * drift));
     let (mut step, mut held) = (0, 0);
     for (record, reference) in list("record_steps").iter().zip(list("params_f64")).take(within.len()) {

@@ -11,6 +11,8 @@
 // twin      crates/tensor/src/optim/adabelief.rs
 // source    Zhuang et al.: AdaBelief optimizer (NeurIPS 2020); optax.adabelief
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

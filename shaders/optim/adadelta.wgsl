@@ -11,6 +11,8 @@
 // twin      crates/tensor/src/optim/adadelta.rs
 // source    Zeiler: ADADELTA, an adaptive learning rate method (2012); torch.optim.Adadelta
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

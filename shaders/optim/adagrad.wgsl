@@ -9,6 +9,8 @@
 // twin      crates/tensor/src/optim/adagrad.rs
 // source    Duchi, Hazan, Singer: Adaptive subgradient methods (JMLR 2011); torch.optim.Adagrad
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

@@ -12,6 +12,8 @@
 // source    Kingma, Ba: Adam (ICLR 2015); Loshchilov, Hutter: Decoupled weight decay regularization (ICLR 2019);
 //           the order of operations is torch.optim's
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

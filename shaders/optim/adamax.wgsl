@@ -10,6 +10,8 @@
 // twin      crates/tensor/src/optim/adamax.rs
 // source    Kingma, Ba: Adam (ICLR 2015), section 7.1; torch.optim.Adamax
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

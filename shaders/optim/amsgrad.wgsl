@@ -13,6 +13,8 @@
 // twin      crates/tensor/src/optim/amsgrad.rs
 // source    Reddi, Kale, Kumar: On the convergence of Adam and beyond (ICLR 2018); torch.optim.Adam
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

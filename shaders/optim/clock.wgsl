@@ -11,10 +11,9 @@
 // max_norm = 0 does not clip. The place in the schedule counts skipped steps too, as a loop over batches does.
 
 struct Params {
+    timing: Timing,
     partials: u32,
     max_norm: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,6 +41,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     clock.clip_factor = factor;
     clock.gradient_norm_sum += norm;
     clock.step += 1u;
-    clock.bias_correction1 = next_correction(clock.bias_correction1, params.one_minus_beta1);
-    clock.bias_correction2 = next_correction(clock.bias_correction2, params.one_minus_beta2);
+    clock.bias_correction1 = next_correction(clock.bias_correction1, params.timing.one_minus_beta1);
+    clock.bias_correction2 = next_correction(clock.bias_correction2, params.timing.one_minus_beta2);
+    let extra = next_extra(params.timing.extra, vec2f(clock.extra1, clock.extra2), clock.step, params.timing);
+    clock.extra1 = extra.x;
+    clock.extra2 = extra.y;
 }

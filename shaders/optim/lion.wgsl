@@ -10,6 +10,8 @@
 // twin      crates/tensor/src/optim/lion.rs
 // source    Chen et al.: Symbolic discovery of optimization algorithms (NeurIPS 2023); optax.lion
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

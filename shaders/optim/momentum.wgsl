@@ -9,6 +9,8 @@
 // twin      crates/tensor/src/optim/momentum.rs
 // source    Polyak (1964); Nesterov (1983); Sutskever et al. (ICML 2013); torch.optim.SGD
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

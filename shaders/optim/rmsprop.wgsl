@@ -17,6 +17,8 @@
 override CENTERED: bool = false;
 override MOMENTUM: bool = false;
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

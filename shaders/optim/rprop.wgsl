@@ -12,6 +12,8 @@
 // source    Riedmiller, Braun: A direct adaptive method for faster backpropagation learning (ICNN 1993);
 //           torch.optim.Rprop
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

@@ -8,6 +8,8 @@
 // twin      crates/tensor/src/optim/sgd.rs
 // source    Robbins, Monro: A stochastic approximation method (1951); torch.optim.SGD
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

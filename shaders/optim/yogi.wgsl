@@ -10,6 +10,8 @@
 // twin      crates/tensor/src/optim/yogi.rs
 // source    Zaheer et al.: Adaptive methods for nonconvex optimization (NeurIPS 2018); optax.yogi
 
+const EXTRA = NO_EXTRA;
+
 struct Params {
     timing: Timing,
     settings: Settings,

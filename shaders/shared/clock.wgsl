@@ -19,7 +19,18 @@ struct Clock {
     gradient_norm_sum: f32,
     // Entries of the table of learning rates that count.
     schedule_length: u32,
-    padding: u32,
+    // What a method keeps of time beside the bias corrections: see `next_extra`.
+    extra1: f32,
+    extra2: f32,
+}
+
+// What an update says of how its time goes on.
+struct Timing {
+    one_minus_beta1: f32,
+    one_minus_beta2: f32,
+    // Another rate, and what it is for.
+    extra_rate: f32,
+    extra: u32,
 }
 
 // The part of the clock that an update reads.
@@ -28,8 +39,44 @@ struct Now {
     bias_correction1: f32,
     bias_correction2: f32,
     clip_factor: f32,
+    extra1: f32,
+    extra2: f32,
     // The number of this step, from 1 on.
     step: u32,
+}
+
+const NO_EXTRA = 0u;
+const THIRD_MOMENT = 1u;
+const MOMENTUM_DECAY = 2u;
+const RECTIFICATION = 3u;
+
+// What a method keeps of time, one step on; `step` is the number of the step that begins.
+fn next_extra(extra: u32, old: vec2f, step: u32, timing: Timing) -> vec2f {
+    let first = step == 1u;
+    switch extra {
+        // Adan: the bias correction 1 - beta3^t of its third moment.
+        case THIRD_MOMENT: {
+            return vec2f(next_correction(old.x, timing.extra_rate), 0.0);
+        }
+        // NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 ... mu_t, which goes on
+        // as a bias correction does. A power that is lessened by a share of itself keeps its relative accuracy.
+        case MOMENTUM_DECAY: {
+            let before = select(old.x, 1.0, first);
+            let d = before - timing.extra_rate * before;
+            let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
+            return vec2f(d, next_correction(old.y, one_minus_mu));
+        }
+        // RAdam: p = beta2^t, and the sum of beta2^i - beta2^t over i < t, in which all terms are positive: the length
+        // of the average follows from it without cancellation.
+        case RECTIFICATION: {
+            let before = select(old.x, 1.0, first);
+            let p = before - timing.one_minus_beta2 * before;
+            return vec2f(p, old.y + f32(step) * (timing.one_minus_beta2 * before));
+        }
+        default: {
+            return vec2f(0.0);
+        }
+    }
 }
 
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {

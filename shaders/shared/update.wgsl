@@ -3,6 +3,7 @@
 //
 // A kernel that appends this text declares
 //
+//   const EXTRA       what the method keeps in the clock: see shared/clock.wgsl
 //   struct Params     beginning with `timing: Timing, settings: Settings`
 //   its state         from binding 5 on, `array<vec4f>` each
 //   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`

@@ -46,8 +46,10 @@ kernels! {
     adagrad: optim::adagrad;
     adam: optim::adam;
     adamax: optim::adamax;
+    adan: optim::adan;
     amsgrad: optim::amsgrad;
     argmax: rows::argmax;
+    asgd: optim::asgd;
     batch: rows::batch;
     binary: elementwise::binary;
     binary_broadcast: elementwise::binary_broadcast;
@@ -68,6 +70,8 @@ kernels! {
     momentum: optim::momentum;
     mse: rows::mse;
     mse_mean: rows::mse_mean;
+    nadam: optim::nadam;
+    radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
     reduce_columns: rows::reduce_columns;

@@ -4,8 +4,9 @@
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AmsgradUpdate, Arena, Clock, ClockState,
-    Device, LionUpdate, MomentumUpdate, RmsPropUpdate, RpropUpdate, SgdUpdate, Update, YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
+    AsgdUpdate, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
+    RpropUpdate, SgdUpdate, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -219,6 +220,36 @@ pub(crate) fn lion(pair: &Pair) {
 pub(crate) fn rprop(pair: &Pair) {
     for (etas, step_sizes, maximize) in [((0.5, 1.2), (1e-6, 50.0), false), ((0.3, 1.5), (0.08, 0.12), true)] {
         hold(pair, &RpropUpdate { first_step: 0.1, etas, step_sizes, maximize });
+    }
+}
+
+pub(crate) fn nadam(pair: &Pair) {
+    for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
+        let momentum_decay = 4e-3;
+        hold(pair, &NAdamUpdate { betas, eps, momentum_decay, weight_decay, decoupled, maximize });
+    }
+}
+
+pub(crate) fn radam(pair: &Pair) {
+    for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
+        hold(pair, &RAdamUpdate { betas, eps, weight_decay, decoupled, maximize });
+    }
+    // Short averages, so that rectification begins within these steps.
+    let update = RAdamUpdate { betas: (0.5, 0.7), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false };
+    hold(pair, &update);
+}
+
+pub(crate) fn adan(pair: &Pair) {
+    for (betas, weight_decay, maximize) in [((0.98, 0.92, 0.99), 0.0, false), ((0.9, 0.8, 0.95), 0.1, true)] {
+        hold(pair, &AdanUpdate { betas, eps: 1e-8, weight_decay, maximize });
+    }
+}
+
+/// Its learning rate is an exponential and a logarithm, which devices have of their own.
+pub(crate) fn asgd(pair: &Pair) {
+    let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
+    for (lambd, alpha, t0, weight_decay, maximize) in [(1e-4, 0.75, 1e6, 0.0, false), (0.5, 0.5, 1.0, 0.1, true)] {
+        hold_within(pair, &AsgdUpdate { lambd, alpha, t0, weight_decay, maximize }, tolerance);
     }
 }
 

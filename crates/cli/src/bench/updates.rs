@@ -2,9 +2,9 @@
 //! as the roof.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AmsgradUpdate, Arena, Clock, DType,
-    Device, LionUpdate, MomentumUpdate, Result, RmsPropUpdate, RpropUpdate, SgdUpdate, Tensor, Update, YogiUpdate,
-    copy_by_kernel,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
+    AsgdUpdate, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result, RmsPropUpdate,
+    RpropUpdate, SgdUpdate, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -51,6 +51,20 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ),
     ("lion", &LionUpdate { betas: (0.9, 0.99), weight_decay: 1e-3, maximize: false }),
     ("rprop", &RpropUpdate { first_step: 1e-3, etas: (0.5, 1.2), step_sizes: (1e-6, 50.0), maximize: false }),
+    (
+        "nadam",
+        &NAdamUpdate {
+            betas: BETAS,
+            eps: 1e-8,
+            momentum_decay: 4e-3,
+            weight_decay: 0.0,
+            decoupled: false,
+            maximize: false,
+        },
+    ),
+    ("radam", &RAdamUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
+    ("adan", &AdanUpdate { betas: (0.98, 0.92, 0.99), eps: 1e-8, weight_decay: 0.0, maximize: false }),
+    ("asgd", &AsgdUpdate { lambd: 1e-4, alpha: 0.75, t0: 1e6, weight_decay: 0.0, maximize: false }),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),

@@ -36,7 +36,8 @@ pub(crate) struct ClockWords {
     pub(crate) gradient_norm_sum: f32,
     /// Entries of the table of learning rates that count.
     pub(crate) schedule_length: u32,
-    pub(crate) padding: u32,
+    /// What a method keeps of time beside the bias corrections: see [`Extra`].
+    pub(crate) extra: [f32; 2],
 }
 
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
@@ -204,12 +205,7 @@ impl Clock {
                 partials += workgroups;
             }
         }
-        let params = ClockParams {
-            partials: partials as u32,
-            max_norm,
-            one_minus_beta1: timing.one_minus_beta1,
-            one_minus_beta2: timing.one_minus_beta2,
-        };
+        let params = ClockParams { timing, partials: partials as u32, max_norm };
         Launch::new(&CLOCK, params)
             .bind(&self.partials)
             .bind(&self.learning_rates)
@@ -248,19 +244,60 @@ impl Prepared {
     }
 }
 
-/// Twin of `Timing` in `shaders/shared/self_clock.wgsl`.
+/// What an update says of how its time goes on. Twin of `Timing` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Timing {
     pub(crate) one_minus_beta1: f32,
     pub(crate) one_minus_beta2: f32,
-    padding: [u32; 2],
+    /// Another rate, and what it is for.
+    pub(crate) extra_rate: f32,
+    extra: u32,
+}
+
+/// What a method keeps of time in the clock, beside the bias corrections. Twin of the constants in
+/// `shaders/shared/clock.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    /// Adan: 1 - beta3^t.
+    ThirdMoment = 1,
+    /// NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
+    MomentumDecay = 2,
+    /// RAdam: beta2^t, and the sum of beta2^i - beta2^t over i < t.
+    Rectification = 3,
+}
+
+/// What a method keeps of time, one step on; `step` is the number of the step that begins. Twin of `next_extra` in
+/// `shaders/shared/clock.wgsl`.
+fn next_extra(old: [f32; 2], step: u32, timing: Timing) -> [f32; 2] {
+    let first = step == 1;
+    if timing.extra == Extra::ThirdMoment as u32 {
+        [next_correction(old[0], timing.extra_rate), 0.0]
+    } else if timing.extra == Extra::MomentumDecay as u32 {
+        // A power that is lessened by a share of itself keeps its relative accuracy.
+        let before = if first { 1.0 } else { old[0] };
+        let d = before - timing.extra_rate * before;
+        let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
+        [d, next_correction(old[1], one_minus_mu)]
+    } else if timing.extra == Extra::Rectification as u32 {
+        // All terms of the sum are positive: the length of the average follows from it without cancellation.
+        let before = if first { 1.0 } else { old[0] };
+        let power = before - timing.one_minus_beta2 * before;
+        [power, old[1] + step as f32 * (timing.one_minus_beta2 * before)]
+    } else {
+        [0.0; 2]
+    }
 }
 
 impl Timing {
     /// What an update needs to know to advance the clock, for betas of its own.
     pub(crate) fn of_betas((beta1, beta2): (f64, f64)) -> Self {
-        Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, padding: [0; 2] }
+        Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, extra_rate: 0.0, extra: 0 }
+    }
+
+    /// With what the method keeps of time beside the bias corrections.
+    pub(crate) fn with_extra(self, extra: Extra, rate: f64) -> Self {
+        Self { extra_rate: rate as f32, extra: extra as u32, ..self }
     }
 
     /// For an update that needs no bias corrections.
@@ -281,6 +318,7 @@ pub(crate) fn current_time(clock: &ClockWords, rates: &[f32], timing: Timing, se
         bias_correction2: next_correction(clock.bias_correction2, timing.one_minus_beta2),
         clip_factor: 1.0,
         step: clock.step + 1,
+        extra: next_extra(clock.extra, clock.step + 1, timing),
         ..*clock
     }
 }
@@ -340,10 +378,9 @@ pub(crate) static GRAD_NORM: Kernel = Kernel {
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct ClockParams {
+    timing: Timing,
     partials: u32,
     max_norm: f32,
-    one_minus_beta1: f32,
-    one_minus_beta2: f32,
 }
 
 /// norm = √Σ partials; clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is not
@@ -369,8 +406,9 @@ fn clock_twin(call: Call<'_>) {
     clock.clip_factor = factor;
     clock.gradient_norm_sum += norm;
     clock.step += 1;
-    clock.bias_correction1 = next_correction(clock.bias_correction1, params.one_minus_beta1);
-    clock.bias_correction2 = next_correction(clock.bias_correction2, params.one_minus_beta2);
+    clock.bias_correction1 = next_correction(clock.bias_correction1, params.timing.one_minus_beta1);
+    clock.bias_correction2 = next_correction(clock.bias_correction2, params.timing.one_minus_beta2);
+    clock.extra = next_extra(clock.extra, clock.step, params.timing);
 }
 
 pub(crate) static CLOCK: Kernel = Kernel {
@@ -392,6 +430,32 @@ mod tests {
             correction = next_correction(correction, 0.001);
             let exact = 1.0 - 0.999f64.powi(t);
             approx::assert_relative_eq!(f64::from(correction), exact, max_relative = 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_methods_keep_of_time_is_exact_over_long_runs() {
+        let (beta1, beta2, momentum_decay) = (0.9f64, 0.999f64, 0.004f64);
+        let betas = Timing::of_betas((beta1, beta2));
+        let nadam = betas.with_extra(Extra::MomentumDecay, 1.0 - 0.96f64.powf(momentum_decay));
+        let radam = betas.with_extra(Extra::Rectification, 0.0);
+        let (mut decays, mut sums, mut product, mut correction) = ([0f32; 2], [0f32; 2], 1.0, 0f32);
+        for t in 1..=100_000u32 {
+            decays = next_extra(decays, t, nadam);
+            sums = next_extra(sums, t, radam);
+            correction = next_correction(correction, radam.one_minus_beta2);
+            let decay = 0.96f64.powf(f64::from(t) * momentum_decay);
+            product *= beta1 * (1.0 - 0.5 * decay);
+            if decay > 1e-6 {
+                approx::assert_relative_eq!(f64::from(decays[0]), decay, max_relative = 2e-5);
+            }
+            approx::assert_relative_eq!(f64::from(decays[1]), 1.0 - product, max_relative = 1e-6);
+            // The length of the average, RAdam's rho: 2 / (1 - beta2) - 1 - 2 t beta2^t / (1 - beta2^t).
+            let power = beta2.powf(f64::from(t));
+            let rho = 2.0 / (1.0 - beta2) - 1.0 - 2.0 * f64::from(t) * power / (1.0 - power);
+            let got = f64::from(2.0 * sums[1] / correction - 1.0);
+            let allowed = if t <= 1000 { 2e-6 } else { 2e-4 };
+            approx::assert_relative_eq!(got, rho, max_relative = allowed);
         }
     }
 

@@ -75,6 +75,11 @@ impl Head {
         Self { decoupled: decoupled.into(), ..self }
     }
 
+    /// The rate of what a method keeps in the clock beside the bias corrections.
+    pub(super) fn extra_rate(&self) -> f32 {
+        self.timing.extra_rate
+    }
+
     /// 1 - beta for the first and the second moment.
     pub(super) fn one_minus_betas(&self) -> (f32, f32) {
         (self.timing.one_minus_beta1, self.timing.one_minus_beta2)

@@ -1,0 +1,103 @@
+//! NAdam in one launch.
+
+use super::clock::{Extra, Timing};
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of NAdam (Dozat 2016):
+///
+/// ```text
+/// g       = clip_factor grad                      (-g where maximize; g + weight_decay param where not decoupled)
+/// param   = (1 - lr weight_decay) param           (where decoupled)
+/// moment1 = beta1 moment1 + (1 - beta1) g
+/// moment2 = beta2 moment2 + (1 - beta2) g²
+/// muₜ     = beta1 (1 - ½ 0.96^(t momentum_decay)),    Πₜ = mu₁ mu₂ … muₜ
+/// d       = √moment2 / √(1 - beta2ᵗ) + eps
+/// param   = param - lr ((1 - muₜ) / (1 - Πₜ) g + muₜ₊₁ / (1 - Πₜ muₜ₊₁) moment1) / d
+/// ```
+///
+/// as `torch.optim.NAdam` computes it. State: both moments. The clock keeps 0.96^(t momentum_decay) and 1 - Πₜ, each a
+/// recursion without cancellation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NAdamUpdate {
+    /// Decay rates of the first and the second moment.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// How fast mu rises to beta1.
+    pub momentum_decay: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether weights decay by themselves rather than through the gradient.
+    pub decoupled: bool,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl NAdamUpdate {
+    /// 1 - 0.96^momentum_decay.
+    fn rate(&self) -> f64 {
+        -(self.momentum_decay * 0.96f64.ln()).exp_m1()
+    }
+}
+
+impl Update for NAdamUpdate {
+    fn state_count(&self) -> usize {
+        2
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(
+            Timing::of_betas(self.betas).with_extra(Extra::MomentumDecay, self.rate()),
+            self.weight_decay,
+            self.maximize,
+        );
+        step.run(&NADAM, head.decoupled(self.decoupled), |head| Params {
+            head,
+            beta1: self.betas.0 as f32,
+            beta2: self.betas.1 as f32,
+            eps: self.eps as f32,
+        })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+}
+
+/// The formula of [`NAdamUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { head, beta1, beta2, eps } = call.params();
+    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
+    let elements = Elements::of(call);
+    let now = elements.now;
+    let [decay, one_minus_product] = now.extra;
+    let next_decay = decay - head.extra_rate() * decay;
+    let one_minus_mu = one_minus_beta1 + (1.0 - one_minus_beta1) * (0.5 * decay);
+    let mu_next = (1.0 - one_minus_beta1) * (1.0 - 0.5 * next_decay);
+    let of_grad = now.learning_rate * one_minus_mu / one_minus_product;
+    let of_moment = now.learning_rate * mu_next / (one_minus_product + (1.0 - one_minus_product) * (1.0 - mu_next));
+    let inverse_root = 1.0 / now.bias_correction2.sqrt();
+    elements.each(
+        #[inline(always)]
+        move |param, grad, [m, v]| {
+            *m = beta1 * *m + one_minus_beta1 * grad;
+            *v = beta2 * *v + one_minus_beta2 * (grad * grad);
+            *param -= (of_grad * grad + of_moment * *m) / (v.sqrt() * inverse_root + eps);
+        },
+    );
+}
+
+pub(crate) static NADAM: Kernel = Kernel {
+    shader: &thalweg_shaders::NADAM,
+    uniform: size_of::<Params>(),
+    access: access(2),
+    variants: UPDATE_VARIANTS,
+    twin,
+};

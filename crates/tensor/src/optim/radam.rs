@@ -1,0 +1,94 @@
+//! RAdam in one launch.
+
+use super::clock::{Extra, Timing};
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of RAdam (Liu et al. 2020):
+///
+/// ```text
+/// g       = clip_factor grad                      (-g where maximize; g + weight_decay param where not decoupled)
+/// param   = (1 - lr weight_decay) param           (where decoupled)
+/// moment1 = beta1 moment1 + (1 - beta1) g
+/// moment2 = beta2 moment2 + (1 - beta2) g²
+/// rho     = rho∞ - 2 t beta2ᵗ / (1 - beta2ᵗ),    rho∞ = 2 / (1 - beta2) - 1
+/// r       = √((rho - 4) (rho - 2) rho∞ / ((rho∞ - 4) (rho∞ - 2) rho))
+/// param   = param - lr / (1 - beta1ᵗ) moment1 (r √(1 - beta2ᵗ) / (√moment2 + eps) where rho > 5, else 1)
+/// ```
+///
+/// as `torch.optim.RAdam` computes it. State: both moments. The clock keeps Σ beta2ⁱ - beta2ᵗ over i < t, a sum of positive
+/// terms; divided by 1 - beta2ᵗ and doubled it is rho + 1, without the cancellation that the formula has in the first steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RAdamUpdate {
+    /// Decay rates of the first and the second moment.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Whether weights decay by themselves rather than through the gradient.
+    pub decoupled: bool,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl Update for RAdamUpdate {
+    fn state_count(&self) -> usize {
+        2
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head = Head::new(
+            Timing::of_betas(self.betas).with_extra(Extra::Rectification, 0.0),
+            self.weight_decay,
+            self.maximize,
+        );
+        step.run(&RADAM, head.decoupled(self.decoupled), |head| Params {
+            head,
+            beta1: self.betas.0 as f32,
+            beta2: self.betas.1 as f32,
+            eps: self.eps as f32,
+        })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    beta1: f32,
+    beta2: f32,
+    eps: f32,
+}
+
+/// The formula of [`RAdamUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { head, beta1, beta2, eps } = call.params();
+    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
+    let elements = Elements::of(call);
+    let now = elements.now;
+    let longest = 2.0 / one_minus_beta2 - 1.0;
+    let length = 2.0 * now.extra[1] / now.bias_correction2 - 1.0;
+    let ratio = (length - 4.0) / (longest - 4.0) * ((length - 2.0) / (longest - 2.0)) * (longest / length);
+    let rectified = (ratio * now.bias_correction2).sqrt();
+    let is_adaptive = length > 5.0;
+    let step_size = now.learning_rate / now.bias_correction1;
+    elements.each(
+        #[inline(always)]
+        move |param, grad, [m, v]| {
+            *m = beta1 * *m + one_minus_beta1 * grad;
+            *v = beta2 * *v + one_minus_beta2 * (grad * grad);
+            let adaptive = rectified / (v.sqrt() + eps);
+            *param -= step_size * *m * (if is_adaptive { adaptive } else { 1.0 });
+        },
+    );
+}
+
+pub(crate) static RADAM: Kernel = Kernel {
+    shader: &thalweg_shaders::RADAM,
+    uniform: size_of::<Params>(),
+    access: access(2),
+    variants: UPDATE_VARIANTS,
+    twin,
+};
