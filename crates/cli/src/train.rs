@@ -6,8 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, Adam, AdamW, Constant, Cosine, Event, FitOptions, History, Method, MlpConfig, Optimizer, Schedule, Sgd, Step,
-    TabularData, TabularModel, Trainer, WarmupCosine,
+    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Constant, Cosine, Event, FitOptions,
+    History, Lion, Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Schedule, Sgd, Step, TabularData,
+    TabularModel, Trainer, WarmupCosine, Yogi,
 };
 use thalweg::tensor;
 
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Error::TooLarge { flag: "--epochs", problem });
     }
 
-    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?;
+    let mut optimizer = Optimizer::from_boxed(model.params(), method(args)?)?;
     if let Some(norm) = args.clip_norm() {
         optimizer = optimizer.with_clip_norm(norm)?;
     }
@@ -104,9 +105,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         _ => {}
     })?;
     bar.finish_and_clear();
-    let (model, optimizer) = trainer.into_parts();
+    let (model, _) = trainer.into_parts();
     out.written(model.save(out.path))?;
-    let metrics = Metrics::new(&device, &data, parameters, &history, optimizer.method().name(), args);
+    let metrics = Metrics::new(&device, &data, parameters, &history, args);
     let written = metrics_file.map_or(Ok(()), |file| file.write(to_json(&metrics).as_bytes()));
     // The model is saved, whatever became of the metrics.
     print(&metrics.summary(args))?;
@@ -127,13 +128,33 @@ fn check_size(hidden: &[u32], inputs: usize, outputs: usize) -> Result<()> {
     Ok(())
 }
 
-fn method(args: &TrainArgs) -> Box<dyn Method> {
+fn method(args: &TrainArgs) -> Result<Box<dyn Method>> {
+    use args::Optimizer as Name;
     let (lr, weight_decay) = (args.learning_rate(), args.weight_decay());
-    match args.optimizer {
-        args::Optimizer::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
-        args::Optimizer::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
-        args::Optimizer::Sgd => Box::new(Sgd { lr, momentum: args.momentum, weight_decay, ..Sgd::default() }),
-    }
+    let sgd = Sgd { lr, momentum: args.momentum, weight_decay, ..Sgd::default() };
+    Ok(match args.optimizer {
+        Name::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
+        Name::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
+        Name::Sgd | Name::Momentum => Box::new(sgd),
+        Name::Nesterov => Box::new(Sgd { nesterov: true, ..sgd }),
+        Name::Adagrad => Box::new(Adagrad { lr, weight_decay, ..Adagrad::default() }),
+        Name::Rmsprop => Box::new(RmsProp { lr, weight_decay, ..RmsProp::default() }),
+        Name::Adadelta => Box::new(Adadelta { lr, weight_decay, ..Adadelta::default() }),
+        Name::Amsgrad => Box::new(Amsgrad { lr, weight_decay, ..Amsgrad::default() }),
+        Name::Adamax => Box::new(Adamax { lr, weight_decay, ..Adamax::default() }),
+        Name::Nadam => Box::new(NAdam { lr, weight_decay, ..NAdam::default() }),
+        Name::Radam => Box::new(RAdam { lr, weight_decay, ..RAdam::default() }),
+        Name::Adabelief => Box::new(AdaBelief { lr, weight_decay, ..AdaBelief::default() }),
+        Name::Yogi => Box::new(Yogi { lr, weight_decay, ..Yogi::default() }),
+        Name::Adan => Box::new(Adan { lr, weight_decay, ..Adan::default() }),
+        Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
+        Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
+        Name::Rprop if weight_decay == 0.0 => Box::new(Rprop { lr, ..Rprop::default() }),
+        Name::Rprop => {
+            let value = weight_decay.to_string();
+            return Err(nn::Error::Setting { field: "weight_decay", value, rule: "0 for rprop, which has none" }.into());
+        }
+    })
 }
 
 fn schedule(args: &TrainArgs, steps: u64) -> Box<dyn Schedule> {
@@ -198,7 +219,7 @@ struct Metrics {
     train_rows: usize,
     test_rows: usize,
     parameters: usize,
-    optimizer: &'static str,
+    optimizer: String,
     seed: u64,
     epochs: u64,
     steps: u64,
@@ -229,7 +250,6 @@ impl Metrics {
         data: &TabularData,
         parameters: usize,
         history: &History,
-        optimizer: &'static str,
         args: &TrainArgs,
     ) -> Self {
         let info = device.info();
@@ -247,7 +267,7 @@ impl Metrics {
             train_rows: data.train.len(),
             test_rows: data.test.as_ref().map_or(0, nn::data::Dataset::len),
             parameters,
-            optimizer,
+            optimizer: args.optimizer.name(),
             seed: args.seed,
             epochs: history.epochs.len() as u64,
             steps: history.steps,

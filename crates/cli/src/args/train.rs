@@ -42,13 +42,14 @@ pub(crate) struct TrainArgs {
     /// The method that turns gradients into updates
     #[arg(long, value_enum, default_value_t = Optimizer::Adamw)]
     pub(crate) optimizer: Optimizer,
-    /// The learning rate, at its highest where the schedule changes it [default: 0.001; sgd: 0.01]
+    /// The learning rate, at its highest where the schedule changes it [default: by the method; adamw: 0.001, sgd: 0.01]
     #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// What sgd keeps of its moment from step to step
+    /// What sgd, momentum and nesterov keep of their moment from step to step
     #[arg(long, default_value_t = 0.9, value_parser = below_one, allow_negative_numbers = true)]
     pub(crate) momentum: f64,
-    /// Weight decay: decoupled for adamw, else through the gradient [default: 0.01; adam, sgd: 0]
+    /// Weight decay: decoupled for adamw, lion, adan and adabelief, else through the gradient [default: adamw: 0.01,
+    /// lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are
@@ -81,11 +82,15 @@ pub(crate) struct TrainArgs {
 
 impl TrainArgs {
     pub(crate) fn learning_rate(&self) -> f64 {
-        self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 1e-2 } else { 1e-3 })
+        self.lr.unwrap_or_else(|| self.optimizer.learning_rate())
     }
 
     pub(crate) fn weight_decay(&self) -> f64 {
-        self.weight_decay.unwrap_or(if self.optimizer == Optimizer::Adamw { 1e-2 } else { 0.0 })
+        self.weight_decay.unwrap_or(match self.optimizer {
+            Optimizer::Adamw => 1e-2,
+            Optimizer::Lion => 1e-3,
+            _ => 0.0,
+        })
     }
 
     pub(crate) fn clip_norm(&self) -> Option<f64> {
@@ -141,6 +146,39 @@ pub(crate) enum Optimizer {
     Adamw,
     Adam,
     Sgd,
+    Momentum,
+    Nesterov,
+    Adagrad,
+    Rmsprop,
+    Adadelta,
+    Amsgrad,
+    Adamax,
+    Nadam,
+    Radam,
+    Adabelief,
+    Yogi,
+    Adan,
+    Lion,
+    Rprop,
+    Asgd,
+}
+
+impl Optimizer {
+    /// A learning rate that small networks learn well with.
+    fn learning_rate(self) -> f64 {
+        match self {
+            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi | Self::Asgd => 1e-2,
+            Self::Adadelta => 1.0,
+            Self::Adamax | Self::Nadam => 2e-3,
+            Self::Lion => 3e-4,
+            _ => 1e-3,
+        }
+    }
+
+    /// The name, as on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -244,7 +282,7 @@ mod tests {
             ("--weight-decay", "nan -1"),
             ("--clip-norm", "nan -1 inf"),
             ("--seed", "-1 x"),
-            ("--optimizer", "lion"),
+            ("--optimizer", "lbfgs"),
             ("--activation", "step"),
             ("--schedule", "never"),
             ("--task", "clustering"),

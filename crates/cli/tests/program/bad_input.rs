@@ -123,7 +123,7 @@ fn flags_with_values_that_cannot_be() {
         ("--clip-norm", &["-1", "nan", "inf"]),
         ("--seed", &["-1", "99999999999999999999", "x"]),
         ("--task", &["clustering"]),
-        ("--optimizer", &["lion"]),
+        ("--optimizer", &["lbfgs"]),
         ("--activation", &["step"]),
         ("--schedule", &["never"]),
         ("--device", &["", "4096", "no-such-device"]),
@@ -133,6 +133,8 @@ fn flags_with_values_that_cannot_be() {
             refused(folder.path(), 2, &format!("train iris.csv {flag} {value}"), &[flag]);
         }
     }
+    refused(folder.path(), 2, "train iris.csv --optimizer rprop --weight-decay 0.1", &["--weight-decay", "rprop"]);
+    refused(folder.path(), 2, "train iris.csv --optimizer nesterov --momentum 0", &["--nesterov", "momentum"]);
     refused(folder.path(), 2, "train iris.csv --hidden 65536,65536 --device cpu", &["--hidden", "parameters"]);
     // A layer of 4 GiB: over the limit of any adapter's bindings, or of the program.
     for adapter in adapters() {
