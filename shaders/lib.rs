@@ -109,6 +109,8 @@ shaders! {
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
+    SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, numbers};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method, NAdam,
-    Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, Sgd, Yogi,
+    Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 use thalweg::tensor::Device;
 
@@ -34,6 +34,8 @@ const METHODS: &[Make] = &[
     || Box::new(Yogi::default()),
     || Box::new(Lion::default()),
     || Box::new(Rprop::default()),
+    || Box::new(ScheduleFreeSgd { weight_decay: 0.1, ..ScheduleFreeSgd::default() }),
+    || Box::new(ScheduleFreeAdamW { weight_decay: 0.1, ..ScheduleFreeAdamW::default() }),
     || Box::new(NAdam { weight_decay: 0.1, decoupled: true, ..NAdam::default() }),
     || Box::new(RAdam { betas: (0.8, 0.9), ..RAdam::default() }),
     || Box::new(Adan { weight_decay: 0.1, ..Adan::default() }),
@@ -168,6 +170,8 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("t0", Box::new(Asgd { t0: -1.0, ..Asgd::default() })),
         ("lambd", Box::new(Asgd { lambd: f64::NAN, ..Asgd::default() })),
         ("alpha", Box::new(Asgd { alpha: -0.5, ..Asgd::default() })),
+        ("beta1", Box::new(ScheduleFreeSgd { beta1: 1.0, ..ScheduleFreeSgd::default() })),
+        ("betas.0", Box::new(ScheduleFreeAdamW { betas: (0.0, 0.9), ..ScheduleFreeAdamW::default() })),
         ("betas.0", Box::new(Amsgrad { betas: (-0.1, 0.9), ..amsgrad })),
         ("eps", Box::new(Amsgrad { eps: f64::NAN, ..amsgrad })),
     ];

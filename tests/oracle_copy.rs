@@ -20,7 +20,7 @@ struct Part {
 /// How many cases of each operation are kept already.
 type Kept = std::collections::HashMap<String, usize>;
 
-const PARTS: [Part; 28] = [
+const PARTS: [Part; 30] = [
     Part { name: "ops/unary", keep: |case, kept| keep_op(case, kept, UNARY), keep_array: needed },
     Part { name: "ops/binary", keep: |case, kept| keep_op(case, kept, BINARY), keep_array: needed },
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
@@ -44,6 +44,8 @@ const PARTS: [Part; 28] = [
     Part { name: "optimizers/radam", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/po_adan", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/asgd", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_schedule_free_sgd", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_schedule_free_adamw", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |name| !name.starts_with("hess") },
     Part {
         name: "optimizers/clipping",
@@ -131,6 +133,8 @@ const KEPT: &[&str] = &[
     "optax.adabelief_1/flat_small",
     "optax.yogi_1/flat_small",
     "optax.lion_1/flat_small",
+    "optax.schedule_free_sgd_0/flat_small",
+    "optax.schedule_free_adamw_1/flat_small",
     "nadam_1/flat_small",
     "radam_3/flat_small",
     "po.adan_0/flat_small",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Init, Lion, Method, NAdam, Optimizer,
-    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Sgd, Yogi,
+    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -107,6 +107,11 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         "optax_lion" => {
             Box::new(Lion { lr, betas: b1_b2((0.9, 0.99)), weight_decay: number("weight_decay"), maximize })
         }
+        "optax_schedule_free_sgd" => Box::new(ScheduleFreeSgd { lr, beta1: 0.9, weight_decay, maximize }),
+        "optax_schedule_free_adamw" => {
+            let betas = b1_b2((0.9, 0.999));
+            Box::new(ScheduleFreeAdamW { lr, betas, eps: number_or("eps", 1e-8), weight_decay, maximize })
+        }
         other => panic!("no method for {other:?}"),
     }
 }
@@ -117,11 +122,30 @@ fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
         return format!("f64/state/{tensor}/{state}");
     }
     let name = match state {
+        "z" => "z",
+        "exp_avg_sq" if optimizer.starts_with("optax_schedule_free") => "base_optimizer_state.0.nu",
         "exp_avg" => "0.mu",
         "exp_avg_sq" | "exp_avg_var" => "0.nu",
         other => panic!("no name for {other:?} in {optimizer}"),
     };
     format!("f64/state/{name}.{tensor}")
+}
+
+/// optax's schedule of schedule-free methods: a ramp from 0, which the first step takes.
+#[derive(Debug)]
+struct WarmUp {
+    lr: f64,
+    steps: f64,
+}
+
+impl Schedule for WarmUp {
+    fn at(&self, step: u64) -> f64 {
+        self.lr * (step as f64 / self.steps).min(1.0)
+    }
+
+    fn validate(&self) -> Result<(), thalweg::nn::Error> {
+        Ok(())
+    }
 }
 
 /// Parameters with these values, named by their numbers.
@@ -178,6 +202,8 @@ trajectories! {
     radam_follows_its_trajectories: "radam" 5 1;
     adan_follows_its_trajectory: "po_adan" 1 1;
     asgd_follows_its_trajectories: "asgd" 4 1;
+    schedule_free_sgd_follows_its_trajectory: "optax_schedule_free_sgd" 1 1;
+    schedule_free_adamw_follows_its_trajectories: "optax_schedule_free_adamw" 2 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
     adamw_and_amsgrad_follow_their_trajectories: "adamw" 7 5;
 }
@@ -189,6 +215,10 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
     let params = params(device, &start);
     let mut optimizer = Optimizer::from_boxed(&params, method(name, case)).unwrap();
     let file = name;
+    if let Some(warmup) = case.get("hyper.warmup_steps").as_f64() {
+        let schedule = WarmUp { lr: case.number("hyper.learning_rate"), steps: warmup };
+        optimizer.set_schedule(&schedule, case.get("steps").as_u64().unwrap()).unwrap();
+    }
     let snapshots: Vec<u64> = case.get("snapshots").as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
     let steps = case.get("steps").as_u64().unwrap();
     for step in 1..=steps {
@@ -219,6 +249,16 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
             let bound = case.bound("state").with_inputs(&start);
             oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
         }
+    }
+    // What is wanted in the end of a schedule-free method, from y and z.
+    for (i, tensor) in tensors.iter().enumerate() {
+        let Some(reference) = case.find(&format!("f64/eval_param/{tensor}")) else { continue };
+        let beta1 = case.get("hyper.b1").as_f64().unwrap_or(0.9) as f32;
+        let (_, z) = optimizer.state().find(|(state, _)| *state == "z").unwrap();
+        let (y, z) = (floats(params.parameters()[i].value().unwrap()), floats(z.get(i)));
+        let x: Vec<f32> = y.iter().zip(&z).map(|(y, z)| (y - (1.0 - beta1) * z) / beta1).collect();
+        let bound = case.bound("param").with_inputs(&start);
+        oracle::assert_within(&case.name(&format!("x on {device}")), &x, &reference.values, bound);
     }
     let has_state = tensors.iter().any(|t| case.find(&format!("f64/state/{t}/momentum_buffer")).is_some());
     assert!(optimizer.state().count() > 0 || !has_state, "{}: a state that is not kept", case.id());

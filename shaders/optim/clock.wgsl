@@ -43,7 +43,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     clock.step += 1u;
     clock.bias_correction1 = next_correction(clock.bias_correction1, params.timing.one_minus_beta1);
     clock.bias_correction2 = next_correction(clock.bias_correction2, params.timing.one_minus_beta2);
-    let extra = next_extra(params.timing.extra, vec2f(clock.extra1, clock.extra2), clock.step, params.timing);
+    let old_extra = vec2f(clock.extra1, clock.extra2);
+    let next_rate = learning_rates[min(clock.step + clock.skipped, clock.schedule_length - 1u)];
+    let extra = next_extra(params.timing.extra, old_extra, clock.step, next_rate, params.timing);
     clock.extra1 = extra.x;
     clock.extra2 = extra.y;
 }

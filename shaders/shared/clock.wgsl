@@ -2,7 +2,7 @@
 //
 // twin: crates/tensor/src/optim/clock.rs
 //
-// Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c): exact at the first step, tending to exactly 1, where
+// Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c): exact at the first step, tending to 1, where
 // a power of beta in f32 would be off by the rounding of beta from the first step on.
 
 struct Clock {
@@ -49,9 +49,11 @@ const NO_EXTRA = 0u;
 const THIRD_MOMENT = 1u;
 const MOMENTUM_DECAY = 2u;
 const RECTIFICATION = 3u;
+const SCHEDULE_FREE = 4u;
 
-// What a method keeps of time, one step on; `step` is the number of the step that begins.
-fn next_extra(extra: u32, old: vec2f, step: u32, timing: Timing) -> vec2f {
+// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the learning rate
+// of the one behind it.
+fn next_extra(extra: u32, old: vec2f, step: u32, next_rate: f32, timing: Timing) -> vec2f {
     let first = step == 1u;
     switch extra {
         // Adan: the bias correction 1 - beta3^t of its third moment.
@@ -73,10 +75,21 @@ fn next_extra(extra: u32, old: vec2f, step: u32, timing: Timing) -> vec2f {
             let p = before - timing.one_minus_beta2 * before;
             return vec2f(p, old.y + f32(step) * (timing.one_minus_beta2 * before));
         }
+        // Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average. The
+        // rate is that of the step which follows, as optax has it, so that a warm-up from 0 has a weight.
+        case SCHEDULE_FREE: {
+            let largest = max(old.x, next_rate);
+            return vec2f(largest, old.y + largest * largest);
+        }
         default: {
             return vec2f(0.0);
         }
     }
+}
+
+// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
+fn newest_share(now: Now) -> f32 {
+    return select(0.0, now.extra1 * now.extra1 / now.extra2, now.extra2 > 0.0);
 }
 
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {

@@ -8,10 +8,13 @@ override SELF_CLOCKED: bool = false;
 
 fn current_time() -> Now {
     if (SELF_CLOCKED) {
-        let position = min(clock.step + clock.skipped, clock.schedule_length - 1u);
-        let extra = next_extra(EXTRA, vec2f(clock.extra1, clock.extra2), clock.step + 1u, params.timing);
+        let position = clock.step + clock.skipped;
+        let last = clock.schedule_length - 1u;
+        let next_rate = learning_rates[min(position + 1u, last)];
+        let old_extra = vec2f(clock.extra1, clock.extra2);
+        let extra = next_extra(EXTRA, old_extra, clock.step + 1u, next_rate, params.timing);
         return Now(
-            learning_rates[position],
+            learning_rates[min(position, last)],
             next_correction(clock.bias_correction1, params.timing.one_minus_beta1),
             next_correction(clock.bias_correction2, params.timing.one_minus_beta2),
             1.0,

@@ -79,6 +79,8 @@ kernels! {
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
     scatter_add_rows: rows::scatter_add_rows;
+    schedule_free_adamw: optim::schedule_free_adamw;
+    schedule_free_sgd: optim::schedule_free_sgd;
     sgd: optim::sgd;
     softmax: rows::softmax;
     unary: elementwise::unary;

@@ -6,7 +6,7 @@
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
     AsgdUpdate, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, SgdUpdate, Update, YogiUpdate,
+    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -250,6 +250,18 @@ pub(crate) fn asgd(pair: &Pair) {
     let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
     for (lambd, alpha, t0, weight_decay, maximize) in [(1e-4, 0.75, 1e6, 0.0, false), (0.5, 0.5, 1.0, 0.1, true)] {
         hold_within(pair, &AsgdUpdate { lambd, alpha, t0, weight_decay, maximize }, tolerance);
+    }
+}
+
+pub(crate) fn schedule_free_sgd(pair: &Pair) {
+    for (beta1, weight_decay, maximize) in [(0.9, 0.0, false), (0.95, 0.1, true)] {
+        hold(pair, &ScheduleFreeSgdUpdate { beta1, weight_decay, maximize });
+    }
+}
+
+pub(crate) fn schedule_free_adamw(pair: &Pair) {
+    for (betas, eps, weight_decay, _, maximize) in ADAMS {
+        hold(pair, &ScheduleFreeAdamWUpdate { betas, eps, weight_decay, maximize });
     }
 }
 

@@ -4,7 +4,7 @@
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
     AsgdUpdate, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result, RmsPropUpdate,
-    RpropUpdate, SgdUpdate, Tensor, Update, YogiUpdate, copy_by_kernel,
+    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -65,6 +65,8 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("radam", &RAdamUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
     ("adan", &AdanUpdate { betas: (0.98, 0.92, 0.99), eps: 1e-8, weight_decay: 0.0, maximize: false }),
     ("asgd", &AsgdUpdate { lambd: 1e-4, alpha: 0.75, t0: 1e6, weight_decay: 0.0, maximize: false }),
+    ("schedule-free-sgd", &ScheduleFreeSgdUpdate { beta1: 0.9, weight_decay: 0.0, maximize: false }),
+    ("schedule-free-adamw", &ScheduleFreeAdamWUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, maximize: false }),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),

@@ -76,6 +76,8 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::radam::RADAM,
     &optim::rmsprop::RMSPROP,
     &optim::rprop::RPROP,
+    &optim::schedule_free_adamw::SCHEDULE_FREE_ADAMW,
+    &optim::schedule_free_sgd::SCHEDULE_FREE_SGD,
     &optim::sgd::SGD,
     &optim::yogi::YOGI,
 ];

@@ -1,5 +1,6 @@
 //! Adamax in one launch.
 
+use super::adam::Params;
 use super::clock::Timing;
 use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
 use crate::Result;
@@ -34,22 +35,8 @@ impl Update for AdamaxUpdate {
 
     fn launch(&self, step: Launches<'_>) -> Result<()> {
         let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
-        step.run(&ADAMAX, head, |head| Params {
-            head,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
-            eps: self.eps as f32,
-        })
+        step.run(&ADAMAX, head, |head| Params::new(head, self.betas, self.eps))
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    head: Head,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
 }
 
 /// The formula of [`AdamaxUpdate`], element by element.

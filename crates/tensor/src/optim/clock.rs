@@ -40,6 +40,14 @@ pub(crate) struct ClockWords {
     pub(crate) extra: [f32; 2],
 }
 
+impl ClockWords {
+    /// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
+    pub(crate) fn newest_share(&self) -> f32 {
+        let [largest, sum] = self.extra;
+        if sum > 0.0 { largest * largest / sum } else { 0.0 }
+    }
+}
+
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 
 /// Where [`ClockWords::schedule_length`] stands.
@@ -51,7 +59,8 @@ const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_
 /// Entries of a table of learning rates at first. A longer schedule needs a larger table.
 const LEAST_TABLE: usize = 4096;
 
-/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, tending to exactly 1.
+/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, and tending to 1, of which rounding leaves it short by at most
+/// 2^-25 / (1 - beta).
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
     correction + one_minus_beta * (1.0 - correction)
 }
@@ -265,11 +274,14 @@ pub(crate) enum Extra {
     MomentumDecay = 2,
     /// RAdam: beta2^t, and the sum of beta2^i - beta2^t over i < t.
     Rectification = 3,
+    /// Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average.
+    ScheduleFree = 4,
 }
 
-/// What a method keeps of time, one step on; `step` is the number of the step that begins. Twin of `next_extra` in
+/// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the
+/// learning rate of the one behind it. Twin of `next_extra` in
 /// `shaders/shared/clock.wgsl`.
-fn next_extra(old: [f32; 2], step: u32, timing: Timing) -> [f32; 2] {
+fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32; 2] {
     let first = step == 1;
     if timing.extra == Extra::ThirdMoment as u32 {
         [next_correction(old[0], timing.extra_rate), 0.0]
@@ -284,6 +296,9 @@ fn next_extra(old: [f32; 2], step: u32, timing: Timing) -> [f32; 2] {
         let before = if first { 1.0 } else { old[0] };
         let power = before - timing.one_minus_beta2 * before;
         [power, old[1] + step as f32 * (timing.one_minus_beta2 * before)]
+    } else if timing.extra == Extra::ScheduleFree as u32 {
+        let largest = old[0].max(next_rate);
+        [largest, old[1] + largest * largest]
     } else {
         [0.0; 2]
     }
@@ -311,14 +326,15 @@ pub(crate) fn current_time(clock: &ClockWords, rates: &[f32], timing: Timing, se
     if !self_clocked {
         return *clock;
     }
-    let position = (clock.step + clock.skipped).min(clock.schedule_length - 1);
+    let rate = |position: u32| rates[position.min(clock.schedule_length - 1) as usize];
+    let position = clock.step + clock.skipped;
     ClockWords {
-        learning_rate: rates[position as usize],
+        learning_rate: rate(position),
         bias_correction1: next_correction(clock.bias_correction1, timing.one_minus_beta1),
         bias_correction2: next_correction(clock.bias_correction2, timing.one_minus_beta2),
         clip_factor: 1.0,
         step: clock.step + 1,
-        extra: next_extra(clock.extra, clock.step + 1, timing),
+        extra: next_extra(clock.extra, clock.step + 1, rate(position + 1), timing),
         ..*clock
     }
 }
@@ -408,7 +424,8 @@ fn clock_twin(call: Call<'_>) {
     clock.step += 1;
     clock.bias_correction1 = next_correction(clock.bias_correction1, params.timing.one_minus_beta1);
     clock.bias_correction2 = next_correction(clock.bias_correction2, params.timing.one_minus_beta2);
-    clock.extra = next_extra(clock.extra, clock.step, params.timing);
+    let next_rate = rates[(clock.step + clock.skipped).min(clock.schedule_length - 1) as usize];
+    clock.extra = next_extra(clock.extra, clock.step, next_rate, params.timing);
 }
 
 pub(crate) static CLOCK: Kernel = Kernel {
@@ -441,8 +458,8 @@ mod tests {
         let radam = betas.with_extra(Extra::Rectification, 0.0);
         let (mut decays, mut sums, mut product, mut correction) = ([0f32; 2], [0f32; 2], 1.0, 0f32);
         for t in 1..=100_000u32 {
-            decays = next_extra(decays, t, nadam);
-            sums = next_extra(sums, t, radam);
+            decays = next_extra(decays, t, 0.1, nadam);
+            sums = next_extra(sums, t, 0.1, radam);
             correction = next_correction(correction, radam.one_minus_beta2);
             let decay = 0.96f64.powf(f64::from(t) * momentum_decay);
             product *= beta1 * (1.0 - 0.5 * decay);

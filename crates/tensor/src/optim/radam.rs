@@ -1,5 +1,6 @@
 //! RAdam in one launch.
 
+use super::adam::Params;
 use super::clock::{Extra, Timing};
 use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
 use crate::Result;
@@ -44,22 +45,8 @@ impl Update for RAdamUpdate {
             self.weight_decay,
             self.maximize,
         );
-        step.run(&RADAM, head.decoupled(self.decoupled), |head| Params {
-            head,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
-            eps: self.eps as f32,
-        })
+        step.run(&RADAM, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    head: Head,
-    beta1: f32,
-    beta2: f32,
-    eps: f32,
 }
 
 /// The formula of [`RAdamUpdate`], element by element.

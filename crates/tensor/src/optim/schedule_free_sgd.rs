@@ -1,0 +1,72 @@
+//! Schedule-free stochastic gradient descent in one launch.
+
+use super::clock::{Extra, Timing};
+use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use crate::Result;
+use crate::kernel::{Call, Kernel};
+
+/// One step of schedule-free stochastic gradient descent (Defazio et al. 2024):
+///
+/// ```text
+/// g = clip_factor grad                            (-g where maximize), + weight_decay y
+/// c = lr² / Σ lr²                                 (lr: the largest so far)
+/// y = (1 - c) y + c z - lr (1 - beta1 (1 - c)) g
+/// z = z - lr g                                    (at first: y)
+/// ```
+///
+/// as `optax.contrib` computes it, with weights lr², where lr is the largest so
+/// far, that of the step which follows included. State: z. The clock keeps the largest
+/// learning rate and the sum of weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScheduleFreeSgdUpdate {
+    /// How much of the average x is in y.
+    pub beta1: f64,
+    /// Weight decay at y, through the gradient.
+    pub weight_decay: f64,
+    /// Whether to climb rather than to descend.
+    pub maximize: bool,
+}
+
+impl Update for ScheduleFreeSgdUpdate {
+    fn state_count(&self) -> usize {
+        1
+    }
+
+    fn launch(&self, step: Launches<'_>) -> Result<()> {
+        let head =
+            Head::new(Timing::without_betas().with_extra(Extra::ScheduleFree, 0.0), self.weight_decay, self.maximize);
+        step.run(&SCHEDULE_FREE_SGD, head, |head| Params { head, beta1: self.beta1 as f32 })
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    head: Head,
+    beta1: f32,
+}
+
+/// The formula of [`ScheduleFreeSgdUpdate`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { beta1, .. } = call.params();
+    let elements = Elements::of(call);
+    let lr = elements.now.learning_rate;
+    let (is_first, share) = (elements.now.step == 1, elements.now.newest_share());
+    let of_grad = lr * (1.0 - beta1 * (1.0 - share));
+    elements.each(
+        #[inline(always)]
+        move |y, grad, [z]| {
+            let before = if is_first { *y } else { *z };
+            *z = before - lr * grad;
+            *y = *y + share * (before - *y) - of_grad * grad;
+        },
+    );
+}
+
+pub(crate) static SCHEDULE_FREE_SGD: Kernel = Kernel {
+    shader: &thalweg_shaders::SCHEDULE_FREE_SGD,
+    uniform: size_of::<Params>(),
+    access: access(1),
+    variants: UPDATE_VARIANTS,
+    twin,
+};
