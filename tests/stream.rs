@@ -6,7 +6,7 @@
 mod common;
 
 use common::{devices, floats, numbers, tensor, words};
-use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, DropoutState, Tensor, ValueLog, next_batch};
+use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, DropoutState, Tensor, Update, ValueLog, next_batch};
 
 /// A device of its own, so that its counters count one test alone.
 fn own_gpu() -> Option<Device> {
@@ -135,6 +135,7 @@ fn work(device: &Device, seed: u64) -> Vec<u32> {
     let dropout = DropoutState::new(device, seed, 2).unwrap();
     let values = Arena::new(device, &[vec![33, 130], vec![33]]).unwrap();
     let [grads, moment1, moment2] = std::array::from_fn(|_| values.zeros_like().unwrap());
+    let moments = [moment1, moment2];
     weight.copy_into(values.get(0)).unwrap();
     bias.copy_into(values.get(1)).unwrap();
     let mut clock = Clock::new(device, 0.01).unwrap();
@@ -147,7 +148,7 @@ fn work(device: &Device, seed: u64) -> Vec<u32> {
         let logits = dropped.linear(values.get(0), values.get(1), false).unwrap();
         let (loss, grad) = logits.cross_entropy(&targets, 1.0 / 65.0).unwrap();
         grad.linear_weight_grad_into(&dropped, grads.get(0), grads.get(1), false).unwrap();
-        update.step(&values, &grads, &moment1, &moment2, &mut clock, Some(0.5)).unwrap();
+        update.step(&values, &grads, &moments, &mut clock, Some(0.5)).unwrap();
         losses.push(loss.mean().unwrap().item::<f32>().unwrap().to_bits());
         losses.extend(words(&mask.sum_along(0).unwrap().softmax().unwrap().argmax().unwrap()));
     }

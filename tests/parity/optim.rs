@@ -266,7 +266,9 @@ pub(crate) fn schedule_free_adamw(pair: &Pair) {
 }
 
 /// Settings of Adam and of its variants: betas, epsilon, weight decay, whether it is decoupled, whether to climb.
-const ADAMS: [((f64, f64), f64, f64, bool, bool); 4] = [
+type AdamSettings = ((f64, f64), f64, f64, bool, bool);
+
+const ADAMS: [AdamSettings; 4] = [
     ((0.9, 0.999), 1e-8, 0.0, false, false),
     ((0.9, 0.999), 1e-8, 0.1, false, false),
     ((0.9, 0.999), 1e-8, 0.1, true, false),
