@@ -167,10 +167,11 @@ impl Optimizer {
     /// A learning rate that small networks learn well with.
     fn learning_rate(self) -> f64 {
         match self {
-            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi | Self::Asgd => 1e-2,
+            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi => 1e-2,
             Self::Adadelta => 1.0,
-            Self::Adamax | Self::Nadam => 2e-3,
-            Self::Lion => 3e-4,
+            Self::Asgd => 0.1,
+            Self::Adamax | Self::Radam | Self::Adan => 5e-3,
+            Self::Nadam => 2e-3,
             _ => 1e-3,
         }
     }
