@@ -6,7 +6,7 @@ use thalweg::tensor::Device;
 
 use super::measure::{Pace, Work, measure};
 use super::updates::{self, Parameters};
-use super::{progress, report};
+use super::{by_hand, progress, report};
 use crate::args::BenchArgs;
 use crate::error::{Error, Result};
 use crate::table::table;
@@ -76,6 +76,16 @@ impl Group {
                 add(name, updates::update_bytes(update), Box::new(layout.update(update)?));
             }
             add("adamw-composed", updates::ADAMW_COMPOSED_BYTES, Box::new(layout.adamw_composed()?));
+        }
+        if device.is_cpu() {
+            // The yardstick there: the same update as a plain loop on as many threads.
+            let [mut params, grads, mut moment1, mut moment2] =
+                [0.5f32, 0.01, 0.0, 0.0].map(|value| vec![value; self.parameters]);
+            described.push(("adamw-by-hand", 1, updates::update_bytes(&updates::ADAMW)));
+            works.push(Box::new(move || {
+                by_hand::adamw(&mut params, &grads, &mut moment1, &mut moment2, 1.0, (0.1, 0.001));
+                Ok(())
+            }));
         }
         for copy in updates::copies(device, self.parameters)? {
             works.push(Box::new(copy));

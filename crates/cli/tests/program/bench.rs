@@ -99,6 +99,10 @@ fn check_optim(rows: &[serde_json::Value]) {
         assert!((speed - f64::from(bytes) / nanoseconds).abs() < 1e-6 * speed, "{row}");
         assert!((share - speed / roof).abs() < 1e-6 * share, "{row}");
     }
+    // The yardstick of the CPU, which launches nothing.
+    for row in rows.iter().filter(|row| row["optimizer"] == "adamw-by-hand") {
+        assert_eq!((&row["launches"], &row["bytes_per_parameter"]), (&0.into(), &28.into()), "{row}");
+    }
 }
 
 #[test]
