@@ -41,11 +41,13 @@ impl Shader {
 /// The element-wise functions of two arguments: a `switch` over their numbers.
 pub const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
+const GATHER: &str = include_str!("shared/gather.wgsl");
 /// Where a workgroup stands in a grid: `group_index`.
 pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that hold on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
+const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
@@ -71,16 +73,16 @@ macro_rules! shaders {
 }
 
 shaders! {
-    ADABELIEF "adabelief" "optim/adabelief.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADABELIEF "adabelief" "optim/adabelief.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    BATCH "batch" "tensor/batch.wgsl" [GRID];
+    BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
     BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_STATE];
@@ -90,7 +92,7 @@ shaders! {
     CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
-    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID];
+    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
@@ -114,5 +116,5 @@ shaders! {
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
-    YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

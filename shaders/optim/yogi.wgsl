@@ -22,15 +22,6 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> moment1: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> moment2: array<vec4f>;
 
-struct Factors {
-    step_size: f32,
-    inverse_root: f32,
-}
-
-fn factors(now: Now) -> Factors {
-    return Factors(now.learning_rate / now.bias_correction1, 1.0 / sqrt(now.bias_correction2));
-}
-
 fn update(i: u32, step: Step, f: Factors) {
     let value = values[i];
     let m = moment1[i];

@@ -6,7 +6,8 @@
 //   const EXTRA       what the method keeps in the clock: see shared/clock.wgsl
 //   struct Params     beginning with `timing: Timing, settings: Settings`
 //   its state         from binding 5 on, `array<vec4f>` each
-//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`
+//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`;
+//                     those of methods with two moments stand in shared/moments.wgsl
 //   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
 //
 // In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of

@@ -1,16 +1,15 @@
 //! Batches of a data set that lies on the device.
 
-use super::gather_rows::{GATHER_VARIANTS, Shares};
+use super::gather_rows::{GATHER_VARIANTS, Shares, gather};
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_row;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     rows: u32,
-    width: u32,
-    target_width: u32,
+    columns: u32,
+    target_columns: u32,
     count: u32,
     lanes: u32,
     groups: u32,
@@ -22,22 +21,11 @@ fn twin(call: Call<'_>) {
     let [features, targets, order, cursor, x, y] = call.bindings();
     let (features, targets, order) = (features.read::<u32>(), targets.read::<u32>(), order.read::<u32>());
     let (cursor, x, y) = (cursor.write::<u32>(), x.write::<u32>(), y.write::<u32>());
-    let (width, target_width) = (params.width as usize, params.target_width as usize);
-    let (position, rows) = (cursor[0] as usize, params.rows as usize);
-    for (source, width, target) in [(features, width, x), (targets, target_width, y)] {
-        for_each_row(
-            &mut target[..params.count as usize * width],
-            width,
-            #[inline(always)]
-            |i, target| {
-                let row = order[(position + i) % rows] as usize;
-                if row < rows {
-                    target.copy_from_slice(&source[row * width..][..width]);
-                } else {
-                    target.fill(f32::NAN.to_bits());
-                }
-            },
-        );
+    let (position, rows) = (cursor[0] as usize, params.rows);
+    let count = params.count as usize;
+    for (source, columns, target) in [(features, params.columns, x), (targets, params.target_columns, y)] {
+        let columns = columns as usize;
+        gather(source, rows, columns, &mut target[..count * columns], |i| order[(position + i) % rows as usize]);
     }
     cursor[0] = (cursor[0] + params.count) % params.rows;
 }
@@ -83,18 +71,18 @@ pub fn next_batch(
             right: targets.shape().to_vec(),
         });
     }
-    let (width, target_width) = (features.len() / rows, targets.len() / rows);
+    let (columns, target_columns) = (features.len() / rows, targets.len() / rows);
     let taken = |tensor: &Tensor| {
         let mut shape = tensor.shape().to_vec();
         shape[0] = count;
         Tensor::uninitialized(tensor.device(), tensor.dtype(), &shape)
     };
     let (x, y) = (taken(features)?, taken(targets)?);
-    let shares = Shares::new(features.device(), count, width);
+    let shares = Shares::new(features.device(), count, columns);
     let params = Params {
         rows: rows as u32,
-        width: width as u32,
-        target_width: target_width as u32,
+        columns: columns as u32,
+        target_columns: target_columns as u32,
         count: count as u32,
         lanes: shares.lanes as u32,
         groups: shares.workgroups as u32,
@@ -107,10 +95,10 @@ pub fn next_batch(
         .bind(cursor)
         .bind(&x)
         .bind(&y)
-        .uses(0, count * width)
-        .uses(1, count * target_width)
+        .uses(0, count * columns)
+        .uses(1, count * target_columns)
         .uses(2, count)
-        .workgroups(shares.workgroups + (count * target_width).div_ceil(64))
+        .workgroups(shares.workgroups + (count * target_columns).div_ceil(64))
         .run(features.device())?;
     Ok((x, y))
 }

@@ -58,25 +58,35 @@ impl Shares {
 /// The sets of override constants of the kernels that gather rows.
 pub(super) const GATHER_VARIANTS: &[&[(&str, f64)]] = &[&[("BY_FOUR", 0.0)], &[("BY_FOUR", 1.0)]];
 
-/// y[i, j] = table[indices[i], j].
-fn gather_twin(call: Call<'_>) {
-    let params: Params = call.params();
-    let [table, indices, y] = call.bindings();
-    let (table, indices, y) = (table.read::<u32>(), indices.read::<u32>(), y.write::<u32>());
-    let columns = params.columns as usize;
+/// target[i, j] = source[row_of(i), j], NaN where that is no row. Twin of `shaders/shared/gather.wgsl`.
+pub(super) fn gather(
+    source: &[u32],
+    rows: u32,
+    columns: usize,
+    target: &mut [u32],
+    row_of: impl Fn(usize) -> u32 + Sync,
+) {
     for_each_row(
-        y,
+        target,
         columns,
         #[inline(always)]
-        |i, row| {
-            let index = indices[i];
-            if index < params.rows {
-                row.copy_from_slice(&table[index as usize * columns..][..columns]);
+        |i, target| {
+            let row = row_of(i);
+            if row < rows {
+                target.copy_from_slice(&source[row as usize * columns..][..columns]);
             } else {
-                row.fill(f32::NAN.to_bits());
+                target.fill(f32::NAN.to_bits());
             }
         },
     );
+}
+
+/// gathered[i, j] = source[indices[i], j].
+fn gather_twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [source, indices, gathered] = call.bindings();
+    let indices = indices.read::<u32>();
+    gather(source.read(), params.rows, params.columns as usize, gathered.write(), |i| indices[i]);
 }
 
 pub(super) static GATHER_ROWS: Kernel = Kernel {

@@ -62,8 +62,7 @@ fn twin(call: Call<'_>) {
     let Params { head, beta1, beta2, eps, eps_root } = call.params();
     let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
     let elements = Elements::of(call);
-    let step_size = elements.now.learning_rate / elements.now.bias_correction1;
-    let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
+    let (step_size, inverse_root) = elements.now.moment_factors();
     elements.each(
         #[inline(always)]
         move |param, grad, [m, belief]| {

@@ -41,6 +41,12 @@ pub(crate) struct ClockWords {
 }
 
 impl ClockWords {
+    /// The step size over the first bias correction, and the inverse root of the second. Twin of
+    /// `shaders/shared/moments.wgsl`.
+    pub(crate) fn moment_factors(&self) -> (f32, f32) {
+        (self.learning_rate / self.bias_correction1, 1.0 / self.bias_correction2.sqrt())
+    }
+
     /// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
     pub(crate) fn newest_share(&self) -> f32 {
         let [largest, sum] = self.extra;

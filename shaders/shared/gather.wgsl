@@ -1,0 +1,78 @@
+// Rows that are gathered by their numbers, word by word, whatever their type.
+//
+// A kernel that appends this text declares
+//
+//   params            with rows, columns, count and lanes
+//   source, gathered  the table that rows are taken from, and where they go: array<vec4u>
+//   fn row_of         (sample: u32) -> u32: the number of a sample's row
+//
+// A number that is no row gives a row of NaN (u32: of 0x7fc00000, the same bits).
+//
+// BY_FOUR: the length of a row is a multiple of four. Then the lanes of a row are `lanes`, and each takes every
+// `lanes`-th vector of four, so that the number of the row is looked up once for all of them. Else a lane
+// takes four neighbours of what is gathered, which may lie in several rows, and what it writes past the end is zero.
+//
+// twin: crates/tensor/src/ops/gather_rows.rs
+
+override BY_FOUR: bool = false;
+
+const NO_ROW = 0x7fc00000u;
+
+fn gather(lane: u32) {
+    if (BY_FOUR) {
+        gather_vectors(lane);
+    } else {
+        gather_words(lane);
+    }
+}
+
+fn vector(row: u32, vectors: u32, i: u32) -> vec4u {
+    var words = vec4u(NO_ROW);
+    if (row < params.rows && i < vectors) { words = source[row * vectors + i]; }
+    return words;
+}
+
+// One lane's part of a row, four vectors at a time: the loads stand before the stores, so that they need not wait for
+// each other.
+fn gather_vectors(lane: u32) {
+    let sample = lane / params.lanes;
+    if (sample >= params.count) { return; }
+    let vectors = params.columns / 4u;
+    let row = row_of(sample);
+    let start = sample * vectors;
+    let step = params.lanes;
+    for (var i = lane % step; i < vectors; i += 4u * step) {
+        let a = vector(row, vectors, i);
+        let b = vector(row, vectors, i + step);
+        let c = vector(row, vectors, i + 2u * step);
+        let d = vector(row, vectors, i + 3u * step);
+        gathered[start + i] = a;
+        if (i + step < vectors) { gathered[start + i + step] = b; }
+        if (i + 2u * step < vectors) { gathered[start + i + 2u * step] = c; }
+        if (i + 3u * step < vectors) { gathered[start + i + 3u * step] = d; }
+    }
+}
+
+// Four neighbours of what is gathered.
+fn gather_words(lane: u32) {
+    if (4u * lane >= params.count * params.columns) { return; }
+    var sample = 4u * lane / params.columns;
+    var column = 4u * lane % params.columns;
+    var row = row_of(sample);
+    var words = vec4u(0u);
+    for (var k = 0u; k < 4u; k++) {
+        if (column == params.columns) {
+            column = 0u;
+            sample += 1u;
+            if (sample < params.count) { row = row_of(sample); }
+        }
+        var word = NO_ROW;
+        if (row < params.rows) {
+            let place = row * params.columns + column;
+            word = source[place / 4u][place % 4u];
+        }
+        words[k] = select(0u, word, sample < params.count);
+        column += 1u;
+    }
+    gathered[lane] = words;
+}
