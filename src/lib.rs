@@ -125,8 +125,9 @@ pub mod prelude {
     pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
     pub use crate::nn::{
         Activation, Adam, AdamW, Checkpoint, Constant, Cosine, Dropout, EpochReport, Evaluation, Event, FitOptions,
-        Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder,
-        Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh, Trainer, WarmupCosine,
+        Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, ParameterGroup, Params,
+        ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh, Trainer,
+        WarmupCosine,
     };
     pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
 }

@@ -6,7 +6,9 @@
 mod common;
 
 use common::{devices, floats, numbers, tensor, words};
-use thalweg::tensor::{AdamUpdate, Arena, Clock, DType, Device, DropoutState, Tensor, Update, ValueLog, next_batch};
+use thalweg::tensor::{
+    AdamUpdate, Arena, Clip, Clock, DType, Device, DropoutState, StepArguments, Tensor, Update, ValueLog, next_batch,
+};
 
 /// A device of its own, so that its counters count one test alone.
 fn own_gpu() -> Option<Device> {
@@ -148,7 +150,10 @@ fn work(device: &Device, seed: u64) -> Vec<u32> {
         let logits = dropped.linear(values.get(0), values.get(1), false).unwrap();
         let (loss, grad) = logits.cross_entropy(&targets, 1.0 / 65.0).unwrap();
         grad.linear_weight_grad_into(&dropped, grads.get(0), grads.get(1), false).unwrap();
-        update.step(&values, &grads, &moments, &mut clock, Some(0.5)).unwrap();
+        let clip = Clip::Norm(0.5);
+        update
+            .step(StepArguments { values: &values, grads: &grads, state: &moments, clock: &mut clock, clip })
+            .unwrap();
         losses.push(loss.mean().unwrap().item::<f32>().unwrap().to_bits());
         losses.extend(words(&mask.sum_along(0).unwrap().softmax().unwrap().argmax().unwrap()));
     }

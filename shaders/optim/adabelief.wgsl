@@ -16,7 +16,6 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
     eps_root: f32,
@@ -30,7 +29,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let m = moment1[i];
     let s = belief[i];
     let grad = gradient(i, value, step);
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let surprise = grad - new_m;
     let new_s = params.beta2 * s + params.timing.one_minus_beta2 * (surprise * surprise) + params.eps_root;
     let new_value = value * step.kept - f.step_size * (new_m / (sqrt(new_s) * f.inverse_root + params.eps));

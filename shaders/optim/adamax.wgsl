@@ -15,7 +15,6 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
 }
@@ -36,7 +35,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let m = moment1[i];
     let top = largest[i];
     let grad = gradient(i, value, step);
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let faded = params.beta2 * top;
     let here = abs(grad) + params.eps;
     // A gradient that is NaN is taken, as it would be by Adam.

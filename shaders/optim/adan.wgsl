@@ -20,7 +20,6 @@ const EXTRA = THIRD_MOMENT;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     beta3: f32,
     eps: f32,
@@ -56,7 +55,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let grad = gradient(i, value, step);
     let difference = select(grad - last, vec4f(0.0), f.is_first);
     let ahead = grad + params.beta2 * difference;
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_c = params.beta2 * c + params.timing.one_minus_beta2 * difference;
     let new_n = params.beta3 * n + params.timing.extra_rate * (ahead * ahead);
     let direction = (f.of_gradient * new_m + f.of_change * new_c) / (sqrt(new_n) * f.inverse_root + params.eps);

@@ -18,7 +18,6 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
 }
@@ -33,7 +32,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let v = moment2[i];
     let top = largest[i];
     let grad = gradient(i, value, step);
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
     // A NaN in the second moment is taken, as it would be by Adam.
     let new_top = select(new_v, top, top >= new_v);

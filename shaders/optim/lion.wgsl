@@ -15,9 +15,7 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
-    weight_decay: f32,
 }
 
 @group(0) @binding(5) var<storage, read_write> moment: array<vec4f>;
@@ -34,8 +32,8 @@ fn update(i: u32, step: Step, f: Factors) {
     let value = values[i];
     let m = moment[i];
     let grad = gradient(i, value, step);
-    let direction = sign(params.beta1 * m + params.timing.one_minus_beta1 * grad);
+    let direction = sign(step.momentum * m + step.one_minus_momentum * grad);
     let new_m = params.beta2 * m + params.timing.one_minus_beta2 * grad;
-    values[i] = stored(value, value - f.learning_rate * (direction + params.weight_decay * value), step);
+    values[i] = stored(value, value - f.learning_rate * (direction + step.weight_decay * value), step);
     moment[i] = stored(m, new_m, step);
 }

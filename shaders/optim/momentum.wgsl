@@ -14,7 +14,6 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    momentum: f32,
     dampening: f32,
     nesterov: u32,
 }
@@ -34,8 +33,8 @@ fn update(i: u32, step: Step, f: Factors) {
     let value = values[i];
     let moment = moment1[i];
     let grad = gradient(i, value, step);
-    let new_moment = params.momentum * moment + f.undamped * grad;
-    let direction = select(new_moment, grad + params.momentum * new_moment, params.nesterov != 0u);
+    let new_moment = step.momentum * moment + f.undamped * grad;
+    let direction = select(new_moment, grad + step.momentum * new_moment, params.nesterov != 0u);
     values[i] = stored(value, value - f.learning_rate * direction, step);
     moment1[i] = stored(moment, new_moment, step);
 }

@@ -18,7 +18,6 @@ const EXTRA = MOMENTUM_DECAY;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
 }
@@ -35,8 +34,8 @@ struct Factors {
 fn factors(now: Now) -> Factors {
     let d = now.extra1;
     let next_d = d - params.timing.extra_rate * d;
-    let beta1 = 1.0 - params.timing.one_minus_beta1;
-    let one_minus_mu = params.timing.one_minus_beta1 + beta1 * (0.5 * d);
+    let beta1 = 1.0 - now.one_minus_momentum;
+    let one_minus_mu = now.one_minus_momentum + beta1 * (0.5 * d);
     let mu_next = beta1 * (1.0 - 0.5 * next_d);
     return Factors(
         now.learning_rate * one_minus_mu / now.extra2,
@@ -50,7 +49,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let m = moment1[i];
     let v = moment2[i];
     let grad = gradient(i, value, step);
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
     let direction = (f.of_grad * grad + f.of_moment * new_m) / (sqrt(new_v) * f.inverse_root + params.eps);
     values[i] = stored(value, value * step.kept - direction, step);

@@ -18,7 +18,6 @@ const EXTRA = RECTIFICATION;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
 }
@@ -48,7 +47,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let m = moment1[i];
     let v = moment2[i];
     let grad = gradient(i, value, step);
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
     let adaptive = select(vec4f(1.0), f.rectified / (sqrt(new_v) + params.eps), f.is_adaptive);
     values[i] = stored(value, value * step.kept - f.step_size * new_m * adaptive, step);

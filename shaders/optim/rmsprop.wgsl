@@ -25,7 +25,6 @@ struct Params {
     alpha: f32,
     one_minus_alpha: f32,
     eps: f32,
-    momentum: f32,
 }
 
 @group(0) @binding(5) var<storage, read_write> square: array<vec4f>;
@@ -58,7 +57,7 @@ fn update(i: u32, step: Step, f: Factors) {
     var direction = grad / (sqrt(variance) + params.eps);
     if (MOMENTUM) {
         let b = moment[i];
-        let new_b = params.momentum * b + direction;
+        let new_b = step.momentum * b + direction;
         moment[i] = stored(b, new_b, step);
         direction = new_b;
     }

@@ -17,10 +17,8 @@ const EXTRA = SCHEDULE_FREE;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     beta2: f32,
     eps: f32,
-    weight_decay: f32,
 }
 
 @group(0) @binding(5) var<storage, read_write> fast: array<vec4f>;
@@ -39,7 +37,7 @@ fn factors(now: Now) -> Factors {
         now.step == 1u,
         newest_share(now),
         now.learning_rate,
-        now.learning_rate * (1.0 - params.beta1 * (1.0 - newest_share(now))),
+        now.learning_rate * (1.0 - now.momentum * (1.0 - newest_share(now))),
         1.0 / sqrt(now.bias_correction2),
     );
 }
@@ -50,7 +48,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let v = moment2[i];
     let grad = gradient(i, y, step);
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
-    let direction = grad / (sqrt(new_v) * f.inverse_root + params.eps) + params.weight_decay * y;
+    let direction = grad / (sqrt(new_v) * f.inverse_root + params.eps) + step.weight_decay * y;
     let before = select(z, y, f.is_first);
     values[i] = stored(y, y + f.share * (before - y) - f.of_direction * direction, step);
     fast[i] = stored(z, before - f.learning_rate * direction, step);

@@ -15,7 +15,6 @@ const EXTRA = SCHEDULE_FREE;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
 }
 
 @group(0) @binding(5) var<storage, read_write> fast: array<vec4f>;
@@ -32,7 +31,7 @@ fn factors(now: Now) -> Factors {
         now.step == 1u,
         newest_share(now),
         now.learning_rate,
-        now.learning_rate * (1.0 - params.beta1 * (1.0 - newest_share(now))),
+        now.learning_rate * (1.0 - now.momentum * (1.0 - newest_share(now))),
     );
 }
 

@@ -15,7 +15,6 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    beta1: f32,
     eps: f32,
 }
 
@@ -28,7 +27,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let v = moment2[i];
     let grad = gradient(i, value, step);
     let square = grad * grad;
-    let new_m = params.beta1 * m + params.timing.one_minus_beta1 * grad;
+    let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = v - params.timing.one_minus_beta2 * (sign(v - square) * square);
     let new_value = value - f.step_size * (new_m / (sqrt(new_v) * f.inverse_root + params.eps));
     values[i] = stored(value, new_value, step);

@@ -17,11 +17,27 @@ struct Clock {
     finished: atomic<u32>,
     gradient_norm: f32,
     gradient_norm_sum: f32,
-    // Entries of the table of learning rates that count.
+    // Rows of the schedule that count, and where they begin in the table.
     schedule_length: u32,
+    schedule_start: u32,
     // What a method keeps of time beside the bias corrections: see `next_extra`.
     extra1: f32,
     extra2: f32,
+    // What the schedule says of weight decay and momentum; negative where it says nothing.
+    weight_decay: f32,
+    momentum: f32,
+    one_minus_momentum: f32,
+}
+
+// A step of the schedule, a row of the table: learning rate, weight decay, momentum, 1 - momentum. The last three are
+// negative where the settings of the method hold.
+fn schedule_row(position: u32, length: u32, start: u32) -> u32 {
+    return start + min(position, length - 1u);
+}
+
+// What the schedule says, or where it says nothing the settings.
+fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
+    return select(from_settings, from_schedule, from_schedule >= 0.0);
 }
 
 // What an update says of how its time goes on.
@@ -43,6 +59,10 @@ struct Now {
     extra2: f32,
     // The number of this step, from 1 on.
     step: u32,
+    weight_decay: f32,
+    // The momentum, or the decay rate of the first moment.
+    momentum: f32,
+    one_minus_momentum: f32,
 }
 
 const NO_EXTRA = 0u;

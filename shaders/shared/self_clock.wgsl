@@ -1,26 +1,33 @@
 // The clock for an update that keeps it itself: without clipping there is no launch before the update that could
 // advance it, so every workgroup works out the new values and the one that ends last stores them.
 //
-// A kernel that appends this text declares `clock`, `learning_rates`, `params.timing`, and as EXTRA what its method keeps
-// in the clock, so that drivers in software can drop the rest of it.
+// A kernel that appends this text declares `clock`, `table`, `params.timing`, `params.settings`, and as EXTRA what its
+// method keeps in the clock, so that drivers in software can drop the rest of it.
 
 override SELF_CLOCKED: bool = false;
+
+// The table: what parameters are set apart by (see shared/update.wgsl), then the rows of the schedule.
 
 fn current_time() -> Now {
     if (SELF_CLOCKED) {
         let position = clock.step + clock.skipped;
-        let last = clock.schedule_length - 1u;
-        let next_rate = learning_rates[min(position + 1u, last)];
+        let row = table[schedule_row(position, clock.schedule_length, clock.schedule_start)];
+        let next_rate = table[schedule_row(position + 1u, clock.schedule_length, clock.schedule_start)].x;
         let old_extra = vec2f(clock.extra1, clock.extra2);
-        let extra = next_extra(EXTRA, old_extra, clock.step + 1u, next_rate, params.timing);
+        var timing = params.timing;
+        timing.one_minus_beta1 = scheduled(row.w, timing.one_minus_beta1);
+        let extra = next_extra(EXTRA, old_extra, clock.step + 1u, next_rate, timing);
         return Now(
-            learning_rates[min(position, last)],
-            next_correction(clock.bias_correction1, params.timing.one_minus_beta1),
-            next_correction(clock.bias_correction2, params.timing.one_minus_beta2),
+            row.x,
+            next_correction(clock.bias_correction1, timing.one_minus_beta1),
+            next_correction(clock.bias_correction2, timing.one_minus_beta2),
             1.0,
             extra.x,
             extra.y,
             clock.step + 1u,
+            scheduled(row.y, params.settings.weight_decay),
+            scheduled(row.z, params.settings.momentum),
+            timing.one_minus_beta1,
         );
     }
     return Now(
@@ -31,10 +38,14 @@ fn current_time() -> Now {
         clock.extra1,
         clock.extra2,
         clock.step,
+        scheduled(clock.weight_decay, params.settings.weight_decay),
+        scheduled(clock.momentum, params.settings.momentum),
+        scheduled(clock.one_minus_momentum, params.timing.one_minus_beta1),
     );
 }
 
-// Must be called by all lanes (uniform control flow), after the last use of the clock.
+// Must be called by all lanes (uniform control flow), after the last use of the clock. What the schedule says of weight
+// decay and momentum is not kept: only updates that a launch has advanced the clock for read it there.
 fn finish_time(now: Now, lane: u32, groups: vec3u) {
     if (SELF_CLOCKED) {
         storageBarrier();

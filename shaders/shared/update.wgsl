@@ -21,19 +21,36 @@
 // twin: crates/tensor/src/optim/update.rs
 
 override SEQUENTIAL: bool = false;
+// Whether parameters are set apart: by group, or by a clip factor of their own.
+override SEGMENTED: bool = false;
+// Whether each element of the gradient is clipped to -clip_value ... clip_value.
+override CLIP_VALUE: bool = false;
 
 // Settings that all methods have.
 struct Settings {
     weight_decay: f32,
-    decoupled: u32,
+    // One of the three below.
+    decay: u32,
     maximize: u32,
     vectors: u32,
+    momentum: f32,
+    clip_value: f32,
+    // Where the rows of this page begin in the table.
+    first_row: u32,
+    padding: u32,
 }
+
+// Weight decay goes through the gradient,
+const COUPLED = 0u;
+// or weights decay by themselves,
+const DECOUPLED = 1u;
+// or the method's own rule says how.
+const BY_RULE = 2u;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(2) var<storage, read> grads: array<vec4f>;
-@group(0) @binding(3) var<storage, read> learning_rates: array<f32>;
+@group(0) @binding(3) var<storage, read> table: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> clock: Clock;
 
 // What is the same for all elements by the rules that all methods share.
@@ -41,25 +58,52 @@ struct Step {
     skip: bool,
     // The clip factor, negative where the method is to climb.
     grad_factor: f32,
-    // What decoupled weight decay leaves of a parameter; 1 where decay is coupled.
+    // What decoupled weight decay leaves of a parameter; 1 where decay is not decoupled.
     kept: f32,
-    // Weight decay that goes through the gradient; 0 where it is decoupled.
+    // Weight decay that goes through the gradient; 0 where it does not.
     coupled_decay: f32,
+    weight_decay: f32,
+    // The momentum, or the decay rate of the first moment.
+    momentum: f32,
+    one_minus_momentum: f32,
 }
 
 fn step_of(now: Now) -> Step {
-    let decoupled = params.settings.decoupled != 0u;
     return Step(
         now.clip_factor < 0.0,
         select(now.clip_factor, -now.clip_factor, params.settings.maximize != 0u),
-        select(1.0, 1.0 - now.learning_rate * params.settings.weight_decay, decoupled),
-        select(params.settings.weight_decay, 0.0, decoupled),
+        select(1.0, 1.0 - now.learning_rate * now.weight_decay, params.settings.decay == DECOUPLED),
+        select(0.0, now.weight_decay, params.settings.decay == COUPLED),
+        now.weight_decay,
+        now.momentum,
+        now.one_minus_momentum,
     );
+}
+
+// The time as a vector of parameters has it. A row of the table stands for 64 parameters, which belong to one tensor:
+// the scale of its learning rate, negative where it is frozen; its weight decay, negative where it is that of all; and
+// its own clip factor.
+fn time_of(i: u32, now: Now) -> Now {
+    var own = now;
+    if (SEGMENTED) {
+        let row = table[params.settings.first_row + i / 16u];
+        own.learning_rate *= row.x;
+        own.weight_decay = select(now.weight_decay, row.y, row.y >= 0.0);
+        own.clip_factor = select(now.clip_factor * row.z, -1.0, row.x < 0.0 || now.clip_factor < 0.0);
+    }
+    return own;
 }
 
 // The gradient of a vector of parameters: clipped, turned around where the method is to climb, with coupled decay.
 fn gradient(i: u32, value: vec4f, step: Step) -> vec4f {
-    return step.grad_factor * grads[i] + step.coupled_decay * value;
+    var grad = grads[i];
+    if (CLIP_VALUE) {
+        let most = vec4f(params.settings.clip_value);
+        // Comparisons, so that a NaN stays.
+        grad = select(grad, most, grad > most);
+        grad = select(grad, -most, grad < -most);
+    }
+    return step.grad_factor * grad + step.coupled_decay * value;
 }
 
 // What is to be stored: the old where the step is skipped.
@@ -90,10 +134,17 @@ fn main(
 ) {
     let i = first_vector(group_index(group, groups), lane);
     let now = current_time();
-    let step = step_of(now);
-    let f = factors(now);
     if (is_inside(i)) {
+        var own = time_of(i, now);
+        var step = step_of(own);
+        var f = factors(own);
         update(i, step, f);
+        // The four vectors of a lane that takes them in a row belong to one tensor.
+        if (SEGMENTED && !SEQUENTIAL) {
+            own = time_of(i + vector_step(), now);
+            step = step_of(own);
+            f = factors(own);
+        }
         update(i + vector_step(), step, f);
         if (SEQUENTIAL) {
             update(i + 2u, step, f);

@@ -5,8 +5,9 @@
 
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Update, YogiUpdate,
+    AsgdUpdate, Clip, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
+    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
+    StepArguments, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -50,9 +51,33 @@ impl Run {
         Self { values, grads, state, clock }
     }
 
-    fn step(&mut self, update: &dyn Update, max_norm: Option<f64>) {
+    fn step(&mut self, update: &dyn Update, clip: Clip) {
         let Self { values, grads, state, clock } = self;
-        update.step(values, grads, state, clock, max_norm).unwrap();
+        update.step(StepArguments { values, grads, state, clock, clip }).unwrap();
+    }
+
+    /// Every fourth tensor as it is, with a learning rate or a weight decay of its own, or frozen; and a schedule of all.
+    fn set_apart(&mut self) {
+        let settings: Vec<SegmentSettings> = (0..self.values.len())
+            .map(|i| SegmentSettings {
+                lr_scale: if i % 4 == 1 { 0.5 } else { 1.0 },
+                weight_decay: (i % 4 == 2).then_some(0.3),
+                frozen: i % 4 == 3,
+            })
+            .collect();
+        self.clock.set_segments(&self.values, &settings).unwrap();
+        let schedule = ScheduleTable {
+            learning_rates: vec![0.1, 0.2, 0.05, 0.01, 0.03],
+            weight_decays: vec![0.2, 0.0, 0.1],
+            momentums: vec![0.5, 0.8, 0.75],
+        };
+        self.clock.set_schedule(schedule).unwrap();
+    }
+
+    /// Values and state of the tensors that [`set_apart`](Self::set_apart) freezes.
+    fn frozen(&self) -> Vec<Vec<f32>> {
+        let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(floats).collect::<Vec<_>>();
+        self.written().flat_map(frozen).collect()
     }
 
     /// The arenas that an update writes.
@@ -90,25 +115,37 @@ fn hold(pair: &Pair, update: &dyn Update) {
 /// As [`hold`], with a tolerance for parameters and state.
 fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
     // One page; several; and more workgroups than one.
-    let large = vec![vec![300_001], vec![77]];
+    let large = vec![vec![300_001], vec![77], vec![5], vec![130]];
     for (shapes, page_elements) in [(shapes(), usize::MAX), (shapes(), 1024), (large, usize::MAX)] {
-        for max_norm in [None, Some(1.0), Some(1e9)] {
-            let what = format!("{update:?}, pages of {page_elements}, max_norm {max_norm:?}");
+        for (clip, is_apart) in [
+            (Clip::Off, false),
+            (Clip::Norm(1.0), false),
+            (Clip::Norm(1e9), true),
+            (Clip::Value(0.3), false),
+            (Clip::Value(0.6), true),
+        ] {
+            let has_norm = matches!(clip, Clip::Norm(_));
+            let what = format!("{update:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
             let run = |device: &Device| {
                 let mut run = Run::new(device, update, &shapes, page_elements);
+                if is_apart {
+                    run.set_apart();
+                }
+                let frozen = run.frozen();
                 let mut states = Vec::new();
                 for t in 0..STEPS {
                     write(&run.grads, 2 + t as u64);
                     // Without a norm nothing is looked at, so that a NaN would spread.
-                    if max_norm.is_some() && (t == 3 || t == 4) {
+                    if has_norm && (t == 3 || t == 4) {
                         let last = run.grads.tensors().last().unwrap();
                         let bad = [f32::NAN, f32::INFINITY][t - 3];
                         last.slice(0, last.len() - 1, last.len()).unwrap().write(&[bad]).unwrap();
                     }
-                    run.step(update, max_norm);
+                    run.step(update, clip);
                     states.push(run.clock.read().unwrap());
                 }
                 run.assert_padding_is_zero(&what);
+                assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
                 (run.pages(), states)
             };
             let ((expected, expected_states), (got, got_states)) = (run(&pair.cpu), run(&pair.gpu));
@@ -118,9 +155,9 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
                 assert_same_clock(pair, &what, got, expected);
             }
             let last = got_states.last().unwrap();
-            let (step, skipped) = if max_norm.is_some() { (4, 2) } else { (6, 0) };
+            let (step, skipped) = if has_norm { (4, 2) } else { (6, 0) };
             assert_eq!((last.step, last.skipped), (step, skipped), "{what}");
-            assert_eq!(last.clipped, if max_norm == Some(1.0) { 4 } else { 0 }, "{what}");
+            assert_eq!(last.clipped, if clip == Clip::Norm(1.0) { 4 } else { 0 }, "{what}");
         }
     }
 }
@@ -285,7 +322,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
                 numbers(i as u64, tensor.len(), -1.0, 1.0).into_iter().map(|x| x * scale).collect();
             tensor.write(&elements).unwrap();
         }
-        run.step(&update, Some(1.0));
+        run.step(&update, Clip::Norm(1.0));
         (run.clock.read().unwrap(), run.grads)
     };
     // Some 8,192 elements make a partial sum; 256 partial sums are the most of a page, reached at 2,097,152.
@@ -323,8 +360,8 @@ pub(crate) fn clock(pair: &Pair) {
         for t in 0..12 {
             write(&run.grads, t);
             // With and without a norm in turn: whoever advances the clock, the next one goes on from there.
-            let max_norm = [Some(0.5), None, Some(100.0)][t as usize % 3];
-            run.step(&update, max_norm);
+            let clip = [Clip::Norm(0.5), Clip::Off, Clip::Norm(100.0)][t as usize % 3];
+            run.step(&update, clip);
             states.push(run.clock.read().unwrap());
         }
         states

@@ -1,6 +1,6 @@
 //! [`Parameter`]: a tensor that is learned, and the place of its gradient.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use thalweg_tensor::{DType, Tensor};
@@ -39,6 +39,7 @@ struct Inner {
     shape: Vec<usize>,
     memory: OnceLock<Memory>,
     grad_state: AtomicU8,
+    frozen: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -63,6 +64,7 @@ impl Parameter {
             shape: shape.to_vec(),
             memory: OnceLock::new(),
             grad_state: AtomicU8::new(ZERO),
+            frozen: AtomicBool::new(false),
         }))
     }
 
@@ -112,6 +114,21 @@ impl Parameter {
     pub fn grad(&self) -> Result<&Tensor> {
         self.settle()?;
         Ok(&self.memory()?.grad)
+    }
+
+    /// Freezes it, or lets it learn again: a tape takes a frozen parameter for a constant, so that no gradient is computed
+    /// for it, and the one that it has becomes zero. Recordings that were made before go on as they were.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.0.frozen.store(frozen, Ordering::Relaxed);
+        if frozen {
+            self.zero_grad();
+        }
+    }
+
+    /// Whether it is frozen.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.0.frozen.load(Ordering::Relaxed)
     }
 
     /// Makes the gradient zero. No memory is touched; the next backward pass writes over it.

@@ -90,12 +90,14 @@ impl Tape {
     /// # Errors
     /// Where the parameter has no memory yet.
     pub fn parameter(&self, parameter: &Parameter) -> Result<Var<'_>> {
-        let known = self.nodes.borrow().iter().position(|node| {
-            node.tracked == self.is_tracking() && node.parameter.as_ref().is_some_and(|p| p.is_same(parameter))
-        });
+        let tracked = self.is_tracking() && !parameter.is_frozen();
+        let known =
+            self.nodes.borrow().iter().position(|node| {
+                node.tracked == tracked && node.parameter.as_ref().is_some_and(|p| p.is_same(parameter))
+            });
         match known {
             Some(index) => Ok(Var::new(self, index)),
-            None => Ok(self.leaf(parameter.value()?.clone(), self.is_tracking(), Some(parameter.clone()))),
+            None => Ok(self.leaf(parameter.value()?.clone(), tracked, Some(parameter.clone()))),
         }
     }
 

@@ -29,8 +29,8 @@ pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, Optimizer, RAdam,
-    RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, Optimizer,
+    ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 pub use params::{Params, ParamsBuilder};
 pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine};

@@ -44,6 +44,14 @@ struct Segment {
     shape: Vec<usize>,
 }
 
+/// Where a tensor lies: the page, and the elements of it before and in the tensor.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) page: usize,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
 impl Arena {
     /// Zeros for tensors of these shapes.
     ///
@@ -159,6 +167,15 @@ impl Arena {
     #[must_use]
     pub fn pages(&self) -> &[Tensor] {
         &self.pages
+    }
+
+    /// Where each tensor lies.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.layout.segments.iter().map(|segment| Place {
+            page: segment.page,
+            offset: segment.offset,
+            len: segment.shape.iter().product(),
+        })
     }
 
     /// Sets everything to zero.

@@ -95,8 +95,8 @@ pub(crate) fn clear(buffer: &Buffer, offset: usize, length: usize) {
 mod tests {
     use crate::parallel::with_threads;
     use crate::{
-        AdamUpdate, Arena, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, Tensor, Update,
-        next_batch,
+        AdamUpdate, Arena, Clip, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, StepArguments,
+        Tensor, Update, next_batch,
     };
 
     /// Every twin that shares out its work, on more than one piece; the bits of all results.
@@ -139,11 +139,20 @@ mod tests {
         Tensor::normal(&device, 5, 0, 0.0, 1.0, &[70_000])?.copy_into(grads.get(0))?;
         let mut clock = Clock::new(&device, 0.01)?;
         let adam = AdamUpdate { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1, decoupled: true, maximize: false };
-        adam.step(&values, &grads, &moments, &mut clock, Some(0.5))?;
+        let mut step = |update: &dyn Update, state: &[Arena]| {
+            update.step(StepArguments {
+                values: &values,
+                grads: &grads,
+                state,
+                clock: &mut clock,
+                clip: Clip::Norm(0.5),
+            })
+        };
+        step(&adam, &moments)?;
         let momentum =
             MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.1, nesterov: true, maximize: false };
-        momentum.step(&values, &grads, &moments[..1], &mut clock, Some(0.5))?;
-        SgdUpdate { weight_decay: 0.1, maximize: false }.step(&values, &grads, &[], &mut clock, Some(0.5))?;
+        step(&momentum, &moments[..1])?;
+        step(&SgdUpdate { weight_decay: 0.1, maximize: false }, &[])?;
         all.extend([values.get(0).clone(), moments[0].get(0).clone(), moments[1].get(0).clone()]);
 
         let mut bits = Vec::new();

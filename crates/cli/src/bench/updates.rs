@@ -3,8 +3,9 @@
 
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Tensor, Update, YogiUpdate, copy_by_kernel,
+    AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result,
+    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, StepArguments, Tensor,
+    Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -107,7 +108,8 @@ impl Parameters {
             arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
         }
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
-        Ok(move || update.step(&self.values, &self.grads, state, &mut clock, None))
+        let (values, grads) = (&self.values, &self.grads);
+        Ok(move || update.step(StepArguments { values, grads, state, clock: &mut clock, clip: Clip::Off }))
     }
 
     /// A step of AdamW as a composition of tensor operations, tensor by tensor.

@@ -39,6 +39,7 @@ impl Default for AdaBelief {
 fused_method! {
     AdaBelief "adabelief", |settings|
     state: &["exp_avg", "exp_avg_var"],
+    momentum: Some(settings.betas.0),
     check: {
         check_adam(settings.betas, settings.eps, settings.weight_decay)?;
         not_negative("eps_root", settings.eps_root)

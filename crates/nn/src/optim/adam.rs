@@ -66,17 +66,18 @@ impl Default for AdamW {
 macro_rules! adam_method {
     ($config:ident $name:literal, decoupled: $decoupled:literal) => {
         fused_method! {
-            $config $name, |settings|
-            state: &["exp_avg", "exp_avg_sq"],
-            check: check_adam(settings.betas, settings.eps, settings.weight_decay),
-            update: AdamUpdate {
-                betas: settings.betas,
-                eps: settings.eps,
-                weight_decay: settings.weight_decay,
-                decoupled: $decoupled,
-                maximize: settings.maximize,
-            },
-        }
+                $config $name, |settings|
+                state: &["exp_avg", "exp_avg_sq"],
+                momentum: Some(settings.betas.0),
+        check: check_adam(settings.betas, settings.eps, settings.weight_decay),
+                update: AdamUpdate {
+                    betas: settings.betas,
+                    eps: settings.eps,
+                    weight_decay: settings.weight_decay,
+                    decoupled: $decoupled,
+                    maximize: settings.maximize,
+                },
+            }
     };
 }
 

@@ -36,6 +36,7 @@ impl Default for Adamax {
 fused_method! {
     Adamax "adamax", |settings|
     state: &["exp_avg", "exp_inf"],
+    momentum: Some(settings.betas.0),
     check: check_adam(settings.betas, settings.eps, settings.weight_decay),
     update: AdamaxUpdate {
         betas: settings.betas,

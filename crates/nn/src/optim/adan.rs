@@ -40,6 +40,7 @@ impl Default for Adan {
 fused_method! {
     Adan "adan", |settings|
     state: &["exp_avg", "exp_avg_diff", "exp_avg_sq", "previous_grad"],
+    momentum: Some(settings.betas.0),
     check: {
         check_adam((settings.betas.0, settings.betas.1), settings.eps, settings.weight_decay)?;
         fraction("betas.2", settings.betas.2)

@@ -39,6 +39,7 @@ impl Default for Amsgrad {
 fused_method! {
     Amsgrad "amsgrad", |settings|
     state: &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+    momentum: Some(settings.betas.0),
     check: check_adam(settings.betas, settings.eps, settings.weight_decay),
     update: AmsgradUpdate {
         betas: settings.betas,

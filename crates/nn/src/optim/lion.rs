@@ -36,6 +36,7 @@ impl Default for Lion {
 fused_method! {
     Lion "lion", |settings|
     state: &["exp_avg"],
+    momentum: Some(settings.betas.0),
     check: {
         fraction("betas.0", settings.betas.0)?;
         fraction("betas.1", settings.betas.1)?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clock, ClockState, hold_as};
+use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
 
@@ -11,6 +11,8 @@ macro_rules! fused_method {
     (
         $config:ident $name:literal, |$settings:ident|
         state: $state:expr,
+        $(momentum: $momentum:expr,)?
+        $(has_weight_decay: $has_weight_decay:expr,)?
         check: $check:expr,
         update: $update:expr $(,)?
     ) => {
@@ -29,6 +31,15 @@ macro_rules! fused_method {
                 $check
             }
 
+            $(fn momentum(&self) -> Option<f64> {
+                let $settings = self;
+                $momentum
+            })?
+
+            $(fn has_weight_decay(&self) -> bool {
+                $has_weight_decay
+            })?
+
             #[allow(unused_variables, reason = "few methods have state that depends on settings")]
             fn state_names(&self) -> &'static [&'static str] {
                 let $settings = self;
@@ -40,16 +51,9 @@ macro_rules! fused_method {
                 thalweg_tensor::Update::initial_state(&$update, number)
             }
 
-            fn update(
-                &self,
-                values: &thalweg_tensor::Arena,
-                grads: &thalweg_tensor::Arena,
-                state: &[thalweg_tensor::Arena],
-                clock: &mut thalweg_tensor::Clock,
-                clip_norm: Option<f64>,
-            ) -> $crate::Result<()> {
+            fn update(&self, step: thalweg_tensor::StepArguments<'_>) -> $crate::Result<()> {
                 let $settings = self;
-                Ok(thalweg_tensor::Update::step(&$update, values, grads, state, clock, clip_norm)?)
+                Ok(thalweg_tensor::Update::step(&$update, step)?)
             }
         }
     };
@@ -63,6 +67,7 @@ mod adamax;
 mod adan;
 mod amsgrad;
 mod asgd;
+mod groups;
 mod lion;
 mod nadam;
 mod radam;
@@ -81,6 +86,7 @@ pub use adamax::Adamax;
 pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
+pub use groups::ParameterGroup;
 pub use lion::Lion;
 pub use nadam::NAdam;
 pub use radam::RAdam;
@@ -105,26 +111,35 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// [`Error::Setting`], which names the field and what it must be.
     fn validate(&self) -> Result<()>;
 
+    /// The momentum, or the decay rate of the first moment, where the method has one that a schedule may replace.
+    fn momentum(&self) -> Option<f64> {
+        None
+    }
+
+    /// Whether it has a weight decay, which a schedule or a group of parameters may replace.
+    fn has_weight_decay(&self) -> bool {
+        true
+    }
+
     /// The names of the arenas that the method keeps from step to step.
     fn state_names(&self) -> &'static [&'static str];
+
+    /// The shapes of the tensors of an arena of state, for parameters of these shapes; `None` where they are the same, in
+    /// the same layout.
+    fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+        None
+    }
 
     /// What fills each of these arenas before the first step.
     fn initial_state(&self, _number: usize) -> f32 {
         0.0
     }
 
-    /// Takes all parameters one step further; `state` has one arena for each name.
+    /// Takes all parameters one step further; the state has one arena for each name.
     ///
     /// # Errors
     /// Where work on the device has failed.
-    fn update(
-        &self,
-        values: &Arena,
-        grads: &Arena,
-        state: &[Arena],
-        clock: &mut Clock,
-        clip_norm: Option<f64>,
-    ) -> Result<()>;
+    fn update(&self, step: StepArguments<'_>) -> Result<()>;
 }
 
 /// A method at work on the parameters of a model: one launch a step, three with clipping, whatever the number of
@@ -159,7 +174,7 @@ pub struct Optimizer {
     params: Params,
     state: Vec<Arena>,
     clock: Clock,
-    clip_norm: Option<f64>,
+    clip: Clip,
 }
 
 impl Optimizer {
@@ -178,8 +193,14 @@ impl Optimizer {
     pub fn from_boxed(params: &Params, method: Box<dyn Method>) -> Result<Self> {
         method.validate()?;
         let names = method.state_names();
+        let shapes: Vec<Vec<usize>> = params.parameters().iter().map(|p| p.shape().to_vec()).collect();
         let (state, clock) = hold_as("optimizer state", || -> Result<_> {
-            let state = names.iter().map(|_| Ok(params.values().zeros_like()?)).collect::<Result<Vec<_>>>()?;
+            let state = (0..names.len())
+                .map(|number| match method.state_shapes(number, &shapes) {
+                    None => Ok(params.values().zeros_like()?),
+                    Some(shapes) => Ok(Arena::new(params.device(), &shapes)?),
+                })
+                .collect::<Result<Vec<_>>>()?;
             for (number, arena) in state.iter().enumerate() {
                 let initial = method.initial_state(number);
                 // Tensor by tensor: padding stays zero.
@@ -189,7 +210,7 @@ impl Optimizer {
             }
             Ok((state, Clock::new(params.device(), method.lr())?))
         })?;
-        Ok(Self { method, params: params.clone(), state, clock, clip_norm: None })
+        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off })
     }
 
     /// Scales gradients down to this global 2-norm where they are longer, by min(1, norm / (‖g‖ + 1e-6)), as
@@ -201,24 +222,116 @@ impl Optimizer {
     ///
     /// # Errors
     /// Where the norm is not greater than 0.
-    pub fn with_clip_norm(mut self, norm: f64) -> Result<Self> {
-        if !(norm as f32 > 0.0 && norm.is_finite()) {
-            return Err(Error::Setting {
-                field: "clip_norm",
-                value: norm.to_string(),
-                rule: "finite and greater than 0",
-            });
-        }
-        self.clip_norm = Some(norm);
+    pub fn with_clip_norm(self, norm: f64) -> Result<Self> {
+        self.with_clip(Clip::Norm(norm))
+    }
+
+    /// Clips gradients in another way, or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the limit is not finite and greater than 0.
+    pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
+        clip.check().map_err(as_setting)?;
+        self.clip = clip;
         Ok(self)
     }
 
-    /// Uploads a schedule for a run of so many steps, from the first step on; behind its end the last value stays.
+    /// Sets parameters apart by their names: learning rate, weight decay, or that they are frozen. Where several groups
+    /// match a parameter, a later one replaces what it says itself. It costs no launch.
+    ///
+    /// ```
+    /// use thalweg_nn::{AdamW, Linear, Optimizer, ParameterGroup, ParamsBuilder};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let mut builder = ParamsBuilder::new(0);
+    /// Linear::new(&mut builder, "body", 4, 8)?;
+    /// Linear::new(&mut builder, "head", 8, 2)?;
+    /// let params = builder.build(&Device::cpu())?;
+    /// let optimizer = Optimizer::new(&params, AdamW::default())?.with_groups(&[
+    ///     ParameterGroup { lr_scale: Some(0.1), ..ParameterGroup::of("body.*") },
+    ///     ParameterGroup { weight_decay: Some(0.0), ..ParameterGroup::of("*.bias") },
+    /// ])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where a pattern matches no parameter, or a value is out of its range, or the method has no weight
+    /// decay to replace.
+    pub fn with_groups(mut self, groups: &[ParameterGroup]) -> Result<Self> {
+        let mut settings =
+            self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec);
+        groups::apply(groups, &*self.method, self.params.parameters(), &mut settings)?;
+        self.set_segments(&settings)?;
+        Ok(self)
+    }
+
+    /// Keeps weight decay away from biases, and from the scales and shifts of normalisations: from all parameters of fewer
+    /// than two dimensions.
+    ///
+    /// # Errors
+    /// Where the device has no room for the table.
+    pub fn without_decay_on_bias_and_norm(mut self) -> Result<Self> {
+        let mut settings =
+            self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec);
+        for (parameter, settings) in self.params.parameters().iter().zip(&mut settings) {
+            if parameter.shape().len() < 2 {
+                settings.weight_decay = Some(0.0);
+            }
+        }
+        self.set_segments(&settings)?;
+        Ok(self)
+    }
+
+    fn set_segments(&mut self, settings: &[SegmentSettings]) -> Result<()> {
+        self.clock.set_segments(self.params.values(), settings)?;
+        for (parameter, settings) in self.params.parameters().iter().zip(settings) {
+            if settings.frozen {
+                parameter.set_frozen(true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads a schedule of the learning rate for a run of so many steps, from the first step on; behind its end the last
+    /// value stays.
     ///
     /// # Errors
     /// Where the schedule is not valid, or gives a negative rate or one that is not finite.
     pub fn set_schedule(&mut self, schedule: &dyn Schedule, steps: u64) -> Result<()> {
-        Ok(self.clock.set_learning_rates(&crate::schedule::table(schedule, steps.max(1))?)?)
+        let learning_rates = crate::schedule::table(schedule, steps.max(1))?;
+        self.set_table(ScheduleTable { learning_rates, ..self.clock.schedule().clone() })
+    }
+
+    /// As [`set_schedule`](Self::set_schedule), for the weight decay. Groups that have one of their own keep it.
+    ///
+    /// # Errors
+    /// As [`set_schedule`](Self::set_schedule); where the method has no weight decay.
+    pub fn set_weight_decay_schedule(&mut self, schedule: &dyn Schedule, steps: u64) -> Result<()> {
+        groups::check_weight_decay(&*self.method)?;
+        let weight_decays = crate::schedule::table(schedule, steps.max(1))?;
+        self.set_table(ScheduleTable { weight_decays, ..self.clock.schedule().clone() })
+    }
+
+    /// As [`set_schedule`](Self::set_schedule), for the momentum, or the decay rate of the first moment (beta1); at least 0
+    /// and less than 1. The bias correction of a moment is then 1 less the product of the rates of all steps.
+    ///
+    /// # Errors
+    /// As [`set_schedule`](Self::set_schedule); where the method has no momentum.
+    pub fn set_momentum_schedule(&mut self, schedule: &dyn Schedule, steps: u64) -> Result<()> {
+        if self.method.momentum().is_none() {
+            return Err(Error::Setting {
+                field: "momentum",
+                value: "a schedule".to_string(),
+                rule: "left out for a method without momentum",
+            });
+        }
+        let momentums = crate::schedule::table(schedule, steps.max(1))?;
+        self.set_table(ScheduleTable { momentums, ..self.clock.schedule().clone() })
+    }
+
+    fn set_table(&mut self, table: ScheduleTable) -> Result<()> {
+        self.clock.set_schedule(table).map_err(as_setting)
     }
 
     /// Sets the learning rate of all steps that come.
@@ -226,7 +339,7 @@ impl Optimizer {
     /// # Errors
     /// Where it is negative or not finite.
     pub fn set_lr(&mut self, lr: f64) -> Result<()> {
-        Ok(self.clock.set_learning_rates(&[lr])?)
+        self.set_table(ScheduleTable { learning_rates: vec![lr], ..self.clock.schedule().clone() })
     }
 
     /// Takes all parameters one step further by the gradients that they hold.
@@ -235,7 +348,13 @@ impl Optimizer {
     /// Where work on the device has failed.
     pub fn step(&mut self) -> Result<()> {
         let grads = self.params.grads()?;
-        self.method.update(self.params.values(), grads, &self.state, &mut self.clock, self.clip_norm)
+        self.method.update(StepArguments {
+            values: self.params.values(),
+            grads,
+            state: &self.state,
+            clock: &mut self.clock,
+            clip: self.clip,
+        })
     }
 
     /// Steps done and skipped, the last learning rate and gradient norm. Waits for the device.
@@ -269,5 +388,13 @@ impl Optimizer {
     /// What the method keeps from step to step: names and arenas.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, &Arena)> {
         self.method.state_names().iter().copied().zip(&self.state)
+    }
+}
+
+/// An argument that the device's side refuses, as the setting that it came from.
+fn as_setting(error: thalweg_tensor::Error) -> Error {
+    match error {
+        thalweg_tensor::Error::Argument { name, value, rule, .. } => Error::Setting { field: name, value, rule },
+        error => error.into(),
     }
 }

@@ -50,6 +50,7 @@ impl Default for NAdam {
 fused_method! {
     NAdam "nadam", |settings|
     state: &["exp_avg", "exp_avg_sq"],
+    momentum: Some(settings.betas.0),
     check: {
         check_adam(settings.betas, settings.eps, settings.weight_decay)?;
         not_negative("momentum_decay", settings.momentum_decay)

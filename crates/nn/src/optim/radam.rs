@@ -41,6 +41,7 @@ impl Default for RAdam {
 fused_method! {
     RAdam "radam", |settings|
     state: &["exp_avg", "exp_avg_sq"],
+    momentum: Some(settings.betas.0),
     check: check_adam(settings.betas, settings.eps, settings.weight_decay),
     update: RAdamUpdate {
         betas: settings.betas,

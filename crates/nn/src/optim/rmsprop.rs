@@ -50,6 +50,7 @@ fused_method! {
         (false, true) => &["square_avg", "momentum_buffer"],
         (true, true) => &["square_avg", "grad_avg", "momentum_buffer"],
     },
+    momentum: (settings.momentum != 0.0).then_some(settings.momentum),
     check: {
         fraction("alpha", settings.alpha)?;
         positive("eps", settings.eps)?;

@@ -37,6 +37,7 @@ impl Default for Rprop {
 fused_method! {
     Rprop "rprop", |settings|
     state: &["prev", "step_size"],
+    has_weight_decay: false,
     check: {
         let (down, up) = settings.etas;
         check("etas.0", down, down > 0.0 && down < 1.0, "greater than 0 and less than 1")?;

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use thalweg_tensor::{Arena, Clock, MomentumUpdate, SgdUpdate, Update};
+use thalweg_tensor::{MomentumUpdate, SgdUpdate, StepArguments, Update};
 
 use super::Method;
 use crate::setting::{check, fraction, not_negative};
@@ -47,6 +47,10 @@ impl Method for Sgd {
         self.lr
     }
 
+    fn momentum(&self) -> Option<f64> {
+        (self.momentum != 0.0).then_some(self.momentum)
+    }
+
     fn validate(&self) -> Result<()> {
         not_negative("lr", self.lr)?;
         fraction("momentum", self.momentum)?;
@@ -66,20 +70,12 @@ impl Method for Sgd {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
     }
 
-    fn update(
-        &self,
-        values: &Arena,
-        grads: &Arena,
-        state: &[Arena],
-        clock: &mut Clock,
-        clip_norm: Option<f64>,
-    ) -> Result<()> {
+    fn update(&self, step: StepArguments<'_>) -> Result<()> {
         let &Self { momentum, dampening, weight_decay, nesterov, maximize, .. } = self;
         if momentum == 0.0 {
-            SgdUpdate { weight_decay, maximize }.step(values, grads, state, clock, clip_norm)?;
+            SgdUpdate { weight_decay, maximize }.step(step)?;
         } else {
-            MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize }
-                .step(values, grads, state, clock, clip_norm)?;
+            MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize }.step(step)?;
         }
         Ok(())
     }

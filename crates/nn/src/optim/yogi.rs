@@ -47,6 +47,7 @@ impl Default for Yogi {
 fused_method! {
     Yogi "yogi", |settings|
     state: &["exp_avg", "exp_avg_sq"],
+    momentum: Some(settings.betas.0),
     check: {
         check_adam(settings.betas, settings.eps, settings.weight_decay)?;
         not_negative("initial_accumulator_value", settings.initial_accumulator_value)

@@ -1,7 +1,7 @@
 //! AdaBelief in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -35,11 +35,10 @@ impl Update for AdaBeliefUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
-        step.run(&ADABELIEF, head.decoupled(true), |head| Params {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize).momentum(self.betas.0);
+        step.run(&ADABELIEF, head.decay(Decay::Decoupled), |head| Params {
             head,
-            beta1: self.betas.0 as f32,
             beta2: self.betas.1 as f32,
             eps: self.eps as f32,
             eps_root: self.eps_root as f32,
@@ -51,7 +50,6 @@ impl Update for AdaBeliefUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    beta1: f32,
     beta2: f32,
     eps: f32,
     eps_root: f32,
@@ -59,13 +57,13 @@ struct Params {
 
 /// The formula of [`AdaBeliefUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps, eps_root } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let (step_size, inverse_root) = elements.now.moment_factors();
-    elements.each(
+    let Params { head, beta2, eps, eps_root } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, belief]| {
+        |now| (now.momentum, now.one_minus_momentum, now.moment_factors()),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, (step_size, inverse_root)), param, grad, [m, belief]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             let surprise = grad - *m;
             *belief = beta2 * *belief + one_minus_beta2 * (surprise * surprise) + eps_root;

@@ -1,7 +1,7 @@
 //! AdaDelta in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -33,7 +33,7 @@ impl Update for AdadeltaUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
         step.run(&ADADELTA, head, |head| Params {
             head,
@@ -56,11 +56,11 @@ struct Params {
 /// The formula of [`AdadeltaUpdate`], element by element.
 fn twin(call: Call<'_>) {
     let Params { rho, one_minus_rho, eps, .. } = call.params();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [square, delta]| {
+        |now| now.learning_rate,
+        #[inline(always)]
+        move |lr, param, grad, [square, delta]| {
             *square = rho * *square + one_minus_rho * (grad * grad);
             let change = (*delta + eps).sqrt() / (*square + eps).sqrt() * grad;
             *delta = rho * *delta + one_minus_rho * (change * change);

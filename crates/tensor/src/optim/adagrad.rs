@@ -1,7 +1,7 @@
 //! AdaGrad in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -37,7 +37,7 @@ impl Update for AdagradUpdate {
         self.initial_accumulator_value as f32
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
         step.run(&ADAGRAD, head, |head| Params { head, lr_decay: self.lr_decay as f32, eps: self.eps as f32 })
     }
@@ -54,12 +54,14 @@ struct Params {
 /// The formula of [`AdagradUpdate`], element by element.
 fn twin(call: Call<'_>) {
     let Params { lr_decay, eps, .. } = call.params();
-    let elements = Elements::of(call);
-    // The number of steps is held in u32; as f32 it is exact up to 16 million and rounded to 24 bits from there on.
-    let step_size = elements.now.learning_rate / (1.0 + (elements.now.step - 1) as f32 * lr_decay);
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [sum]| {
+        |now| {
+            // The number of steps is held in u32; as f32 it is exact up to 16 million and rounded to 24 bits from there on.
+            now.learning_rate / (1.0 + (now.step - 1) as f32 * lr_decay)
+        },
+        #[inline(always)]
+        move |step_size, param, grad, [sum]| {
             *sum += grad * grad;
             *param -= step_size * (grad / (sum.sqrt() + eps));
         },

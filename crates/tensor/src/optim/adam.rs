@@ -1,7 +1,7 @@
 //! Adam and AdamW in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -36,9 +36,9 @@ impl Update for AdamUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
-        step.run(&ADAM, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize).momentum(self.betas.0);
+        step.run(&ADAM, head.decay(Decay::decoupled(self.decoupled)), |head| Params::new(head, self.betas, self.eps))
     }
 }
 
@@ -47,26 +47,25 @@ impl Update for AdamUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Params {
     pub(super) head: Head,
-    pub(super) beta1: f32,
     pub(super) beta2: f32,
     pub(super) eps: f32,
 }
 
 impl Params {
-    pub(super) fn new(head: Head, (beta1, beta2): (f64, f64), eps: f64) -> Self {
-        Self { head, beta1: beta1 as f32, beta2: beta2 as f32, eps: eps as f32 }
+    pub(super) fn new(head: Head, (_, beta2): (f64, f64), eps: f64) -> Self {
+        Self { head, beta2: beta2 as f32, eps: eps as f32 }
     }
 }
 
 /// The formula of [`AdamUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let (step_size, inverse_root) = elements.now.moment_factors();
-    elements.each(
+    let Params { head, beta2, eps } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, v]| {
+        |now| (now.momentum, now.one_minus_momentum, now.moment_factors()),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, (step_size, inverse_root)), param, grad, [m, v]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             *param -= step_size * (*m / (v.sqrt() * inverse_root + eps));

@@ -2,7 +2,7 @@
 
 use super::adam::Params;
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -33,21 +33,20 @@ impl Update for AdamaxUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize).momentum(self.betas.0);
         step.run(&ADAMAX, head, |head| Params::new(head, self.betas, self.eps))
     }
 }
 
 /// The formula of [`AdamaxUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps } = call.params();
-    let (one_minus_beta1, _) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let step_size = elements.now.learning_rate / elements.now.bias_correction1;
-    elements.each(
+    let Params { beta2, eps, .. } = call.params();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, largest]| {
+        |now| (now.momentum, now.one_minus_momentum, now.learning_rate / now.bias_correction1),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, step_size), param, grad, [m, largest]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             let (faded, here) = (beta2 * *largest, grad.abs() + eps);
             // A gradient that is NaN is taken, as it would be by Adam.

@@ -1,7 +1,7 @@
 //! Adan in one launch.
 
 use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -36,15 +36,15 @@ impl Update for AdanUpdate {
         4
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(
             Timing::of_betas((self.betas.0, self.betas.1)).with_extra(Extra::ThirdMoment, 1.0 - self.betas.2),
             self.weight_decay,
             self.maximize,
-        );
-        step.run(&ADAN, head.decoupled(true), |head| Params {
+        )
+        .momentum(self.betas.0);
+        step.run(&ADAN, head.decay(Decay::Decoupled), |head| Params {
             head,
-            beta1: self.betas.0 as f32,
             beta2: self.betas.1 as f32,
             beta3: self.betas.2 as f32,
             eps: self.eps as f32,
@@ -56,7 +56,6 @@ impl Update for AdanUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    beta1: f32,
     beta2: f32,
     beta3: f32,
     eps: f32,
@@ -64,17 +63,21 @@ struct Params {
 
 /// The formula of [`AdanUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, beta3, eps } = call.params();
-    let ((one_minus_beta1, one_minus_beta2), one_minus_beta3) = (head.one_minus_betas(), head.extra_rate());
-    let elements = Elements::of(call);
-    let now = elements.now;
-    let of_gradient = now.learning_rate / now.bias_correction1;
-    let of_change = now.learning_rate * beta2 / now.bias_correction2;
-    let inverse_root = 1.0 / now.extra[0].sqrt();
-    let is_first = now.step == 1;
-    elements.each(
+    let Params { head, beta2, beta3, eps } = call.params();
+    let (one_minus_beta2, one_minus_beta3) = (head.one_minus_beta2(), head.extra_rate());
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, change, n, before]| {
+        |now| {
+            let of_gradient = now.learning_rate / now.bias_correction1;
+            let of_change = now.learning_rate * beta2 / now.bias_correction2;
+            let decay = (now.momentum, now.one_minus_momentum);
+            (now.step == 1, decay, of_gradient, of_change, 1.0 / now.extra[0].sqrt())
+        },
+        #[inline(always)]
+        move |(is_first, (beta1, one_minus_beta1), of_gradient, of_change, inverse_root),
+              param,
+              grad,
+              [m, change, n, before]| {
             let difference = if is_first { 0.0 } else { grad - *before };
             let ahead = grad + beta2 * difference;
             *before = grad;

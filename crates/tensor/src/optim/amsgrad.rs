@@ -2,7 +2,7 @@
 
 use super::adam::Params;
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -38,21 +38,21 @@ impl Update for AmsgradUpdate {
         3
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
-        step.run(&AMSGRAD, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize).momentum(self.betas.0);
+        step.run(&AMSGRAD, head.decay(Decay::decoupled(self.decoupled)), |head| Params::new(head, self.betas, self.eps))
     }
 }
 
 /// The formula of [`AmsgradUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let (step_size, inverse_root) = elements.now.moment_factors();
-    elements.each(
+    let Params { head, beta2, eps } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, v, largest]| {
+        |now| (now.momentum, now.one_minus_momentum, now.moment_factors()),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, (step_size, inverse_root)), param, grad, [m, v, largest]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             // A NaN in the second moment is taken, as it would be by Adam.

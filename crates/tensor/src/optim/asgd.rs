@@ -1,7 +1,7 @@
 //! Averaged stochastic gradient descent in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -34,7 +34,7 @@ impl Update for AsgdUpdate {
         1
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
         step.run(&ASGD, head, |head| Params {
             head,
@@ -57,15 +57,14 @@ struct Params {
 /// The formula of [`AsgdUpdate`], element by element.
 fn twin(call: Call<'_>) {
     let Params { lambd, alpha, t0, .. } = call.params();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    let before = (elements.now.step - 1) as f32;
-    // As a power it would lose the digits of what is added to 1.
-    let eta = lr * (-alpha * (lambd * lr * before).ln_1p()).exp();
-    let mu = 1.0 / (before - t0).max(1.0);
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [average]| {
+        |now| {
+            let (lr, before) = (now.learning_rate, (now.step - 1) as f32);
+            (lr * (-alpha * (lambd * lr * before).ln_1p()).exp(), 1.0 / (before - t0).max(1.0))
+        },
+        #[inline(always)]
+        move |(eta, mu), param, grad, [average]| {
             *param -= eta * (grad + lambd * *param);
             *average = if mu == 1.0 { *param } else { *average + (*param - *average) * mu };
         },

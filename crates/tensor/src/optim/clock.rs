@@ -1,5 +1,6 @@
 //! The clock: what changes from step to step, on the device; the global norm of the gradients; and clipping by it.
 
+use super::clip::Clip;
 use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS};
 use crate::math::{self, LANES};
@@ -34,13 +35,65 @@ pub(crate) struct ClockWords {
     pub(crate) finished: u32,
     pub(crate) gradient_norm: f32,
     pub(crate) gradient_norm_sum: f32,
-    /// Entries of the table of learning rates that count.
-    pub(crate) schedule_length: u32,
+    /// Rows of the schedule that count, and where they begin in the table.
+    schedule_length: u32,
+    schedule_start: u32,
     /// What a method keeps of time beside the bias corrections: see [`Extra`].
     pub(crate) extra: [f32; 2],
+    /// What the schedule says of weight decay and momentum; negative where it says nothing.
+    weight_decay: f32,
+    momentum: f32,
+    one_minus_momentum: f32,
 }
 
 impl ClockWords {
+    /// The row of the schedule for a step; behind its end the last one.
+    fn row(&self, table: &[Row], position: u32) -> Row {
+        table[(self.schedule_start + position.min(self.schedule_length - 1)) as usize]
+    }
+
+    fn take_row(&mut self, row: Row) {
+        [self.learning_rate, self.weight_decay, self.momentum, self.one_minus_momentum] = row.0;
+    }
+
+    /// Bias corrections and what the method keeps of time, one step on.
+    fn go_on(&mut self, next_rate: f32, timing: Timing) {
+        let timing = Timing { one_minus_beta1: scheduled(self.one_minus_momentum, timing.one_minus_beta1), ..timing };
+        self.bias_correction1 = next_correction(self.bias_correction1, timing.one_minus_beta1);
+        self.bias_correction2 = next_correction(self.bias_correction2, timing.one_minus_beta2);
+        self.extra = next_extra(self.extra, self.step, next_rate, timing);
+    }
+}
+
+/// A row of the table that updates read: a step of the schedule, or what sets a vector of parameters apart.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Row(pub(crate) [f32; 4]);
+
+/// What the schedule says, or where it says nothing the settings.
+fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
+    if from_schedule >= 0.0 { from_schedule } else { from_settings }
+}
+
+/// The part of the clock that an update reads, with the settings that a schedule may replace. Twin of `Now` in
+/// `shaders/shared/clock.wgsl`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) learning_rate: f32,
+    pub(crate) bias_correction1: f32,
+    pub(crate) bias_correction2: f32,
+    /// Negative where the update is to be skipped.
+    pub(crate) clip_factor: f32,
+    pub(crate) extra: [f32; 2],
+    /// The number of this step, from 1 on.
+    pub(crate) step: u32,
+    pub(crate) weight_decay: f32,
+    /// The momentum, or the decay rate of the first moment.
+    pub(crate) momentum: f32,
+    pub(crate) one_minus_momentum: f32,
+}
+
+impl Now {
     /// The step size over the first bias correction, and the inverse root of the second. Twin of
     /// `shaders/shared/moments.wgsl`.
     pub(crate) fn moment_factors(&self) -> (f32, f32) {
@@ -56,13 +109,13 @@ impl ClockWords {
 
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 
-/// Where [`ClockWords::schedule_length`] stands.
-const SCHEDULE_LENGTH: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
+/// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
+const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
 
 /// Where [`ClockWords::gradient_norm_sum`] stands.
 const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_sum) / 4;
 
-/// Entries of a table of learning rates at first. A longer schedule needs a larger table.
+/// Rows for a schedule at first. A longer one needs a larger table.
 const LEAST_TABLE: usize = 4096;
 
 /// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, and tending to 1, of which rounding leaves it short by at most
@@ -73,16 +126,130 @@ fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
 
 /// The time of a training run, on its device: steps done, learning rate, bias corrections, clip factor.
 ///
-/// An update reads it and advances it, so that a step waits for nothing and is the same work every time. Learning rates
-/// come from a table that is uploaded once.
+/// An update reads it and advances it, so that a step waits for nothing and is the same work every time. Learning rates,
+/// and where a schedule has them weight decay and momentum, come from a table that is uploaded once; so does what sets
+/// parameters apart from each other ([`Clock::set_segments`]).
 #[derive(Debug)]
 pub struct Clock {
     state: Tensor,
-    learning_rates: Tensor,
+    /// Rows of four: one for 64 parameters each, if they are set apart, then the schedule.
+    table: Tensor,
+    schedule: ScheduleTable,
+    segments: Option<Segments>,
     partials: Tensor,
     /// Places for bindings that an update does not touch.
     untouched: Tensor,
 }
+
+/// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleTable {
+    /// Learning rates, at least one: finite and at least 0.
+    pub learning_rates: Vec<f64>,
+    /// Weight decays, finite and at least 0; empty where the settings of the method hold.
+    pub weight_decays: Vec<f64>,
+    /// Momentums, or decay rates of the first moment, at least 0 and less than 1; empty where the settings hold.
+    pub momentums: Vec<f64>,
+}
+
+impl ScheduleTable {
+    /// Learning rates alone.
+    #[must_use]
+    pub fn of_learning_rates(learning_rates: &[f64]) -> Self {
+        Self { learning_rates: learning_rates.to_vec(), weight_decays: Vec::new(), momentums: Vec::new() }
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |name, values: &[f64], is_right: fn(f64) -> bool, rule| {
+            let wrong = values.iter().find(|value| !is_right(**value));
+            wrong.map_or(Ok(()), |value| {
+                Err(Error::Argument { op: "set_schedule", name, value: value.to_string(), rule })
+            })
+        };
+        let not_negative = |value: f64| (value as f32).is_finite() && value >= 0.0;
+        if self.learning_rates.is_empty() {
+            return Err(Error::Argument {
+                op: "set_schedule",
+                name: "learning_rate",
+                value: "none".to_string(),
+                rule: "one at least",
+            });
+        }
+        wrong("learning_rate", &self.learning_rates, not_negative, "finite and at least 0")?;
+        wrong("weight_decay", &self.weight_decays, not_negative, "finite and at least 0")?;
+        wrong("momentum", &self.momentums, |value| (0.0..1.0).contains(&value), "at least 0 and less than 1")
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let length = self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len());
+        let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
+        (0..length)
+            .map(|i| {
+                let momentum = at(&self.momentums, i);
+                let row = [
+                    at(&self.learning_rates, i),
+                    at(&self.weight_decays, i),
+                    momentum,
+                    momentum.map(|momentum| 1.0 - momentum),
+                ];
+                Row(row.map(|value| value.unwrap_or(-1.0) as f32))
+            })
+            .collect()
+    }
+}
+
+/// What sets a tensor of parameters apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SegmentSettings {
+    /// What its learning rate is multiplied by: finite and at least 0. Default 1.
+    pub lr_scale: f64,
+    /// Its weight decay, instead of that of all: finite and at least 0. Default none.
+    pub weight_decay: Option<f64>,
+    /// Whether it stays as it is, with its state. Default false.
+    pub frozen: bool,
+}
+
+impl Default for SegmentSettings {
+    fn default() -> Self {
+        Self { lr_scale: 1.0, weight_decay: None, frozen: false }
+    }
+}
+
+impl SegmentSettings {
+    /// The row of the table; its third number is a clip factor.
+    fn row(&self) -> Row {
+        let scale = if self.frozen { -1.0 } else { self.lr_scale as f32 };
+        Row([scale, self.weight_decay.unwrap_or(-1.0) as f32, 1.0, 0.0])
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, value) in [("lr_scale", self.lr_scale), ("weight_decay", self.weight_decay.unwrap_or(0.0))] {
+            if !((value as f32).is_finite() && value >= 0.0) {
+                return Err(Error::Argument {
+                    op: "set_segments",
+                    name,
+                    value: value.to_string(),
+                    rule: "finite and at least 0",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tensors of an arena as the table has them.
+#[derive(Debug)]
+struct Segments {
+    settings: Vec<SegmentSettings>,
+    rows: Vec<Row>,
+    /// Where the rows of each page begin.
+    page_starts: Vec<u32>,
+}
+
+/// Parameters that a row of the table stands for: a tensor begins at a multiple of them.
+pub(crate) const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
+
+const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");
 
 /// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
 const UNTOUCHED: usize = 64;
@@ -115,7 +282,9 @@ impl Clock {
         crate::recording::check_state("clock")?;
         let mut clock = Self {
             state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
-            learning_rates: Tensor::zeros(device, DType::F32, &[LEAST_TABLE])?,
+            table: Tensor::zeros(device, DType::F32, &[4 * LEAST_TABLE])?,
+            schedule: ScheduleTable::of_learning_rates(&[learning_rate]),
+            segments: None,
             partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
             untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
         };
@@ -123,29 +292,95 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays. Recordings
-    /// follow, unless the table is longer than 4,096 entries and than any before it: then they must be made anew.
+    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays. Weight decay
+    /// and momentum are those of the settings.
     ///
     /// # Errors
-    /// Where there is none, or one is negative or not finite.
+    /// As [`set_schedule`](Self::set_schedule).
     pub fn set_learning_rates(&mut self, learning_rates: &[f64]) -> Result<()> {
-        let wrong = learning_rates.iter().find(|rate| !((**rate as f32).is_finite() && **rate >= 0.0));
-        if wrong.is_some() || learning_rates.is_empty() {
+        self.set_schedule(ScheduleTable::of_learning_rates(learning_rates))
+    }
+
+    /// Uploads what a schedule says of the coming steps, from the first step of the run on. Recordings follow, unless the
+    /// table is longer than 4,096 rows and than any before it: then they must be made anew.
+    ///
+    /// # Errors
+    /// Where there is no learning rate, or a value is out of its range.
+    pub fn set_schedule(&mut self, schedule: ScheduleTable) -> Result<()> {
+        schedule.check()?;
+        self.upload(&schedule)?;
+        self.schedule = schedule;
+        Ok(())
+    }
+
+    /// The schedule that stands in the table.
+    #[must_use]
+    pub fn schedule(&self) -> &ScheduleTable {
+        &self.schedule
+    }
+
+    /// Sets the tensors of an arena apart: learning rate and weight decay, or that they are frozen, for each by itself, in
+    /// the same launch. Recordings made before must be made anew.
+    ///
+    /// # Errors
+    /// Where there are not as many settings as tensors, or a value is out of its range.
+    pub fn set_segments(&mut self, values: &Arena, settings: &[SegmentSettings]) -> Result<()> {
+        if settings.len() != values.len() {
             return Err(Error::Argument {
-                op: "set_learning_rates",
-                name: "learning_rate",
-                value: wrong.map_or("none".to_string(), f64::to_string),
-                rule: "finite and at least 0",
+                op: "set_segments",
+                name: "settings",
+                value: settings.len().to_string(),
+                rule: "one for each tensor",
             });
         }
-        let table: Vec<f32> = learning_rates.iter().map(|&rate| rate as f32).collect();
-        if self.learning_rates.len() < table.len() {
-            let capacity = table.len().next_power_of_two();
-            self.learning_rates = Tensor::zeros(self.device(), DType::F32, &[capacity])?;
+        settings.iter().try_for_each(SegmentSettings::check)?;
+        let mut page_starts = Vec::new();
+        let mut count = 0;
+        for page in values.pages() {
+            page_starts.push(count as u32);
+            count += page.len() / ROW_ELEMENTS;
         }
-        self.learning_rates.slice(0, 0, table.len())?.write(&table)?;
+        let mut rows = vec![SegmentSettings::default().row(); count];
+        for (place, settings) in values.places().zip(settings) {
+            let first = page_starts[place.page] as usize + place.offset / ROW_ELEMENTS;
+            rows[first..first + place.len.div_ceil(ROW_ELEMENTS)].fill(settings.row());
+        }
+        let before = self.segments.replace(Segments { settings: settings.to_vec(), rows, page_starts });
+        let uploaded = self.upload(&self.schedule.clone());
+        if uploaded.is_err() {
+            self.segments = before;
+        }
+        uploaded
+    }
+
+    /// What sets each tensor apart; `None` where nothing does.
+    #[must_use]
+    pub fn segments(&self) -> Option<&[SegmentSettings]> {
+        self.segments.as_ref().map(|segments| &*segments.settings)
+    }
+
+    /// Where the rows of a page begin in the table; `None` where parameters are not set apart.
+    pub(crate) fn first_row(&self, page: usize) -> Option<u32> {
+        self.segments.as_ref().map(|segments| segments.page_starts[page])
+    }
+
+    fn upload(&mut self, schedule: &ScheduleTable) -> Result<()> {
+        let schedule = schedule.rows();
+        let segments = self.segments.as_ref().map_or(&[][..], |segments| &segments.rows);
+        let (start, end) = (segments.len(), segments.len() + schedule.len());
+        if self.table.len() < 4 * end {
+            let rows = start + schedule.len().next_power_of_two().max(LEAST_TABLE);
+            self.table = Tensor::zeros(self.device(), DType::F32, &[4 * rows])?;
+        }
+        let write = |from: usize, rows: &[Row]| {
+            self.table.slice(0, 4 * from, 4 * (from + rows.len()))?.write(bytemuck::cast_slice::<Row, f32>(rows))
+        };
+        if start > 0 {
+            write(0, segments)?;
+        }
+        write(start, &schedule)?;
         // Recordings read the length too, so it stands on the device.
-        self.state.slice(0, SCHEDULE_LENGTH, SCHEDULE_LENGTH + 1)?.write(&[table.len() as u32])
+        self.state.slice(0, SCHEDULE, SCHEDULE + 2)?.write(&[schedule.len() as u32, start as u32])
     }
 
     /// The device it lies on.
@@ -182,23 +417,21 @@ impl Clock {
         Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.state.to_vec::<u32>()?)))
     }
 
-    /// Prepares an update of an arena by these gradients. With a largest norm: the global norm, the clip factor, and
-    /// the clock advanced, in two launches. Without: nothing, and the update advances the clock itself.
-    pub(crate) fn prepare(&mut self, grads: &Arena, max_norm: Option<f64>, timing: Timing) -> Result<Prepared> {
-        let max_norm = match max_norm {
-            None if grads.pages().len() == 1 => return Ok(Prepared::SelfClocked),
-            None => 0.0,
-            // As the device sees it: what vanishes in f32 would turn clipping off.
-            Some(norm) if norm as f32 > 0.0 => norm as f32,
-            Some(norm) => {
-                return Err(Error::Argument {
-                    op: "clip_norm",
-                    name: "max_norm",
-                    value: norm.to_string(),
-                    rule: "greater than 0",
-                });
-            }
-        };
+    /// Prepares an update of an arena by these gradients. Where they are clipped by their global norm: the norm, the clip
+    /// factor, and the clock advanced, in two launches. Else nothing, and the update advances the clock itself.
+    pub(crate) fn prepare(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<Prepared> {
+        clip.check()?;
+        if grads.pages().len() == 1 && !matches!(clip, Clip::Norm(_)) {
+            return Ok(Prepared::SelfClocked);
+        }
+        self.advance(grads, clip, timing)?;
+        Ok(Prepared::ByLaunch)
+    }
+
+    /// Advances the clock by a launch, with the global norm of the gradients where they are clipped by it.
+    pub(crate) fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
+        clip.check()?;
+        let max_norm = if let Clip::Norm(norm) = clip { norm as f32 } else { 0.0 };
         let mut partials = 0;
         if max_norm > 0.0 {
             let wanted: usize = grads.pages().iter().map(|page| partial_count(page.len())).sum();
@@ -221,12 +454,7 @@ impl Clock {
             }
         }
         let params = ClockParams { timing, partials: partials as u32, max_norm };
-        Launch::new(&CLOCK, params)
-            .bind(&self.partials)
-            .bind(&self.learning_rates)
-            .bind(&self.state)
-            .run(self.device())?;
-        Ok(Prepared::ByLaunch)
+        Launch::new(&CLOCK, params).bind(&self.partials).bind(&self.table).bind(&self.state).run(self.device())
     }
 
     pub(crate) fn state(&self) -> &Tensor {
@@ -238,8 +466,8 @@ impl Clock {
         self.untouched.slice(0, number * UNTOUCHED, (number + 1) * UNTOUCHED)
     }
 
-    pub(crate) fn learning_rates(&self) -> &Tensor {
-        &self.learning_rates
+    pub(crate) fn table(&self) -> &Tensor {
+        &self.table
     }
 }
 
@@ -327,22 +555,34 @@ impl Timing {
     }
 }
 
-/// The clock as an update reads it. Twin of `current_time` in `shaders/shared/self_clock.wgsl`.
-pub(crate) fn current_time(clock: &ClockWords, rates: &[f32], timing: Timing, self_clocked: bool) -> ClockWords {
-    if !self_clocked {
-        return *clock;
+/// The time of an update, and the clock as it is to be kept. Twin of `current_time` in
+/// `shaders/shared/self_clock.wgsl`; `weight_decay` and `momentum` are those of the settings.
+pub(crate) fn current_time(
+    clock: &ClockWords,
+    table: &[Row],
+    timing: Timing,
+    (weight_decay, momentum): (f32, f32),
+    self_clocked: bool,
+) -> (Now, ClockWords) {
+    let mut next = *clock;
+    if self_clocked {
+        let position = clock.step + clock.skipped;
+        (next.clip_factor, next.step) = (1.0, clock.step + 1);
+        next.take_row(clock.row(table, position));
+        next.go_on(clock.row(table, position + 1).0[0], timing);
     }
-    let rate = |position: u32| rates[position.min(clock.schedule_length - 1) as usize];
-    let position = clock.step + clock.skipped;
-    ClockWords {
-        learning_rate: rate(position),
-        bias_correction1: next_correction(clock.bias_correction1, timing.one_minus_beta1),
-        bias_correction2: next_correction(clock.bias_correction2, timing.one_minus_beta2),
-        clip_factor: 1.0,
-        step: clock.step + 1,
-        extra: next_extra(clock.extra, clock.step + 1, rate(position + 1), timing),
-        ..*clock
-    }
+    let now = Now {
+        learning_rate: next.learning_rate,
+        bias_correction1: next.bias_correction1,
+        bias_correction2: next.bias_correction2,
+        clip_factor: next.clip_factor,
+        extra: next.extra,
+        step: next.step,
+        weight_decay: scheduled(next.weight_decay, weight_decay),
+        momentum: scheduled(next.momentum, momentum),
+        one_minus_momentum: scheduled(next.one_minus_momentum, timing.one_minus_beta1),
+    };
+    (now, next)
 }
 
 fn partial_count(elements: usize) -> usize {
@@ -409,12 +649,12 @@ struct ClockParams {
 /// finite.
 fn clock_twin(call: Call<'_>) {
     let params: ClockParams = call.params();
-    let [partials, rates, clock] = call.bindings();
-    let (partials, rates) = (partials.read::<f32>(), rates.read::<f32>());
+    let [partials, table, clock] = call.bindings();
+    let (partials, table) = (partials.read::<f32>(), bytemuck::cast_slice::<f32, Row>(table.read()));
     let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
     let sum = math::tree_sum(&partials[..params.partials as usize], |x| x);
     let norm = sum.sqrt();
-    clock.learning_rate = rates[(clock.step + clock.skipped).min(clock.schedule_length - 1) as usize];
+    clock.take_row(clock.row(table, clock.step + clock.skipped));
     clock.gradient_norm = norm;
     if !sum.is_finite() {
         clock.clip_factor = -1.0;
@@ -428,10 +668,8 @@ fn clock_twin(call: Call<'_>) {
     clock.clip_factor = factor;
     clock.gradient_norm_sum += norm;
     clock.step += 1;
-    clock.bias_correction1 = next_correction(clock.bias_correction1, params.timing.one_minus_beta1);
-    clock.bias_correction2 = next_correction(clock.bias_correction2, params.timing.one_minus_beta2);
-    let next_rate = rates[(clock.step + clock.skipped).min(clock.schedule_length - 1) as usize];
-    clock.extra = next_extra(clock.extra, clock.step, next_rate, params.timing);
+    let next_rate = clock.row(table, clock.step + clock.skipped).0[0];
+    clock.go_on(next_rate, params.timing);
 }
 
 pub(crate) static CLOCK: Kernel = Kernel {
@@ -490,18 +728,18 @@ mod tests {
         grads.get(1).fill(4f32).unwrap();
         let mut clock = Clock::new(&device, 0.5).unwrap();
         let timing = Timing::of_betas((0.9, 0.999));
-        clock.prepare(&grads, Some(1.0), timing).unwrap();
+        clock.advance(&grads, Clip::Norm(1.0), timing).unwrap();
         let state = clock.read().unwrap();
         approx::assert_relative_eq!(state.gradient_norm, (900f32 * 9.0 + 400.0 * 16.0).sqrt(), max_relative = 1e-6);
         assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 0));
         grads.get(1).fill(f32::NAN).unwrap();
-        clock.prepare(&grads, Some(1.0), timing).unwrap();
+        clock.advance(&grads, Clip::Norm(1.0), timing).unwrap();
         let state = clock.read().unwrap();
         assert_eq!((state.step, state.clipped, state.skipped), (1, 1, 1));
         assert!(state.gradient_norm_sum > 100.0);
         clock.restart_gradient_norm_sum().unwrap();
         assert_eq!((clock.read().unwrap().step, clock.read().unwrap().gradient_norm_sum), (1, 0.0));
-        assert!(clock.prepare(&grads, Some(f64::NAN), timing).is_err());
+        assert!(clock.advance(&grads, Clip::Norm(f64::NAN), timing).is_err());
         assert!(clock.set_learning_rates(&[0.1, -0.1]).is_err() && clock.set_learning_rates(&[]).is_err());
     }
 }

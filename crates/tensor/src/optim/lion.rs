@@ -1,7 +1,7 @@
 //! Lion in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access, sign};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access, sign};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -30,14 +30,11 @@ impl Update for LionUpdate {
         1
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), 0.0, self.maximize);
-        step.run(&LION, head, |head| Params {
-            head,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
-            weight_decay: self.weight_decay as f32,
-        })
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize)
+            .decay(Decay::ByRule)
+            .momentum(self.betas.0);
+        step.run(&LION, head, |head| Params { head, beta2: self.betas.1 as f32 })
     }
 }
 
@@ -45,20 +42,18 @@ impl Update for LionUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    beta1: f32,
     beta2: f32,
-    weight_decay: f32,
 }
 
 /// The formula of [`LionUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, weight_decay } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    elements.each(
+    let Params { head, beta2 } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [moment]| {
+        |now| (now.momentum, now.one_minus_momentum, now.learning_rate, now.weight_decay),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, lr, weight_decay), param, grad, [moment]| {
             let direction = sign(beta1 * *moment + one_minus_beta1 * grad);
             *moment = beta2 * *moment + one_minus_beta2 * grad;
             *param -= lr * (direction + weight_decay * *param);

@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -33,11 +33,10 @@ impl Update for MomentumUpdate {
         1
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize).momentum(self.momentum);
         step.run(&MOMENTUM, head, |head| Params {
             head,
-            momentum: self.momentum as f32,
             dampening: self.dampening as f32,
             nesterov: self.nesterov.into(),
         })
@@ -48,21 +47,19 @@ impl Update for MomentumUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    momentum: f32,
     dampening: f32,
     nesterov: u32,
 }
 
 /// The formula of [`MomentumUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { momentum, dampening, nesterov, .. } = call.params();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    let undamped = if elements.now.step == 1 { 1.0 } else { 1.0 - dampening };
+    let Params { dampening, nesterov, .. } = call.params();
     let nesterov = nesterov != 0;
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [moment]| {
+        |now| (now.momentum, now.learning_rate, if now.step == 1 { 1.0 } else { 1.0 - dampening }),
+        #[inline(always)]
+        move |(momentum, lr, undamped), param, grad, [moment]| {
             *moment = momentum * *moment + undamped * grad;
             let direction = if nesterov { grad + momentum * *moment } else { *moment };
             *param -= lr * direction;

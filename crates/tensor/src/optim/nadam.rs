@@ -2,7 +2,7 @@
 
 use super::adam::Params;
 use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -48,32 +48,35 @@ impl Update for NAdamUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(
             Timing::of_betas(self.betas).with_extra(Extra::MomentumDecay, self.rate()),
             self.weight_decay,
             self.maximize,
-        );
-        step.run(&NADAM, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
+        )
+        .momentum(self.betas.0);
+        step.run(&NADAM, head.decay(Decay::decoupled(self.decoupled)), |head| Params::new(head, self.betas, self.eps))
     }
 }
 
 /// The formula of [`NAdamUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let now = elements.now;
-    let [decay, one_minus_product] = now.extra;
-    let next_decay = decay - head.extra_rate() * decay;
-    let one_minus_mu = one_minus_beta1 + (1.0 - one_minus_beta1) * (0.5 * decay);
-    let mu_next = (1.0 - one_minus_beta1) * (1.0 - 0.5 * next_decay);
-    let of_grad = now.learning_rate * one_minus_mu / one_minus_product;
-    let of_moment = now.learning_rate * mu_next / (one_minus_product + (1.0 - one_minus_product) * (1.0 - mu_next));
-    let inverse_root = 1.0 / now.bias_correction2.sqrt();
-    elements.each(
+    let Params { head, beta2, eps } = call.params();
+    let (one_minus_beta2, rate) = (head.one_minus_beta2(), head.extra_rate());
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, v]| {
+        |now| {
+            let [decay, one_minus_product] = now.extra;
+            let beta1 = 1.0 - now.one_minus_momentum;
+            let one_minus_mu = now.one_minus_momentum + beta1 * (0.5 * decay);
+            let mu_next = beta1 * (1.0 - 0.5 * (decay - rate * decay));
+            let of_grad = now.learning_rate * one_minus_mu / one_minus_product;
+            let of_moment =
+                now.learning_rate * mu_next / (one_minus_product + (1.0 - one_minus_product) * (1.0 - mu_next));
+            (now.momentum, now.one_minus_momentum, of_grad, of_moment, 1.0 / now.bias_correction2.sqrt())
+        },
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, of_grad, of_moment, inverse_root), param, grad, [m, v]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             *param -= (of_grad * grad + of_moment * *m) / (v.sqrt() * inverse_root + eps);

@@ -2,7 +2,7 @@
 
 use super::adam::Params;
 use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -39,35 +39,36 @@ impl Update for RAdamUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(
             Timing::of_betas(self.betas).with_extra(Extra::Rectification, 0.0),
             self.weight_decay,
             self.maximize,
-        );
-        step.run(&RADAM, head.decoupled(self.decoupled), |head| Params::new(head, self.betas, self.eps))
+        )
+        .momentum(self.betas.0);
+        step.run(&RADAM, head.decay(Decay::decoupled(self.decoupled)), |head| Params::new(head, self.betas, self.eps))
     }
 }
 
 /// The formula of [`RAdamUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let now = elements.now;
-    let longest = 2.0 / one_minus_beta2 - 1.0;
-    let length = 2.0 * now.extra[1] / now.bias_correction2 - 1.0;
-    let ratio = (length - 4.0) / (longest - 4.0) * ((length - 2.0) / (longest - 2.0)) * (longest / length);
-    let rectified = (ratio * now.bias_correction2).sqrt();
-    let is_adaptive = length > 5.0;
-    let step_size = now.learning_rate / now.bias_correction1;
-    elements.each(
+    let Params { head, beta2, eps } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, v]| {
+        |now| {
+            let longest = 2.0 / one_minus_beta2 - 1.0;
+            let length = 2.0 * now.extra[1] / now.bias_correction2 - 1.0;
+            let ratio = (length - 4.0) / (longest - 4.0) * ((length - 2.0) / (longest - 2.0)) * (longest / length);
+            let rectified = (length > 5.0).then_some((ratio * now.bias_correction2).sqrt());
+            (now.momentum, now.one_minus_momentum, now.learning_rate / now.bias_correction1, rectified)
+        },
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, step_size, rectified), param, grad, [m, v]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
-            let adaptive = rectified / (v.sqrt() + eps);
-            *param -= step_size * *m * (if is_adaptive { adaptive } else { 1.0 });
+            let adaptive = rectified.map_or(1.0, |rectified| rectified / (v.sqrt() + eps));
+            *param -= step_size * *m * adaptive;
         },
     );
 }

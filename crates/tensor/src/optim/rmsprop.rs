@@ -1,7 +1,7 @@
 //! RMSProp in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, Update, access};
+use super::update::{Elements, Head, StepArguments, Update, access, update_variants};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -39,16 +39,15 @@ impl Update for RmsPropUpdate {
         1 + usize::from(self.centered) + usize::from(self.momentum != 0.0)
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let (centered, with_momentum) = (self.centered, self.momentum != 0.0);
-        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
+        let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize).momentum(self.momentum);
         let constants = [("CENTERED", centered), ("MOMENTUM", with_momentum)];
         step.run_variant(&RMSPROP, &constants, &[true, centered, with_momentum], head, |head| Params {
             head,
             alpha: self.alpha as f32,
             one_minus_alpha: (1.0 - self.alpha) as f32,
             eps: self.eps as f32,
-            momentum: self.momentum as f32,
         })
     }
 }
@@ -60,7 +59,6 @@ struct Params {
     alpha: f32,
     one_minus_alpha: f32,
     eps: f32,
-    momentum: f32,
 }
 
 impl Params {
@@ -84,30 +82,36 @@ impl Params {
 /// The formula of [`RmsPropUpdate`], element by element.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
-    let momentum = params.momentum;
     let forms = (call.constant("CENTERED") != 0.0, call.constant("MOMENTUM") != 0.0);
     let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
     match forms {
         (false, false) => elements.each(
             #[inline(always)]
-            move |param, grad, [square]| *param -= lr * params.plain(grad, square),
+            |now| now.learning_rate,
+            #[inline(always)]
+            move |lr, param, grad, [square]| *param -= lr * params.plain(grad, square),
         ),
         (true, false) => elements.each(
             #[inline(always)]
-            move |param, grad, [square, average]| *param -= lr * params.centered(grad, square, average),
+            |now| now.learning_rate,
+            #[inline(always)]
+            move |lr, param, grad, [square, average]| *param -= lr * params.centered(grad, square, average),
         ),
         (false, true) => elements.each_of(
             [0, 2],
             #[inline(always)]
-            move |param, grad, [square, moment]| {
+            |now| (now.learning_rate, now.momentum),
+            #[inline(always)]
+            move |(lr, momentum), param, grad, [square, moment]| {
                 *moment = momentum * *moment + params.plain(grad, square);
                 *param -= lr * *moment;
             },
         ),
         (true, true) => elements.each(
             #[inline(always)]
-            move |param, grad, [square, average, moment]| {
+            |now| (now.learning_rate, now.momentum),
+            #[inline(always)]
+            move |(lr, momentum), param, grad, [square, average, moment]| {
                 *moment = momentum * *moment + params.centered(grad, square, average);
                 *param -= lr * *moment;
             },
@@ -115,28 +119,28 @@ fn twin(call: Call<'_>) {
     }
 }
 
-/// The updates' variants, for each of the four forms.
-macro_rules! variants {
-    ($($self_clocked:literal $sequential:literal $centered:literal $momentum:literal,)*) => {
-        &[$(&[
-            ("SELF_CLOCKED", $self_clocked),
-            ("SEQUENTIAL", $sequential),
-            ("CENTERED", $centered),
-            ("MOMENTUM", $momentum),
-        ]),*]
-    };
-}
-
 pub(crate) static RMSPROP: Kernel = Kernel {
     shader: &thalweg_shaders::RMSPROP,
     uniform: size_of::<Params>(),
     access: access(3),
     #[rustfmt::skip]
-    variants: variants![
-        0.0 0.0 0.0 0.0, 1.0 0.0 0.0 0.0, 0.0 1.0 0.0 0.0, 1.0 1.0 0.0 0.0,
-        0.0 0.0 1.0 0.0, 1.0 0.0 1.0 0.0, 0.0 1.0 1.0 0.0, 1.0 1.0 1.0 0.0,
-        0.0 0.0 0.0 1.0, 1.0 0.0 0.0 1.0, 0.0 1.0 0.0 1.0, 1.0 1.0 0.0 1.0,
-        0.0 0.0 1.0 1.0, 1.0 0.0 1.0 1.0, 0.0 1.0 1.0 1.0, 1.0 1.0 1.0 1.0,
+    variants: update_variants![
+        0.0 0.0 0.0 "CENTERED" 0.0 "MOMENTUM" 0.0,
+        1.0 0.0 1.0 "CENTERED" 0.0 "MOMENTUM" 0.0,
+        0.0 1.0 1.0 "CENTERED" 0.0 "MOMENTUM" 0.0,
+        1.0 1.0 0.0 "CENTERED" 0.0 "MOMENTUM" 0.0,
+        0.0 0.0 0.0 "CENTERED" 0.0 "MOMENTUM" 1.0,
+        1.0 0.0 1.0 "CENTERED" 0.0 "MOMENTUM" 1.0,
+        0.0 1.0 1.0 "CENTERED" 0.0 "MOMENTUM" 1.0,
+        1.0 1.0 0.0 "CENTERED" 0.0 "MOMENTUM" 1.0,
+        0.0 0.0 0.0 "CENTERED" 1.0 "MOMENTUM" 0.0,
+        1.0 0.0 1.0 "CENTERED" 1.0 "MOMENTUM" 0.0,
+        0.0 1.0 1.0 "CENTERED" 1.0 "MOMENTUM" 0.0,
+        1.0 1.0 0.0 "CENTERED" 1.0 "MOMENTUM" 0.0,
+        0.0 0.0 0.0 "CENTERED" 1.0 "MOMENTUM" 1.0,
+        1.0 0.0 1.0 "CENTERED" 1.0 "MOMENTUM" 1.0,
+        0.0 1.0 1.0 "CENTERED" 1.0 "MOMENTUM" 1.0,
+        1.0 1.0 0.0 "CENTERED" 1.0 "MOMENTUM" 1.0,
     ],
     twin,
 };

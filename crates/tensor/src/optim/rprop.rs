@@ -1,7 +1,7 @@
 //! Rprop in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access, sign};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access, sign};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -38,7 +38,7 @@ impl Update for RpropUpdate {
         if number == 1 { self.first_step as f32 } else { 0.0 }
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(Timing::without_betas(), 0.0, self.maximize);
         step.run(&RPROP, head, |head| Params {
             head,
@@ -63,10 +63,11 @@ struct Params {
 /// The formula of [`RpropUpdate`], element by element.
 fn twin(call: Call<'_>) {
     let Params { shrink, grow, least, most, .. } = call.params();
-    let elements = Elements::of(call);
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [prev, size]| {
+        |_| (),
+        #[inline(always)]
+        move |(), param, grad, [prev, size]| {
             let agreement = grad * *prev;
             let growth = if agreement > 0.0 { grow } else { 1.0 };
             let grown = *size * (if agreement < 0.0 { shrink } else { growth });

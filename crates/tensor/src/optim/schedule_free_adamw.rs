@@ -1,7 +1,7 @@
 //! Schedule-free AdamW in one launch.
 
 use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -36,15 +36,15 @@ impl Update for ScheduleFreeAdamWUpdate {
         2
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas).with_extra(Extra::ScheduleFree, 0.0), 0.0, self.maximize);
-        step.run(&SCHEDULE_FREE_ADAMW, head, |head| Params {
-            head,
-            beta1: self.betas.0 as f32,
-            beta2: self.betas.1 as f32,
-            eps: self.eps as f32,
-            weight_decay: self.weight_decay as f32,
-        })
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(
+            Timing::of_betas(self.betas).with_extra(Extra::ScheduleFree, 0.0),
+            self.weight_decay,
+            self.maximize,
+        )
+        .decay(Decay::ByRule)
+        .momentum(self.betas.0);
+        step.run(&SCHEDULE_FREE_ADAMW, head, |head| Params { head, beta2: self.betas.1 as f32, eps: self.eps as f32 })
     }
 }
 
@@ -52,24 +52,23 @@ impl Update for ScheduleFreeAdamWUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    beta1: f32,
     beta2: f32,
     eps: f32,
-    weight_decay: f32,
 }
 
 /// The formula of [`ScheduleFreeAdamWUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, beta2, eps, weight_decay } = call.params();
-    let (_, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    let (is_first, share) = (elements.now.step == 1, elements.now.newest_share());
-    let of_direction = lr * (1.0 - beta1 * (1.0 - share));
-    let inverse_root = 1.0 / elements.now.bias_correction2.sqrt();
-    elements.each(
+    let Params { head, beta2, eps } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |y, grad, [z, v]| {
+        |now| {
+            let (share, lr) = (now.newest_share(), now.learning_rate);
+            let of_direction = lr * (1.0 - now.momentum * (1.0 - share));
+            ((now.step == 1, share), (lr, of_direction), 1.0 / now.bias_correction2.sqrt(), now.weight_decay)
+        },
+        #[inline(always)]
+        move |((is_first, share), (lr, of_direction), inverse_root, weight_decay), y, grad, [z, v]| {
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
             let direction = grad / (v.sqrt() * inverse_root + eps) + weight_decay * *y;
             let before = if is_first { *y } else { *z };

@@ -1,7 +1,7 @@
 //! Schedule-free stochastic gradient descent in one launch.
 
 use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -32,30 +32,24 @@ impl Update for ScheduleFreeSgdUpdate {
         1
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head =
-            Head::new(Timing::without_betas().with_extra(Extra::ScheduleFree, 0.0), self.weight_decay, self.maximize);
-        step.run(&SCHEDULE_FREE_SGD, head, |head| Params { head, beta1: self.beta1 as f32 })
+            Head::new(Timing::without_betas().with_extra(Extra::ScheduleFree, 0.0), self.weight_decay, self.maximize)
+                .momentum(self.beta1);
+        step.run(&SCHEDULE_FREE_SGD, head, |head| head)
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    head: Head,
-    beta1: f32,
 }
 
 /// The formula of [`ScheduleFreeSgdUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { beta1, .. } = call.params();
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    let (is_first, share) = (elements.now.step == 1, elements.now.newest_share());
-    let of_grad = lr * (1.0 - beta1 * (1.0 - share));
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |y, grad, [z]| {
+        |now| {
+            let share = now.newest_share();
+            (now.step == 1, share, now.learning_rate, now.learning_rate * (1.0 - now.momentum * (1.0 - share)))
+        },
+        #[inline(always)]
+        move |(is_first, share, lr, of_grad), y, grad, [z]| {
             let before = if is_first { *y } else { *z };
             *z = before - lr * grad;
             *y = *y + share * (before - *y) - of_grad * grad;
@@ -65,7 +59,7 @@ fn twin(call: Call<'_>) {
 
 pub(crate) static SCHEDULE_FREE_SGD: Kernel = Kernel {
     shader: &thalweg_shaders::SCHEDULE_FREE_SGD,
-    uniform: size_of::<Params>(),
+    uniform: size_of::<Head>(),
     access: access(1),
     variants: UPDATE_VARIANTS,
     twin,

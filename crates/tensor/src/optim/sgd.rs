@@ -1,7 +1,7 @@
 //! Stochastic gradient descent without momentum in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -26,7 +26,7 @@ impl Update for SgdUpdate {
         0
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize);
         step.run(&SGD, head, |head| head)
     }
@@ -34,11 +34,11 @@ impl Update for SgdUpdate {
 
 /// The formula of [`SgdUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let elements = Elements::of(call);
-    let lr = elements.now.learning_rate;
-    elements.each(
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, []| *param -= lr * grad,
+        |now| now.learning_rate,
+        #[inline(always)]
+        move |lr, param, grad, []| *param -= lr * grad,
     );
 }
 

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{Clock, ClockWords, Timing, current_time};
+use super::clip::Clip;
+use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
 use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
 use crate::parallel::for_each_chunks_beside;
@@ -23,34 +24,28 @@ pub trait Update: Debug + Send + Sync {
         0.0
     }
 
-    /// Hands the launches of a step to the device.
-    #[doc(hidden)]
-    fn launch(&self, step: Launches<'_>) -> Result<()>;
-
-    /// Takes all parameters one step further: one launch a page, and two before it where `max_norm` clips.
+    /// Takes all parameters one step further: one launch a page, and two before it where gradients are clipped by their
+    /// global norm.
     ///
     /// # Errors
-    /// Where the arenas have different layouts or are not as many as `state_count`, or `max_norm` is not greater than 0.
-    fn step(
-        &self,
-        values: &Arena,
-        grads: &Arena,
-        state: &[Arena],
-        clock: &mut Clock,
-        max_norm: Option<f64>,
-    ) -> Result<()> {
-        self.launch(Launches { values, grads, state, clock, max_norm })
-    }
+    /// Where the arenas have different layouts or are not as many as `state_count`, or the limit of clipping is not greater
+    /// than 0.
+    fn step(&self, step: StepArguments<'_>) -> Result<()>;
 }
 
 /// What a step works on.
 #[derive(Debug)]
-pub struct Launches<'a> {
-    values: &'a Arena,
-    grads: &'a Arena,
-    state: &'a [Arena],
-    clock: &'a mut Clock,
-    max_norm: Option<f64>,
+pub struct StepArguments<'a> {
+    /// The parameters.
+    pub values: &'a Arena,
+    /// Their gradients, in the same layout.
+    pub grads: &'a Arena,
+    /// What the method keeps from step to step.
+    pub state: &'a [Arena],
+    /// The time.
+    pub clock: &'a mut Clock,
+    /// How gradients are clipped.
+    pub clip: Clip,
 }
 
 /// The beginning of every update's parameters. Twin of `Timing` and `Settings` in WGSL.
@@ -59,20 +54,57 @@ pub struct Launches<'a> {
 pub(super) struct Head {
     timing: Timing,
     weight_decay: f32,
-    decoupled: u32,
+    decay: u32,
     maximize: u32,
     vectors: u32,
+    momentum: f32,
+    clip_value: f32,
+    first_row: u32,
+    padding: u32,
+}
+
+/// How weights decay. Twin of the constants in WGSL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decay {
+    /// Through the gradient.
+    Coupled,
+    /// By themselves.
+    Decoupled,
+    /// As the method's own rule says.
+    ByRule,
+}
+
+impl Decay {
+    /// By themselves, or through the gradient.
+    pub(super) fn decoupled(decoupled: bool) -> Self {
+        if decoupled { Self::Decoupled } else { Self::Coupled }
+    }
 }
 
 impl Head {
-    /// For a method whose weight decay goes through the gradient.
+    /// For a method whose weight decay goes through the gradient, and that has no momentum.
     pub(super) fn new(timing: Timing, weight_decay: f64, maximize: bool) -> Self {
-        Self { timing, weight_decay: weight_decay as f32, decoupled: 0, maximize: maximize.into(), vectors: 0 }
+        Self {
+            timing,
+            weight_decay: weight_decay as f32,
+            decay: Decay::Coupled as u32,
+            maximize: maximize.into(),
+            vectors: 0,
+            momentum: 0.0,
+            clip_value: f32::MAX,
+            first_row: 0,
+            padding: 0,
+        }
     }
 
-    /// Whether weights decay by themselves.
-    pub(super) fn decoupled(self, decoupled: bool) -> Self {
-        Self { decoupled: decoupled.into(), ..self }
+    /// How weights decay.
+    pub(super) fn decay(self, decay: Decay) -> Self {
+        Self { decay: decay as u32, ..self }
+    }
+
+    /// With this momentum, or decay rate of the first moment, which a schedule may replace.
+    pub(super) fn momentum(self, momentum: f64) -> Self {
+        Self { momentum: momentum as f32, ..self }
     }
 
     /// The rate of what a method keeps in the clock beside the bias corrections.
@@ -80,13 +112,13 @@ impl Head {
         self.timing.extra_rate
     }
 
-    /// 1 - beta for the first and the second moment.
-    pub(super) fn one_minus_betas(&self) -> (f32, f32) {
-        (self.timing.one_minus_beta1, self.timing.one_minus_beta2)
+    /// 1 - beta for the second moment.
+    pub(super) fn one_minus_beta2(&self) -> f32 {
+        self.timing.one_minus_beta2
     }
 }
 
-impl Launches<'_> {
+impl StepArguments<'_> {
     /// Launches an update that binds all of its state.
     pub(super) fn run<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
         self.run_variant(kernel, &[], &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE], head, params)
@@ -102,7 +134,7 @@ impl Launches<'_> {
         head: Head,
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
-        let Self { values, grads, state, clock, max_norm } = self;
+        let Self { values, grads, state, clock, clip } = self;
         let expected = keeps.iter().filter(|keeps| **keeps).count();
         if state.len() != expected {
             return Err(Error::Argument {
@@ -114,16 +146,26 @@ impl Launches<'_> {
         }
         values.same_layout(kernel.name(), &[grads])?;
         state.iter().try_for_each(|arena| values.same_layout(kernel.name(), &[arena]))?;
-        let prepared = clock.prepare(grads, max_norm, head.timing)?;
+        let prepared = clock.prepare(grads, clip, head.timing)?;
+        let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
         for (number, page) in values.pages().iter().enumerate() {
             let (sequential, workgroups) = grid(page);
-            let mut launch = Launch::new(kernel, params(Head { vectors: (page.len() / 4) as u32, ..head }))
+            let first_row = clock.first_row(number);
+            let head = Head {
+                vectors: (page.len() / 4) as u32,
+                clip_value: clip_value.unwrap_or(f32::MAX),
+                first_row: first_row.unwrap_or(0),
+                ..head
+            };
+            let mut launch = Launch::new(kernel, params(head))
                 .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked());
+                .constant("SELF_CLOCKED", prepared.self_clocked())
+                .constant("SEGMENTED", first_row.is_some())
+                .constant("CLIP_VALUE", clip_value.is_some());
             for (name, value) in constants {
                 launch = launch.constant(name, *value);
             }
-            launch = launch.bind(page).bind(&grads.pages()[number]).bind(clock.learning_rates()).bind(clock.state());
+            launch = launch.bind(page).bind(&grads.pages()[number]).bind(clock.table()).bind(clock.state());
             let mut kept = state.iter();
             for (place, keeps) in keeps.iter().enumerate() {
                 launch = match keeps.then(|| kept.next()).flatten() {
@@ -173,20 +215,34 @@ fn grid(page: &Tensor) -> (bool, usize) {
     (sequential, if sequential { blocks } else { page.len() / HARDWARE_BLOCK })
 }
 
-/// The sets of override constants of updates that have none of their own.
-pub(super) const UPDATE_VARIANTS: &[&[(&str, f64)]] = &[
-    &[("SELF_CLOCKED", 0.0), ("SEQUENTIAL", 0.0)],
-    &[("SELF_CLOCKED", 1.0), ("SEQUENTIAL", 0.0)],
-    &[("SELF_CLOCKED", 0.0), ("SEQUENTIAL", 1.0)],
-    &[("SELF_CLOCKED", 1.0), ("SEQUENTIAL", 1.0)],
+/// Sets of override constants of updates that have none of their own. Those of parameters that are set apart and of
+/// clipping by value stand beside each other, since they do not meet in the text.
+macro_rules! update_variants {
+    ($($self_clocked:literal $sequential:literal $apart:literal $($name:literal $value:literal)*,)*) => {
+        &[$(&[
+            ("SELF_CLOCKED", $self_clocked),
+            ("SEQUENTIAL", $sequential),
+            ("SEGMENTED", $apart),
+            ("CLIP_VALUE", $apart),
+            $(($name, $value),)*
+        ]),*]
+    };
+}
+pub(super) use update_variants;
+
+pub(super) const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
+    0.0 0.0 0.0, 1.0 0.0 0.0, 0.0 1.0 0.0, 1.0 1.0 0.0,
+    0.0 0.0 1.0, 1.0 0.0 1.0, 0.0 1.0 1.0, 1.0 1.0 1.0,
 ];
 
 /// A launch as the twin of an update sees it.
 pub(super) struct Elements<'a> {
-    /// The time of this step; `step` counts it.
-    pub(super) now: ClockWords,
+    now: Now,
     head: Head,
-    clock: &'a mut ClockWords,
+    /// The rows of this page's parameters, where they are set apart.
+    rows: Option<&'a [Row]>,
+    clip_value: Option<f32>,
+    clock: (&'a mut ClockWords, ClockWords),
     values: &'a mut [f32],
     grads: &'a [f32],
     state: [Slice<'a>; MOST_STATE],
@@ -197,65 +253,137 @@ impl<'a> Elements<'a> {
     pub(super) fn of(call: Call<'a>) -> Self {
         let head: Head = bytemuck::pod_read_unaligned(&call.params[..size_of::<Head>()]);
         let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
-        let [values, grads, rates, clock, state @ ..] = call.slices;
+        let is_segmented = call.constant("SEGMENTED") != 0.0;
+        let clip_value = (call.constant("CLIP_VALUE") != 0.0).then_some(head.clip_value);
+        let [values, grads, table, clock, state @ ..] = call.slices;
+        let values = values.write::<f32>();
+        let table: &[Row] = bytemuck::cast_slice(table.read::<f32>());
         let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-        let now = current_time(clock, rates.read(), head.timing, self_clocked);
-        Self { now, head, clock, values: values.write(), grads: grads.read(), state }
+        let (now, next) = current_time(clock, table, head.timing, (head.weight_decay, head.momentum), self_clocked);
+        let rows = is_segmented.then(|| &table[head.first_row as usize..][..values.len() / ROW_ELEMENTS]);
+        Self { now, head, rows, clip_value, clock: (clock, next), values, grads: grads.read(), state }
     }
 
     /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
-    /// clock. The gradient is clipped, turned around and decayed as the settings say; of the parameter decoupled decay
-    /// has taken its share.
+    /// clock. `factors` are what is the same for all parameters of one time. The gradient is clipped, turned around and
+    /// decayed as the settings say; of the parameter decoupled decay has taken its share.
     #[inline(always)]
-    pub(super) fn each<const N: usize>(self, rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Copy + Sync)
-    where
+    pub(super) fn each<const N: usize, F: Copy + Sync>(
+        self,
+        factors: impl Fn(&Now) -> F,
+        rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
+    ) where
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
-        self.each_of(std::array::from_fn(|number| number), rule);
+        self.each_of(std::array::from_fn(|number| number), factors, rule);
     }
 
     /// As [`each`](Self::each), of the state at these places.
     #[inline(always)]
-    pub(super) fn each_of<const N: usize>(
+    pub(super) fn each_of<const N: usize, F: Copy + Sync>(
         self,
         places: [usize; N],
-        rule: impl Fn(&mut f32, f32, [&mut f32; N]) + Copy + Sync,
+        factors: impl Fn(&Now) -> F,
+        rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
     ) where
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
-        let Self { now, head, clock, values, grads, state } = self;
+        let Self { now, head, rows, clip_value, clock, values, grads, state } = self;
         if now.clip_factor >= 0.0 {
-            let sign = if head.maximize != 0 { -1.0 } else { 1.0 };
-            let decoupled = head.decoupled != 0;
-            let kept = if decoupled { 1.0 - now.learning_rate * head.weight_decay } else { 1.0 };
-            let coupled_decay = if decoupled { 0.0 } else { head.weight_decay };
             let mut state = state.map(Some);
-            let state = places.map(|place| {
+            let mut state = places.map(|place| {
                 state[place].take().unwrap_or_else(|| unreachable!("places are taken once")).write::<f32>()
             });
-            let clip_factor = now.clip_factor;
-            // What does not change from element to element is moved into each piece: behind a reference it might for
-            // all that a compiler knows, and the loop would not be turned into vectors.
-            for_each_chunks_beside(
-                values,
-                state,
-                #[inline(always)]
-                move |start, values, state| {
-                    state.each(
-                        values,
-                        &grads[start..],
-                        #[inline(always)]
-                        move |value, grad, state| {
-                            let grad = sign * (grad * clip_factor) + coupled_decay * *value;
-                            *value *= kept;
-                            rule(value, grad, state);
-                        },
-                    );
-                },
-            );
+            let (mut values, mut grads) = (values, grads);
+            for (length, own) in runs(rows, values.len(), &now) {
+                let (here, rest) = values.split_at_mut(length);
+                let (grads_here, grads_rest) = grads.split_at(length);
+                let mut state_rest = state.map(Some);
+                let state_here = std::array::from_fn(|number| {
+                    let whole = state_rest[number].take().unwrap_or_default();
+                    let (here, rest) = whole.split_at_mut(length);
+                    state_rest[number] = Some(rest);
+                    here
+                });
+                (values, grads, state) = (rest, grads_rest, state_rest.map(Option::unwrap_or_default));
+                if let Some(own) = own {
+                    apply(&own, head, clip_value, here, grads_here, state_here, factors(&own), rule);
+                }
+            }
         }
-        *clock = now;
+        *clock.0 = clock.1;
     }
+}
+
+/// The lengths of what parameters are gone through by, with the time as each has it; `None` where they are frozen. Twin
+/// of `time_of` in WGSL.
+fn runs<'a>(rows: Option<&'a [Row]>, length: usize, now: &'a Now) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
+    let whole = rows.is_none().then_some((length, Some(*now)));
+    let apart = rows.unwrap_or_default().chunk_by(|a, b| a == b).map(|equal| {
+        let Row([lr_scale, weight_decay, clip_factor, _]) = equal[0];
+        let own = Now {
+            learning_rate: now.learning_rate * lr_scale,
+            weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
+            clip_factor: now.clip_factor * clip_factor,
+            ..*now
+        };
+        (equal.len() * ROW_ELEMENTS, (lr_scale >= 0.0).then_some(own))
+    });
+    whole.into_iter().chain(apart)
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "a loop's all")]
+fn apply<const N: usize, F: Copy + Sync>(
+    now: &Now,
+    head: Head,
+    clip_value: Option<f32>,
+    values: &mut [f32],
+    grads: &[f32],
+    state: [&mut [f32]; N],
+    factors: F,
+    rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
+) where
+    for<'s> [&'s mut [f32]; N]: Rows<N>,
+{
+    let sign = if head.maximize != 0 { -1.0 } else { 1.0 };
+    let decoupled = head.decay == Decay::Decoupled as u32;
+    let kept = if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 };
+    let coupled_decay = if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 };
+    let clip_factor = now.clip_factor;
+    // What does not change from element to element is moved into each piece: behind a reference it might for all that a
+    // compiler knows, and the loop would not be turned into vectors.
+    let step = move |value: &mut f32, grad: f32, state: [&mut f32; N]| {
+        let grad = sign * (grad * clip_factor) + coupled_decay * *value;
+        *value *= kept;
+        rule(factors, value, grad, state);
+    };
+    for_each_chunks_beside(
+        values,
+        state,
+        #[inline(always)]
+        move |start, values, state| {
+            let grads = &grads[start..];
+            if let Some(most) = clip_value {
+                state.each(
+                    values,
+                    grads,
+                    #[inline(always)]
+                    move |value, grad, state| {
+                        let grad = if grad > most { most } else { grad };
+                        step(value, if grad < -most { -most } else { grad }, state);
+                    },
+                );
+            } else {
+                state.each(
+                    values,
+                    grads,
+                    #[inline(always)]
+                    move |value, grad, state| step(value, grad, state),
+                );
+            }
+        },
+    );
 }
 
 /// 1, -1 or 0, as WGSL's.

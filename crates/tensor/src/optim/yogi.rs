@@ -1,7 +1,7 @@
 //! Yogi in one launch.
 
 use super::clock::Timing;
-use super::update::{Elements, Head, Launches, UPDATE_VARIANTS, Update, access, sign};
+use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access, sign};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 
@@ -38,9 +38,9 @@ impl Update for YogiUpdate {
         self.initial_accumulator_value as f32
     }
 
-    fn launch(&self, step: Launches<'_>) -> Result<()> {
-        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
-        step.run(&YOGI, head, |head| Params { head, beta1: self.betas.0 as f32, eps: self.eps as f32 })
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
+        let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize).momentum(self.betas.0);
+        step.run(&YOGI, head, |head| Params { head, eps: self.eps as f32 })
     }
 }
 
@@ -48,19 +48,18 @@ impl Update for YogiUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    beta1: f32,
     eps: f32,
 }
 
 /// The formula of [`YogiUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { head, beta1, eps } = call.params();
-    let (one_minus_beta1, one_minus_beta2) = head.one_minus_betas();
-    let elements = Elements::of(call);
-    let (step_size, inverse_root) = elements.now.moment_factors();
-    elements.each(
+    let Params { head, eps } = call.params();
+    let one_minus_beta2 = head.one_minus_beta2();
+    Elements::of(call).each(
         #[inline(always)]
-        move |param, grad, [m, v]| {
+        |now| (now.momentum, now.one_minus_momentum, now.moment_factors()),
+        #[inline(always)]
+        move |(beta1, one_minus_beta1, (step_size, inverse_root)), param, grad, [m, v]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             let square = grad * grad;
             *v -= one_minus_beta2 * (sign(*v - square) * square);

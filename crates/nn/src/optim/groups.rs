@@ -1,0 +1,150 @@
+//! Groups of parameters, by patterns of their names.
+
+use thalweg_autograd::Parameter;
+use thalweg_tensor::SegmentSettings;
+use wildmatch::WildMatch;
+
+use super::Method;
+use crate::setting::not_negative;
+use crate::{Error, Result};
+
+/// What sets the parameters apart whose names match a pattern. See [`Optimizer::with_groups`](super::Optimizer::with_groups).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ParameterGroup {
+    /// The pattern: `*` stands for any number of characters, `?` for one.
+    pub pattern: String,
+    /// What the learning rate is multiplied by: finite and at least 0.
+    pub lr_scale: Option<f64>,
+    /// The weight decay instead of the method's: finite and at least 0.
+    pub weight_decay: Option<f64>,
+    /// Whether they stay as they are: no gradient is computed for them, and neither they nor their state change.
+    pub frozen: bool,
+}
+
+impl ParameterGroup {
+    /// The group of a pattern, which as yet is like all other parameters.
+    #[must_use]
+    pub fn of(pattern: impl Into<String>) -> Self {
+        Self { pattern: pattern.into(), ..Self::default() }
+    }
+}
+
+/// Writes what groups say into the settings of each parameter.
+pub(super) fn apply(
+    groups: &[ParameterGroup],
+    method: &dyn Method,
+    parameters: &[Parameter],
+    settings: &mut [SegmentSettings],
+) -> Result<()> {
+    for group in groups {
+        not_negative("lr_scale", group.lr_scale.unwrap_or(0.0))?;
+        not_negative("weight_decay", group.weight_decay.unwrap_or(0.0))?;
+        if group.weight_decay.is_some() {
+            check_weight_decay(method)?;
+        }
+        let pattern = WildMatch::new(&group.pattern);
+        let mut matches = 0;
+        for (_, settings) in parameters.iter().zip(&mut *settings).filter(|(p, _)| pattern.matches(p.name())) {
+            matches += 1;
+            settings.lr_scale = group.lr_scale.unwrap_or(settings.lr_scale);
+            settings.weight_decay = group.weight_decay.or(settings.weight_decay);
+            settings.frozen |= group.frozen;
+        }
+        if matches == 0 {
+            return Err(Error::Setting {
+                field: "pattern",
+                value: format!("{:?}", group.pattern),
+                rule: "one that matches the name of a parameter; `*` stands for any characters, `?` for one",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a method has a weight decay to replace.
+pub(super) fn check_weight_decay(method: &dyn Method) -> Result<()> {
+    if method.has_weight_decay() {
+        return Ok(());
+    }
+    Err(Error::Setting {
+        field: "weight_decay",
+        value: "a replacement".to_string(),
+        rule: "left out for a method without weight decay",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AdamW, Constant, Linear, Optimizer, ParamsBuilder, Rprop, Schedule, Sgd};
+    use thalweg_tensor::Device;
+
+    fn params() -> crate::Params {
+        let mut builder = ParamsBuilder::new(0);
+        Linear::new(&mut builder, "body", 3, 2).unwrap();
+        Linear::new(&mut builder, "head", 2, 2).unwrap();
+        builder.build(&Device::cpu()).unwrap()
+    }
+
+    fn values(params: &crate::Params) -> Vec<Vec<f32>> {
+        params.values().tensors().iter().map(|tensor| tensor.to_vec::<f32>().unwrap()).collect()
+    }
+
+    #[test]
+    fn later_groups_replace_what_they_say_and_frozen_parameters_stay() {
+        let params = params();
+        params.values().tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
+        params.grads().unwrap().tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
+        let groups = [
+            ParameterGroup { lr_scale: Some(0.5), weight_decay: Some(1.0), ..ParameterGroup::of("body.*") },
+            ParameterGroup { weight_decay: Some(0.0), ..ParameterGroup::of("*.bias") },
+            ParameterGroup { frozen: true, ..ParameterGroup::of("head.bia?") },
+        ];
+        let sgd = Sgd { lr: 0.25, weight_decay: 2.0, ..Sgd::default() };
+        let mut optimizer = Optimizer::new(&params, sgd).unwrap().with_groups(&groups).unwrap();
+        optimizer.step().unwrap();
+        // 1 - lr lr_scale (1 + weight_decay), but for the frozen one.
+        let expected = [1.0 - 0.125 * 2.0, 1.0 - 0.125, 1.0 - 0.25 * 3.0, 1.0];
+        for (values, expected) in values(&params).iter().zip(expected) {
+            assert!(values.iter().all(|&value| value == expected), "{values:?} is not {expected}");
+        }
+        assert!(params.get("head.bias").unwrap().is_frozen() && !params.get("head.weight").unwrap().is_frozen());
+    }
+
+    #[test]
+    fn biases_do_not_decay_in_one_line() {
+        let params = params();
+        params.values().tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
+        let adamw = AdamW { lr: 0.5, weight_decay: 0.5, ..AdamW::default() };
+        Optimizer::new(&params, adamw).unwrap().without_decay_on_bias_and_norm().unwrap().step().unwrap();
+        let expected = [0.75, 1.0, 0.75, 1.0];
+        assert!(values(&params).iter().zip(expected).all(|(values, expected)| values.iter().all(|&x| x == expected)));
+    }
+
+    #[test]
+    fn wrong_groups_and_schedules_name_the_field() {
+        let params = params();
+        let refused = |groups: &[ParameterGroup]| {
+            Optimizer::new(&params, AdamW::default()).unwrap().with_groups(groups).unwrap_err().to_string()
+        };
+        assert!(
+            refused(&[ParameterGroup::of("boddy.*")]).starts_with("pattern = \"boddy.*\", but it must be one that")
+        );
+        let group = ParameterGroup { lr_scale: Some(-1.0), ..ParameterGroup::of("*") };
+        assert!(refused(&[group]).starts_with("lr_scale = -1, but"));
+        let group = ParameterGroup { weight_decay: Some(f64::NAN), ..ParameterGroup::of("*") };
+        assert!(refused(std::slice::from_ref(&group)).starts_with("weight_decay = NaN, but"));
+        let group = ParameterGroup { weight_decay: Some(0.1), ..group };
+        let rprop = || Optimizer::new(&params, Rprop::default()).unwrap();
+        assert!(rprop().with_groups(&[group]).unwrap_err().to_string().contains("without weight decay"));
+
+        let mut sgd = Optimizer::new(&params, Sgd::default()).unwrap();
+        let half: &dyn Schedule = &Constant { lr: 0.5 };
+        assert!(sgd.set_momentum_schedule(half, 10).unwrap_err().to_string().contains("without momentum"));
+        assert!(rprop().set_weight_decay_schedule(half, 10).unwrap_err().to_string().contains("without weight decay"));
+        let mut adamw = Optimizer::new(&params, AdamW::default()).unwrap();
+        adamw.set_momentum_schedule(half, 10).unwrap();
+        let one = adamw.set_momentum_schedule(&Constant { lr: 1.0 }, 10).unwrap_err().to_string();
+        assert_eq!(one, "momentum = 1, but it must be at least 0 and less than 1");
+    }
+}
