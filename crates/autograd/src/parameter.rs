@@ -173,3 +173,32 @@ impl Parameter {
         self.0.memory.get().ok_or_else(|| Error::Unbound { name: self.0.name.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tape;
+    use thalweg_tensor::Device;
+
+    #[test]
+    fn a_frozen_parameter_is_a_constant_and_has_no_gradient() {
+        let device = Device::cpu();
+        let [slope, offset] = ["slope", "offset"].map(|name| {
+            let parameter = Parameter::declare(name, &[]);
+            let grad = Tensor::zeros(&device, DType::F32, &[]).unwrap();
+            parameter.bind(Tensor::scalar(&device, 3.0f32).unwrap(), grad).unwrap();
+            parameter
+        });
+        let backward = || {
+            let tape = Tape::new();
+            let product = tape.parameter(&slope).unwrap().mul(tape.parameter(&offset).unwrap()).unwrap();
+            tape.backward(product).unwrap();
+            [&slope, &offset].map(|parameter| parameter.grad().unwrap().item::<f32>().unwrap())
+        };
+        assert_eq!(backward(), [3.0, 3.0]);
+        slope.set_frozen(true);
+        assert_eq!(backward(), [0.0, 6.0]);
+        slope.set_frozen(false);
+        assert_eq!(backward(), [3.0, 9.0]);
+    }
+}
