@@ -1,0 +1,105 @@
+//! The functions, composed of operations that autograd knows.
+
+use std::fmt;
+
+use thalweg::autograd::{Result, Tape, Var};
+use thalweg::tensor::{Device, Tensor};
+
+use crate::contour::{Grid, Line};
+
+/// A function of two numbers, element by element.
+type Value = for<'t> fn(Var<'t>, Var<'t>) -> Result<Var<'t>>;
+
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    pub(crate) value: Value,
+    pub(crate) start: [f64; 2],
+    /// Where it is 0.
+    pub(crate) minimum: [f64; 2],
+    /// The part that is drawn: from the least to the largest of each coordinate.
+    pub(crate) view: [[f64; 2]; 2],
+    /// Powers of ten of the lowest and the highest contour line, two of which stand in a decade.
+    pub(crate) levels: [i32; 2],
+}
+
+/// Rosenbrock, An automatic method for finding the greatest or least value of a function, 1960; Beale, On an iterative
+/// method for finding a local minimum of a function of more than one variable, 1958.
+pub(crate) const FUNCTIONS: [Function; 2] = [
+    Function {
+        name: "Rosenbrock",
+        value: rosenbrock,
+        start: [-1.2, 1.0],
+        minimum: [1.0, 1.0],
+        view: [[-1.7, 1.7], [-0.6, 1.9]],
+        levels: [-1, 3],
+    },
+    Function {
+        name: "Beale",
+        value: beale,
+        start: [1.0, 1.0],
+        minimum: [3.0, 0.5],
+        view: [[0.0, 4.2], [-1.3, 1.4]],
+        levels: [-2, 4],
+    },
+];
+
+/// (1 - x)² + 100 (y - x²)²
+fn rosenbrock<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
+    let valley = y.sub(x.square()?)?.square()?.affine(100.0, 0.0)?;
+    x.affine(-1.0, 1.0)?.square()?.add(valley)
+}
+
+/// (1.5 - x + x y)² + (2.25 - x + x y²)² + (2.625 - x + x y³)²
+fn beale<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
+    let square = y.square()?;
+    let term = |c, power| x.mul(power)?.sub(x)?.affine(1.0, c)?.square();
+    term(1.5, y)?.add(term(2.25, square)?)?.add(term(2.625, square.mul(y)?)?)
+}
+
+impl Function {
+    /// Whether a point is in the part that is drawn.
+    pub(crate) fn is_in_view(&self, point: [f64; 2]) -> bool {
+        self.view.iter().zip(point).all(|(&[least, most], x)| (least..=most).contains(&x))
+    }
+
+    /// The contour lines of the view.
+    pub(crate) fn contours(&self) -> thalweg::Result<Vec<Line>> {
+        let grid = Grid { columns: 600, rows: 440, view: self.view };
+        let device = Device::cpu();
+        let tape = Tape::inference();
+        let upload = |coordinate: usize| -> thalweg::Result<_> {
+            let values: Vec<f32> = grid.points().map(|point| point[coordinate] as f32).collect();
+            Ok(tape.constant(&Tensor::from_slice(&device, &values, &[values.len()])?))
+        };
+        let values = (self.value)(upload(0)?, upload(1)?)?.value().to_vec::<f32>()?;
+        let level = |half: i32| 10f64.powf(f64::from(half) / 2.0);
+        Ok((2 * self.levels[0]..=2 * self.levels[1]).flat_map(|half| grid.contour(&values, level(half))).collect())
+    }
+}
+
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} from ({}, {})", self.name, self.start[0], self.start[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+    use super::*;
+
+    #[test]
+    fn functions_have_their_textbook_values() {
+        let tape = Tape::inference();
+        for (function, at_start) in FUNCTIONS.iter().zip([24.2f32, 14.203125]) {
+            let at = |point: [f64; 2]| {
+                let [x, y] =
+                    point.map(|x| tape.constant(&Tensor::from_slice(&Device::cpu(), &[x as f32], &[1]).unwrap()));
+                (function.value)(x, y).unwrap().item().unwrap()
+            };
+            assert!((at(function.start) - at_start).abs() < 1e-4, "{function}: {}", at(function.start));
+            assert_eq!(at(function.minimum), 0.0, "{function}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! One method on one function.
+
+use thalweg::nn::Method;
+use thalweg::prelude::*;
+
+use crate::function::Function;
+
+/// What a method did.
+pub(crate) struct Run {
+    /// Where it stood before the first step, after it, and so on.
+    pub(crate) path: Vec<[f64; 2]>,
+    /// The function's values there.
+    pub(crate) values: Vec<f64>,
+}
+
+impl Run {
+    /// So many steps of a method, from the function's start.
+    pub(crate) fn new(
+        device: &Device,
+        function: &Function,
+        method: Box<dyn Method>,
+        steps: usize,
+    ) -> thalweg::Result<Self> {
+        let mut builder = ParamsBuilder::new(0);
+        let point = builder.add("point", &[2], Init::Zeros)?;
+        let params = builder.build(device)?;
+        point.value()?.write(&function.start.map(|x| x as f32))?;
+        let mut optimizer = Optimizer::from_boxed(&params, method)?;
+        // x, y and the value, step by step: kept on the device, and read when all is done.
+        let log = ValueLog::new(device, 3 * (steps + 1))?;
+
+        let mut step = || {
+            let tape = Tape::new();
+            let point = tape.parameter(&point)?;
+            let (x, y) = (point.slice(0, 0, 1)?, point.slice(0, 1, 2)?);
+            let value = (function.value)(x, y)?.sum()?;
+            for var in [x, y, value] {
+                log.push(&var.value())?;
+            }
+            params.zero_grad();
+            tape.backward(value)?;
+            optimizer.step()
+        };
+        // The first step makes what is kept from step to step; the second is recorded and then replayed. One more than
+        // asked for, since a step logs where it begins.
+        step()?;
+        if steps > 0 {
+            let (recording, ()) = device.record(&mut step)?;
+            recording.replay(steps - 1)?;
+        }
+        let log = log.take()?;
+        let path = log.chunks(3).map(|at| [at[0], at[1]].map(f64::from)).collect();
+        Ok(Self { path, values: log.chunks(3).map(|at| at[2].into()).collect() })
+    }
+
+    /// The value at the end.
+    pub(crate) fn end(&self) -> f64 {
+        self.values[self.values.len() - 1]
+    }
+
+    /// Steps until the value has fallen below a bound and stays there.
+    pub(crate) fn steps_to(&self, bound: f64) -> Option<usize> {
+        let steps = self.values.iter().rposition(|&value| value >= bound || value.is_nan()).map_or(0, |last| last + 1);
+        (steps < self.values.len()).then_some(steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_counts_from_where_it_is_kept() {
+        let run = |values: &[f64]| Run { path: Vec::new(), values: values.to_vec() };
+        assert_eq!(run(&[5.0, 0.5, 2.0, 0.5, 0.1]).steps_to(1.0), Some(3));
+        assert_eq!(run(&[0.5, 0.1]).steps_to(1.0), Some(0));
+        assert_eq!(run(&[0.5, 2.0]).steps_to(1.0), None);
+        assert_eq!(run(&[0.5, f64::NAN]).steps_to(1.0), None);
+    }
+}
