@@ -34,6 +34,8 @@ pub(crate) enum Error {
     SameFile { flag: &'static str, path: PathBuf, other: &'static str },
     /// A flag's value is within its range, but too large together with others.
     TooLarge { flag: &'static str, problem: String },
+    /// A flag sets what the chosen method has not.
+    NoSetting { flag: &'static str, optimizer: String, others: &'static str },
     /// A row is no number to the model.
     Row { path: PathBuf, line: u64 },
     /// `THALWEG_THREADS` is no number of threads.
@@ -52,7 +54,8 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } | Self::Threads { .. } => USAGE,
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::NoSetting { .. } => USAGE,
+            Self::Row { .. } | Self::Threads { .. } => USAGE,
             // What is tuned has no folder, or one that cannot be written.
             Self::Tensor(tensor::Error::File { .. }) => USAGE,
             Self::Nn(error) if error.is_user_error() => USAGE,
@@ -114,6 +117,9 @@ impl fmt::Display for Error {
                 write!(f, "{flag} {}: this is also the file of {other}; choose another one", path.display())
             }
             Self::TooLarge { flag, problem } => write!(f, "{flag}: {problem}"),
+            Self::NoSetting { flag, optimizer, others } => {
+                write!(f, "{flag}: {optimizer} has no such setting; leave it out, or choose {others} by --optimizer")
+            }
             Self::Row { path, line } => write!(
                 f,
                 "{}, line {line}: the prediction is no finite number, since the features are too far from those that \
@@ -132,7 +138,8 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::Row { .. } | Self::Threads { .. } => None,
+            Self::SameFile { .. } | Self::TooLarge { .. } | Self::NoSetting { .. } => None,
+            Self::Row { .. } | Self::Threads { .. } => None,
             Self::Nn(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
             Self::Output { source, .. } | Self::Stdout(source) => Some(source),

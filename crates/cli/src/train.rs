@@ -32,6 +32,7 @@ const MAX_STEPS: u64 = 1 << 25;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     // What may be wrong is looked at before the work, not behind it.
+    args.check_method()?;
     let data_file = Named::new("DATA", &args.data);
     let out = Named::new("--out", &args.out);
     let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Error::TooLarge { flag: "--epochs", problem });
     }
 
-    let mut optimizer = Optimizer::from_boxed(model.params(), method(args)?)?;
+    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?;
     if let Some(norm) = args.clip_norm() {
         optimizer = optimizer.with_clip_norm(norm)?;
     }
@@ -128,17 +129,17 @@ fn check_size(hidden: &[u32], inputs: usize, outputs: usize) -> Result<()> {
     Ok(())
 }
 
-fn method(args: &TrainArgs) -> Result<Box<dyn Method>> {
+fn method(args: &TrainArgs) -> Box<dyn Method> {
     use args::Optimizer as Name;
     let (lr, weight_decay) = (args.learning_rate(), args.weight_decay());
-    let sgd = Sgd { lr, momentum: args.momentum, weight_decay, ..Sgd::default() };
-    Ok(match args.optimizer {
+    let sgd = Sgd { lr, momentum: args.momentum(), weight_decay, ..Sgd::default() };
+    match args.optimizer {
         Name::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
         Name::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
         Name::Sgd | Name::Momentum => Box::new(sgd),
         Name::Nesterov => Box::new(Sgd { nesterov: true, ..sgd }),
         Name::Adagrad => Box::new(Adagrad { lr, weight_decay, ..Adagrad::default() }),
-        Name::Rmsprop => Box::new(RmsProp { lr, weight_decay, ..RmsProp::default() }),
+        Name::Rmsprop => Box::new(RmsProp { lr, momentum: args.momentum(), weight_decay, ..RmsProp::default() }),
         Name::Adadelta => Box::new(Adadelta { lr, weight_decay, ..Adadelta::default() }),
         Name::Amsgrad => Box::new(Amsgrad { lr, weight_decay, ..Amsgrad::default() }),
         Name::Adamax => Box::new(Adamax { lr, weight_decay, ..Adamax::default() }),
@@ -149,12 +150,8 @@ fn method(args: &TrainArgs) -> Result<Box<dyn Method>> {
         Name::Adan => Box::new(Adan { lr, weight_decay, ..Adan::default() }),
         Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
-        Name::Rprop if weight_decay == 0.0 => Box::new(Rprop { lr, ..Rprop::default() }),
-        Name::Rprop => {
-            let value = weight_decay.to_string();
-            return Err(nn::Error::Setting { field: "weight_decay", value, rule: "0 for rprop, which has none" }.into());
-        }
-    })
+        Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
+    }
 }
 
 fn schedule(args: &TrainArgs, steps: u64) -> Box<dyn Schedule> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::DeviceArg;
+use crate::error::Error;
 
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
 const LEAST_STEPS: u64 = 2_000;
@@ -45,9 +46,9 @@ pub(crate) struct TrainArgs {
     /// The learning rate, at its highest where the schedule changes it [default: by the method; adamw: 0.001, sgd: 0.01]
     #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// What sgd, momentum and nesterov keep of their moment from step to step
-    #[arg(long, default_value_t = 0.9, value_parser = below_one, allow_negative_numbers = true)]
-    pub(crate) momentum: f64,
+    /// What sgd, momentum, nesterov and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
+    #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
+    momentum: Option<f64>,
     /// Weight decay: decoupled for adamw, lion, adan and adabelief, else through the gradient [default: adamw: 0.01,
     /// lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
@@ -83,6 +84,24 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     pub(crate) fn learning_rate(&self) -> f64 {
         self.lr.unwrap_or_else(|| self.optimizer.learning_rate())
+    }
+
+    /// Refuses flags that the method has no setting for, which would change nothing.
+    pub(crate) fn check_method(&self) -> Result<(), Error> {
+        use Optimizer::{Momentum, Nesterov, Rmsprop, Rprop, Sgd};
+        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Rmsprop);
+        let (flag, others) = if self.momentum.is_some() && !has_momentum {
+            ("--momentum", "sgd, momentum, nesterov or rmsprop")
+        } else if self.optimizer == Rprop && self.weight_decay() > 0.0 {
+            ("--weight-decay", "any but rprop")
+        } else {
+            return Ok(());
+        };
+        Err(Error::NoSetting { flag, optimizer: self.optimizer.name(), others })
+    }
+
+    pub(crate) fn momentum(&self) -> f64 {
+        self.momentum.unwrap_or(if self.optimizer == Optimizer::Rmsprop { 0.0 } else { 0.9 })
     }
 
     pub(crate) fn weight_decay(&self) -> f64 {
@@ -268,6 +287,29 @@ mod tests {
         assert_eq!((args.epochs(2), args.hidden.as_slice()), (3, &[32][..]));
         let predict = Predict::try_parse_from(["predict", "model.safetensors", "data.csv"]).unwrap().args;
         assert_eq!(predict.out, PathBuf::from("predictions.csv"));
+    }
+
+    #[test]
+    fn flags_that_a_method_has_no_setting_for_are_refused_by_its_name() {
+        for optimizer in Optimizer::value_variants().iter().map(|optimizer| optimizer.name()) {
+            let has_momentum = ["sgd", "momentum", "nesterov", "rmsprop"].contains(&optimizer.as_str());
+            let has_decay = optimizer != "rprop";
+            for (flag, is_set) in [("--momentum", has_momentum), ("--weight-decay", has_decay)] {
+                let result = train(&format!("--optimizer {optimizer} {flag} 0.5")).unwrap().check_method();
+                match result.map_err(|error| error.to_string()) {
+                    Ok(()) => assert!(is_set, "{optimizer} {flag}"),
+                    Err(message) => {
+                        let is_named = message.contains(flag) && message.contains(&format!("{optimizer} has no"));
+                        assert!(!is_set && is_named, "{optimizer} {flag}: {message}");
+                    }
+                }
+            }
+            train(&format!("--optimizer {optimizer}")).unwrap().check_method().unwrap();
+        }
+        let momentum = |flags: &str| train(flags).unwrap().momentum();
+        assert_eq!(momentum("--optimizer sgd"), 0.9);
+        assert_eq!(momentum("--optimizer rmsprop"), 0.0);
+        assert_eq!(momentum("--optimizer rmsprop --momentum 0.8"), 0.8);
     }
 
     #[test]

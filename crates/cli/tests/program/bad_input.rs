@@ -134,6 +134,8 @@ fn flags_with_values_that_cannot_be() {
         }
     }
     refused(folder.path(), 2, "train iris.csv --optimizer rprop --weight-decay 0.1", &["--weight-decay", "rprop"]);
+    refused(folder.path(), 2, "train iris.csv --optimizer lion --momentum 0.5", &["--momentum", "lion has no"]);
+    refused(folder.path(), 2, "train iris.csv --momentum 0.9", &["--momentum", "adamw has no"]);
     refused(folder.path(), 2, "train iris.csv --optimizer nesterov --momentum 0", &["--nesterov", "momentum"]);
     refused(folder.path(), 2, "train iris.csv --hidden 65536,65536 --device cpu", &["--hidden", "parameters"]);
     // A layer of 4 GiB: over the limit of any adapter's bindings, or of the program.

@@ -126,6 +126,7 @@ fn every_flag_reaches_the_training() {
         "--optimizer nesterov",
         "--optimizer adagrad",
         "--optimizer rmsprop",
+        "--optimizer rmsprop --momentum 0.9",
         "--optimizer adadelta",
         "--optimizer amsgrad",
         "--optimizer adamax",
