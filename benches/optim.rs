@@ -11,7 +11,7 @@ mod updates;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use thalweg::tensor::{Device, Result};
+use thalweg::tensor::{Clip, Device, Result};
 
 use common::{devices, done, end_to_end, kind, quick, settle};
 use updates::Parameters;
@@ -45,7 +45,10 @@ fn optim(criterion: &mut Criterion) {
             let count = parameters as u64;
             let layout = done(Parameters::new(&device, tensors, parameters / tensors));
             for &(name, update) in updates::UPDATES {
-                bench(&mut group, &device, name, count * updates::update_bytes(update), done(layout.update(update)));
+                for (clip, name) in [(Clip::Off, name.to_string()), (Clip::Norm(1.0), format!("{name}, clipped"))] {
+                    let bytes = count * updates::update_bytes(update, clip);
+                    bench(&mut group, &device, &name, bytes, done(layout.update(update, clip)));
+                }
             }
             let composed = done(layout.adamw_composed());
             bench(&mut group, &device, "adamw-composed", count * updates::ADAMW_COMPOSED_BYTES, composed);

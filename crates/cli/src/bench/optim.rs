@@ -2,7 +2,7 @@
 
 use indicatif::ProgressBar;
 use serde::Serialize;
-use thalweg::tensor::Device;
+use thalweg::tensor::{Clip, Device};
 
 use super::measure::{Pace, Work, measure};
 use super::updates::{self, Parameters};
@@ -11,27 +11,36 @@ use crate::args::BenchArgs;
 use crate::error::{Error, Result};
 use crate::table::table;
 
-/// What is measured together: a number of parameters, as so many tensors each.
+/// What is measured together: a number of parameters, as so many tensors each, and with gradients that are clipped to a
+/// norm or not.
 struct Group {
     parameters: usize,
     tensors: &'static [usize],
+    clips: &'static [Clip],
 }
 
+/// Off, and to a norm that no group's gradients stay below.
+const OFF_AND_ON: &[Clip] = &[Clip::Off, Clip::Norm(1.0)];
+
 const FULL: [Group; 4] = [
-    Group { parameters: 64 << 10, tensors: &[1] },
-    Group { parameters: 1 << 20, tensors: &[1] },
-    Group { parameters: 16 << 20, tensors: &[1] },
-    Group { parameters: 1_000_000, tensors: &[1, 200] },
+    Group { parameters: 64 << 10, tensors: &[1], clips: OFF_AND_ON },
+    Group { parameters: 1 << 20, tensors: &[1], clips: OFF_AND_ON },
+    Group { parameters: 16 << 20, tensors: &[1], clips: &[Clip::Off] },
+    Group { parameters: 1_000_000, tensors: &[1, 200], clips: OFF_AND_ON },
 ];
 
-const QUICK: [Group; 2] =
-    [Group { parameters: 64 << 10, tensors: &[1] }, Group { parameters: 1_000_000, tensors: &[1, 200] }];
+const QUICK: [Group; 2] = [
+    Group { parameters: 64 << 10, tensors: &[1], clips: OFF_AND_ON },
+    Group { parameters: 1_000_000, tensors: &[1, 200], clips: OFF_AND_ON },
+];
 
 #[derive(Debug, Serialize)]
 struct Row {
     optimizer: &'static str,
     parameters: usize,
     tensors: usize,
+    /// Whether gradients are clipped by their global norm.
+    clipping: bool,
     launches: u64,
     bytes_per_parameter: u64,
     nanoseconds_per_parameter: f64,
@@ -68,20 +77,20 @@ impl Group {
         let mut works: Vec<Work<'_>> = Vec::new();
         let mut described = Vec::new();
         for (tensors, layout) in &layouts {
-            let mut add = |optimizer, bytes, work| {
-                described.push((optimizer, *tensors, bytes));
-                works.push(work);
-            };
             for &(name, update) in updates::UPDATES {
-                add(name, updates::update_bytes(update), Box::new(layout.update(update)?));
+                for &clip in self.clips {
+                    described.push((name, *tensors, clip != Clip::Off, updates::update_bytes(update, clip)));
+                    works.push(Box::new(layout.update(update, clip)?));
+                }
             }
-            add("adamw-composed", updates::ADAMW_COMPOSED_BYTES, Box::new(layout.adamw_composed()?));
+            described.push(("adamw-composed", *tensors, false, updates::ADAMW_COMPOSED_BYTES));
+            works.push(Box::new(layout.adamw_composed()?));
         }
         if device.is_cpu() {
             // The yardstick there: the same update as a plain loop on as many threads.
             let [mut params, grads, mut moment1, mut moment2] =
                 [0.5f32, 0.01, 0.0, 0.0].map(|value| vec![value; self.parameters]);
-            described.push(("adamw-by-hand", 1, updates::update_bytes(&updates::ADAMW)));
+            described.push(("adamw-by-hand", 1, false, updates::update_bytes(&updates::ADAMW, Clip::Off)));
             works.push(Box::new(move || {
                 by_hand::adamw(&mut params, &grads, &mut moment1, &mut moment2, 1.0, (0.1, 0.001));
                 Ok(())
@@ -95,12 +104,13 @@ impl Group {
         let (measured, copies) = measured.split_at(described.len());
         let fastest = copies.iter().map(|copy| copy.seconds).fold(f64::INFINITY, f64::min);
         let roof = gb_per_s(updates::COPY_BYTES, fastest);
-        let row = |((optimizer, tensors, bytes), measured): (_, &super::measure::Measured)| {
+        let row = |((optimizer, tensors, clipping, bytes), measured): (_, &super::measure::Measured)| {
             let achieved = gb_per_s(bytes, measured.seconds);
             Row {
                 optimizer,
                 parameters: self.parameters,
                 tensors,
+                clipping,
                 launches: measured.launches,
                 bytes_per_parameter: bytes,
                 nanoseconds_per_parameter: 1e9 * measured.seconds / self.parameters as f64,
@@ -113,10 +123,20 @@ impl Group {
     }
 }
 
-const HEADINGS: [&str; 9] =
-    ["optimizer", "parameters", "tensors", "launches", "bytes/param", "ns/param", "GB/s", "roof GB/s", "share"];
+const HEADINGS: [&str; 10] = [
+    "optimizer",
+    "parameters",
+    "tensors",
+    "clipping",
+    "launches",
+    "bytes/param",
+    "ns/param",
+    "GB/s",
+    "roof GB/s",
+    "share",
+];
 
-const NUMBERS: [bool; 9] = [false, true, true, true, true, true, true, true, true];
+const NUMBERS: [bool; 10] = [false, true, true, false, true, true, true, true, true, true];
 
 fn render(rows: &[Row]) -> String {
     let cells: Vec<_> = rows
@@ -126,6 +146,7 @@ fn render(rows: &[Row]) -> String {
                 row.optimizer.to_string(),
                 row.parameters.to_string(),
                 row.tensors.to_string(),
+                if row.clipping { "on" } else { "off" }.to_string(),
                 row.launches.to_string(),
                 row.bytes_per_parameter.to_string(),
                 format!("{:.3}", row.nanoseconds_per_parameter),
@@ -136,5 +157,8 @@ fn render(rows: &[Row]) -> String {
         })
         .collect();
     let table = table(HEADINGS, NUMBERS, &cells);
-    format!("{table}\nroof: the best of the plain copy kernels at as many elements; share: of it\n")
+    format!(
+        "{table}\nclipping: by the global norm, which reads the gradients once more; roof: the best of the plain copy \
+         kernels at as many elements; share: of it\n"
+    )
 }

@@ -73,9 +73,10 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
 ];
 
-/// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out.
-pub(crate) fn update_bytes(update: &dyn Update) -> u64 {
-    12 + 8 * update.state_count() as u64
+/// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out; where
+/// gradients are clipped by their norm, the gradient in once more.
+pub(crate) fn update_bytes(update: &dyn Update, clip: Clip) -> u64 {
+    12 + 8 * update.state_count() as u64 + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
 }
 
 /// The most arenas of state that an update has.
@@ -101,15 +102,15 @@ impl Parameters {
         Ok(Self { values, grads, state })
     }
 
-    /// A step of a fused update.
-    pub(crate) fn update(&self, update: &'static dyn Update) -> Result<impl FnMut() -> Result<()>> {
+    /// A step of a fused update, whose gradients are clipped so.
+    pub(crate) fn update(&self, update: &'static dyn Update, clip: Clip) -> Result<impl FnMut() -> Result<()>> {
         let state = &self.state[..update.state_count()];
         for (number, arena) in state.iter().enumerate() {
             arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
         }
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
         let (values, grads) = (&self.values, &self.grads);
-        Ok(move || update.step(StepArguments { values, grads, state, clock: &mut clock, clip: Clip::Off }))
+        Ok(move || update.step(StepArguments { values, grads, state, clock: &mut clock, clip }))
     }
 
     /// A step of AdamW as a composition of tensor operations, tensor by tensor.

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use crate::common::{adapters, error_line, stdout, thalweg};
 
-const OPTIM_FIELDS: [&str; 9] = [
+const OPTIM_FIELDS: [&str; 10] = [
     "optimizer",
     "parameters",
     "tensors",
+    "clipping",
     "launches",
     "bytes_per_parameter",
     "nanoseconds_per_parameter",
@@ -77,21 +78,26 @@ fn optim_measures_updates_on_every_device() {
 
 /// Holds the rows against the figures' own definitions.
 fn check_optim(rows: &[serde_json::Value]) {
-    for (optimizer, parameters, tensors, launches, bytes) in [
-        ("adamw", 65_536, 1, 1, 28),
-        ("sgd", 65_536, 1, 1, 12),
-        ("momentum", 65_536, 1, 1, 20),
-        ("rmsprop-centered", 65_536, 1, 1, 36),
-        ("adamw-composed", 65_536, 1, 13, 120),
-        ("adamw", 1_000_000, 1, 1, 28),
-        ("adamw", 1_000_000, 200, 1, 28),
-        ("momentum", 1_000_000, 200, 1, 20),
-        ("adamw-composed", 1_000_000, 200, 2_600, 120),
+    let (off, on) = (false, true);
+    for (optimizer, parameters, tensors, clipping, launches, bytes) in [
+        ("adamw", 65_536, 1, off, 1, 28),
+        ("adamw", 65_536, 1, on, 3, 32),
+        ("sgd", 65_536, 1, off, 1, 12),
+        ("momentum", 65_536, 1, off, 1, 20),
+        ("rmsprop-centered", 65_536, 1, off, 1, 36),
+        ("adamw-composed", 65_536, 1, off, 13, 120),
+        ("adamw", 1_000_000, 1, off, 1, 28),
+        ("adamw", 1_000_000, 200, off, 1, 28),
+        ("adamw", 1_000_000, 200, on, 3, 32),
+        ("momentum", 1_000_000, 200, off, 1, 20),
+        ("momentum", 1_000_000, 200, on, 3, 24),
+        ("adamw-composed", 1_000_000, 200, off, 2_600, 120),
     ] {
         let row = rows
             .iter()
-            .find(|row| row["optimizer"] == optimizer && row["parameters"] == parameters && row["tensors"] == tensors)
-            .unwrap_or_else(|| panic!("no row {optimizer} {parameters} {tensors}: {rows:?}"));
+            .filter(|row| row["optimizer"] == optimizer && row["parameters"] == parameters)
+            .find(|row| row["tensors"] == tensors && row["clipping"] == clipping)
+            .unwrap_or_else(|| panic!("no row {optimizer} {parameters} {tensors} {clipping}: {rows:?}"));
         assert_eq!((&row["launches"], &row["bytes_per_parameter"]), (&launches.into(), &bytes.into()), "{row}");
         let [nanoseconds, speed, roof, share] =
             ["nanoseconds_per_parameter", "gb_per_s", "roof_gb_per_s", "share"].map(|field| number(row, field));
