@@ -22,6 +22,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// Figures to rely on.
     pub(crate) const FULL: Self = Self { batch: Duration::from_millis(50), each: Duration::from_secs(1), turns: 5 };
+    /// Figures to rely on of so many pieces of work that a second for each would be minutes.
+    pub(crate) const MANY: Self = Self { batch: Duration::from_millis(20), each: Duration::from_millis(150), turns: 3 };
     /// Figures to see that everything works.
     pub(crate) const QUICK: Self = Self { batch: Duration::from_millis(2), each: Duration::ZERO, turns: 2 };
 }

@@ -51,7 +51,11 @@ struct Row {
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    report(args, |device, pace| measure_groups(device, pace, if args.quick { &QUICK } else { &FULL }), render)
+    let measure = |device: &Device, pace| match args.quick {
+        true => measure_groups(device, pace, &QUICK),
+        false => measure_groups(device, Pace::MANY, &FULL),
+    };
+    report(args, measure, render)
 }
 
 fn measure_groups(device: &Device, pace: Pace, groups: &[Group]) -> Result<Vec<Row>> {
