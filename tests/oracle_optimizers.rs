@@ -328,9 +328,9 @@ fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
 /// Steps of a textbook run on a GPU; the CPU runs all of them.
 const GPU_STEPS: u64 = 100;
 
-/// The methods of the textbook runs; the oracle has L-BFGS and SAM beside them.
-const TEXTBOOK: &[&str] =
-    &["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "rprop", "nadam", "radam", "asgd"];
+/// Textbook runs that are none of a method of this library's: L-BFGS searches along lines, and SAM takes its gradient at
+/// another point.
+const NO_METHODS: &[&str] = &["lbfgs", "optax.contrib.sam"];
 
 /// PyTorch's methods from the start of a textbook function to its last record. A record counts where the
 /// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
@@ -342,7 +342,7 @@ fn textbook_functions_are_descended() {
     let (mut run, mut records) = (0, 0);
     for case in oracle.cases() {
         let optimizer = case.text("optimizer").trim_start_matches("torch.optim.").to_lowercase();
-        if !TEXTBOOK.contains(&optimizer.as_str()) {
+        if NO_METHODS.iter().any(|other| optimizer.starts_with(other)) {
             continue;
         }
         for device in devices() {
@@ -351,9 +351,9 @@ fn textbook_functions_are_descended() {
         }
         run += 1;
     }
-    let at_least = if oracle.is_whole { (98, 1500) } else { (3, 3 * 12) };
-    assert!(run >= at_least.0, "{run} runs, expected at least {}", at_least.0);
-    assert!(records >= at_least.1, "{records} records, expected at least {}", at_least.1);
+    let (runs, at_least) = if oracle.is_whole { (98, 1500) } else { (3, 3 * 12) };
+    assert_eq!(run, runs);
+    assert!(records >= at_least, "{records} records, expected at least {at_least}");
 }
 
 /// Returns how many records were held against the reference.
