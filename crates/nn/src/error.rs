@@ -50,6 +50,12 @@ pub enum Error {
         /// What it must be.
         rule: &'static str,
     },
+    /// A picture cannot be drawn.
+    #[error("cannot draw: {problem}")]
+    Picture {
+        /// What the drawing library says.
+        problem: String,
+    },
     /// Training has left the numbers that floats reach.
     #[error("training diverged in epoch {epoch}: losses or parameters are no longer finite; lower the learning rate")]
     Diverged {
@@ -100,7 +106,7 @@ impl Error {
             Self::Tensor(error) => {
                 matches!(error, Tensor::NoAdapter { .. } | Tensor::Argument { .. } | Tensor::Limit { .. })
             }
-            Self::Autograd(_) => false,
+            Self::Autograd(_) | Self::Picture { .. } => false,
         }
     }
 

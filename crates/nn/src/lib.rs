@@ -33,6 +33,10 @@ pub use optim::{
     ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 pub use params::{Params, ParamsBuilder};
-pub use schedule::{Constant, Cosine, Schedule, Step, WarmupCosine};
+pub use schedule::{
+    Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,
+    MultiStep, OneCycle, PiecewiseConstant, Polynomial, ReduceOnPlateau, Scaled, Schedule, Step, WarmRestarts, Warmup,
+    WarmupCosine, WarmupStableDecay,
+};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

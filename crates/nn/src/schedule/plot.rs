@@ -1,0 +1,209 @@
+//! Pictures of schedules.
+
+use plotters::prelude::*;
+
+use super::Schedule;
+use crate::{Error, Result};
+
+/// Twice the size at which it is shown: the library rounds coordinates to whole units.
+const SIZE: (u32, u32) = (1280, 720);
+/// Blue of Okabe's and Ito's palette.
+const LINE: RGBColor = RGBColor(0, 114, 178);
+const INK: RGBColor = RGBColor(60, 60, 60);
+
+/// The points that a picture has at most, which are more than its columns.
+const MOST_POINTS: u64 = 2_000;
+
+/// Draws the values of the steps `0..steps` of any schedule over the step: the text of an SVG file.
+///
+/// `name` stands beside the axis of the values, such as "momentum". Of more than 2,000 steps 2,000 are drawn, at equal
+/// distances.
+///
+/// # Errors
+/// Those of [`Schedule::validate`].
+///
+/// ```
+/// use thalweg_nn::OneCycle;
+/// use thalweg_nn::schedule::plot;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let picture = plot(&OneCycle::new(0.1, 500).momentum(), 500, "momentum")?;
+/// assert!(picture.starts_with("<svg") && picture.contains("momentum"));
+/// # Ok(())
+/// # }
+/// ```
+pub fn plot(schedule: &dyn Schedule, steps: u64, name: &str) -> Result<String> {
+    schedule.validate()?;
+    draw(&|step| schedule.at(step), steps, name)
+}
+
+/// Draws a function of the step.
+pub(super) fn draw(value: &dyn Fn(u64) -> f64, steps: u64, name: &str) -> Result<String> {
+    let points: Vec<(f64, f64)> = sampled(steps).map(|step| (step as f64, value(step))).collect();
+    let mut text = String::new();
+    draw_points(&mut text, &points, steps, name).map_err(|error| Error::Picture { problem: error.to_string() })?;
+    Ok(text)
+}
+
+/// All steps of a run, or so many of them as are drawn, with the first and the last.
+fn sampled(steps: u64) -> impl Iterator<Item = u64> {
+    let points = steps.min(MOST_POINTS);
+    // The products have room in 128 bits.
+    (0..points).map(move |point| match points - 1 {
+        0 => 0,
+        last => (u128::from(point) * u128::from(steps - 1) / u128::from(last)) as u64,
+    })
+}
+
+fn draw_points(
+    text: &mut String,
+    points: &[(f64, f64)],
+    steps: u64,
+    name: &str,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let finite = || points.iter().copied().filter(|(_, value)| value.is_finite());
+    let largest = finite().map(|(_, value)| value).fold(0.0, f64::max);
+    let (x, y) = (Unit::of((steps.max(2) - 1) as f64), Unit::of(largest));
+    let top = if largest > 0.0 { 1.05 * y.in_it(largest) } else { 1.0 };
+    let line = finite().map(|(step, value)| (x.in_it(step), y.in_it(value)));
+
+    let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(28)
+        .x_label_area_size(88)
+        .y_label_area_size(150)
+        .build_cartesian_2d(0.0..x.in_it((steps.max(2) - 1) as f64), 0.0..top)?;
+    chart
+        .configure_mesh()
+        .x_desc("step")
+        .y_desc(name)
+        .label_style(("sans-serif", 28).into_font().color(&INK))
+        .axis_style(INK.stroke_width(2))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.2))
+        .x_label_formatter(&|step| x.label(*step))
+        .y_label_formatter(&|value| y.label(*value))
+        .draw()?;
+    chart.draw_series(LineSeries::new(line, LINE.stroke_width(4)))?;
+    root.present()?;
+    drop(chart);
+    Ok(())
+}
+
+/// A power of ten that an axis is drawn in, so that its largest number has one digit before the point: the library does
+/// not come to an end with some ranges that are very long or short.
+#[derive(Clone, Copy)]
+struct Unit {
+    exponent: i32,
+}
+
+impl Unit {
+    fn of(largest: f64) -> Self {
+        Self { exponent: if largest > 0.0 { largest.log10().floor() as i32 } else { 0 } }
+    }
+
+    fn in_it(self, number: f64) -> f64 {
+        // By two factors, since the powers of the smallest numbers have no inverse.
+        let half = self.exponent / 2;
+        number / 10f64.powi(half) / 10f64.powi(self.exponent - half)
+    }
+
+    /// A number of this unit, in digits where these are few.
+    fn label(self, number: f64) -> String {
+        let (text, exponent) = if (-3..6).contains(&self.exponent) {
+            let decimals = (2 - self.exponent).max(0) as usize;
+            (format!("{:.decimals$}", number * 10f64.powi(self.exponent)), String::new())
+        } else {
+            (format!("{number:.2}"), format!("e{}", self.exponent))
+        };
+        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        if number == 0.0 { "0".to_string() } else { format!("{text}{exponent}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Constant, Cosine, Cyclic, LinearRamp, OneCycle, Warmup};
+    use super::*;
+
+    /// The points of the line of a picture.
+    fn line(picture: &str) -> Vec<(f64, f64)> {
+        let Some((_, rest)) = picture.split_once("stroke=\"#0072B2\"") else {
+            return Vec::new();
+        };
+        let (points, _) = rest.split_once("points=\"").unwrap().1.split_once('"').unwrap();
+        let point = |text: &str| {
+            let (x, y) = text.split_once(',').unwrap();
+            (x.parse().unwrap(), y.parse().unwrap())
+        };
+        points.split_whitespace().map(point).collect()
+    }
+
+    #[test]
+    fn the_line_is_the_schedule() {
+        let ramp = LinearRamp { initial_lr: 0.1, final_lr: 0.0, steps: 100 };
+        let picture = ramp.plot(101).unwrap();
+        assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
+        for text in ["\nstep\n", "\nlearning rate\n", "\n0.1\n", "\n100\n"] {
+            assert!(picture.contains(text), "{text:?} in {picture}");
+        }
+        let line = line(&picture);
+        assert_eq!(line.len(), 101);
+        let ((left, top), (right, bottom)) = (line[0], line[100]);
+        assert!(left < right && top < bottom);
+        for (step, (x, y)) in line.into_iter().enumerate() {
+            let share = step as f64 / 100.0;
+            assert!((x - left - (right - left) * share).abs() <= 1.0, "{step}: {x}");
+            assert!((y - top - (bottom - top) * share).abs() <= 1.0, "{step}: {y}");
+        }
+    }
+
+    #[test]
+    fn odd_runs_and_values_are_drawn() {
+        let rising = |lr| Warmup::linear(Constant { lr }, 3);
+        for lr in [0.0, f64::from_bits(1), 1e-300, 1e-9, 0.1, 12345.0, f64::MAX] {
+            for steps in [0, 1, 2, 10, 5_000, u64::MAX] {
+                for schedule in [&Constant { lr } as &dyn Schedule, &rising(lr), &Cyclic::new(0.0, lr, 7)] {
+                    let picture = schedule.plot(steps).unwrap();
+                    let points = line(&picture);
+                    assert!(points.len() as u64 <= steps.min(2_000), "{schedule:?}, {steps}");
+                    assert!(points.iter().all(|(x, y)| (0.0..=1280.0).contains(x) && (0.0..=720.0).contains(y)));
+                }
+            }
+        }
+        let overflow = super::super::Chain::new(Constant { lr: f64::MAX }).times(Constant { lr: 2.0 });
+        assert!(line(&overflow.plot(10).unwrap()).is_empty());
+        assert!(Cosine { lr: 0.1, min_lr: 0.0, steps: 0 }.plot(10).is_err());
+    }
+
+    #[test]
+    fn a_name_is_written_as_text() {
+        let picture = plot(&OneCycle::new(0.1, 9).momentum(), 9, "<b> & \"c\"").unwrap();
+        assert!(picture.contains("&lt;b&gt; &amp;") && !picture.contains("<b>"), "{picture}");
+    }
+
+    #[test]
+    fn first_and_last_step_are_drawn() {
+        for steps in [1, 2, 1_999, 2_000, 2_001, 12_345, u64::MAX] {
+            let sampled: Vec<u64> = sampled(steps).collect();
+            assert_eq!((sampled[0], sampled[sampled.len() - 1]), (0, steps - 1));
+            assert!(sampled.is_sorted_by(|a, b| a < b));
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, exponent, text) in [
+            (0.0, -9, "0"),
+            (5.0, -2, "0.05"),
+            (2.5, 0, "2.5"),
+            (1.0, 3, "1000"),
+            (2.0, 2, "200"),
+            (7.5, -4, "7.5e-4"),
+            (1.0, 300, "1e300"),
+            (1.84, 19, "1.84e19"),
+        ] {
+            assert_eq!(Unit { exponent }.label(value), text);
+        }
+    }
+}
