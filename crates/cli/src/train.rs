@@ -1,14 +1,15 @@
 //! `thalweg train`: from a table to a model in a file.
 
+mod schedule;
+
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Constant, Cosine, Event, FitOptions,
-    History, Lion, Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Schedule, Sgd, Step, TabularData,
-    TabularModel, Trainer, WarmupCosine, Yogi,
+    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions, History, Lion,
+    Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -17,12 +18,6 @@ use crate::devices;
 use crate::error::{Error, Result};
 use crate::files::{Named, check_outputs};
 use crate::output::{print, to_json};
-
-/// The share of the steps in which the learning rate rises.
-const WARMUP: f64 = 0.05;
-
-/// Falls of the learning rate by the schedule `step`, each to a tenth.
-const FALLS: u64 = 3;
 
 /// The most parameters: 256 MiB, and training takes some five times as much: gradients, two moments, copies.
 const MAX_PARAMETERS: u64 = 1 << 26;
@@ -81,7 +76,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     if let Some(norm) = args.clip_norm() {
         optimizer = optimizer.with_clip_norm(norm)?;
     }
-    optimizer.set_schedule(&*schedule(args, steps), steps)?;
+    optimizer.set_schedule(&*schedule::of(args, steps)?, steps)?;
 
     let info = device.info();
     print(&format!(
@@ -151,18 +146,6 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
-    }
-}
-
-fn schedule(args: &TrainArgs, steps: u64) -> Box<dyn Schedule> {
-    let lr = args.learning_rate();
-    match args.schedule {
-        args::Schedule::Constant => Box::new(Constant { lr }),
-        args::Schedule::Step => Box::new(Step { lr, step_size: steps.div_ceil(FALLS).max(1), gamma: 0.1 }),
-        args::Schedule::Cosine => Box::new(Cosine { lr, min_lr: 0.0, steps }),
-        args::Schedule::WarmupCosine => {
-            Box::new(WarmupCosine::new(lr, ((steps as f64 * WARMUP) as u64).min(steps - 1), steps))
-        }
     }
 }
 

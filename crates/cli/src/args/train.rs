@@ -59,6 +59,10 @@ pub(crate) struct TrainArgs {
     /// How the learning rate changes from step to step
     #[arg(long, value_enum, default_value_t = Schedule::WarmupCosine)]
     pub(crate) schedule: Schedule,
+    /// The share of the steps in which the learning rate rises before the schedule begins [default: 0.05 for
+    /// warmup-cosine, noam and wsd, else 0]
+    #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
+    pub(crate) warmup: Option<f64>,
     /// Rows that one step learns from
     #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) batch_size: u32,
@@ -203,10 +207,34 @@ impl Optimizer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Schedule {
+    /// As --lr says from the first step to the last
     Constant,
+    /// A tenth after a third of the steps, a hundredth after two
     Step,
+    /// A tenth after half of the steps, a hundredth after three quarters
+    MultiStep,
+    /// Down to a hundredth, by the same factor at every step
+    Exponential,
+    /// Down to a tenth, as 1 / (1 + step)
+    InverseTime,
+    /// Down to 0, as the square of the steps that are left
+    Polynomial,
+    /// Down to 0 along a line
+    Linear,
+    /// Down to 0 along half a cosine
     Cosine,
+    /// Down to 0 along half a cosine three times, each twice as long as the one before
+    WarmRestarts,
+    /// Up along a line, and down to 0 along half a cosine
     WarmupCosine,
+    /// Up along a line, and down as 1 / √step
+    Noam,
+    /// Up along a line, constant, and down to 0 in the last fifth of the steps
+    Wsd,
+    /// Up from a tenth and back along lines, four times; the momentum stays
+    Cyclic,
+    /// Up from a 25th in the first 30 % of the steps and down to nearly 0, along cosines; the momentum stays
+    OneCycle,
 }
 
 fn positive(text: &str) -> Result<u32, String> {
@@ -327,7 +355,8 @@ mod tests {
             ("--seed", "-1 x"),
             ("--optimizer", "lbfgs"),
             ("--activation", "step"),
-            ("--schedule", "never"),
+            ("--schedule", "magic"),
+            ("--warmup", "1 nan -0.1 all"),
             ("--task", "clustering"),
         ] {
             for value in values.split_whitespace() {

@@ -126,6 +126,7 @@ fn flags_with_values_that_cannot_be() {
         ("--optimizer", &["lbfgs"]),
         ("--activation", &["step"]),
         ("--schedule", &["never"]),
+        ("--warmup", &["1", "-0.1", "nan"]),
         ("--device", &["", "4096", "no-such-device"]),
         ("--no-such-flag", &["1"]),
     ] {
@@ -136,6 +137,10 @@ fn flags_with_values_that_cannot_be() {
     refused(folder.path(), 2, "train iris.csv --optimizer rprop --weight-decay 0.1", &["--weight-decay", "rprop"]);
     refused(folder.path(), 2, "train iris.csv --optimizer lion --momentum 0.5", &["--momentum", "lion has no"]);
     refused(folder.path(), 2, "train iris.csv --momentum 0.9", &["--momentum", "adamw has no"]);
+    for schedule in ["cyclic", "one-cycle"] {
+        let command = format!("train iris.csv --schedule {schedule} --warmup 0.1");
+        refused(folder.path(), 2, &command, &["--warmup 0.1", schedule]);
+    }
     refused(folder.path(), 2, "train iris.csv --optimizer nesterov --momentum 0", &["--nesterov", "momentum"]);
     refused(folder.path(), 2, "train iris.csv --hidden 65536,65536 --device cpu", &["--hidden", "parameters"]);
     // A layer of 4 GiB: over the limit of any adapter's bindings, or of the program.

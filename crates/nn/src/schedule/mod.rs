@@ -193,6 +193,7 @@ mod tests {
                 assert_eq!(error, "warmup_steps = 5, but it must be less than the number of all steps", "{schedule:?}");
             }
         }
+        assert_eq!(table(&InverseSqrt { lr: 1.0, warmup_steps: 1 }, 1).unwrap(), [1.0]);
         // A warm-up that the run does not begin with may lie behind its end.
         assert!(table(&late(), 4).is_ok());
     }

@@ -116,7 +116,8 @@ impl Schedule for InverseSqrt {
     }
 
     fn warmup_steps(&self) -> u64 {
-        self.warmup_steps
+        // One of a single step is none: that step uses `lr`.
+        if self.warmup_steps == 1 { 0 } else { self.warmup_steps }
     }
 }
 
