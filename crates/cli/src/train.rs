@@ -28,6 +28,7 @@ const MAX_STEPS: u64 = 1 << 25;
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     // What may be wrong is looked at before the work, not behind it.
     args.check_method()?;
+    args.check_schedule()?;
     let data_file = Named::new("DATA", &args.data);
     let out = Named::new("--out", &args.out);
     let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
@@ -76,7 +77,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     if let Some(norm) = args.clip_norm() {
         optimizer = optimizer.with_clip_norm(norm)?;
     }
-    optimizer.set_schedule(&*schedule::of(args, steps)?, steps)?;
+    optimizer.set_schedule(&*schedule::of(args, steps), steps)?;
+    if let Some(momentum) = schedule::of_momentum(args, steps)
+        && optimizer.method().momentum().is_some()
+    {
+        optimizer.set_momentum_schedule(&*momentum, steps)?;
+    }
 
     let info = device.info();
     print(&format!(

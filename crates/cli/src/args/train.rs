@@ -104,6 +104,22 @@ impl TrainArgs {
         Err(Error::NoSetting { flag, optimizer: self.optimizer.name(), others })
     }
 
+    /// Refuses a warm-up before a schedule that begins with a rise of its own.
+    pub(crate) fn check_schedule(&self) -> Result<(), Error> {
+        match self.warmup {
+            Some(share) if share > 0.0 && self.schedule.is_cyclic() => {
+                let rule = "left out for cyclic and one-cycle, which rise by themselves";
+                Err(thalweg::nn::Error::Setting { field: "warmup", value: share.to_string(), rule }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the schedule changes the momentum too, if there is one: where the user has not said what it is.
+    pub(crate) fn has_momentum_schedule(&self) -> bool {
+        self.schedule.is_cyclic() && self.momentum.is_none()
+    }
+
     pub(crate) fn momentum(&self) -> f64 {
         self.momentum.unwrap_or(if self.optimizer == Optimizer::Rmsprop { 0.0 } else { 0.9 })
     }
@@ -231,10 +247,18 @@ pub(crate) enum Schedule {
     Noam,
     /// Up along a line, constant, and down to 0 in the last fifth of the steps
     Wsd,
-    /// Up from a tenth and back along lines, four times; the momentum stays
+    /// Up from a tenth and back along lines, four times, and the momentum the other way, from 0.9 to 0.8
+    /// and back, if there is one and --momentum is not given
     Cyclic,
-    /// Up from a 25th in the first 30 % of the steps and down to nearly 0, along cosines; the momentum stays
+    /// Up from a 25th in the first 30 % of the steps and down to nearly 0, along cosines, and the momentum the other
+    /// way, from 0.95 to 0.85 and back, if there is one and --momentum is not given
     OneCycle,
+}
+
+impl Schedule {
+    fn is_cyclic(self) -> bool {
+        matches!(self, Self::Cyclic | Self::OneCycle)
+    }
 }
 
 fn positive(text: &str) -> Result<u32, String> {

@@ -163,6 +163,12 @@ fn every_flag_reaches_the_training() {
         let changed = losses(&train(folder.path(), &iris, &format!("--epochs 3 --device cpu {flags}")), "train_loss");
         assert_ne!(plain, changed, "{flags}");
     }
+    // A schedule of the learning rate that runs the momentum too, but where that is given.
+    let one_cycle = |flags: &str| {
+        let flags = format!("--epochs 3 --device cpu --optimizer sgd --schedule one-cycle {flags}");
+        losses(&train(folder.path(), &iris, &flags), "train_loss")
+    };
+    assert_ne!(one_cycle(""), one_cycle("--momentum 0.9"));
     let no_test = train(folder.path(), &iris, "--epochs 3 --device cpu --test-fraction 0");
     assert_eq!((&no_test["train_rows"], &no_test["test_rows"]), (&150.into(), &0.into()));
     assert!(losses(&no_test, "test_loss").is_empty() && no_test.get("test_accuracy").is_none(), "{no_test}");

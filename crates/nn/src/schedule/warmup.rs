@@ -154,10 +154,11 @@ pub struct WarmupStableDecay {
 }
 
 impl WarmupStableDecay {
-    /// Falls to 0 in the last fifth of the steps, by [`Curve::SquareRoot`].
+    /// Falls to 0 in the last fifth of the steps, or what the warm-up leaves of it, by [`Curve::SquareRoot`].
     #[must_use]
     pub fn new(lr: f64, warmup_steps: u64, steps: u64) -> Self {
-        Self { lr, min_lr: 0.0, warmup_steps, decay_steps: steps / 5, steps, curve: Curve::SquareRoot }
+        let decay_steps = (steps / 5).min(steps.saturating_sub(warmup_steps));
+        Self { lr, min_lr: 0.0, warmup_steps, decay_steps, steps, curve: Curve::SquareRoot }
     }
 }
 
