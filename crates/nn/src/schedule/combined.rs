@@ -62,7 +62,7 @@ impl Schedule for Join {
 
 /// The product of schedules: one of values, the others of factors.
 ///
-/// PyTorch's `ChainedScheduler` of schedules that multiply, which all of its `lr_scheduler` do but the cyclic ones.
+/// PyTorch's `ChainedScheduler` of schedules that multiply the rate, such as `ConstantLR` and `ExponentialLR`.
 ///
 /// ```
 /// use thalweg_nn::{Chain, Exponential, LinearRamp, Schedule};

@@ -7,6 +7,20 @@ use crate::setting::{check, fraction, not_negative, positive};
 /// The momentum that belongs to a cyclic learning rate: low where that is high.
 ///
 /// [`Cyclic::momentum`] and [`OneCycle::momentum`](super::OneCycle::momentum) give it.
+///
+/// ```
+/// use thalweg_nn::{AdamW, Linear, OneCycle, Optimizer, ParamsBuilder};
+/// # fn main() -> thalweg_nn::Result<()> {
+/// # let mut builder = ParamsBuilder::new(0);
+/// # let model = Linear::new(&mut builder, "line", 1, 1)?;
+/// # let params = builder.build(&thalweg_tensor::Device::cpu())?;
+/// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+/// let cycle = OneCycle::new(0.01, 500);
+/// optimizer.set_schedule(&cycle, 500)?;
+/// optimizer.set_momentum_schedule(&cycle.momentum(), 500)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Momentum<S>(pub(super) S);
 

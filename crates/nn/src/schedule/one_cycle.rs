@@ -16,9 +16,9 @@ use crate::setting::{check, not_negative};
 ///
 /// The momentum goes from `max_momentum` to `base_momentum` at step r and back, and stays in a third phase.
 ///
-/// PyTorch's `OneCycleLR`, with its defaults; it fails behind the last step, and where `pct_start · steps` is at most 1.
-/// Here a rise of less than a step is left out. Optax's `cosine_onecycle_schedule` and `linear_onecycle_schedule` reach
-/// the peak at step ⌊`pct_start · steps`⌋ and the end at step `steps`: an [`Interpolated`](super::Interpolated).
+/// PyTorch's `OneCycleLR`, with its defaults, up to the last step, behind which that fails. A rise of less than a step is
+/// left out here: step 0 uses `max_lr`. Optax's `cosine_onecycle_schedule` and `linear_onecycle_schedule` reach the peak at
+/// step ⌊`pct_start · steps`⌋ and the end at step `steps`: an [`Interpolated`](super::Interpolated).
 ///
 /// Source: Smith, Topin: Super-convergence, very fast training of neural networks using large learning rates (2018).
 ///

@@ -81,7 +81,11 @@ fn draw_points(
         .axis_style(INK.stroke_width(2))
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.2))
-        .x_label_formatter(&|step| x.label(*step))
+        // Between two steps there is nothing, which shows in the shortest runs.
+        .x_label_formatter(&|step| {
+            let between = x.exponent == 0 && (step - step.round()).abs() > 1e-6;
+            if between { String::new() } else { x.label(*step) }
+        })
         .y_label_formatter(&|value| y.label(*value))
         .draw()?;
     chart.draw_series(LineSeries::new(line, LINE.stroke_width(4)))?;
@@ -171,6 +175,8 @@ mod tests {
                 }
             }
         }
+        let shortest = Constant { lr: 0.5 }.plot(3).unwrap();
+        assert!(shortest.contains("\n2\n") && !shortest.contains("\n1.2\n"), "{shortest}");
         let overflow = super::super::Chain::new(Constant { lr: f64::MAX }).times(Constant { lr: 2.0 });
         assert!(line(&overflow.plot(10).unwrap()).is_empty());
         assert!(Cosine { lr: 0.1, min_lr: 0.0, steps: 0 }.plot(10).is_err());
