@@ -16,6 +16,7 @@ mod mlp;
 mod module;
 mod optim;
 mod params;
+mod range_test;
 pub mod schedule;
 mod setting;
 mod tabular;
@@ -33,6 +34,7 @@ pub use optim::{
     ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 pub use params::{Params, ParamsBuilder};
+pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{
     Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,
     MultiStep, OneCycle, PiecewiseConstant, Polynomial, ReduceOnPlateau, Scaled, Schedule, Step, WarmRestarts, Warmup,

@@ -32,7 +32,7 @@ mod decay;
 mod one_cycle;
 mod piecewise;
 mod plateau;
-mod plot;
+pub(crate) mod plot;
 mod warmup;
 
 use std::fmt;

@@ -6,10 +6,10 @@ use super::Schedule;
 use crate::{Error, Result};
 
 /// Twice the size at which it is shown: the library rounds coordinates to whole units.
-const SIZE: (u32, u32) = (1280, 720);
+pub(crate) const SIZE: (u32, u32) = (1280, 720);
 /// Blue of Okabe's and Ito's palette.
-const LINE: RGBColor = RGBColor(0, 114, 178);
-const INK: RGBColor = RGBColor(60, 60, 60);
+pub(crate) const LINE: RGBColor = RGBColor(0, 114, 178);
+pub(crate) const INK: RGBColor = RGBColor(60, 60, 60);
 
 /// The points that a picture has at most, which are more than its columns.
 const MOST_POINTS: u64 = 2_000;
@@ -97,23 +97,23 @@ fn draw_points(
 /// A power of ten that an axis is drawn in, so that its largest number has one digit before the point: the library does
 /// not come to an end with some ranges that are very long or short.
 #[derive(Clone, Copy)]
-struct Unit {
+pub(crate) struct Unit {
     exponent: i32,
 }
 
 impl Unit {
-    fn of(largest: f64) -> Self {
+    pub(crate) fn of(largest: f64) -> Self {
         Self { exponent: if largest > 0.0 { largest.log10().floor() as i32 } else { 0 } }
     }
 
-    fn in_it(self, number: f64) -> f64 {
+    pub(crate) fn in_it(self, number: f64) -> f64 {
         // By two factors, since the powers of the smallest numbers have no inverse.
         let half = self.exponent / 2;
         number / 10f64.powi(half) / 10f64.powi(self.exponent - half)
     }
 
     /// A number of this unit, in digits where these are few.
-    fn label(self, number: f64) -> String {
+    pub(crate) fn label(self, number: f64) -> String {
         let (text, exponent) = if (-3..6).contains(&self.exponent) {
             let decimals = (2 - self.exponent).max(0) as usize;
             (format!("{:.decimals$}", number * 10f64.powi(self.exponent)), String::new())

@@ -1,0 +1,346 @@
+//! The learning-rate range test: which learning rate to take.
+
+use plotters::prelude::*;
+
+use crate::schedule::plot::{INK, LINE, SIZE, Unit};
+use crate::setting::{check, fraction, positive};
+use crate::{Error, Result, Schedule};
+
+/// How the learning rate rises in a [`RangeTest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ramp {
+    /// By the same factor from step to step.
+    #[default]
+    Exponential,
+    /// By the same amount from step to step.
+    Linear,
+}
+
+/// A learning-rate range test: some steps of training in which the learning rate rises from very small to too large, until
+/// the loss does. Where the loss falls fastest is a good learning rate to begin with.
+///
+/// With r = i / (steps - 1), step i = 0, 1, … uses `from_lr (to_lr / from_lr)^r`, or on a linear ramp
+/// `from_lr + r (to_lr - from_lr)`. Losses are smoothed by an exponential average with bias correction,
+/// `a = smoothing a + (1 - smoothing) loss`, `smoothed = a / (1 - smoothing^(i + 1))`. The test ends early where a smoothed
+/// loss is greater than `stop_factor` times the least one before it, or not finite.
+///
+/// It takes a step after another and waits for the loss of each. [`Trainer::range_test`](crate::Trainer::range_test) runs
+/// it on a model and leaves no trace; [`run`](Self::run) takes any step.
+///
+/// Sources: Smith, Cyclical learning rates for training neural networks (WACV 2017); the smoothing and the factor of 4 are
+/// those of fastai's `lr_find`.
+///
+/// ```
+/// use thalweg_nn::RangeTest;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// // Gradient descent on x², which diverges from a learning rate of 1 on.
+/// let mut x = 1.0f64;
+/// let test = RangeTest { from_lr: 1e-3, to_lr: 10.0, ..RangeTest::default() };
+/// let report = test.run(|lr| {
+///     let loss = x * x;
+///     x -= lr * 2.0 * x;
+///     Ok(loss)
+/// })?;
+/// let suggested = report.steepest.unwrap();
+/// assert!((0.01..1.0).contains(&suggested));
+/// assert!(report.stopped_early);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RangeTest {
+    /// The learning rate of the first step, greater than 0. Default 1e-7.
+    pub from_lr: f64,
+    /// The learning rate of the last step, greater than `from_lr`. Default 10.
+    pub to_lr: f64,
+    /// Steps, where it is not ended early; at least 2. Default 100.
+    pub steps: u64,
+    /// How the learning rate rises. Default exponential.
+    pub ramp: Ramp,
+    /// What the average of losses keeps from step to step; at least 0 and less than 1. Default 0.9: fastai's 0.98 lags
+    /// behind by half of the test.
+    pub smoothing: f64,
+    /// The test ends where the smoothed loss is greater than so many times the least; greater than 1. Default 4.
+    pub stop_factor: f64,
+}
+
+impl Default for RangeTest {
+    fn default() -> Self {
+        Self { from_lr: 1e-7, to_lr: 10.0, steps: 100, ramp: Ramp::Exponential, smoothing: 0.9, stop_factor: 4.0 }
+    }
+}
+
+impl Schedule for RangeTest {
+    fn at(&self, step: u64) -> f64 {
+        let last = self.steps.saturating_sub(1).max(1);
+        if step >= last {
+            return self.to_lr;
+        }
+        let share = step as f64 / last as f64;
+        match self.ramp {
+            Ramp::Exponential => self.from_lr * (self.to_lr / self.from_lr).powf(share),
+            Ramp::Linear => self.from_lr + share * (self.to_lr - self.from_lr),
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        positive("from_lr", self.from_lr)?;
+        let is_above = self.to_lr > self.from_lr && self.to_lr.is_finite();
+        check("to_lr", self.to_lr, is_above, "finite and greater than from_lr")?;
+        check("steps", self.steps, self.steps >= 2, "at least 2")?;
+        fraction("smoothing", self.smoothing)?;
+        check("stop_factor", self.stop_factor, self.stop_factor > 1.0, "greater than 1")
+    }
+}
+
+impl RangeTest {
+    /// Runs the test. `step` gets a learning rate, takes one step of training with it, and returns the loss before that.
+    ///
+    /// # Errors
+    /// Those of the settings, and the first that `step` returns.
+    pub fn run(&self, mut step: impl FnMut(f64) -> Result<f64>) -> Result<RangeReport> {
+        self.validate()?;
+        let (mut average, mut kept, mut least) = (0.0, 1.0, f64::INFINITY);
+        let mut points = Vec::new();
+        let mut stopped_early = false;
+        for i in 0..self.steps {
+            let lr = self.at(i);
+            let loss = step(lr)?;
+            average = self.smoothing * average + (1.0 - self.smoothing) * loss;
+            kept *= self.smoothing;
+            let smoothed = average / (1.0 - kept);
+            points.push(RangePoint { lr, loss, smoothed });
+            if !smoothed.is_finite() || smoothed > self.stop_factor * least {
+                stopped_early = true;
+                break;
+            }
+            least = least.min(smoothed);
+        }
+        Ok(RangeReport::of(points, stopped_early, self.ramp))
+    }
+}
+
+/// A step of a range test.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct RangePoint {
+    /// The learning rate.
+    pub lr: f64,
+    /// The loss before the step with it.
+    pub loss: f64,
+    /// The average of the losses so far.
+    pub smoothed: f64,
+}
+
+/// What a range test came to.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct RangeReport {
+    /// Its steps.
+    pub points: Vec<RangePoint>,
+    /// Whether the loss rose so much that it ended before its last step.
+    pub stopped_early: bool,
+    /// The learning rate at which the smoothed loss falls steepest along the ramp: a suggestion. `None` where it never
+    /// falls.
+    pub steepest: Option<f64>,
+    /// A tenth of the learning rate at which the smoothed loss is least: a suggestion that is on the safe side. `None`
+    /// where the loss never falls.
+    pub minimum_over_ten: Option<f64>,
+    #[serde(skip)]
+    ramp: Ramp,
+}
+
+impl RangeReport {
+    fn of(points: Vec<RangePoint>, stopped_early: bool, ramp: Ramp) -> Self {
+        let finite = points.iter().take_while(|point| point.smoothed.is_finite()).count();
+        let smoothed = |i: usize| points[i].smoothed;
+        let least = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))).filter(|&i| i > 0);
+        // Central differences as far as the minimum, so that neither the noise of two neighbours nor what comes behind
+        // counts.
+        let slope = |i: usize| (smoothed(i + 1) - smoothed(i - 1)) / 2.0;
+        let steepest = least.and_then(|least| {
+            (1..least).min_by(|&a, &b| slope(a).total_cmp(&slope(b))).filter(|&i| slope(i) < 0.0).or(Some(least))
+        });
+        let lr = |i: usize| points[i].lr;
+        let (steepest, minimum_over_ten) = (steepest.map(lr), least.map(|i| lr(i) / 10.0));
+        Self { points, stopped_early, steepest, minimum_over_ten, ramp }
+    }
+
+    /// Draws losses over learning rates, with the suggestions marked: the text of an SVG file.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] where it cannot be drawn.
+    pub fn plot(&self) -> Result<String> {
+        let mut text = String::new();
+        self.draw(&mut text).map_err(|error| Error::Picture { problem: error.to_string() })?;
+        Ok(text)
+    }
+
+    fn draw(&self, text: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let shown = || self.points.iter().filter(|point| point.smoothed.is_finite());
+        // The end of a diverging run would press all else flat.
+        let start = shown().next().map_or(1.0, |point| point.smoothed);
+        let bottom = shown().map(|point| point.smoothed).fold(start, f64::min);
+        let most = shown().map(|point| point.smoothed).fold(start, f64::max);
+        let top = most.min(bottom + 2.0 * (start - bottom)).max(start);
+        // Powers of ten in which numbers are drawn; on an exponential ramp that of the learning rate itself.
+        let is_exponential = self.ramp == Ramp::Exponential;
+        let of_lr = Unit::of(if is_exponential { 1.0 } else { self.points.last().map_or(1.0, |point| point.lr) });
+        let of_loss = Unit::of(top.abs().max(bottom.abs()));
+        let x = |lr: f64| if is_exponential { lr.log10() } else { of_lr.in_it(lr) };
+        let (first, last) = match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) if x(last.lr) - x(first.lr) > 1e-6 => (x(first.lr), x(last.lr)),
+            (Some(first), _) => (x(first.lr) - 0.5, x(first.lr) + 0.5),
+            _ => (0.0, 1.0),
+        };
+        let (bottom, top) = (of_loss.in_it(bottom), of_loss.in_it(top));
+        let room = 0.05 * (top - bottom).max(0.01);
+        let (bottom, top) = (bottom - room, top + room);
+        let y = |loss: f64| of_loss.in_it(loss).clamp(bottom, top);
+
+        let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&root)
+            .margin(28)
+            .x_label_area_size(88)
+            .y_label_area_size(150)
+            .build_cartesian_2d(first..last, bottom..top)?;
+        chart
+            .configure_mesh()
+            .x_desc("learning rate")
+            .y_desc("loss")
+            .label_style(("sans-serif", 28).into_font().color(&INK))
+            .axis_style(INK.stroke_width(2))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.2))
+            .x_label_formatter(&|x| if is_exponential { format!("{:.0e}", 10f64.powf(*x)) } else { of_lr.label(*x) })
+            .y_label_formatter(&|y| of_loss.label(*y))
+            .draw()?;
+        let raw = shown().map(|point| (x(point.lr), y(point.loss)));
+        chart.draw_series(LineSeries::new(raw, PALE.stroke_width(2)))?.label("loss").legend(|at| mark(at, PALE));
+        let smoothed = shown().map(|point| (x(point.lr), y(point.smoothed)));
+        chart
+            .draw_series(LineSeries::new(smoothed, LINE.stroke_width(5)))?
+            .label("smoothed")
+            .legend(|at| mark(at, LINE));
+        let suggestions = [(self.steepest, STEEPEST, "steepest"), (self.minimum_over_ten, TENTH, "minimum / 10")];
+        for (lr, color, name) in suggestions {
+            let Some(lr) = lr else { continue };
+            let at = x(lr).clamp(first, last);
+            let line = [(at, bottom), (at, top)];
+            chart
+                .draw_series(LineSeries::new(line, color.stroke_width(3)))?
+                .label(format!("{name}: {lr:.1e}"))
+                .legend(move |at| mark(at, color));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .label_font(("sans-serif", 26).into_font().color(&INK))
+            .background_style(WHITE.mix(0.85))
+            .draw()?;
+        root.present()?;
+        drop(chart);
+        Ok(())
+    }
+}
+
+/// Colours of Okabe's and Ito's palette.
+const PALE: RGBColor = RGBColor(170, 205, 230);
+const STEEPEST: RGBColor = RGBColor(213, 94, 0);
+const TENTH: RGBColor = RGBColor(0, 158, 115);
+
+fn mark((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
+    PathElement::new([(x, y), (x + 24, y)], color.stroke_width(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gradient descent on a x², whose loss falls by (1 - 2 a lr)² a step.
+    fn descent(test: &RangeTest, curvature: f64) -> RangeReport {
+        let mut x = 1.0f64;
+        test.run(|lr| {
+            let loss = curvature * x * x;
+            x -= lr * 2.0 * curvature * x;
+            Ok(loss)
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn ramps_begin_and_end_where_they_should() {
+        let test = RangeTest { from_lr: 1e-4, to_lr: 1.0, steps: 5, ..RangeTest::default() };
+        for (i, expected) in [1e-4, 1e-3, 1e-2, 1e-1, 1.0].into_iter().enumerate() {
+            let lr = test.at(i as u64);
+            assert!((lr - expected).abs() <= 1e-12 * expected, "{lr}");
+        }
+        let linear = RangeTest { from_lr: 1.0, to_lr: 2.0, ramp: Ramp::Linear, ..test };
+        assert_eq!([0, 1, 2, 4, 9].map(|i| linear.at(i)), [1.0, 1.25, 1.5, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn it_ends_at_four_times_the_least_loss_and_suggests_what_descends() {
+        for curvature in [0.01, 1.0, 100.0] {
+            let test = RangeTest { from_lr: 1e-6, to_lr: 1e3, steps: 200, ..RangeTest::default() };
+            let report = descent(&test, curvature);
+            assert!(report.stopped_early && report.points.len() < 200);
+            let (last, before) = report.points.split_last().unwrap();
+            let least = before.iter().map(|point| point.smoothed).fold(f64::INFINITY, f64::min);
+            assert!(
+                last.smoothed > 4.0 * least
+                    && before.iter().all(|point| point.smoothed <= 4.0 * least.max(point.smoothed / 4.0))
+            );
+            // The step of Newton's method is 1 / (2 curvature); from twice that on it diverges.
+            for suggestion in [report.steepest.unwrap(), report.minimum_over_ten.unwrap()] {
+                let share = suggestion * 2.0 * curvature;
+                assert!((1e-3..2.0).contains(&share), "{suggestion} at a curvature of {curvature}");
+            }
+            let picture = report.plot().unwrap();
+            assert!(picture.starts_with("<svg") && picture.contains("steepest") && picture.contains("learning rate"));
+        }
+    }
+
+    #[test]
+    fn smoothing_is_an_average_with_bias_correction() {
+        let test = RangeTest { steps: 4, smoothing: 0.5, ..RangeTest::default() };
+        let mut losses = [4.0, 2.0, 1.0, 3.0].into_iter();
+        let report = test.run(|_| Ok(losses.next().unwrap())).unwrap();
+        // (0.5 * 4) / 0.5; (0.25 * 4 + 0.5 * 2) / 0.75; …
+        let expected = [4.0, 2.0 / 0.75, (0.5 + 0.5 + 0.5) / 0.875, (0.25 + 0.25 + 0.25 + 1.5) / 0.9375];
+        for (point, expected) in report.points.iter().zip(expected) {
+            assert!((point.smoothed - expected).abs() <= 1e-12 * expected, "{point:?}");
+        }
+        assert!(!report.stopped_early);
+        assert_eq!(report.minimum_over_ten, Some(report.points[2].lr / 10.0));
+    }
+
+    #[test]
+    fn what_never_falls_has_no_suggestion_and_still_a_picture() {
+        for losses in
+            [vec![f64::NAN; 5], vec![1.0, 2.0, 3.0, 4.0, 3.9], vec![f64::INFINITY; 5], vec![0.0; 5], vec![-1e308; 5]]
+        {
+            let mut values = losses.clone().into_iter();
+            let test = RangeTest { steps: 5, ..RangeTest::default() };
+            let report = test.run(|_| Ok(values.next().unwrap())).unwrap();
+            assert_eq!((report.steepest, report.minimum_over_ten), (None, None), "{losses:?}");
+            assert!(report.plot().unwrap().starts_with("<svg"));
+        }
+    }
+
+    #[test]
+    fn wrong_settings_name_the_field() {
+        let good = RangeTest::default();
+        for (test, field) in [
+            (RangeTest { from_lr: 0.0, ..good }, "from_lr"),
+            (RangeTest { to_lr: 1e-8, ..good }, "to_lr"),
+            (RangeTest { to_lr: f64::INFINITY, ..good }, "to_lr"),
+            (RangeTest { steps: 1, ..good }, "steps"),
+            (RangeTest { smoothing: 1.0, ..good }, "smoothing"),
+            (RangeTest { stop_factor: 1.0, ..good }, "stop_factor"),
+        ] {
+            let error = test.run(|_| Ok(1.0)).unwrap_err();
+            assert!(matches!(error, Error::Setting { field: found, .. } if found == field), "{error}");
+        }
+    }
+}
