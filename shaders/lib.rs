@@ -46,6 +46,7 @@ const GATHER: &str = include_str!("shared/gather.wgsl");
 pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that hold on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
+const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
@@ -56,7 +57,10 @@ pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
 /// The element-wise functions of one argument: a `switch` over their numbers.
 pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
-const UPDATE: &str = include_str!("shared/update.wgsl");
+const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
+/// The way through the chunks of tensors, with what updates share.
+const CHUNKS: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/chunks.wgsl"));
+const SEGMENTS: &str = include_str!("shared/segments.wgsl");
 
 /// Declares the kernels and the table of them: constant, name, file, shared texts.
 macro_rules! shaders {
@@ -80,6 +84,7 @@ shaders! {
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
+    ADAPTIVE_CLIP "adaptive_clip" "optim/adaptive_clip.wgsl" [GRID, MATH, TREE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
@@ -94,6 +99,9 @@ shaders! {
     FILL "fill" "tensor/fill.wgsl" [GRID];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
+    LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];
+    LAMB_MOMENTS "lamb_moments" "optim/lamb_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, LAMB_DIRECTION];
+    LARS "lars" "optim/lars.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
@@ -103,6 +111,9 @@ shaders! {
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SEGMENTS];
+    PARAMETER_NORMS "parameter_norms" "optim/parameter_norms.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
@@ -110,11 +121,17 @@ shaders! {
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_STATE];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
+    STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_STATE];
+    TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
+    TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
+    TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
+    UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method, NAdam,
-    Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion, Method,
+    NAdam, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 use thalweg::tensor::Device;
 
@@ -43,7 +43,16 @@ const METHODS: &[Make] = &[
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
+    || Box::new(Lamb { weight_decay: 0.1, ..Lamb::default() }),
+    || Box::new(Lars { weight_decay: 0.1, ..Lars::default() }),
+    || Box::new(Lars { nesterov: true, eps: 1e-3, ..Lars::default() }),
+    || Box::new(NovoGrad { weight_decay: 0.1, ..NovoGrad::default() }),
 ];
+
+/// Launches of a step without clipping: methods that need norms of tensors have two before the update.
+fn launches(method: &dyn Method) -> usize {
+    if method.sums_tensors() { 3 } else { 1 }
+}
 
 /// The tensors of a model: many, of several sizes.
 fn params(device: &Device) -> Params {
@@ -89,16 +98,17 @@ impl Run {
 }
 
 #[test]
-fn a_step_is_one_launch_and_three_with_clipping() {
+fn a_step_is_one_launch_or_three_and_two_more_with_clipping() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
         for make in METHODS {
-            for (clip_norm, expected) in [(None, 1), (Some(1.0), 3)] {
+            for (clip_norm, for_clipping) in [(None, 0), (Some(1.0), 2)] {
                 let mut run = Run::new(&device, *make, clip_norm);
                 run.set_grads();
                 let (profile, ()) = device.profile(|| run.optimizer.step()).unwrap();
-                let launches = profile.launches().len();
-                assert_eq!(launches, expected, "{:?} on {device}, clip_norm {clip_norm:?}", run.optimizer.method());
+                let method = run.optimizer.method();
+                let expected = launches(method) + for_clipping;
+                assert_eq!(profile.launches().len(), expected, "{method:?} on {device}, clip_norm {clip_norm:?}");
             }
         }
     }
@@ -172,6 +182,13 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("alpha", Box::new(Asgd { alpha: -0.5, ..Asgd::default() })),
         ("beta1", Box::new(ScheduleFreeSgd { beta1: 1.0, ..ScheduleFreeSgd::default() })),
         ("betas.0", Box::new(ScheduleFreeAdamW { betas: (0.0, 0.9), ..ScheduleFreeAdamW::default() })),
+        ("betas.0", Box::new(Lamb { betas: (1.0, 0.9), ..Lamb::default() })),
+        ("eps", Box::new(Lamb { eps: 0.0, ..Lamb::default() })),
+        ("momentum", Box::new(Lars { momentum: 1.0, ..Lars::default() })),
+        ("trust_coefficient", Box::new(Lars { trust_coefficient: 0.0, ..Lars::default() })),
+        ("eps", Box::new(Lars { eps: -1.0, ..Lars::default() })),
+        ("weight_decay", Box::new(NovoGrad { weight_decay: -1.0, ..NovoGrad::default() })),
+        ("betas.1", Box::new(NovoGrad { betas: (0.9, 1.0), ..NovoGrad::default() })),
         ("betas.0", Box::new(Amsgrad { betas: (-0.1, 0.9), ..amsgrad })),
         ("eps", Box::new(Amsgrad { eps: f64::NAN, ..amsgrad })),
     ];

@@ -10,8 +10,8 @@ use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Init, Lion, Method, NAdam, Optimizer,
-    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Clip, Init, Lamb, Lars, Lion, Method, NAdam,
+    NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -112,6 +112,29 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
             let betas = b1_b2((0.9, 0.999));
             Box::new(ScheduleFreeAdamW { lr, betas, eps: number_or("eps", 1e-8), weight_decay, maximize })
         }
+        "optax_lamb" => Box::new(Lamb {
+            lr,
+            betas: b1_b2((0.9, 0.999)),
+            eps: number_or("eps", 1e-6),
+            weight_decay,
+            maximize,
+        }),
+        "optax_lars" => Box::new(Lars {
+            lr,
+            momentum: number_or("momentum", 0.9),
+            weight_decay,
+            trust_coefficient: number_or("trust_coefficient", 1e-3),
+            eps: number_or("eps", 0.0),
+            nesterov: case.is("hyper.nesterov"),
+            maximize,
+        }),
+        "optax_novograd" => Box::new(NovoGrad {
+            lr,
+            betas: b1_b2((0.9, 0.25)),
+            eps: number_or("eps", 1e-6),
+            weight_decay,
+            maximize,
+        }),
         other => panic!("no method for {other:?}"),
     }
 }
@@ -124,6 +147,7 @@ fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
     let name = match state {
         "z" => "z",
         "exp_avg_sq" if optimizer.starts_with("optax_schedule_free") => "base_optimizer_state.0.nu",
+        "momentum_buffer" => "3.trace",
         "exp_avg" => "0.mu",
         "exp_avg_sq" | "exp_avg_var" => "0.nu",
         other => panic!("no name for {other:?} in {optimizer}"),
@@ -202,6 +226,9 @@ trajectories! {
     radam_follows_its_trajectories: "radam" 5 1;
     adan_follows_its_trajectory: "po_adan" 1 1;
     asgd_follows_its_trajectories: "asgd" 4 1;
+    lamb_follows_its_trajectories: "optax_lamb" 4 1;
+    lars_follows_its_trajectories: "optax_lars" 4 1;
+    novograd_follows_its_trajectories: "optax_novograd" 4 1;
     schedule_free_sgd_follows_its_trajectory: "optax_schedule_free_sgd" 1 1;
     schedule_free_adamw_follows_its_trajectories: "optax_schedule_free_adamw" 2 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
@@ -243,7 +270,7 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
             let name = case.name(&format!("{state} of {tensor} on {device}"));
             let mut reference = case.array(&state_array(file, state, tensor));
             // It is kept with the other sign there.
-            if state == "previous_grad" {
+            if state == "previous_grad" || file == "optax_lars" {
                 reference.values.iter_mut().for_each(|x| *x = -*x);
             }
             let bound = case.bound("state").with_inputs(&start);
@@ -393,53 +420,118 @@ fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> u
     held
 }
 
+/// How a case of `optimizers/clipping` clips; `None` for one that thalweg leaves out.
+fn clipping(case: Case<'_>) -> Option<Clip> {
+    Some(match case.text("op") {
+        "clip_grad_norm" => match (case.number("max_norm"), case.number("norm_type")) {
+            (max_norm, 2.0) => Clip::Norm(max_norm),
+            (max_norm, p) => Clip::PNorm { max_norm, p },
+        },
+        "clip_grad_norm_per_tensor" => Clip::TensorNorm(case.number("max_norm")),
+        "clip_grad_value" => Clip::Value(case.number("clip_value")),
+        "optax_global_norm" => Clip::Norm(case.number("max_norm")),
+        "optax_block_rms" => Clip::TensorRms(case.number("threshold")),
+        "optax_agc" => Clip::Off,
+        // The mean taken off each gradient is no clipping.
+        "optax_centralize" => return None,
+        other => panic!("no clipping {other:?}"),
+    })
+}
+
 /// Clipping as the update sees it: a plain step of SGD from zero, at a learning rate of 1, leaves the clipped gradients
 /// with the other sign.
 #[test]
-fn gradients_are_clipped_by_their_global_norm() {
+fn gradients_are_clipped_as_pytorch_and_optax_do() {
     let oracle = Oracle::open("optimizers/clipping");
-    let (mut finite, mut skipped) = (0, 0);
+    let mut held = std::collections::BTreeMap::<&str, usize>::new();
     for case in oracle.cases() {
-        if case.text("op") != "clip_grad_norm" || case.get("norm_type") != 2.0 {
-            continue;
-        }
+        let Some(clip) = clipping(case) else { continue };
         let inputs: Vec<Array> =
             (0..).map_while(|i| oracle.find(&format!("input/{}/{i}", case.text("input")))).collect();
         assert_eq!(inputs.len(), 5);
         for device in devices() {
-            let zeros: Vec<Array> =
-                inputs.iter().map(|x| Array { shape: x.shape.clone(), values: vec![0.0; x.values.len()] }).collect();
-            let params = params(&device, &zeros);
-            let sgd = Sgd { lr: 1.0, ..Sgd::default() };
-            let mut optimizer = Optimizer::new(&params, sgd).unwrap().with_clip_norm(case.number("max_norm")).unwrap();
-            set_grads(&params, &inputs.iter().map(Array::f32).collect::<Vec<_>>());
-            optimizer.step().unwrap();
-            let clock = optimizer.read_clock().unwrap();
-            // PyTorch lets NaN and infinities spread, or raises: here they skip the update, and nothing changes.
-            if case.is("expect_error") || !case.number("total_norm_f64").is_finite() {
-                assert_eq!((clock.step, clock.skipped), (0, 1), "{}", case.name(&device.to_string()));
-                for (i, (parameter, input)) in params.parameters().iter().zip(&inputs).enumerate() {
-                    let name = case.name(&format!("{i} on {device}"));
-                    common::assert_same_bits(&name, &floats(parameter.grad().unwrap()), &input.f32());
-                    let value = floats(parameter.value().unwrap());
-                    common::assert_same_bits(&name, &value, &vec![0.0; value.len()]);
-                }
-                skipped += usize::from(device.is_cpu());
-                continue;
-            }
-            let bound = case.number("tol_scaled");
-            let norm = case.number("total_norm_f64");
-            let name = case.name(&format!("norm on {device}"));
-            oracle::assert_scaled(&name, &[clock.gradient_norm], &[norm], bound);
-            let is_clipped = case.number("max_norm") < norm;
-            assert_eq!((clock.step, clock.skipped, clock.clipped), (1, 0, u32::from(is_clipped)), "{name}");
-            for (i, parameter) in params.parameters().iter().enumerate() {
-                let name = case.name(&format!("{i} on {device}"));
-                let clipped: Vec<f32> = floats(parameter.value().unwrap()).iter().map(|x| -x).collect();
-                oracle::assert_scaled(&name, &clipped, &case.array(&format!("f64/{i}")).values, bound);
-            }
-            finite += usize::from(device.is_cpu());
+            let outcome = clip_case(case, clip, &inputs, &device);
+            *held.entry(outcome).or_default() += usize::from(device.is_cpu());
         }
     }
-    assert_eq!((finite, skipped), (5, 4));
+    let held: Vec<_> = held.into_iter().collect();
+    let expected: &[_] = if oracle.is_whole {
+        &[("clipped", 42), ("error", 10), ("overflow", 1), ("refused", 3)]
+    } else {
+        &[("clipped", 7), ("error", 2)]
+    };
+    assert_eq!(held, expected);
+}
+
+/// A tensor with its first dimension last. optax takes the norms of units over the first dimension, as its linear weights
+/// are `[in, out]`; units of thalweg are rows of `[out, in]`.
+fn units_first(x: &Array) -> Array {
+    if x.shape.len() < 2 {
+        return x.clone();
+    }
+    let (inputs, units) = (x.shape[0], x.values.len() / x.shape[0]);
+    let values = (0..units).flat_map(|unit| (0..inputs).map(move |i| x.values[i * units + unit])).collect();
+    Array { shape: vec![units, inputs], values }
+}
+
+/// Holds a case against the oracle, and says what became of it.
+fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'static str {
+    let name = case.name(&device.to_string());
+    let is_agc = case.text("op") == "optax_agc";
+    let count = case.get("tensors").as_u64().unwrap_or(whole.len() as u64) as usize;
+    let turned = |x: &Array| if is_agc { units_first(x) } else { x.clone() };
+    let inputs: Vec<Array> = whole[..count].iter().map(turned).collect();
+    let start: Vec<Array> = inputs.iter().map(|x| Array { shape: x.shape.clone(), values: vec![0.0; x.values.len()] }).collect();
+    let params = params(device, &start);
+    let optimizer = || Optimizer::new(&params, Sgd { lr: 1.0, ..Sgd::default() }).unwrap();
+    // Without a limit there is nothing to clip by; PyTorch clips everything to 0.
+    if clip == Clip::Value(0.0) {
+        let error = optimizer().with_clip(clip).unwrap_err().to_string();
+        assert_eq!(error, "clip_value = 0, but it must be finite and greater than 0", "{name}");
+        return "refused";
+    }
+    let policy = if case.is("error_if_nonfinite") { NonFinite::Error } else { NonFinite::Ignore };
+    let mut optimizer = optimizer().with_clip(clip).unwrap().with_non_finite(policy);
+    if is_agc {
+        optimizer = optimizer.with_adaptive_clip(case.number("clipping"), case.number("eps")).unwrap();
+        // The oracle's parameters: a tenth of the input, turned around along its last dimension.
+        for (parameter, input) in params.parameters().iter().zip(whole) {
+            let length = input.shape.last().copied().unwrap_or(1);
+            let values = input.values.chunks(length).flat_map(|row| row.iter().rev().map(|x| 0.1 * x)).collect();
+            let values = units_first(&Array { shape: input.shape.clone(), values });
+            parameter.value().unwrap().write(&values.f32()).unwrap();
+        }
+    }
+    set_grads(&params, &inputs.iter().map(Array::f32).collect::<Vec<_>>());
+    optimizer.step().unwrap();
+    let values: Vec<Vec<f32>> = params.parameters().iter().map(|p| floats(p.value().unwrap())).collect();
+    if case.is("expect_error") {
+        let error = optimizer.read_clock().unwrap_err().to_string();
+        assert!(error.starts_with("step 1: the norm of the gradients is not finite"), "{name}: {error}");
+        assert!(values.concat().iter().all(|x| x.to_bits() == 0), "{name}");
+        for (parameter, input) in params.parameters().iter().zip(&inputs) {
+            common::assert_same_bits(&name, &floats(parameter.grad().unwrap()), &input.f32());
+        }
+        return "error";
+    }
+    let clock = optimizer.read_clock().unwrap();
+    assert_eq!((clock.step, clock.skipped), (1, 0), "{name}");
+    let bound = case.number("tol_scaled");
+    if let Some(total) = case.get("total_norm_f64").as_f64() {
+        // PyTorch's own norm in f32 overflows as ours does.
+        if case.get("total_norm_f32") == "inf" {
+            assert_eq!(clock.gradient_norm, f32::INFINITY, "{name}");
+            assert!(values.concat().iter().all(|x| *x == 0.0), "{name}");
+            return "overflow";
+        }
+        oracle::assert_scaled(&name, &[clock.gradient_norm], &[total], bound);
+        assert_eq!(clock.clipped, u32::from(case.number("max_norm") < total), "{name}");
+    }
+    for (i, (parameter, values)) in params.parameters().iter().zip(values).enumerate() {
+        let reference = turned(&case.array(&format!("f64/{i}")));
+        // Units are clipped in place, the rest on the way into the update.
+        let clipped = if is_agc { floats(parameter.grad().unwrap()) } else { values.iter().map(|x| -x).collect() };
+        oracle::assert_scaled(&format!("{name}, tensor {i}"), &clipped, &reference.values, bound);
+    }
+    "clipped"
 }

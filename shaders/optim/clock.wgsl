@@ -1,19 +1,32 @@
 // Ends the global norm and advances the clock: one small workgroup, once a step.
 //
-// norm = sqrt(sum partials); clip_factor = min(1, max_norm / (norm + 1e-6)); step, bias corrections, and what the schedule says.
-// A norm that is not finite skips the update: it is counted, and neither step nor corrections move.
+// norm = (sum partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); step, bias corrections, and what the schedule says.
+// A norm that is not finite skips the update: it is counted, and neither step nor corrections move; where such norms are
+// ignored, it spreads as in PyTorch.
 //
 // bindings  1: partials [partials] read   2: table [rows] read   3: clock read_write
 // twin      crates/tensor/src/optim/clock.rs
 // source    Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks (ICML 2013);
 //           the factor is torch.nn.utils.clip_grad_norm_'s
 //
-// max_norm = 0 does not clip. The place in the schedule counts skipped steps too, as a loop over batches does.
+// max_norm = 0 does not clip. The place in the schedule counts skipped steps too, as a loop over batches does. Where
+// gradients are clipped tensor by tensor, the partials are pairs: a tensor's sum of squares, and its own clip factor.
+
+// Which norm the partials are of: see grad_norm.wgsl.
+override NORM: u32 = 0u;
+const ABSOLUTE = 1u;
+const LARGEST = 2u;
+const OF_POWER = 3u;
+// Whether partials are those of tensors that are clipped by themselves.
+override BY_TENSOR: bool = false;
 
 struct Params {
     timing: Timing,
     partials: u32,
     max_norm: f32,
+    // 1 / p.
+    root: f32,
+    ignore: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -21,29 +34,55 @@ struct Params {
 @group(0) @binding(2) var<storage, read> table: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> clock: Clock;
 
+fn norm_of(sum: f32) -> f32 {
+    if (NORM == ABSOLUTE || NORM == LARGEST) { return sum; }
+    if (NORM == OF_POWER) { return power(sum, params.root); }
+    return sqrt(sum);
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(local_invocation_index) lane: u32) {
     var sum = 0.0;
-    for (var i = lane; i < params.partials; i += 64u) { sum += partials[i]; }
-    sum = tree_sum(lane, sum);
+    var smallest_factor = 1.0;
+    if (BY_TENSOR) {
+        for (var i = lane; i < params.partials; i += 64u) {
+            sum += partials[2u * i];
+            // Not a number is not smaller.
+            let factor = partials[2u * i + 1u];
+            if (factor < smallest_factor) { smallest_factor = factor; }
+        }
+        smallest_factor = -tree_maximum(lane, -smallest_factor);
+    } else if (NORM == LARGEST) {
+        for (var i = lane; i < params.partials; i += 64u) { sum = maximum(sum, partials[i]); }
+    } else {
+        for (var i = lane; i < params.partials; i += 64u) { sum += partials[i]; }
+    }
+    if (NORM == LARGEST) {
+        sum = tree_maximum(lane, sum);
+    } else {
+        sum = tree_sum(lane, sum);
+    }
     if (lane != 0u) { return; }
-    let norm = sqrt(sum);
+    let norm = norm_of(sum);
     let row = table[schedule_row(clock.step + clock.skipped, clock.schedule_length, clock.schedule_start)];
     clock.learning_rate = row.x;
     clock.weight_decay = row.y;
     clock.momentum = row.z;
     clock.one_minus_momentum = row.w;
     clock.gradient_norm = norm;
-    if (!is_finite(sum)) {
+    let is_good = is_finite(sum) && is_finite(norm);
+    if (!is_good && params.ignore == 0u) {
         clock.clip_factor = -1.0;
         clock.skipped += 1u;
+        if (clock.first_skipped == 0u) { clock.first_skipped = clock.step + clock.skipped; }
         return;
     }
     var factor = 1.0;
     if (params.max_norm > 0.0) { factor = min(1.0, params.max_norm / (norm + 1e-6)); }
-    if (factor < 1.0) { clock.clipped += 1u; }
+    if (params.max_norm > 0.0 && is_nan(norm)) { factor = norm; }
+    if (factor < 1.0 || smallest_factor < 1.0) { clock.clipped += 1u; }
     clock.clip_factor = factor;
-    clock.gradient_norm_sum += norm;
+    if (is_good) { clock.gradient_norm_sum += norm; }
     clock.step += 1u;
     var timing = params.timing;
     timing.one_minus_beta1 = scheduled(row.w, timing.one_minus_beta1);

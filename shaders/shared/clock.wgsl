@@ -27,6 +27,11 @@ struct Clock {
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
+    // The step, skipped ones counted too, that was skipped first; 0 where none was.
+    first_skipped: u32,
+    // Statistics of the last update, where they are asked for: its 2-norm, and that of the parameters before it.
+    update_norm: f32,
+    weight_norm: f32,
 }
 
 // A step of the schedule, a row of the table: learning rate, weight decay, momentum, 1 - momentum. The last three are
@@ -63,6 +68,8 @@ struct Now {
     // The momentum, or the decay rate of the first moment.
     momentum: f32,
     one_minus_momentum: f32,
+    // What a method has worked out from the norms of a tensor: see shared/update.wgsl.
+    own_factor: f32,
 }
 
 const NO_EXTRA = 0u;

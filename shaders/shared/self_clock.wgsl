@@ -28,6 +28,7 @@ fn current_time() -> Now {
             scheduled(row.y, params.settings.weight_decay),
             scheduled(row.z, params.settings.momentum),
             timing.one_minus_beta1,
+            1.0,
         );
     }
     return Now(
@@ -41,11 +42,12 @@ fn current_time() -> Now {
         scheduled(clock.weight_decay, params.settings.weight_decay),
         scheduled(clock.momentum, params.settings.momentum),
         scheduled(clock.one_minus_momentum, params.timing.one_minus_beta1),
+        1.0,
     );
 }
 
-// Must be called by all lanes (uniform control flow), after the last use of the clock. What the schedule says of weight
-// decay and momentum is not kept: only updates that a launch has advanced the clock for read it there.
+// Must be called by all lanes (uniform control flow), after the last use of the clock. Weight decay and momentum are kept as
+// they hold for this step, for launches of the same step that follow.
 fn finish_time(now: Now, lane: u32, groups: vec3u) {
     if (SELF_CLOCKED) {
         storageBarrier();
@@ -58,6 +60,9 @@ fn finish_time(now: Now, lane: u32, groups: vec3u) {
             clock.extra1 = now.extra1;
             clock.extra2 = now.extra2;
             clock.step = now.step;
+            clock.weight_decay = now.weight_decay;
+            clock.momentum = now.momentum;
+            clock.one_minus_momentum = now.one_minus_momentum;
         }
     }
 }

@@ -1,5 +1,5 @@
-// What all element-wise updates share: parameters and bindings up to the state, the factors that are the same for all
-// elements, and the way through an arena.
+// What all element-wise updates share: parameters and bindings up to the state, and the factors that are the same for all
+// elements.
 //
 // A kernel that appends this text declares
 //
@@ -10,17 +10,12 @@
 //                     those of methods with two moments stand in shared/moments.wgsl
 //   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
 //
-// In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
-// memory, and each takes two. In software they run one after the other: a lane takes four vectors that lie in a row,
-// so that memory is read from one end to the other.
-//
-// A workgroup takes 512 parameters so, or 1,024 where SEQUENTIAL. The arena is padded to 1,024, so there is no tail.
+// The way through an arena stands in shared/elements.wgsl; that of kernels which sum over each tensor in shared/chunks.wgsl.
 //
 // A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 //
 // twin: crates/tensor/src/optim/update.rs
 
-override SEQUENTIAL: bool = false;
 // Whether parameters are set apart: by group, or by a clip factor of their own.
 override SEGMENTED: bool = false;
 // Whether each element of the gradient is clipped to -clip_value ... clip_value.
@@ -81,14 +76,15 @@ fn step_of(now: Now) -> Step {
 }
 
 // The time as a vector of parameters has it. A row of the table stands for 64 parameters, which belong to one tensor:
-// the scale of its learning rate, negative where it is frozen; its weight decay, negative where it is that of all; and
-// its own clip factor.
+// the scale of its learning rate, negative where it is frozen; its weight decay, negative where it is that of all; its own
+// clip factor; and a factor that its method works out from its norms.
 fn time_of(i: u32, now: Now) -> Now {
     var own = now;
     if (SEGMENTED) {
         let row = table[params.settings.first_row + i / 16u];
         own.learning_rate *= row.x;
         own.weight_decay = select(now.weight_decay, row.y, row.y >= 0.0);
+        own.own_factor = row.w;
         own.clip_factor = select(now.clip_factor * row.z, -1.0, row.x < 0.0 || now.clip_factor < 0.0);
     }
     return own;
@@ -109,47 +105,4 @@ fn gradient(i: u32, value: vec4f, step: Step) -> vec4f {
 // What is to be stored: the old where the step is skipped.
 fn stored(old: vec4f, next: vec4f, step: Step) -> vec4f {
     return select(next, old, step.skip);
-}
-
-fn first_vector(block: u32, lane: u32) -> u32 {
-    return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
-}
-
-// From one vector of a lane to its next.
-fn vector_step() -> u32 {
-    return select(64u, 1u, SEQUENTIAL);
-}
-
-// A grid that is folded over x and y may hold workgroups past the end; one that is SEQUENTIAL is not folded. Drivers in
-// software drop a condition that is known beforehand, and with it a test for every lane of every load.
-fn is_inside(i: u32) -> bool {
-    return SEQUENTIAL || i < params.settings.vectors;
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = first_vector(group_index(group, groups), lane);
-    let now = current_time();
-    if (is_inside(i)) {
-        var own = time_of(i, now);
-        var step = step_of(own);
-        var f = factors(own);
-        update(i, step, f);
-        // The four vectors of a lane that takes them in a row belong to one tensor.
-        if (SEGMENTED && !SEQUENTIAL) {
-            own = time_of(i + vector_step(), now);
-            step = step_of(own);
-            f = factors(own);
-        }
-        update(i + vector_step(), step, f);
-        if (SEQUENTIAL) {
-            update(i + 2u, step, f);
-            update(i + 3u, step, f);
-        }
-    }
-    finish_time(now, lane, groups);
 }

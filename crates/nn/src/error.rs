@@ -104,7 +104,13 @@ impl Error {
             Self::Io { source, .. } => is_about_path(source.kind()),
             Self::Data { .. } | Self::Model { .. } | Self::Setting { .. } | Self::Diverged { .. } => true,
             Self::Tensor(error) => {
-                matches!(error, Tensor::NoAdapter { .. } | Tensor::Argument { .. } | Tensor::Limit { .. })
+                matches!(
+                    error,
+                    Tensor::NoAdapter { .. }
+                        | Tensor::Argument { .. }
+                        | Tensor::Limit { .. }
+                        | Tensor::NotFinite { .. }
+                )
             }
             Self::Autograd(_) | Self::Picture { .. } => false,
         }

@@ -30,8 +30,8 @@ pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, Optimizer,
-    ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lamb, Lars, Lion, Method, NAdam, NovoGrad,
+    Optimizer, ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 pub use params::{Params, ParamsBuilder};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
@@ -41,4 +41,5 @@ pub use schedule::{
     WarmupCosine, WarmupStableDecay,
 };
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
+pub use thalweg_tensor::{Clip, ClockState, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use thalweg_autograd::Tape;
-use thalweg_tensor::{Counters, DType, PendingRead, Recording, Tensor, ValueLog};
+use thalweg_tensor::{Counters, DType, PendingClock, PendingRead, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
 use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
@@ -14,7 +14,7 @@ const EVALUATION_ROWS: usize = 4096;
 /// Steps that a replay does at once, so that they share one submission.
 const STEPS_AT_ONCE: u64 = 8;
 
-/// Steps between two looks at the losses at least.
+/// Steps between two looks at the losses, or at the clock, at least.
 const STEPS_BETWEEN_READS: u64 = 64;
 
 /// How long and in what portions to train. There is no default: what is enough depends on the data.
@@ -196,7 +196,8 @@ impl<M: Module> Trainer<M> {
     ///
     /// # Errors
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
-    /// another device, or the device fails; [`Error::Diverged`] where no loss of an epoch is finite, or at the end the
+    /// another device, or the device fails, or a gradient is not finite and that is to be an error
+    /// ([`NonFinite::Error`](crate::NonFinite::Error)); [`Error::Diverged`] where no loss of an epoch is finite, or at the end the
     /// parameters or the losses of most rows are not.
     pub fn fit(
         &mut self,
@@ -227,6 +228,7 @@ impl<M: Module> Trainer<M> {
             self.optimizer.restart_gradient_norm_sum()?;
             let before = device.counters();
             let mut arriving = Arriving::default();
+            let mut watch = self.optimizer.refuses_non_finite().then(Watch::default);
             let mut step = 0;
             while step < steps_per_epoch {
                 let rows = batch_length(train.len(), options.batch_size, step);
@@ -258,6 +260,9 @@ impl<M: Module> Trainer<M> {
                 if let Some(arrived) = arriving.next(&losses, step)? {
                     let first_step = epoch * steps_per_epoch + arriving.seen - arrived.len() as u64 + 1;
                     observe(Event::Losses { first_step, losses: &arrived });
+                }
+                if let Some(watch) = &mut watch {
+                    watch.look(&self.optimizer, step)?;
                 }
             }
             device.flush()?;
@@ -380,6 +385,28 @@ impl Arriving {
             self.pending = Some(log.read_later(self.seen as usize..step as usize)?);
         }
         Ok(None)
+    }
+}
+
+/// Looks for steps that were skipped, where they are to be an error, without waiting for the device.
+#[derive(Debug, Default)]
+struct Watch {
+    /// The step that was asked for last.
+    asked: u64,
+    pending: Option<PendingClock>,
+}
+
+impl Watch {
+    fn look(&mut self, optimizer: &Optimizer, step: u64) -> Result<()> {
+        if let Some(pending) = &mut self.pending {
+            if pending.poll()?.is_some() {
+                self.pending = None;
+            }
+        } else if step >= self.asked + STEPS_BETWEEN_READS {
+            self.asked = step;
+            self.pending = Some(optimizer.read_clock_later()?);
+        }
+        Ok(())
     }
 }
 

@@ -75,6 +75,12 @@ pub enum Error {
         /// Why it cannot be.
         rule: &'static str,
     },
+    /// Gradients were not finite, and that is to be an error.
+    #[error("step {step}: the norm of the gradients is not finite, so the update was skipped; lower the learning rate, or look for NaN in the data")]
+    NotFinite {
+        /// The first such step, counted from 1 with those that were skipped.
+        step: u32,
+    },
     /// Profiles of one device do not nest.
     #[error("profile: the device is being profiled already; end that profile first")]
     Profile,

@@ -315,6 +315,35 @@ pub(crate) fn for_each_chunks_beside<const N: usize>(
     });
 }
 
+/// Ranges of a loop that a thread takes at a time.
+const RANGES: usize = 8;
+
+/// Calls `body` with ranges of several slices, each with a result of its own. A range is a number of vectors of four and
+/// begins at such a vector; they follow each other without overlap.
+pub(crate) fn for_each_range<R: Send, const N: usize>(
+    ranges: &[[u32; 2]],
+    results: &mut [R],
+    slices: [&mut [f32]; N],
+    body: impl Fn([u32; 2], &mut R, [&mut [f32]; N]) + Sync,
+) {
+    let follow = ranges.windows(2).all(|pair| u64::from(pair[0][0]) + u64::from(pair[0][1]) <= u64::from(pair[1][0]));
+    assert!(follow, "ranges of a loop overlap");
+    let slices = slices.map(Pieces::new);
+    for_each_chunk_of(
+        RANGES,
+        results,
+        #[inline(always)]
+        |first, results| {
+            for (range, result) in ranges[first..].iter().zip(results) {
+                let [start, vectors] = range.map(|count| 4 * count as usize);
+                // SAFETY: every range comes once, and they do not overlap.
+                let slices = slices.each_ref().map(|slice| unsafe { slice.at(start, vectors) });
+                body(*range, result, slices);
+            }
+        },
+    );
+}
+
 /// Runs a loop that was compiled for the widest vectors of the processor. The bits are those of any other: nothing is
 /// contracted or reordered.
 #[inline(always)]

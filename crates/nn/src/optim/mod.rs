@@ -51,6 +51,18 @@ macro_rules! fused_method {
                 thalweg_tensor::Update::initial_state(&$update, number)
             }
 
+            #[allow(unused_variables, reason = "few methods have state of other shapes")]
+            fn state_shapes(&self, number: usize, parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+                let $settings = self;
+                thalweg_tensor::Update::state_shapes(&$update, number, parameters)
+            }
+
+            #[allow(unused_variables, reason = "it depends on the method, not on its settings")]
+            fn sums_tensors(&self) -> bool {
+                let $settings = self;
+                thalweg_tensor::Update::sums_tensors(&$update)
+            }
+
             fn update(&self, step: thalweg_tensor::StepArguments<'_>) -> $crate::Result<()> {
                 let $settings = self;
                 Ok(thalweg_tensor::Update::step(&$update, step)?)
@@ -67,9 +79,13 @@ mod adamax;
 mod adan;
 mod amsgrad;
 mod asgd;
+mod clipping;
 mod groups;
+mod lamb;
+mod lars;
 mod lion;
 mod nadam;
+mod novograd;
 mod radam;
 mod rmsprop;
 mod rprop;
@@ -87,8 +103,11 @@ pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
 pub use groups::ParameterGroup;
+pub use lamb::Lamb;
+pub use lars::Lars;
 pub use lion::Lion;
 pub use nadam::NAdam;
+pub use novograd::NovoGrad;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use rprop::Rprop;
@@ -135,6 +154,11 @@ pub trait Method: fmt::Debug + Send + Sync {
         0.0
     }
 
+    /// Whether it needs sums over each tensor, for which the clock makes tables.
+    fn sums_tensors(&self) -> bool {
+        false
+    }
+
     /// Takes all parameters one step further; the state has one arena for each name.
     ///
     /// # Errors
@@ -175,6 +199,7 @@ pub struct Optimizer {
     state: Vec<Arena>,
     clock: Clock,
     clip: Clip,
+    around: clipping::Around,
 }
 
 impl Optimizer {
@@ -208,32 +233,14 @@ impl Optimizer {
                     arena.tensors().iter().try_for_each(|tensor| tensor.fill(initial))?;
                 }
             }
-            Ok((state, Clock::new(params.device(), method.lr())?))
+            let mut clock = Clock::new(params.device(), method.lr())?;
+            if method.sums_tensors() {
+                clock.lay_out(params.values())?;
+            }
+            Ok((state, clock))
         })?;
-        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off })
-    }
-
-    /// Scales gradients down to this global 2-norm where they are longer, by min(1, norm / (‖g‖ + 1e-6)), as
-    /// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., ICML 2013). A norm that is not finite skips the update and is
-    /// counted, where PyTorch lets it spread.
-    ///
-    /// # Numerics
-    /// Squares are summed in f32, so a norm from 1.8e19 on counts as not finite.
-    ///
-    /// # Errors
-    /// Where the norm is not greater than 0.
-    pub fn with_clip_norm(self, norm: f64) -> Result<Self> {
-        self.with_clip(Clip::Norm(norm))
-    }
-
-    /// Clips gradients in another way, or not at all.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] where the limit is not finite and greater than 0.
-    pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
-        clip.check().map_err(as_setting)?;
-        self.clip = clip;
-        Ok(self)
+        let around = clipping::Around::default();
+        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off, around })
     }
 
     /// Sets parameters apart by their names: learning rate, weight decay, or that they are frozen. Where several groups
@@ -347,20 +354,18 @@ impl Optimizer {
     /// # Errors
     /// Where work on the device has failed.
     pub fn step(&mut self) -> Result<()> {
-        let grads = self.params.grads()?;
-        self.method.update(StepArguments {
-            values: self.params.values(),
-            grads,
-            state: &self.state,
-            clock: &mut self.clock,
-            clip: self.clip,
-        })
+        let (values, grads) = (self.params.values(), self.params.grads()?);
+        self.around.before(values, grads)?;
+        let (state, clock) = (&self.state, &mut self.clock);
+        self.method.update(StepArguments { values, grads, state, clock, clip: self.clip })?;
+        self.around.after(values, &self.clock)
     }
 
-    /// Steps done and skipped, the last learning rate and gradient norm. Waits for the device.
+    /// Steps done, skipped and clipped, the last learning rate and gradient norm, and where they are asked for statistics.
+    /// Waits for the device; [`read_clock_later`](Self::read_clock_later) does not.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// Where work on the device has failed, or a step was skipped and that is to be an error.
     pub fn read_clock(&self) -> Result<ClockState> {
         Ok(self.clock.read()?)
     }

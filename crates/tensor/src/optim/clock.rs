@@ -1,24 +1,13 @@
-//! The clock: what changes from step to step, on the device; the global norm of the gradients; and clipping by it.
+//! The clock: what changes from step to step, on the device; and clipping by norms of the gradients.
 
-use super::clip::Clip;
-use crate::arena::{Arena, UPDATE_BLOCK};
+use super::clip::{Clip, NonFinite};
+use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
+use super::segments::Segments as TensorSums;
+use super::tensor_clip::{launch_scale_rows, launch_tensor_clip};
+use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS};
-use crate::math::{self, LANES};
-use crate::{DType, Device, Error, Result, Tensor};
-
-/// Workgroups of the first stage of the norm at most, on each page.
-const MOST_PARTIALS: usize = 256;
-
-/// Vectors of four that a lane of it adds before another workgroup is worth its start, and the tree at its end.
-const VECTORS_PER_LANE: usize = 32;
-
-/// Vectors of four that a lane of it takes of a block.
-const VECTORS_OF_BLOCK: usize = 4;
-
-/// Elements of a block, which a workgroup takes in one turn.
-const NORM_BLOCK: usize = 4 * LANES * VECTORS_OF_BLOCK;
-
-const _: () = assert!(UPDATE_BLOCK.is_multiple_of(NORM_BLOCK), "pages have no tail");
+use crate::math;
+use crate::{DType, Device, Error, PendingRead, Result, Tensor};
 
 /// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
@@ -44,6 +33,11 @@ pub(crate) struct ClockWords {
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
+    /// The step, skipped ones counted too, that was skipped first; 0 where none was.
+    first_skipped: u32,
+    /// Norms of the last update, and of the parameters before it, where they are asked for.
+    pub(crate) update_norm: f32,
+    pub(crate) weight_norm: f32,
 }
 
 impl ClockWords {
@@ -91,6 +85,8 @@ pub(crate) struct Now {
     /// The momentum, or the decay rate of the first moment.
     pub(crate) momentum: f32,
     pub(crate) one_minus_momentum: f32,
+    /// What a method has worked out from the norms of a tensor.
+    pub(crate) own_factor: f32,
 }
 
 impl Now {
@@ -137,6 +133,13 @@ pub struct Clock {
     schedule: ScheduleTable,
     segments: Option<Segments>,
     partials: Tensor,
+    /// What sums over each tensor need, where a step has asked for them.
+    sums: Option<TensorSums>,
+    /// Whether tensors have clip factors of their own in the table, from a step that clipped tensor by tensor.
+    has_tensor_factors: bool,
+    non_finite: Option<NonFinite>,
+    /// Whether the norm is taken even where nothing else needs it.
+    measures: bool,
     /// Places for bindings that an update does not touch.
     untouched: Tensor,
 }
@@ -271,6 +274,62 @@ pub struct ClockState {
     /// The sum of the norms of the updates that were done, since it was last begun anew
     /// ([`Clock::restart_gradient_norm_sum`]).
     pub gradient_norm_sum: f32,
+    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was.
+    pub first_skipped: Option<u32>,
+    /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
+    pub update_norm: f32,
+    /// The 2-norm of the parameters before it; likewise.
+    pub weight_norm: f32,
+}
+
+impl ClockState {
+    /// The share of updates that were done whose gradients were clipped, from 0 to 1.
+    #[must_use]
+    pub fn clipped_share(&self) -> f64 {
+        f64::from(self.clipped) / f64::from(self.step.max(1))
+    }
+
+    /// ‖Δw‖ / ‖w‖ of the last update, where it was measured and the parameters are not zero.
+    #[must_use]
+    pub fn update_to_weight_ratio(&self) -> Option<f64> {
+        (self.weight_norm > 0.0).then(|| f64::from(self.update_norm) / f64::from(self.weight_norm))
+    }
+
+    fn of(words: &ClockWords, non_finite: Option<NonFinite>) -> Result<Self> {
+        if words.first_skipped > 0 && non_finite == Some(NonFinite::Error) {
+            return Err(Error::NotFinite { step: words.first_skipped });
+        }
+        Ok(Self {
+            step: words.step,
+            skipped: words.skipped,
+            clipped: words.clipped,
+            learning_rate: words.learning_rate,
+            gradient_norm: words.gradient_norm,
+            gradient_norm_sum: words.gradient_norm_sum,
+            first_skipped: (words.first_skipped > 0).then_some(words.first_skipped),
+            update_norm: words.update_norm,
+            weight_norm: words.weight_norm,
+        })
+    }
+}
+
+/// A clock on its way from the device: [`Clock::read_later`] asks for it.
+#[derive(Debug)]
+pub struct PendingClock {
+    words: PendingRead<u32>,
+    non_finite: Option<NonFinite>,
+}
+
+impl PendingClock {
+    /// The clock as it was behind all work up to the asking, if it is there; does not wait. It is given out once; later calls
+    /// give `None`.
+    ///
+    /// # Errors
+    /// As [`Clock::read`].
+    pub fn poll(&mut self) -> Result<Option<ClockState>> {
+        let Some(words) = self.words.poll()? else { return Ok(None) };
+        ClockState::of(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)), self.non_finite).map(Some)
+    }
 }
 
 impl Clock {
@@ -286,6 +345,10 @@ impl Clock {
             schedule: ScheduleTable::of_learning_rates(&[learning_rate]),
             segments: None,
             partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
+            sums: None,
+            has_tensor_factors: false,
+            non_finite: None,
+            measures: false,
             untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
         };
         clock.set_learning_rates(&[learning_rate])?;
@@ -345,6 +408,7 @@ impl Clock {
             let first = page_starts[place.page] as usize + place.offset / ROW_ELEMENTS;
             rows[first..first + place.len.div_ceil(ROW_ELEMENTS)].fill(settings.row());
         }
+        self.sums.take_if(|sums| !sums.are_of(values));
         let before = self.segments.replace(Segments { settings: settings.to_vec(), rows, page_starts });
         let uploaded = self.upload(&self.schedule.clone());
         if uploaded.is_err() {
@@ -392,16 +456,78 @@ impl Clock {
     /// Reads the clock back. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// Where work on the device has failed; [`Error::NotFinite`] where a step was skipped and that is to be an error.
     pub fn read(&self) -> Result<ClockState> {
-        let words = self.words()?;
-        Ok(ClockState {
-            step: words.step,
-            skipped: words.skipped,
-            clipped: words.clipped,
-            learning_rate: words.learning_rate,
-            gradient_norm: words.gradient_norm,
-            gradient_norm_sum: words.gradient_norm_sum,
+        ClockState::of(&self.words()?, self.non_finite)
+    }
+
+    /// Has the clock read, as it is behind all work so far, without waiting for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Clock, Device};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let clock = Clock::new(&Device::cpu(), 0.1)?;
+    /// let mut pending = clock.read_later()?;
+    /// // … more steps …
+    /// if let Some(state) = pending.poll()? {
+    ///     assert_eq!(state.step, 0);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_later(&self) -> Result<PendingClock> {
+        Ok(PendingClock { words: self.state.read_later()?, non_finite: self.non_finite })
+    }
+
+    /// What is done where the norm of the gradients is not finite; `None` leaves it to the way of clipping. Recordings made
+    /// before must be made anew.
+    pub fn set_non_finite(&mut self, non_finite: Option<NonFinite>) {
+        self.non_finite = non_finite;
+    }
+
+    /// What is done where the norm of the gradients is not finite.
+    #[must_use]
+    pub fn non_finite(&self) -> Option<NonFinite> {
+        self.non_finite
+    }
+
+    /// Whether every step takes the norm of the gradients, clipped by it or not: two launches. Recordings made before must
+    /// be made anew.
+    pub fn measure_gradient_norm(&mut self, measures: bool) {
+        self.measures = measures;
+    }
+
+    /// Makes the tables for sums over each tensor of an arena, once; they take about 0.25 bytes a parameter. Methods that
+    /// need norms of tensors, and clipping tensor by tensor, make them in their first step, unless that is recorded: then
+    /// they must have been made before.
+    ///
+    /// # Errors
+    /// Where the device has no room, or this thread records.
+    pub fn lay_out(&mut self, values: &Arena) -> Result<()> {
+        if self.sums.as_ref().is_some_and(|sums| sums.are_of(values)) {
+            return Ok(());
+        }
+        crate::recording::check_state("clock")?;
+        let settings = match self.segments() {
+            Some(settings) if settings.len() == values.len() => settings.to_vec(),
+            _ => vec![SegmentSettings::default(); values.len()],
+        };
+        self.set_segments(values, &settings)?;
+        let page_rows = self.segments.as_ref().map_or(&[][..], |segments| &segments.page_starts);
+        self.sums = Some(TensorSums::new(values, page_rows)?);
+        Ok(())
+    }
+
+    /// What [`lay_out`](Self::lay_out) has made.
+    pub(super) fn laid_out(&self) -> Result<&TensorSums> {
+        self.sums.as_ref().ok_or(Error::Argument {
+            op: "clock",
+            name: "layout",
+            value: "none".to_string(),
+            rule: "made by `Clock::lay_out` before",
         })
     }
 
@@ -417,44 +543,85 @@ impl Clock {
         Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.state.to_vec::<u32>()?)))
     }
 
-    /// Prepares an update of an arena by these gradients. Where they are clipped by their global norm: the norm, the clip
-    /// factor, and the clock advanced, in two launches. Else nothing, and the update advances the clock itself.
+    /// Prepares an update of an arena by these gradients: norms and clip factors where they are needed, and the clock
+    /// advanced with them (for the launches see [`Clip`]). Else nothing, and the update advances the clock itself. Clip
+    /// factors of single tensors stand in the table.
     pub(crate) fn prepare(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<Prepared> {
         clip.check()?;
-        if grads.pages().len() == 1 && !matches!(clip, Clip::Norm(_)) {
+        let is_by_norm = clip.norm().is_some() || clip.by_tensor().is_some();
+        if grads.pages().len() == 1 && !is_by_norm && !self.takes_norm() {
+            self.forget_tensor_factors()?;
             return Ok(Prepared::SelfClocked);
         }
-        self.advance(grads, clip, timing)?;
+        self.advance_with(grads, clip, timing)?;
         Ok(Prepared::ByLaunch)
     }
 
-    /// Advances the clock by a launch, with the global norm of the gradients where they are clipped by it.
+    /// Advances the clock by a launch, for updates that do not read the rows of the table: with the global norm of the
+    /// gradients where it is needed, and clipping by tensors done in place.
+    #[allow(dead_code, reason = "element-wise updates read the rows")]
     pub(crate) fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
         clip.check()?;
-        let max_norm = if let Clip::Norm(norm) = clip { norm as f32 } else { 0.0 };
-        let mut partials = 0;
-        if max_norm > 0.0 {
+        self.advance_with(grads, clip, timing)?;
+        if let (Some(_), Some(segments)) = (clip.by_tensor(), &self.segments) {
+            launch_scale_rows(grads, &segments.page_starts, &self.table, &self.state)?;
+        }
+        Ok(())
+    }
+
+    fn advance_with(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
+        let (max_norm, norm) = clip.norm().unwrap_or((0.0, Norm::Euclidean));
+        let (partials, count) = if let Some(limit) = clip.by_tensor() {
+            self.lay_out(grads)?;
+            self.has_tensor_factors = true;
+            let sums = self.laid_out()?;
+            (launch_tensor_clip(grads, sums, &self.table, limit)?, sums.count())
+        } else {
+            self.forget_tensor_factors()?;
             let wanted: usize = grads.pages().iter().map(|page| partial_count(page.len())).sum();
             if wanted > self.partials.len() {
                 self.partials = Tensor::zeros(self.device(), DType::F32, &[wanted])?;
             }
-            for page in grads.pages() {
-                let workgroups = partial_count(page.len());
-                let params = NormParams {
-                    vectors: (page.len() / 4) as u32,
-                    workgroups: workgroups as u32,
-                    offset: partials as u32,
-                };
-                Launch::new(&GRAD_NORM, params)
-                    .bind(page)
-                    .bind(&self.partials)
-                    .workgroups(workgroups)
-                    .run(self.device())?;
-                partials += workgroups;
-            }
+            let takes_norm = max_norm > 0.0 || self.takes_norm();
+            (&self.partials, if takes_norm { launch_norm(grads, &self.partials, norm)? } else { 0 })
+        };
+        let params = ClockParams {
+            timing,
+            partials: count as u32,
+            max_norm,
+            root: norm.power().recip(),
+            ignore: (!self.skips(clip)).into(),
+        };
+        Launch::new(&CLOCK, params)
+            .constant("NORM", norm.constant())
+            .constant("BY_TENSOR", clip.by_tensor().is_some())
+            .bind(partials)
+            .bind(&self.table)
+            .bind(&self.state)
+            .run(self.device())
+    }
+
+    /// Whether a step takes the norm of the gradients though they are not clipped by it.
+    fn takes_norm(&self) -> bool {
+        self.measures || matches!(self.non_finite, Some(NonFinite::Skip | NonFinite::Error))
+    }
+
+    /// Whether a norm that is not finite skips the step.
+    fn skips(&self, clip: Clip) -> bool {
+        match self.non_finite {
+            Some(NonFinite::Skip | NonFinite::Error) => true,
+            Some(NonFinite::Ignore) => false,
+            None => clip.norm().is_some() || clip.by_tensor().is_some(),
         }
-        let params = ClockParams { timing, partials: partials as u32, max_norm };
-        Launch::new(&CLOCK, params).bind(&self.partials).bind(&self.table).bind(&self.state).run(self.device())
+    }
+
+    /// Takes the clip factors of an earlier step out of the table.
+    fn forget_tensor_factors(&mut self) -> Result<()> {
+        if self.has_tensor_factors {
+            self.upload(&self.schedule.clone())?;
+            self.has_tensor_factors = false;
+        }
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> &Tensor {
@@ -581,61 +748,10 @@ pub(crate) fn current_time(
         weight_decay: scheduled(next.weight_decay, weight_decay),
         momentum: scheduled(next.momentum, momentum),
         one_minus_momentum: scheduled(next.one_minus_momentum, timing.one_minus_beta1),
+        own_factor: 1.0,
     };
     (now, next)
 }
-
-fn partial_count(elements: usize) -> usize {
-    (elements / 4).div_ceil(LANES * VECTORS_PER_LANE).clamp(1, MOST_PARTIALS)
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct NormParams {
-    vectors: u32,
-    workgroups: u32,
-    offset: u32,
-}
-
-/// partials[offset + group] = the sum of squares of the blocks that the group strides over, in a workgroup's order.
-fn norm_twin(call: Call<'_>) {
-    let params: NormParams = call.params();
-    let [grads, partials] = call.bindings();
-    let (grads, partials) = (grads.read::<f32>(), partials.write::<f32>());
-    let workgroups = params.workgroups as usize;
-    let partials = &mut partials[params.offset as usize..][..workgroups];
-    crate::parallel::for_each_chunk_of(
-        workgroups.div_ceil(8),
-        partials,
-        #[inline(always)]
-        |first, partials| {
-            for (group, partial) in (first..).zip(partials) {
-                let mut sums = [[0f32; 4 * LANES]; VECTORS_OF_BLOCK];
-                for block in grads.chunks_exact(NORM_BLOCK).skip(group).step_by(workgroups) {
-                    for (sum, grad) in sums.as_flattened_mut().iter_mut().zip(block) {
-                        *sum += grad * grad;
-                    }
-                }
-                let lanes = std::array::from_fn(|lane| {
-                    let [x, y, z, w] = [0, 1, 2, 3].map(|i| {
-                        let [a, b, c, d] = sums.each_ref().map(|sums| sums[4 * lane + i]);
-                        (a + b) + (c + d)
-                    });
-                    (x + y) + (z + w)
-                });
-                *partial = math::tree(lanes, |x, y| x + y);
-            }
-        },
-    );
-}
-
-pub(crate) static GRAD_NORM: Kernel = Kernel {
-    shader: &thalweg_shaders::GRAD_NORM,
-    uniform: size_of::<NormParams>(),
-    access: &[Access::Read, Access::Write],
-    variants: &[&[]],
-    twin: norm_twin,
-};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -643,30 +759,60 @@ struct ClockParams {
     timing: Timing,
     partials: u32,
     max_norm: f32,
+    /// 1 / p.
+    root: f32,
+    ignore: u32,
 }
 
-/// norm = √Σ partials; clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is not
-/// finite.
+/// norm = (Σ partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is
+/// not finite and that is not ignored.
 fn clock_twin(call: Call<'_>) {
     let params: ClockParams = call.params();
+    let norm = Norm::of(call.constant("NORM"), params.root.recip());
+    let by_tensor = call.constant("BY_TENSOR") != 0.0;
     let [partials, table, clock] = call.bindings();
     let (partials, table) = (partials.read::<f32>(), bytemuck::cast_slice::<f32, Row>(table.read()));
     let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-    let sum = math::tree_sum(&partials[..params.partials as usize], |x| x);
-    let norm = sum.sqrt();
+    let count = params.partials as usize;
+    let (sum, is_tensor_clipped) = if by_tensor {
+        let tensors: &[[f32; 2]] = &partials.as_chunks().0[..count];
+        let mut lanes = [0.0; math::LANES];
+        for turn in tensors.chunks(math::LANES) {
+            lanes.iter_mut().zip(turn).for_each(|(lane, [square, _])| *lane += square);
+        }
+        (math::tree(lanes, |x, y| x + y), tensors.iter().any(|[_, factor]| *factor < 1.0))
+    } else if norm == Norm::Largest {
+        (partials[..count].iter().fold(0.0, |largest, &x| math::maximum(largest, x)), false)
+    } else {
+        (math::tree_sum(&partials[..count], |x| x), false)
+    };
+    let norm = match norm {
+        Norm::Euclidean => sum.sqrt(),
+        Norm::Absolute | Norm::Largest => sum,
+        Norm::OfPower(_) => sum.powf(params.root),
+    };
     clock.take_row(clock.row(table, clock.step + clock.skipped));
     clock.gradient_norm = norm;
-    if !sum.is_finite() {
+    let is_good = sum.is_finite() && norm.is_finite();
+    if !is_good && params.ignore == 0 {
         clock.clip_factor = -1.0;
         clock.skipped += 1;
+        if clock.first_skipped == 0 {
+            clock.first_skipped = clock.step + clock.skipped;
+        }
         return;
     }
-    let factor = if params.max_norm > 0.0 { (params.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-    if factor < 1.0 {
+    let mut factor = if params.max_norm > 0.0 { (params.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    if params.max_norm > 0.0 && norm.is_nan() {
+        factor = norm;
+    }
+    if factor < 1.0 || is_tensor_clipped {
         clock.clipped += 1;
     }
     clock.clip_factor = factor;
-    clock.gradient_norm_sum += norm;
+    if is_good {
+        clock.gradient_norm_sum += norm;
+    }
     clock.step += 1;
     let next_rate = clock.row(table, clock.step + clock.skipped).0[0];
     clock.go_on(next_rate, params.timing);
@@ -676,7 +822,13 @@ pub(crate) static CLOCK: Kernel = Kernel {
     shader: &thalweg_shaders::CLOCK,
     uniform: size_of::<ClockParams>(),
     access: &[Access::Read, Access::Read, Access::Write],
-    variants: &[&[]],
+    variants: &[
+        &[("NORM", 0.0), ("BY_TENSOR", 0.0)],
+        &[("NORM", 1.0), ("BY_TENSOR", 0.0)],
+        &[("NORM", 2.0), ("BY_TENSOR", 0.0)],
+        &[("NORM", 3.0), ("BY_TENSOR", 0.0)],
+        &[("NORM", 0.0), ("BY_TENSOR", 1.0)],
+    ],
     twin: clock_twin,
 };
 

@@ -1,6 +1,7 @@
 //! Fused updates: one launch takes a whole arena of parameters one step further.
 //!
 //! An element-wise method is a file here and one in `shaders/optim`: the settings with the formula, the twin, the kernel.
+//! Methods that need norms of tensors have two launches before that: see `segments.rs`.
 
 pub(crate) mod adabelief;
 pub(crate) mod adadelta;
@@ -8,19 +9,27 @@ pub(crate) mod adagrad;
 pub(crate) mod adam;
 pub(crate) mod adamax;
 pub(crate) mod adan;
+pub(crate) mod adaptive_clip;
 pub(crate) mod amsgrad;
 pub(crate) mod asgd;
 mod clip;
 pub(crate) mod clock;
+pub(crate) mod lamb;
+pub(crate) mod lars;
 pub(crate) mod lion;
 pub(crate) mod momentum;
 pub(crate) mod nadam;
+pub(crate) mod norm;
+pub(crate) mod novograd;
 pub(crate) mod radam;
 pub(crate) mod rmsprop;
 pub(crate) mod rprop;
 pub(crate) mod schedule_free_adamw;
 pub(crate) mod schedule_free_sgd;
+pub(crate) mod segments;
 pub(crate) mod sgd;
+pub(crate) mod statistics;
+pub(crate) mod tensor_clip;
 mod update;
 pub(crate) mod yogi;
 
@@ -30,18 +39,23 @@ pub use adagrad::AdagradUpdate;
 pub use adam::AdamUpdate;
 pub use adamax::AdamaxUpdate;
 pub use adan::AdanUpdate;
+pub use adaptive_clip::AdaptiveClip;
 pub use amsgrad::AmsgradUpdate;
 pub use asgd::AsgdUpdate;
-pub use clip::Clip;
-pub use clock::{Clock, ClockState, ScheduleTable, SegmentSettings};
+pub use clip::{Clip, NonFinite};
+pub use clock::{Clock, ClockState, PendingClock, ScheduleTable, SegmentSettings};
+pub use lamb::LambUpdate;
+pub use lars::LarsUpdate;
 pub use lion::LionUpdate;
 pub use momentum::MomentumUpdate;
 pub use nadam::NAdamUpdate;
+pub use novograd::NovoGradUpdate;
 pub use radam::RAdamUpdate;
 pub use rmsprop::RmsPropUpdate;
 pub use rprop::RpropUpdate;
 pub use schedule_free_adamw::ScheduleFreeAdamWUpdate;
 pub use schedule_free_sgd::ScheduleFreeSgdUpdate;
 pub use sgd::SgdUpdate;
+pub use statistics::UpdateNorms;
 pub use update::{StepArguments, Update};
 pub use yogi::YogiUpdate;

@@ -1,12 +1,12 @@
 //! What all element-wise updates share: how they are launched on the pages of an arena, and how their twins go through
-//! it. Twin of `shaders/shared/update.wgsl`.
+//! it. Twin of `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
 
 use std::fmt::Debug;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
-use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
+use super::clock::{Clock, ClockWords, Now, Prepared, ROW_ELEMENTS, Row, Timing, current_time};
 use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
 use crate::parallel::for_each_chunks_beside;
@@ -24,8 +24,23 @@ pub trait Update: Debug + Send + Sync {
         0.0
     }
 
-    /// Takes all parameters one step further: one launch a page, and two before it where gradients are clipped by their
-    /// global norm.
+    /// The shapes of the tensors of such an arena, for parameters of these shapes; `None` where they are the same.
+    fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+        None
+    }
+
+    /// Whether it needs sums over each tensor, for which [`Clock::lay_out`] must have been called before a step is recorded.
+    fn sums_tensors(&self) -> bool {
+        false
+    }
+
+    /// Bytes that a step moves for a parameter by the method's own mathematics, clipping left out.
+    fn bytes_per_parameter(&self) -> u64 {
+        12 + 8 * self.state_count() as u64
+    }
+
+    /// Takes all parameters one step further: one launch a page (three for methods that need norms of tensors), and before
+    /// it those of [`Clip`].
     ///
     /// # Errors
     /// Where the arenas have different layouts or are not as many as `state_count`, or the limit of clipping is not greater
@@ -52,7 +67,7 @@ pub struct StepArguments<'a> {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct Head {
-    timing: Timing,
+    pub(super) timing: Timing,
     weight_decay: f32,
     decay: u32,
     maximize: u32,
@@ -116,6 +131,33 @@ impl Head {
     pub(super) fn one_minus_beta2(&self) -> f32 {
         self.timing.one_minus_beta2
     }
+
+    /// For a launch on this page.
+    fn on_page(self, clock: &Clock, page: &Tensor, number: usize, clip: Clip) -> Self {
+        Self {
+            vectors: (page.len() / 4) as u32,
+            clip_value: clip.value().unwrap_or(f32::MAX),
+            first_row: clock.first_row(number).unwrap_or(0),
+            ..self
+        }
+    }
+
+    /// The gradient of a parameter, from it and from its value: clipped, turned around where the method is to climb, with
+    /// coupled decay.
+    #[inline(always)]
+    pub(super) fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
+        let sign = if self.maximize != 0 { -1.0 } else { 1.0 };
+        let coupled_decay = if self.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 };
+        let clip_factor = now.clip_factor;
+        move |grad, value| {
+            let grad = match clip_value {
+                Some(most) if grad > most => most,
+                Some(most) if grad < -most => -most,
+                _ => grad,
+            };
+            sign * (grad * clip_factor) + coupled_decay * value
+        }
+    }
 }
 
 impl StepArguments<'_> {
@@ -134,7 +176,26 @@ impl StepArguments<'_> {
         head: Head,
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
-        let Self { values, grads, state, clock, clip } = self;
+        self.check(kernel, keeps)?;
+        let prepared = self.clock.prepare(self.grads, self.clip, head.timing)?;
+        self.launch(prepared, kernel, constants, keeps, head, params)
+    }
+
+    /// As [`run`](Self::run), behind a launch of the same step that has advanced the clock.
+    pub(super) fn run_behind<P: Pod>(
+        self,
+        kernel: &'static Kernel,
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
+        self.check(kernel, keeps)?;
+        self.launch(Prepared::ByLaunch, kernel, &[], keeps, head, params)
+    }
+
+    /// Checks that the arenas fit each other and the kernel.
+    pub(super) fn check(&self, kernel: &'static Kernel, keeps: &[bool]) -> Result<()> {
+        let Self { values, grads, state, .. } = self;
         let expected = keeps.iter().filter(|keeps| **keeps).count();
         if state.len() != expected {
             return Err(Error::Argument {
@@ -145,23 +206,26 @@ impl StepArguments<'_> {
             });
         }
         values.same_layout(kernel.name(), &[grads])?;
-        state.iter().try_for_each(|arena| values.same_layout(kernel.name(), &[arena]))?;
-        let prepared = clock.prepare(grads, clip, head.timing)?;
-        let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
+        state.iter().try_for_each(|arena| values.same_layout(kernel.name(), &[arena]))
+    }
+
+    fn launch<P: Pod>(
+        self,
+        prepared: Prepared,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, bool)],
+        keeps: &[bool],
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        let Self { values, grads, state, clock, clip } = self;
         for (number, page) in values.pages().iter().enumerate() {
             let (sequential, workgroups) = grid(page);
-            let first_row = clock.first_row(number);
-            let head = Head {
-                vectors: (page.len() / 4) as u32,
-                clip_value: clip_value.unwrap_or(f32::MAX),
-                first_row: first_row.unwrap_or(0),
-                ..head
-            };
-            let mut launch = Launch::new(kernel, params(head))
+            let mut launch = Launch::new(kernel, params(head.on_page(clock, page, number, clip)))
                 .constant("SEQUENTIAL", sequential)
                 .constant("SELF_CLOCKED", prepared.self_clocked())
-                .constant("SEGMENTED", first_row.is_some())
-                .constant("CLIP_VALUE", clip_value.is_some());
+                .constant("SEGMENTED", clock.first_row(number).is_some())
+                .constant("CLIP_VALUE", clip.value().is_some());
             for (name, value) in constants {
                 launch = launch.constant(name, *value);
             }
@@ -177,11 +241,40 @@ impl StepArguments<'_> {
         }
         Ok(())
     }
+
+    /// Launches on every page a kernel that sums over the chunks of tensors and may write these arenas; the clock is
+    /// advanced by it or before it. See `segments.rs`.
+    pub(super) fn run_chunks<P: Pod>(
+        &mut self,
+        kernel: &'static Kernel,
+        head: Head,
+        written: &[Arena],
+        params: impl Fn(Head, (u32, u32)) -> P,
+    ) -> Result<()> {
+        let Self { values, grads, clock, clip, .. } = self;
+        clock.lay_out(values)?;
+        let prepared = clock.prepare(grads, *clip, head.timing)?;
+        let segments = clock.laid_out()?;
+        for (number, page) in values.pages().iter().enumerate() {
+            let chunks = segments.of_page(number);
+            let launch = Launch::new(kernel, params(head.on_page(clock, page, number, *clip), chunks))
+                .constant("SELF_CLOCKED", prepared.self_clocked())
+                .constant("SEGMENTED", true)
+                .constant("CLIP_VALUE", clip.value().is_some())
+                .bind(page)
+                .bind(&grads.pages()[number])
+                .bind(clock.table())
+                .bind(clock.state());
+            let launch = written.iter().fold(launch, |launch, arena| launch.bind(&arena.pages()[number]));
+            segments.bind_chunks(launch).workgroups((chunks.1 as usize).max(1)).run(page.device())?;
+        }
+        Ok(())
+    }
 }
 
 /// Where the state begins in the bindings of an update, and the most arenas of it.
 const FIRST_STATE: usize = 4;
-const MOST_STATE: usize = MOST_BINDINGS - FIRST_STATE;
+pub(super) const MOST_STATE: usize = MOST_BINDINGS - FIRST_STATE;
 
 /// The bindings of an update with so many arenas of state.
 pub(super) const fn access(states: usize) -> &'static [Access] {
@@ -235,22 +328,21 @@ pub(super) const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
     0.0 0.0 1.0, 1.0 0.0 1.0, 0.0 1.0 1.0, 1.0 1.0 1.0,
 ];
 
-/// A launch as the twin of an update sees it.
-pub(super) struct Elements<'a> {
-    now: Now,
-    head: Head,
+/// What the twins of all launches over parameters see.
+pub(super) struct Parts<'a> {
+    pub(super) now: Now,
+    pub(super) head: Head,
     /// The rows of this page's parameters, where they are set apart.
-    rows: Option<&'a [Row]>,
-    clip_value: Option<f32>,
-    clock: (&'a mut ClockWords, ClockWords),
-    values: &'a mut [f32],
-    grads: &'a [f32],
-    state: [Slice<'a>; MOST_STATE],
+    pub(super) rows: Option<&'a [Row]>,
+    pub(super) clip_value: Option<f32>,
+    pub(super) clock: (&'a mut ClockWords, ClockWords),
+    pub(super) values: &'a mut [f32],
+    pub(super) grads: &'a [f32],
 }
 
-impl<'a> Elements<'a> {
-    /// The launch, at the time of its step.
-    pub(super) fn of(call: Call<'a>) -> Self {
+impl<'a> Parts<'a> {
+    /// The launch, at the time of its step, and its bindings behind the clock.
+    pub(super) fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
         let head: Head = bytemuck::pod_read_unaligned(&call.params[..size_of::<Head>()]);
         let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
         let is_segmented = call.constant("SEGMENTED") != 0.0;
@@ -261,7 +353,21 @@ impl<'a> Elements<'a> {
         let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
         let (now, next) = current_time(clock, table, head.timing, (head.weight_decay, head.momentum), self_clocked);
         let rows = is_segmented.then(|| &table[head.first_row as usize..][..values.len() / ROW_ELEMENTS]);
-        Self { now, head, rows, clip_value, clock: (clock, next), values, grads: grads.read(), state }
+        (Self { now, head, rows, clip_value, clock: (clock, next), values, grads: grads.read() }, state)
+    }
+}
+
+/// A launch as the twin of an update sees it.
+pub(super) struct Elements<'a> {
+    parts: Parts<'a>,
+    state: [Slice<'a>; MOST_STATE],
+}
+
+impl<'a> Elements<'a> {
+    /// The launch, at the time of its step.
+    pub(super) fn of(call: Call<'a>) -> Self {
+        let (parts, state) = Parts::of(call);
+        Self { parts, state }
     }
 
     /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
@@ -288,8 +394,9 @@ impl<'a> Elements<'a> {
     ) where
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
-        let Self { now, head, rows, clip_value, clock, values, grads, state } = self;
-        if now.clip_factor >= 0.0 {
+        let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
+        // A NaN spreads where it is not looked for.
+        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
             let mut state = state.map(Some);
             let mut state = places.map(|place| {
                 state[place].take().unwrap_or_else(|| unreachable!("places are taken once")).write::<f32>()
@@ -317,14 +424,15 @@ impl<'a> Elements<'a> {
 
 /// The lengths of what parameters are gone through by, with the time as each has it; `None` where they are frozen. Twin
 /// of `time_of` in WGSL.
-fn runs<'a>(rows: Option<&'a [Row]>, length: usize, now: &'a Now) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
+pub(super) fn runs<'a>(rows: Option<&'a [Row]>, length: usize, now: &'a Now) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
     let whole = rows.is_none().then_some((length, Some(*now)));
     let apart = rows.unwrap_or_default().chunk_by(|a, b| a == b).map(|equal| {
-        let Row([lr_scale, weight_decay, clip_factor, _]) = equal[0];
+        let Row([lr_scale, weight_decay, clip_factor, own_factor]) = equal[0];
         let own = Now {
             learning_rate: now.learning_rate * lr_scale,
             weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
             clip_factor: now.clip_factor * clip_factor,
+            own_factor,
             ..*now
         };
         (equal.len() * ROW_ELEMENTS, (lr_scale >= 0.0).then_some(own))

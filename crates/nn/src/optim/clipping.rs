@@ -1,0 +1,120 @@
+//! Clipping, what is done where gradients are not finite, and statistics.
+
+use thalweg_tensor::{AdaptiveClip, Arena, Clip, Clock, NonFinite, PendingClock, UpdateNorms, hold_as};
+
+use super::{Optimizer, as_setting};
+use crate::Result;
+
+/// What is done around an update.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    adaptive: Option<AdaptiveClip>,
+    update_norms: Option<UpdateNorms>,
+}
+
+impl Around {
+    pub(super) fn before(&self, values: &Arena, grads: &Arena) -> Result<()> {
+        if let Some(norms) = &self.update_norms {
+            norms.begin(values)?;
+        }
+        if let Some(clip) = &self.adaptive {
+            clip.clip(values, grads)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn after(&self, values: &Arena, clock: &Clock) -> Result<()> {
+        Ok(self.update_norms.as_ref().map_or(Ok(()), |norms| norms.end(values, clock))?)
+    }
+}
+
+impl Optimizer {
+    /// Scales gradients down to this global 2-norm where they are longer, by min(1, norm / (‖g‖ + 1e-6)), as
+    /// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., ICML 2013). A norm that is not finite skips the update and is
+    /// counted, where PyTorch lets it spread, unless [`with_non_finite`](Self::with_non_finite) says otherwise.
+    ///
+    /// # Numerics
+    /// Squares are summed in f32, so a norm from 1.8e19 on counts as not finite.
+    ///
+    /// # Errors
+    /// Where the norm is not greater than 0.
+    pub fn with_clip_norm(self, norm: f64) -> Result<Self> {
+        self.with_clip(Clip::Norm(norm))
+    }
+
+    /// Clips gradients in another way, or not at all: by value, by a p-norm, tensor by tensor. [`Clip`] says what each costs.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) where the limit is not finite and greater than 0; where the device has no
+    /// room for what clipping by tensors needs.
+    pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
+        clip.check().map_err(as_setting)?;
+        if matches!(clip, Clip::TensorNorm(_) | Clip::TensorRms(_)) {
+            self.clock.lay_out(self.params.values())?;
+        }
+        self.clip = clip;
+        Ok(self)
+    }
+
+    /// Clips gradients by the norms of the parameters, unit by unit, before everything else: [`AdaptiveClip`] has the formula.
+    /// Usual are 0.01 for `clipping` and 1e-3 for `eps`. One launch a step; what it clips it changes in place.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) where one of them is not finite and greater than 0; where the device has no
+    /// room.
+    pub fn with_adaptive_clip(mut self, clipping: f64, eps: f64) -> Result<Self> {
+        let values = self.params.values();
+        let clip = hold_as("optimizer state", || AdaptiveClip::new(values, clipping, eps));
+        self.around.adaptive = Some(clip.map_err(as_setting)?);
+        Ok(self)
+    }
+
+    /// What is done where the norm of the gradients is not finite: unless it is said, the update is skipped where gradients
+    /// are clipped by a norm, and nothing is looked at where they are not. To skip without clipping takes two launches more.
+    ///
+    /// ```
+    /// use thalweg_nn::{Init, NonFinite, Optimizer, ParamsBuilder, Sgd};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let mut builder = ParamsBuilder::new(0);
+    /// builder.add("w", &[2], Init::Zeros)?;
+    /// let params = builder.build(&Device::cpu())?;
+    /// let mut optimizer = Optimizer::new(&params, Sgd::default())?.with_non_finite(NonFinite::Error);
+    /// params.grads()?.get(0).write(&[1.0, f32::NAN])?;
+    /// optimizer.step()?;
+    /// assert!(optimizer.read_clock().unwrap_err().to_string().starts_with("step 1: the norm of the gradients"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_non_finite(mut self, non_finite: NonFinite) -> Self {
+        self.clock.set_non_finite(Some(non_finite));
+        self
+    }
+
+    /// Has every step measure how long the gradient is, and the update beside the parameters: the clock, read at once or
+    /// later, then has `gradient_norm` and `update_to_weight_ratio()`. It takes the two launches of the norm where gradients
+    /// are not clipped by it, a copy of the parameters (4 bytes of memory each) and two launches behind the update.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn with_statistics(mut self) -> Result<Self> {
+        let values = self.params.values();
+        self.around.update_norms = Some(hold_as("optimizer state", || UpdateNorms::new(values))?);
+        self.clock.measure_gradient_norm(true);
+        Ok(self)
+    }
+
+    /// As [`read_clock`](Self::read_clock), but without waiting: what is asked for is given when it has arrived.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn read_clock_later(&self) -> Result<PendingClock> {
+        Ok(self.clock.read_later()?)
+    }
+
+    /// Whether a step that is skipped is an error, which somebody must look for.
+    pub(crate) fn refuses_non_finite(&self) -> bool {
+        self.clock.non_finite() == Some(NonFinite::Error)
+    }
+}

@@ -1,0 +1,344 @@
+//! Sums over each tensor of an arena, in two launches for any number of tensors.
+//!
+//! The first goes over **chunks**: 4,096 elements at most, all of one tensor, a workgroup each, which leaves two sums of
+//! squares. It may be an update at the same time. The second goes over **segments**: a workgroup for each tensor adds what
+//! its chunks have left, works out what follows from it (a trust ratio, a clip factor), and writes that into the rows of
+//! the tensor in the clock's table, where the update that follows finds it. The order of sums depends on the sizes alone.
+//!
+//! Which chunks there are follows from the arena's layout; the tables are made once ([`Clock::lay_out`](super::Clock)).
+//! Twin of `shaders/shared/chunks.wgsl` and `shaders/shared/segments.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::clock::{Now, Row};
+use super::update::{Head, Parts, runs};
+use crate::arena::Arena;
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::math::{self, LANES};
+use crate::parallel::{for_each_chunk_of, for_each_range};
+use crate::{DType, Result, Tensor};
+
+/// Elements of a chunk at most: each lane takes 16 vectors of four.
+pub(super) const CHUNK_ELEMENTS: usize = 4096;
+
+/// Elements that the lanes of a workgroup take in one turn.
+const TURN: usize = 4 * LANES;
+
+/// A chunk: its first vector of four in its page, and how many it has.
+pub(super) type Chunk = [u32; 2];
+
+/// Both sums of a chunk.
+pub(super) type Sums = [f32; 2];
+
+/// A tensor: its chunks, its rows in the table, its elements. Twin of `Segment` in WGSL.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Segment {
+    first_chunk: u32,
+    chunks: u32,
+    pub(super) first_row: u32,
+    pub(super) rows: u32,
+    pub(super) elements: u32,
+}
+
+const SEGMENT_WORDS: usize = size_of::<Segment>() / 4;
+
+/// The chunks and segments of an arena, with the memory for their sums.
+#[derive(Debug)]
+pub(super) struct Segments {
+    /// Where each tensor lies, and how many elements each page has: what arenas of the same layout have in common.
+    layout: Vec<[usize; 3]>,
+    count: usize,
+    /// The first chunk of each page, and behind the last one the number of all.
+    page_chunks: Vec<u32>,
+    chunks: Tensor,
+    table: Tensor,
+    partials: Tensor,
+    /// The sum of squares of each tensor, and its clip factor.
+    pub(super) norms: Tensor,
+}
+
+fn layout(arena: &Arena) -> Vec<[usize; 3]> {
+    arena.places().map(|place| [place.page, place.offset, place.len]).collect()
+}
+
+impl Segments {
+    /// Those of an arena, whose pages have their rows in the clock's table from `page_rows` on.
+    pub(super) fn new(arena: &Arena, page_rows: &[u32]) -> Result<Self> {
+        let (mut chunks, mut segments, mut page_chunks) = (Vec::<Chunk>::new(), Vec::<Segment>::new(), vec![0]);
+        for place in arena.places() {
+            while page_chunks.len() <= place.page {
+                page_chunks.push(chunks.len() as u32);
+            }
+            let first_chunk = chunks.len();
+            for start in (0..place.len).step_by(CHUNK_ELEMENTS) {
+                let elements = CHUNK_ELEMENTS.min(place.len - start);
+                chunks.push([((place.offset + start) / 4) as u32, elements.div_ceil(4) as u32]);
+            }
+            segments.push(Segment {
+                first_chunk: first_chunk as u32,
+                chunks: (chunks.len() - first_chunk) as u32,
+                first_row: page_rows[place.page] + (place.offset / super::clock::ROW_ELEMENTS) as u32,
+                rows: place.len.div_ceil(super::clock::ROW_ELEMENTS) as u32,
+                elements: place.len as u32,
+            });
+        }
+        page_chunks.resize(arena.pages().len() + 1, chunks.len() as u32);
+        let device = arena.device();
+        let uploaded = |words: &[u32]| {
+            let tensor = Tensor::zeros(device, DType::U32, &[words.len().max(1)])?;
+            if !words.is_empty() {
+                tensor.write(words)?;
+            }
+            Ok(tensor)
+        };
+        Ok(Self {
+            layout: layout(arena),
+            count: segments.len(),
+            page_chunks,
+            chunks: uploaded(chunks.as_flattened())?,
+            table: uploaded(bytemuck::cast_slice(&segments))?,
+            partials: Tensor::zeros(device, DType::F32, &[2 * chunks.len().max(1)])?,
+            norms: Tensor::zeros(device, DType::F32, &[2 * segments.len().max(1)])?,
+        })
+    }
+
+    /// Whether they are those of an arena.
+    pub(super) fn are_of(&self, arena: &Arena) -> bool {
+        arena.places().map(|place| [place.page, place.offset, place.len]).eq(self.layout.iter().copied())
+    }
+
+    /// The number of tensors.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The first chunk of a page, and how many it has.
+    pub(super) fn of_page(&self, page: usize) -> (u32, u32) {
+        let first = self.page_chunks[page];
+        (first, self.page_chunks[page + 1] - first)
+    }
+
+    /// Binds the chunks, and their sums to write.
+    pub(super) fn bind_chunks(&self, launch: Launch) -> Launch {
+        launch.bind(&self.chunks).bind(&self.partials)
+    }
+
+    /// Launches the second stage: a workgroup for each tensor. The kernel's first bindings are the segments, the sums of
+    /// their chunks, and the table; `others` follow.
+    pub(super) fn finish<P: Pod>(
+        &self,
+        kernel: &'static Kernel,
+        params: P,
+        table: &Tensor,
+        others: &[&Tensor],
+    ) -> Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let launch = Launch::new(kernel, params).bind(&self.table).bind(&self.partials).bind(table);
+        others
+            .iter()
+            .fold(launch, |launch, tensor| launch.bind(tensor))
+            .workgroups(self.count)
+            .run(self.table.device())
+    }
+}
+
+/// Both sums of squares of a chunk, or of whatever `squares` gives for its elements: `squares` adds the squares of one turn
+/// of the lanes, which begins at an element, to the sums of each component.
+#[inline(always)]
+pub(super) fn chunk_sums(elements: usize, mut add: impl FnMut(usize, usize, &mut [[f32; TURN]; 2])) -> Sums {
+    let mut sums = [[0f32; TURN]; 2];
+    for start in (0..elements).step_by(TURN) {
+        add(start, TURN.min(elements - start), &mut sums);
+    }
+    sums.map(|sums| {
+        let lanes = std::array::from_fn(|lane| {
+            let [x, y, z, w] = [0, 1, 2, 3].map(|i| sums[4 * lane + i]);
+            (x + y) + (z + w)
+        });
+        math::tree(lanes, |x, y| x + y)
+    })
+}
+
+/// The twin of a second stage: what `finish` makes of each tensor's sums, its number, its rows.
+pub(super) fn finish_segments(
+    segments: &[u32],
+    partials: &[f32],
+    table: &mut [f32],
+    mut finish: impl FnMut(usize, &Segment, Sums, &mut [Row]),
+) {
+    let segments: &[Segment] = bytemuck::cast_slice(&segments[..segments.len() / SEGMENT_WORDS * SEGMENT_WORDS]);
+    let (partials, table): (&[Sums], &mut [Row]) = (partials.as_chunks().0, bytemuck::cast_slice_mut(table));
+    for (number, segment) in segments.iter().enumerate() {
+        let chunks = &partials[segment.first_chunk as usize..][..segment.chunks as usize];
+        let mut lanes = [[0f32; LANES]; 2];
+        for turn in chunks.chunks(LANES) {
+            for (lane, sums) in turn.iter().enumerate() {
+                lanes[0][lane] += sums[0];
+                lanes[1][lane] += sums[1];
+            }
+        }
+        let sums = lanes.map(|lanes| math::tree(lanes, |x, y| x + y));
+        let rows = &mut table[segment.first_row as usize..][..segment.rows as usize];
+        finish(number, segment, sums, rows);
+    }
+}
+
+/// A launch over chunks as its twin sees it; `N` arenas are written.
+pub(super) struct ChunkElements<'a> {
+    pub(super) parts: Parts<'a>,
+    pub(super) chunks: &'a [u32],
+    pub(super) partials: &'a mut [f32],
+}
+
+impl ChunkElements<'_> {
+    /// Calls `rule` with each parameter of these chunks, its gradient, clipped and decayed, and its state; what it gives is
+    /// squared and summed. A step that is to be skipped, and frozen parameters, leave everything as it is.
+    #[inline(always)]
+    pub(super) fn each<const N: usize, F: Copy + Sync>(
+        self,
+        (first_chunk, chunk_count): (u32, u32),
+        state: [&mut [f32]; N],
+        factors: impl Fn(&Now) -> F + Sync,
+        rule: impl Fn(F, f32, f32, [&mut f32; N]) -> Sums + Copy + Sync,
+    ) {
+        let Self { parts, chunks, partials } = self;
+        let Parts { now, head, rows, clip_value, clock, values, grads } = parts;
+        let values = &*values;
+        // The comparison that a NaN passes.
+        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
+            let chunks: &[Chunk] = &chunks.as_chunks().0[first_chunk as usize..][..chunk_count as usize];
+            let partials = &mut partials.as_chunks_mut::<2>().0[first_chunk as usize..][..chunk_count as usize];
+            for_each_range(
+                chunks,
+                partials,
+                state,
+                #[inline(always)]
+                |[start, vectors], partial, mut state| {
+                    let (start, elements) = (4 * start as usize, 4 * vectors as usize);
+                    let row = rows.map(|rows| &rows[start / super::clock::ROW_ELEMENTS..][..1]);
+                    let Some((_, Some(own))) = runs(row, elements, &now).next() else { return };
+                    let factors = factors(&own);
+                    let gradient = head.gradient(&own, clip_value);
+                    let (values, grads) = (&values[start..][..elements], &grads[start..][..elements]);
+                    *partial = chunk_sums(
+                        elements,
+                        #[inline(always)]
+                        |start, count, [a, b]| {
+                            let values = &values[start..][..count];
+                            let grads = &grads[start..][..count];
+                            let mut state = state.each_mut().map(|state| &mut state[start..][..count]);
+                            for i in 0..count {
+                                let grad = gradient(grads[i], values[i]);
+                                let terms = rule(factors, values[i], grad, state.each_mut().map(|state| &mut state[i]));
+                                a[i] += terms[0] * terms[0];
+                                b[i] += terms[1] * terms[1];
+                            }
+                        },
+                    );
+                },
+            );
+        }
+        *clock.0 = clock.1;
+    }
+}
+
+/// Parameters of a launch over chunks that has none of its own.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct ChunkParams {
+    head: Head,
+    pub(super) chunks: [u32; 2],
+}
+
+impl ChunkParams {
+    pub(super) fn new(head: Head, chunks: (u32, u32)) -> Self {
+        Self { head, chunks: chunks.into() }
+    }
+}
+
+/// Sums of squares of parameters and of gradients as an update will see them.
+fn parameter_norms_twin(call: Call<'_>) {
+    let ChunkParams { chunks: range, .. } = call.params();
+    let (parts, [chunks, partials, ..]) = Parts::of(call);
+    let elements = ChunkElements { parts, chunks: chunks.read(), partials: partials.write() };
+    elements.each(
+        range.into(),
+        [],
+        #[inline(always)]
+        |_| (),
+        #[inline(always)]
+        |(), param, grad, []| [param, grad],
+    );
+}
+
+/// Variants of launches over chunks.
+pub(super) const CHUNK_VARIANTS: &[&[(&str, f64)]] = &[
+    &[("SELF_CLOCKED", 0.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 0.0)],
+    &[("SELF_CLOCKED", 1.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 0.0)],
+    &[("SELF_CLOCKED", 0.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 1.0)],
+    &[("SELF_CLOCKED", 1.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 1.0)],
+];
+
+pub(crate) static PARAMETER_NORMS: Kernel = Kernel {
+    shader: &thalweg_shaders::PARAMETER_NORMS,
+    uniform: size_of::<ChunkParams>(),
+    access: &[Access::Write, Access::Read, Access::Read, Access::Write, Access::Read, Access::Write],
+    variants: CHUNK_VARIANTS,
+    twin: parameter_norms_twin,
+};
+
+/// Parameters of [`TRUST_RATIO`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct TrustRatio {
+    pub(super) count: u32,
+    pub(super) coefficient: f32,
+    pub(super) eps: f32,
+}
+
+/// coefficient ‖a‖ / (‖b‖ + eps), 1 where a norm is 0.
+fn trust_ratio_twin(call: Call<'_>) {
+    let TrustRatio { coefficient, eps, .. } = call.params();
+    let [segments, partials, table] = call.bindings();
+    finish_segments(segments.read(), partials.read(), table.write(), |_, _, [a, b], rows| {
+        let ratio = if a != 0.0 && b != 0.0 { coefficient * a.sqrt() / (b.sqrt() + eps) } else { 1.0 };
+        rows.iter_mut().for_each(|row| row.0[3] = ratio);
+    });
+}
+
+pub(crate) static TRUST_RATIO: Kernel = Kernel {
+    shader: &thalweg_shaders::TRUST_RATIO,
+    uniform: size_of::<TrustRatio>(),
+    access: &[Access::Read, Access::Read, Access::Write],
+    variants: &[&[]],
+    twin: trust_ratio_twin,
+};
+
+/// Chunks that a thread takes at a time.
+pub(super) const CHUNKS_OF_PIECE: usize = 8;
+
+/// The twin of a sum of squares of one arena alone, over chunks.
+pub(super) fn sum_squares(grads: &[f32], chunks: &[Chunk], partials: &mut [Sums]) {
+    for_each_chunk_of(
+        CHUNKS_OF_PIECE,
+        partials,
+        #[inline(always)]
+        |first, partials| {
+            for ([start, vectors], partial) in chunks[first..].iter().zip(partials) {
+                let grads = &grads[4 * *start as usize..][..4 * *vectors as usize];
+                *partial = chunk_sums(
+                    grads.len(),
+                    #[inline(always)]
+                    |start, count, [a, _]| {
+                        for (a, grad) in a.iter_mut().zip(&grads[start..][..count]) {
+                            *a += grad * grad;
+                        }
+                    },
+                );
+            }
+        },
+    );
+}

@@ -1,0 +1,37 @@
+// The trust ratio of each tensor, from what its chunks have left, into the rows of the tensor in the table: the second of
+// three launches of LARS and LAMB.
+//
+//   own_factor = coefficient ‖a‖ / (‖b‖ + eps), 1 where a norm is 0
+//                LARS: a the parameters, b the gradient with weight decay; LAMB: a the parameters, b the direction
+//
+// bindings  1: segments [count] read   2: partials [chunks] read   3: table [rows] read_write
+// twin      crates/tensor/src/optim/segments.rs
+// source    You, Gitman, Ginsburg: Large batch training of convolutional networks (2017); optax.scale_by_trust_ratio
+
+struct Params {
+    count: u32,
+    coefficient: f32,
+    eps: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> segments: array<Segment>;
+@group(0) @binding(2) var<storage, read> partials: array<vec2f>;
+@group(0) @binding(3) var<storage, read_write> table: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group_index(group, groups);
+    var segment = Segment();
+    if (number < params.count) { segment = segments[number]; }
+    let sums = segment_sums(lane, segment);
+    var ratio = 1.0;
+    if (sums.x != 0.0 && sums.y != 0.0) {
+        ratio = params.coefficient * sqrt(sums.x) / (sqrt(sums.y) + params.eps);
+    }
+    write_own_factor(lane, segment, ratio);
+}
