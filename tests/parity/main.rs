@@ -7,6 +7,7 @@
 mod common;
 
 mod elementwise;
+mod norms;
 mod optim;
 mod products;
 mod random;
@@ -48,6 +49,7 @@ kernels! {
     adamax: optim::adamax;
     adan: optim::adan;
     amsgrad: optim::amsgrad;
+    adaptive_clip: norms::adaptive_clip;
     argmax: rows::argmax;
     asgd: optim::asgd;
     batch: rows::batch;
@@ -62,6 +64,9 @@ kernels! {
     fill: elementwise::fill;
     gather_rows: rows::gather_rows;
     grad_norm: optim::grad_norm;
+    lamb: norms::lamb;
+    lamb_moments: norms::lamb_moments;
+    lars: norms::lars;
     linear: products::linear;
     linear_input_grad: products::linear_input_grad;
     linear_weight_grad: products::linear_weight_grad;
@@ -71,6 +76,9 @@ kernels! {
     mse: rows::mse;
     mse_mean: rows::mse_mean;
     nadam: optim::nadam;
+    novograd: norms::novograd;
+    novograd_moment: norms::novograd_moment;
+    parameter_norms: norms::parameter_norms;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
@@ -78,12 +86,18 @@ kernels! {
     reduce_rows: rows::reduce_rows;
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
+    scale_rows: norms::scale_rows;
     scatter_add_rows: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
     schedule_free_sgd: optim::schedule_free_sgd;
     sgd: optim::sgd;
     softmax: rows::softmax;
+    statistics: norms::statistics;
+    tensor_clip: norms::tensor_clip;
+    tensor_norms: norms::tensor_norms;
+    trust_ratio: norms::trust_ratio;
     unary: elementwise::unary;
+    update_norms: norms::update_norms;
     yogi: optim::yogi;
 }
 

@@ -15,30 +15,33 @@ use crate::common::{Tolerance, floats, numbers};
 
 const STEPS: usize = 6;
 
-fn tolerance(pair: &Pair) -> Tolerance {
+pub(crate) fn tolerance(pair: &Pair) -> Tolerance {
     pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-5, 1e-5))
 }
 
 /// Shapes of tensors in an arena: no element, one, around the alignment and a workgroup's block, a prime.
-fn shapes() -> Vec<Vec<usize>> {
+pub(crate) fn shapes() -> Vec<Vec<usize>> {
     [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1009].into_iter().map(|n| vec![n]).collect()
 }
 
 /// The values, the gradients, the state, and the clock of a training run.
-struct Run {
-    values: Arena,
-    grads: Arena,
-    state: Vec<Arena>,
-    clock: Clock,
+pub(crate) struct Run {
+    pub(crate) values: Arena,
+    pub(crate) grads: Arena,
+    pub(crate) state: Vec<Arena>,
+    pub(crate) clock: Clock,
 }
 
 impl Run {
-    fn new(device: &Device, update: &dyn Update, shapes: &[Vec<usize>], page_elements: usize) -> Self {
+    pub(crate) fn new(device: &Device, update: &dyn Update, shapes: &[Vec<usize>], page_elements: usize) -> Self {
         let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
         let grads = values.zeros_like().unwrap();
         write(&values, 1);
         let initial = |number| {
-            let arena = values.zeros_like().unwrap();
+            let arena = match update.state_shapes(number, shapes) {
+                None => values.zeros_like().unwrap(),
+                Some(shapes) => Arena::new(device, &shapes).unwrap(),
+            };
             for tensor in arena.tensors() {
                 tensor.fill(update.initial_state(number)).unwrap();
             }
@@ -51,13 +54,13 @@ impl Run {
         Self { values, grads, state, clock }
     }
 
-    fn step(&mut self, update: &dyn Update, clip: Clip) {
+    pub(crate) fn step(&mut self, update: &dyn Update, clip: Clip) {
         let Self { values, grads, state, clock } = self;
         update.step(StepArguments { values, grads, state, clock, clip }).unwrap();
     }
 
     /// Every fourth tensor as it is, with a learning rate or a weight decay of its own, or frozen; and a schedule of all.
-    fn set_apart(&mut self) {
+    pub(crate) fn set_apart(&mut self) {
         let settings: Vec<SegmentSettings> = (0..self.values.len())
             .map(|i| SegmentSettings {
                 lr_scale: if i % 4 == 1 { 0.5 } else { 1.0 },
@@ -86,13 +89,13 @@ impl Run {
     }
 
     /// The elements of all pages, padding included.
-    fn pages(&self) -> Vec<f32> {
+    pub(crate) fn pages(&self) -> Vec<f32> {
         self.written().flat_map(Arena::pages).flat_map(floats).collect()
     }
 
     /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero. That of the state
     /// need not be: some methods add an epsilon to it.
-    fn assert_padding_is_zero(&self, what: &str) {
+    pub(crate) fn assert_padding_is_zero(&self, what: &str) {
         let count = |tensors: &[thalweg::tensor::Tensor]| -> usize {
             tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
         };
@@ -101,14 +104,14 @@ impl Run {
 }
 
 /// Numbers for all tensors of an arena.
-fn write(arena: &Arena, seed: u64) {
+pub(crate) fn write(arena: &Arena, seed: u64) {
     for (i, tensor) in arena.tensors().iter().enumerate() {
         tensor.write(&numbers(100 * seed + i as u64, tensor.len(), -1.0, 1.0)).unwrap();
     }
 }
 
 /// Some steps on both devices; at the fourth the gradients have a NaN, at the fifth an infinity.
-fn hold(pair: &Pair, update: &dyn Update) {
+pub(crate) fn hold(pair: &Pair, update: &dyn Update) {
     hold_within(pair, update, tolerance(pair));
 }
 
@@ -123,8 +126,9 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
             (Clip::Norm(1e9), true),
             (Clip::Value(0.3), false),
             (Clip::Value(0.6), true),
+            (Clip::TensorNorm(1.0), true),
         ] {
-            let has_norm = matches!(clip, Clip::Norm(_));
+            let has_norm = matches!(clip, Clip::Norm(_) | Clip::TensorNorm(_));
             let what = format!("{update:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
             let run = |device: &Device| {
                 let mut run = Run::new(device, update, &shapes, page_elements);
@@ -157,12 +161,12 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
             let last = got_states.last().unwrap();
             let (step, skipped) = if has_norm { (4, 2) } else { (6, 0) };
             assert_eq!((last.step, last.skipped), (step, skipped), "{what}");
-            assert_eq!(last.clipped, if clip == Clip::Norm(1.0) { 4 } else { 0 }, "{what}");
+            assert_eq!(last.clipped, if clip == Clip::Norm(1.0) || clip == Clip::TensorNorm(1.0) { 4 } else { 0 }, "{what}");
         }
     }
 }
 
-fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &ClockState) {
+pub(crate) fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &ClockState) {
     assert_eq!(
         (got.step, got.skipped, got.clipped, got.learning_rate),
         (expected.step, expected.skipped, expected.clipped, expected.learning_rate),
@@ -349,6 +353,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
             }
         }
     }
+    crate::norms::p_norms(pair);
 }
 
 /// The clock over more steps than its schedule has, with several norms to clip at.
