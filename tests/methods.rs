@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, numbers};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion, Method,
-    NAdam, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    NAdam, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd,
+    Yogi,
 };
 use thalweg::tensor::Device;
 

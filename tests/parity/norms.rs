@@ -3,8 +3,8 @@
 //! The order of the sums is the same on all devices, so that software drivers have the CPU's bits.
 
 use thalweg::tensor::{
-    AdaptiveClip, Arena, Clip, Clock, Device, LambUpdate, LarsUpdate, Launch, NovoGradUpdate, SgdUpdate, Tensor, Update,
-    UpdateNorms,
+    AdaptiveClip, Arena, Clip, Clock, Device, LambUpdate, LarsUpdate, Launch, NovoGradUpdate, SgdUpdate, Tensor,
+    Update, UpdateNorms,
 };
 
 use crate::Pair;
@@ -20,8 +20,7 @@ const LARS: LarsUpdate = LarsUpdate {
     nesterov: false,
     maximize: false,
 };
-const NOVOGRAD: NovoGradUpdate =
-    NovoGradUpdate { betas: (0.9, 0.5), eps: 1e-6, weight_decay: 0.01, maximize: false };
+const NOVOGRAD: NovoGradUpdate = NovoGradUpdate { betas: (0.9, 0.5), eps: 1e-6, weight_decay: 0.01, maximize: false };
 const SGD: SgdUpdate = SgdUpdate { weight_decay: 0.0, maximize: false };
 
 pub(crate) fn lamb(pair: &Pair) {

@@ -161,7 +161,11 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
             let last = got_states.last().unwrap();
             let (step, skipped) = if has_norm { (4, 2) } else { (6, 0) };
             assert_eq!((last.step, last.skipped), (step, skipped), "{what}");
-            assert_eq!(last.clipped, if clip == Clip::Norm(1.0) || clip == Clip::TensorNorm(1.0) { 4 } else { 0 }, "{what}");
+            assert_eq!(
+                last.clipped,
+                if clip == Clip::Norm(1.0) || clip == Clip::TensorNorm(1.0) { 4 } else { 0 },
+                "{what}"
+            );
         }
     }
 }

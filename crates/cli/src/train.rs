@@ -8,8 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions, History, Lion,
-    Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel, Trainer, Yogi,
+    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions, History, Lamb,
+    Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel,
+    Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -73,10 +74,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Error::TooLarge { flag: "--epochs", problem });
     }
 
-    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?;
-    if let Some(norm) = args.clip_norm() {
-        optimizer = optimizer.with_clip_norm(norm)?;
-    }
+    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?.with_clip(args.clip())?;
     optimizer.set_schedule(&*schedule::of(args, steps), steps)?;
     if let Some(momentum) = schedule::of_momentum(args, steps)
         && optimizer.method().momentum().is_some()
@@ -150,6 +148,9 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         Name::Yogi => Box::new(Yogi { lr, weight_decay, ..Yogi::default() }),
         Name::Adan => Box::new(Adan { lr, weight_decay, ..Adan::default() }),
         Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
+        Name::Lamb => Box::new(Lamb { lr, weight_decay, ..Lamb::default() }),
+        Name::Lars => Box::new(Lars { lr, momentum: args.momentum(), weight_decay, ..Lars::default() }),
+        Name::Novograd => Box::new(NovoGrad { lr, weight_decay, ..NovoGrad::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
     }

@@ -76,7 +76,9 @@ pub enum Error {
         rule: &'static str,
     },
     /// Gradients were not finite, and that is to be an error.
-    #[error("step {step}: the norm of the gradients is not finite, so the update was skipped; lower the learning rate, or look for NaN in the data")]
+    #[error(
+        "step {step}: the norm of the gradients is not finite, so the update was skipped; lower the learning rate, or look for NaN in the data"
+    )]
     NotFinite {
         /// The first such step, counted from 1 with those that were skipped.
         step: u32,

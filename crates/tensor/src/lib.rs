@@ -51,9 +51,9 @@ pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AdaptiveClip, AmsgradUpdate,
-    AsgdUpdate,    Clip, Clock, ClockState, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock, RAdamUpdate, RmsPropUpdate, RpropUpdate,
-    ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, StepArguments, Update, UpdateNorms,
-    YogiUpdate,
+    AsgdUpdate, Clip, Clock, ClockState, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, NAdamUpdate, NonFinite,
+    NovoGradUpdate, PendingClock, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
+    ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, StepArguments, Update, UpdateNorms, YogiUpdate,
 };
 pub use pending_read::PendingRead;
 pub use philox::philox;

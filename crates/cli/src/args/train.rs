@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use thalweg::nn::Clip;
 
 use super::DeviceArg;
 use crate::error::Error;
@@ -46,16 +47,26 @@ pub(crate) struct TrainArgs {
     /// The learning rate, at its highest where the schedule changes it [default: by the method; adamw: 0.001, sgd: 0.01]
     #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// What sgd, momentum, nesterov and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
+    /// What sgd, momentum, nesterov, lars and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
     momentum: Option<f64>,
     /// Weight decay: decoupled for adamw, lion, adan and adabelief, else through the gradient [default: adamw: 0.01,
     /// lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
-    /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are
-    #[arg(long, value_name = "NORM", default_value_t = 1.0, value_parser = at_least_zero, allow_negative_numbers = true)]
-    clip_norm: f64,
+    /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are [default: 1,
+    /// with --clip-value 0]
+    #[arg(
+        long,
+        value_name = "NORM",
+        conflicts_with = "clip_value",
+        value_parser = at_least_zero,
+        allow_negative_numbers = true
+    )]
+    clip_norm: Option<f64>,
+    /// The largest size of each element of a gradient; larger ones are set to it
+    #[arg(long, value_name = "SIZE", value_parser = above_zero, allow_negative_numbers = true)]
+    clip_value: Option<f64>,
     /// How the learning rate changes from step to step
     #[arg(long, value_enum, default_value_t = Schedule::WarmupCosine)]
     pub(crate) schedule: Schedule,
@@ -92,10 +103,10 @@ impl TrainArgs {
 
     /// Refuses flags that the method has no setting for, which would change nothing.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
-        use Optimizer::{Momentum, Nesterov, Rmsprop, Rprop, Sgd};
-        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Rmsprop);
+        use Optimizer::{Lars, Momentum, Nesterov, Rmsprop, Rprop, Sgd};
+        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Lars | Rmsprop);
         let (flag, others) = if self.momentum.is_some() && !has_momentum {
-            ("--momentum", "sgd, momentum, nesterov or rmsprop")
+            ("--momentum", "sgd, momentum, nesterov, lars or rmsprop")
         } else if self.optimizer == Rprop && self.weight_decay() > 0.0 {
             ("--weight-decay", "any but rprop")
         } else {
@@ -132,8 +143,12 @@ impl TrainArgs {
         })
     }
 
-    pub(crate) fn clip_norm(&self) -> Option<f64> {
-        Some(self.clip_norm).filter(|&norm| norm > 0.0)
+    pub(crate) fn clip(&self) -> Clip {
+        match (self.clip_value, self.clip_norm.unwrap_or(1.0)) {
+            (Some(value), _) => Clip::Value(value),
+            (None, 0.0) => Clip::Off,
+            (None, norm) => Clip::Norm(norm),
+        }
     }
 
     /// The number of epochs for so many steps an epoch.
@@ -198,6 +213,9 @@ pub(crate) enum Optimizer {
     Yogi,
     Adan,
     Lion,
+    Lamb,
+    Lars,
+    Novograd,
     Rprop,
     Asgd,
 }
@@ -209,6 +227,7 @@ impl Optimizer {
             Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi => 1e-2,
             Self::Adadelta => 1.0,
             Self::Asgd => 0.1,
+            Self::Lars => 0.3,
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,
             _ => 1e-3,
@@ -292,6 +311,10 @@ fn at_least_zero(text: &str) -> Result<f64, String> {
     number(text, "a finite number of at least 0", |x| x >= 0.0 && (x as f32).is_finite())
 }
 
+fn above_zero(text: &str) -> Result<f64, String> {
+    number(text, "finite and greater than 0", |x| x as f32 > 0.0 && (x as f32).is_finite())
+}
+
 fn below_one(text: &str) -> Result<f64, String> {
     number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
 }
@@ -331,11 +354,13 @@ mod tests {
     fn defaults_follow_the_optimizer_and_the_data() {
         let args = train("").unwrap();
         assert_eq!((args.hidden.as_slice(), args.optimizer), (&[128, 64][..], Optimizer::Adamw));
-        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip_norm()), (1e-3, 1e-2, Some(1.0)));
+        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip()), (1e-3, 1e-2, Clip::Norm(1.0)));
         // Iris: 120 training rows, 2 batches.
         assert_eq!((args.epochs(2), args.epochs(23), args.epochs(5_000)), (1000, 87, 1));
         let args = train("--optimizer sgd --clip-norm 0 --epochs 3 --hidden 32").unwrap();
-        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip_norm()), (1e-2, 0.0, None));
+        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip()), (1e-2, 0.0, Clip::Off));
+        assert_eq!(train("--clip-value 0.5").unwrap().clip(), Clip::Value(0.5));
+        assert!(train("--clip-value 0.5 --clip-norm 1").unwrap_err().contains("cannot be used with"));
         assert_eq!((args.epochs(2), args.hidden.as_slice()), (3, &[32][..]));
         let predict = Predict::try_parse_from(["predict", "model.safetensors", "data.csv"]).unwrap().args;
         assert_eq!(predict.out, PathBuf::from("predictions.csv"));
@@ -344,7 +369,7 @@ mod tests {
     #[test]
     fn flags_that_a_method_has_no_setting_for_are_refused_by_its_name() {
         for optimizer in Optimizer::value_variants().iter().map(|optimizer| optimizer.name()) {
-            let has_momentum = ["sgd", "momentum", "nesterov", "rmsprop"].contains(&optimizer.as_str());
+            let has_momentum = ["sgd", "momentum", "nesterov", "lars", "rmsprop"].contains(&optimizer.as_str());
             let has_decay = optimizer != "rprop";
             for (flag, is_set) in [("--momentum", has_momentum), ("--weight-decay", has_decay)] {
                 let result = train(&format!("--optimizer {optimizer} {flag} 0.5")).unwrap().check_method();
@@ -376,6 +401,7 @@ mod tests {
             ("--momentum", "1 nan -0.1"),
             ("--weight-decay", "nan -1"),
             ("--clip-norm", "nan -1 inf"),
+            ("--clip-value", "nan -1 inf 0 1e-60"),
             ("--seed", "-1 x"),
             ("--optimizer", "lbfgs"),
             ("--activation", "step"),

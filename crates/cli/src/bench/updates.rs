@@ -3,9 +3,9 @@
 
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result,
-    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, StepArguments, Tensor,
-    Update, YogiUpdate, copy_by_kernel,
+    AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, NAdamUpdate,
+    NovoGradUpdate, RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
+    SgdUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -51,6 +51,19 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
         &YogiUpdate { betas: BETAS, eps: 1e-3, initial_accumulator_value: 1e-6, weight_decay: 0.0, maximize: false },
     ),
     ("lion", &LionUpdate { betas: (0.9, 0.99), weight_decay: 1e-3, maximize: false }),
+    ("lamb", &LambUpdate { betas: BETAS, eps: 1e-6, weight_decay: 0.0, maximize: false }),
+    (
+        "lars",
+        &LarsUpdate {
+            momentum: 0.9,
+            weight_decay: 0.0,
+            trust_coefficient: 1e-3,
+            eps: 0.0,
+            nesterov: false,
+            maximize: false,
+        },
+    ),
+    ("novograd", &NovoGradUpdate { betas: (0.9, 0.25), eps: 1e-6, weight_decay: 0.0, maximize: false }),
     ("rprop", &RpropUpdate { first_step: 1e-3, etas: (0.5, 1.2), step_sizes: (1e-6, 50.0), maximize: false }),
     (
         "nadam",
@@ -73,10 +86,10 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
 ];
 
-/// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out; where
-/// gradients are clipped by their norm, the gradient in once more.
+/// Bytes that an update must move for a parameter by its own mathematics; where gradients are clipped by their norm, the
+/// gradient in once more.
 pub(crate) fn update_bytes(update: &dyn Update, clip: Clip) -> u64 {
-    12 + 8 * update.state_count() as u64 + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
+    update.bytes_per_parameter() + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
 }
 
 /// The most arenas of state that an update has.
@@ -104,13 +117,18 @@ impl Parameters {
 
     /// A step of a fused update, whose gradients are clipped so.
     pub(crate) fn update(&self, update: &'static dyn Update, clip: Clip) -> Result<impl FnMut() -> Result<()>> {
-        let state = &self.state[..update.state_count()];
+        let shapes: Vec<Vec<usize>> = self.values.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect();
+        let arena = |number: usize| match update.state_shapes(number, &shapes) {
+            None => Ok(self.state[number].clone()),
+            Some(shapes) => Arena::new(self.values.device(), &shapes),
+        };
+        let state = (0..update.state_count()).map(arena).collect::<Result<Vec<_>>>()?;
         for (number, arena) in state.iter().enumerate() {
             arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
         }
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
         let (values, grads) = (&self.values, &self.grads);
-        Ok(move || update.step(StepArguments { values, grads, state, clock: &mut clock, clip }))
+        Ok(move || update.step(StepArguments { values, grads, state: &state, clock: &mut clock, clip }))
     }
 
     /// A step of AdamW as a composition of tensor operations, tensor by tensor.

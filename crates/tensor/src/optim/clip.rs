@@ -48,8 +48,7 @@ impl Clip {
     /// # Errors
     /// [`Error::Argument`] with the limit's name.
     pub fn check(&self) -> Result<()> {
-        let wrong =
-            |name, value: f64, rule| Err(Error::Argument { op: "clip", name, value: value.to_string(), rule });
+        let wrong = |name, value: f64, rule| Err(Error::Argument { op: "clip", name, value: value.to_string(), rule });
         let (name, value) = match *self {
             Self::Off => return Ok(()),
             Self::Norm(norm) => ("clip_norm", norm),

@@ -137,11 +137,7 @@ impl Segments {
             return Ok(());
         }
         let launch = Launch::new(kernel, params).bind(&self.table).bind(&self.partials).bind(table);
-        others
-            .iter()
-            .fold(launch, |launch, tensor| launch.bind(tensor))
-            .workgroups(self.count)
-            .run(self.table.device())
+        others.iter().fold(launch, |launch, tensor| launch.bind(tensor)).workgroups(self.count).run(self.table.device())
     }
 }
 

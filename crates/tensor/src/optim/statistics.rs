@@ -48,11 +48,8 @@ impl UpdateNorms {
         let mut count = 0;
         for (page, previous) in values.pages().iter().zip(self.previous.pages()) {
             let workgroups = partial_count(page.len());
-            let params = NormParams {
-                vectors: (page.len() / 4) as u32,
-                workgroups: workgroups as u32,
-                offset: count as u32,
-            };
+            let params =
+                NormParams { vectors: (page.len() / 4) as u32, workgroups: workgroups as u32, offset: count as u32 };
             Launch::new(&UPDATE_NORMS, params)
                 .bind(page)
                 .bind(previous)

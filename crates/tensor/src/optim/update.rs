@@ -424,7 +424,11 @@ impl<'a> Elements<'a> {
 
 /// The lengths of what parameters are gone through by, with the time as each has it; `None` where they are frozen. Twin
 /// of `time_of` in WGSL.
-pub(super) fn runs<'a>(rows: Option<&'a [Row]>, length: usize, now: &'a Now) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
+pub(super) fn runs<'a>(
+    rows: Option<&'a [Row]>,
+    length: usize,
+    now: &'a Now,
+) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
     let whole = rows.is_none().then_some((length, Some(*now)));
     let apart = rows.unwrap_or_default().chunk_by(|a, b| a == b).map(|equal| {
         let Row([lr_scale, weight_decay, clip_factor, own_factor]) = equal[0];
