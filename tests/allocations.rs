@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
-use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, Clip, Lamb, Loss, Mlp, MlpConfig, Module, NovoGrad, Optimizer, Params, ParamsBuilder};
 use thalweg::tensor::{Device, ValueLog};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -36,6 +36,19 @@ static COUNTING: Counting = Counting;
 /// Alone in its binary, so that nobody else's allocations are counted.
 #[test]
 fn a_replayed_step_allocates_nothing() {
+    hold(|params| Optimizer::new(params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap());
+    // Norms of tensors and of units, and statistics.
+    hold(|params| {
+        let optimizer = Optimizer::new(params, Lamb::default()).unwrap().with_clip(Clip::TensorNorm(1.0)).unwrap();
+        optimizer.with_adaptive_clip(0.01, 1e-3).unwrap().with_statistics().unwrap()
+    });
+    hold(|params| {
+        let clip = Clip::PNorm { max_norm: 1.0, p: 3.5 };
+        Optimizer::new(params, NovoGrad::default()).unwrap().with_clip(clip).unwrap()
+    });
+}
+
+fn hold(make: impl Fn(&Params) -> Optimizer) {
     const BATCH: usize = 64;
     const ROWS: usize = 1000;
     let device = Device::cpu();
@@ -46,7 +59,7 @@ fn a_replayed_step_allocates_nothing() {
     let config = MlpConfig { inputs: 784, hidden: vec![256, 128], outputs: 10, dropout: 0.1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(&device).unwrap();
-    let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+    let mut optimizer = make(&params);
     let mut batches = Batches::new(data, 3).unwrap();
     batches.start_epoch(0).unwrap();
     let log = ValueLog::new(&device, 64).unwrap();
