@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, numbers};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion, Method,
-    NAdam, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd,
-    Yogi,
+    NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
+    ScheduleFreeSgd, Sgd, Yogi,
 };
 use thalweg::tensor::Device;
 
@@ -141,6 +141,51 @@ fn a_replayed_step_has_the_bits_of_an_eager_one() {
                 assert!(eager.bits() != before, "{name}: nothing has changed");
                 assert_eq!(replayed.optimizer.read_clock().unwrap().step as usize, STEPS, "{name}");
             }
+        }
+    }
+}
+
+/// Methods that need norms go by tensors, so that a tensor in a group must have the bits that it has in a run where all
+/// are like the group.
+#[test]
+fn groups_hold_for_methods_that_need_norms_of_tensors() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let makes: [fn(f64) -> Box<dyn Method>; 3] = [
+        |weight_decay| Box::new(Lamb { weight_decay, ..Lamb::default() }),
+        |weight_decay| Box::new(Lars { weight_decay, ..Lars::default() }),
+        |weight_decay| Box::new(NovoGrad { weight_decay, ..NovoGrad::default() }),
+    ];
+    for device in devices() {
+        for make in makes {
+            let run = |lr: f64, weight_decay: f64, groups: &[ParameterGroup]| {
+                let params = params(&device);
+                let optimizer = Optimizer::from_boxed(&params, make(weight_decay)).unwrap();
+                let mut optimizer = optimizer.with_groups(groups).unwrap();
+                optimizer.set_lr(lr).unwrap();
+                let mut run = Run { params, optimizer, steps: 0 };
+                for _ in 0..3 {
+                    run.set_grads();
+                    run.optimizer.step().unwrap();
+                }
+                run.params.values().tensors().iter().map(common::floats).collect::<Vec<_>>()
+            };
+            let apart = run(
+                0.125,
+                0.1,
+                &[
+                    ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("?1") },
+                    ParameterGroup { weight_decay: Some(0.3), ..ParameterGroup::of("?2") },
+                    ParameterGroup { frozen: true, ..ParameterGroup::of("?3") },
+                ],
+            );
+            let (plain, slow, decayed) = (run(0.125, 0.1, &[]), run(0.0625, 0.1, &[]), run(0.125, 0.3, &[]));
+            let start: Vec<_> = params(&device).values().tensors().iter().map(common::floats).collect();
+            for i in 0..apart.len() {
+                let group = if i < 10 { 0 } else { i % 10 };
+                let expected = [&plain, &slow, &decayed, &start].get(group).map_or(&plain[i], |run| &run[i]);
+                assert!(&apart[i] == expected, "{:?} on {device}: tensor {i} is not as its group", make(0.1));
+            }
+            assert!(plain != slow && plain != decayed && plain != start);
         }
     }
 }

@@ -78,7 +78,8 @@ pub struct EpochReport {
     pub train_loss: f64,
     /// The test rows after the epoch; `None` where there are none.
     pub test: Option<Evaluation>,
-    /// The mean over the steps of the gradients' global 2-norm before clipping; 0 where clipping is off.
+    /// The mean over the steps of the gradients' norm before clipping: of the one that they are clipped by, else of the global
+    /// 2-norm; 0 where none is taken.
     pub gradient_norm: f64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,

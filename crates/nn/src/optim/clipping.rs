@@ -50,7 +50,8 @@ impl Optimizer {
     pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
         clip.check().map_err(as_setting)?;
         if matches!(clip, Clip::TensorNorm(_) | Clip::TensorRms(_)) {
-            self.clock.lay_out(self.params.values())?;
+            let (clock, values) = (&mut self.clock, self.params.values());
+            hold_as("optimizer state", || clock.lay_out(values))?;
         }
         self.clip = clip;
         Ok(self)

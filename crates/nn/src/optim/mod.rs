@@ -166,8 +166,8 @@ pub trait Method: fmt::Debug + Send + Sync {
     fn update(&self, step: StepArguments<'_>) -> Result<()>;
 }
 
-/// A method at work on the parameters of a model: one launch a step, three with clipping, whatever the number of
-/// tensors, and nothing waits for the device.
+/// A method at work on the parameters of a model: one launch a step (three for methods that need norms of tensors), and two
+/// more with clipping, whatever the number of tensors; and nothing waits for the device.
 ///
 /// ```
 /// use thalweg_autograd::Tape;

@@ -1,13 +1,14 @@
 //! The clock: what changes from step to step, on the device; and clipping by norms of the gradients.
 
 use super::clip::{Clip, NonFinite};
+use super::clock_state::{ClockState, PendingClock};
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
 use super::segments::Segments as TensorSums;
 use super::tensor_clip::{launch_scale_rows, launch_tensor_clip};
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS};
 use crate::math;
-use crate::{DType, Device, Error, PendingRead, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
@@ -34,7 +35,7 @@ pub(crate) struct ClockWords {
     momentum: f32,
     one_minus_momentum: f32,
     /// The step, skipped ones counted too, that was skipped first; 0 where none was.
-    first_skipped: u32,
+    pub(crate) first_skipped: u32,
     /// Norms of the last update, and of the parameters before it, where they are asked for.
     pub(crate) update_norm: f32,
     pub(crate) weight_norm: f32,
@@ -257,81 +258,6 @@ const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on 
 /// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
 const UNTOUCHED: usize = 64;
 
-/// The clock as read back from the device.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct ClockState {
-    /// Updates that were done.
-    pub step: u32,
-    /// Updates that were skipped, because the norm of the gradients was not finite.
-    pub skipped: u32,
-    /// Updates whose gradients were scaled down.
-    pub clipped: u32,
-    /// The learning rate of the last update.
-    pub learning_rate: f32,
-    /// The norm of the last gradients, before clipping; 0 where clipping is off.
-    pub gradient_norm: f32,
-    /// The sum of the norms of the updates that were done, since it was last begun anew
-    /// ([`Clock::restart_gradient_norm_sum`]).
-    pub gradient_norm_sum: f32,
-    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was.
-    pub first_skipped: Option<u32>,
-    /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
-    pub update_norm: f32,
-    /// The 2-norm of the parameters before it; likewise.
-    pub weight_norm: f32,
-}
-
-impl ClockState {
-    /// The share of updates that were done whose gradients were clipped, from 0 to 1.
-    #[must_use]
-    pub fn clipped_share(&self) -> f64 {
-        f64::from(self.clipped) / f64::from(self.step.max(1))
-    }
-
-    /// ‖Δw‖ / ‖w‖ of the last update, where it was measured and the parameters are not zero.
-    #[must_use]
-    pub fn update_to_weight_ratio(&self) -> Option<f64> {
-        (self.weight_norm > 0.0).then(|| f64::from(self.update_norm) / f64::from(self.weight_norm))
-    }
-
-    fn of(words: &ClockWords, non_finite: Option<NonFinite>) -> Result<Self> {
-        if words.first_skipped > 0 && non_finite == Some(NonFinite::Error) {
-            return Err(Error::NotFinite { step: words.first_skipped });
-        }
-        Ok(Self {
-            step: words.step,
-            skipped: words.skipped,
-            clipped: words.clipped,
-            learning_rate: words.learning_rate,
-            gradient_norm: words.gradient_norm,
-            gradient_norm_sum: words.gradient_norm_sum,
-            first_skipped: (words.first_skipped > 0).then_some(words.first_skipped),
-            update_norm: words.update_norm,
-            weight_norm: words.weight_norm,
-        })
-    }
-}
-
-/// A clock on its way from the device: [`Clock::read_later`] asks for it.
-#[derive(Debug)]
-pub struct PendingClock {
-    words: PendingRead<u32>,
-    non_finite: Option<NonFinite>,
-}
-
-impl PendingClock {
-    /// The clock as it was behind all work up to the asking, if it is there; does not wait. It is given out once; later calls
-    /// give `None`.
-    ///
-    /// # Errors
-    /// As [`Clock::read`].
-    pub fn poll(&mut self) -> Result<Option<ClockState>> {
-        let Some(words) = self.words.poll()? else { return Ok(None) };
-        ClockState::of(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)), self.non_finite).map(Some)
-    }
-}
-
 impl Clock {
     /// A clock before its first step.
     ///
@@ -479,7 +405,7 @@ impl Clock {
     /// # }
     /// ```
     pub fn read_later(&self) -> Result<PendingClock> {
-        Ok(PendingClock { words: self.state.read_later()?, non_finite: self.non_finite })
+        Ok(PendingClock::new(self.state.read_later()?, self.non_finite))
     }
 
     /// What is done where the norm of the gradients is not finite; `None` leaves it to the way of clipping. Recordings made

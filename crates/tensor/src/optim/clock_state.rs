@@ -1,0 +1,85 @@
+//! The clock as the host sees it, at once or later: steps, norms, statistics.
+
+use super::clip::NonFinite;
+use super::clock::ClockWords;
+use crate::{Error, PendingRead, Result};
+
+/// The clock as read back from the device.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ClockState {
+    /// Updates that were done.
+    pub step: u32,
+    /// Updates that were skipped, because the norm of the gradients was not finite.
+    pub skipped: u32,
+    /// Updates whose gradients were scaled down.
+    pub clipped: u32,
+    /// The learning rate of the last update.
+    pub learning_rate: f32,
+    /// The norm of the last gradients, before clipping: the one that they are clipped by, else the global 2-norm; 0 where none
+    /// is taken.
+    pub gradient_norm: f32,
+    /// The sum of the norms of the updates that were done, since it was last begun anew
+    /// ([`Clock::restart_gradient_norm_sum`](super::Clock::restart_gradient_norm_sum)).
+    pub gradient_norm_sum: f32,
+    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was.
+    pub first_skipped: Option<u32>,
+    /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
+    pub update_norm: f32,
+    /// The 2-norm of the parameters before it; likewise.
+    pub weight_norm: f32,
+}
+
+impl ClockState {
+    /// The share of updates that were done whose gradients were clipped, from 0 to 1.
+    #[must_use]
+    pub fn clipped_share(&self) -> f64 {
+        f64::from(self.clipped) / f64::from(self.step.max(1))
+    }
+
+    /// ‖Δw‖ / ‖w‖ of the last update, where it was measured and the parameters are not zero.
+    #[must_use]
+    pub fn update_to_weight_ratio(&self) -> Option<f64> {
+        (self.weight_norm > 0.0).then(|| f64::from(self.update_norm) / f64::from(self.weight_norm))
+    }
+
+    pub(super) fn of(words: &ClockWords, non_finite: Option<NonFinite>) -> Result<Self> {
+        if words.first_skipped > 0 && non_finite == Some(NonFinite::Error) {
+            return Err(Error::NotFinite { step: words.first_skipped });
+        }
+        Ok(Self {
+            step: words.step,
+            skipped: words.skipped,
+            clipped: words.clipped,
+            learning_rate: words.learning_rate,
+            gradient_norm: words.gradient_norm,
+            gradient_norm_sum: words.gradient_norm_sum,
+            first_skipped: (words.first_skipped > 0).then_some(words.first_skipped),
+            update_norm: words.update_norm,
+            weight_norm: words.weight_norm,
+        })
+    }
+}
+
+/// A clock on its way from the device: [`Clock::read_later`](super::Clock::read_later) asks for it.
+#[derive(Debug)]
+pub struct PendingClock {
+    words: PendingRead<u32>,
+    non_finite: Option<NonFinite>,
+}
+
+impl PendingClock {
+    pub(super) fn new(words: PendingRead<u32>, non_finite: Option<NonFinite>) -> Self {
+        Self { words, non_finite }
+    }
+
+    /// The clock as it was behind all work up to the asking, if it is there; does not wait. It is given out once; later calls
+    /// give `None`.
+    ///
+    /// # Errors
+    /// As [`Clock::read`](super::Clock::read).
+    pub fn poll(&mut self) -> Result<Option<ClockState>> {
+        let Some(words) = self.words.poll()? else { return Ok(None) };
+        ClockState::of(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)), self.non_finite).map(Some)
+    }
+}
