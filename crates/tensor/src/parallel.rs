@@ -318,10 +318,11 @@ pub(crate) fn for_each_chunks_beside<const N: usize>(
 /// Ranges of a loop that a thread takes at a time.
 const RANGES: usize = 8;
 
-/// Calls `body` with ranges of several slices, each with a result of its own. A range is a number of vectors of four and
-/// begins at such a vector; they follow each other without overlap.
+/// Calls `body` with ranges of several slices, each with a result of its own. A range is where it begins and how long it is,
+/// both in so many elements; ranges follow each other without overlap.
 pub(crate) fn for_each_range<R: Send, const N: usize>(
     ranges: &[[u32; 2]],
+    elements: usize,
     results: &mut [R],
     slices: [&mut [f32]; N],
     body: impl Fn([u32; 2], &mut R, [&mut [f32]; N]) + Sync,
@@ -335,9 +336,9 @@ pub(crate) fn for_each_range<R: Send, const N: usize>(
         #[inline(always)]
         |first, results| {
             for (range, result) in ranges[first..].iter().zip(results) {
-                let [start, vectors] = range.map(|count| 4 * count as usize);
+                let [start, length] = range.map(|count| elements * count as usize);
                 // SAFETY: every range comes once, and they do not overlap.
-                let slices = slices.each_ref().map(|slice| unsafe { slice.at(start, vectors) });
+                let slices = slices.each_ref().map(|slice| unsafe { slice.at(start, length) });
                 body(*range, result, slices);
             }
         },

@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
+use crate::parallel::for_each_range;
 use crate::{DType, Error, Result, Tensor};
 
 /// Adaptive gradient clipping, AGC (Brock, De, Smith, Simonyan: High-performance large-scale image recognition without
@@ -126,17 +127,25 @@ fn twin(call: Call<'_>) {
     let [grads, values, units] = call.bindings();
     let (grads, values) = (grads.write::<f32>(), values.read::<f32>());
     let units: &[[u32; 2]] = units.read::<u32>().as_chunks().0;
-    for &[start, length] in &units[first_unit as usize..][..unit_count as usize] {
-        let unit = start as usize..(start + length) as usize;
-        let value_norm = math::tree_sum(&values[unit.clone()], |x| x * x).sqrt();
-        let grads = &mut grads[unit];
-        let norm = math::tree_sum(grads, |x| x * x).sqrt();
-        let most = clipping * value_norm.max(eps);
-        if norm > most {
-            let factor = most / norm.max(1e-6);
-            grads.iter_mut().for_each(|grad| *grad *= factor);
-        }
-    }
+    let units = &units[first_unit as usize..][..unit_count as usize];
+    for_each_range(
+        units,
+        1,
+        // Nothing comes of a unit but its gradient.
+        &mut vec![(); units.len()],
+        [grads],
+        #[inline(always)]
+        |[start, length], (), [grads]| {
+            let values = &values[start as usize..][..length as usize];
+            let value_norm = math::tree_sum(values, |x| x * x).sqrt();
+            let norm = math::tree_sum(grads, |x| x * x).sqrt();
+            let most = clipping * value_norm.max(eps);
+            if norm > most {
+                let factor = most / norm.max(1e-6);
+                grads.iter_mut().for_each(|grad| *grad *= factor);
+            }
+        },
+    );
 }
 
 pub(crate) static ADAPTIVE_CLIP: Kernel = Kernel {

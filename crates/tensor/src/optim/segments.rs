@@ -209,6 +209,7 @@ impl ChunkElements<'_> {
             let partials = &mut partials.as_chunks_mut::<2>().0[first_chunk as usize..][..chunk_count as usize];
             for_each_range(
                 chunks,
+                4,
                 partials,
                 state,
                 #[inline(always)]
