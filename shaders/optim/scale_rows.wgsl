@@ -1,8 +1,9 @@
-// Gradients times the clip factors of their tensors, in place: for methods that do not read the rows of the table.
+// Gradients times the clip factors of their tensors, in place, which are 1 then: for methods that may not read the rows of
+// the table.
 //
-//   grads[i] = table[first_row + i / 16].z grads[i]     (nothing where the step is to be skipped)
+//   grads[i] = table[first_row + i / 16].z grads[i], then table[..].z = 1     (nothing where the step is to be skipped)
 //
-// bindings  1: grads [4 vectors] read_write   2: table [rows] read   3: clock read
+// bindings  1: grads [4 vectors] read_write   2: table [rows] read_write   3: clock read
 // bytes     4 read, 4 written per parameter
 // twin      crates/tensor/src/optim/tensor_clip.rs
 
@@ -13,7 +14,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> grads: array<vec4f>;
-@group(0) @binding(2) var<storage, read> table: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> table: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> clock: Clock;
 
 @compute @workgroup_size(64)
@@ -23,6 +24,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = 64u * group_index(group, groups) + lane;
-    if (i >= params.vectors || clock.clip_factor < 0.0) { return; }
-    grads[i] = table[params.first_row + i / 16u].z * grads[i];
+    let row = params.first_row + i / 16u;
+    let is_done = i < params.vectors && clock.clip_factor >= 0.0;
+    if (is_done) { grads[i] = table[row].z * grads[i]; }
+    // The lanes of a row belong to one workgroup: all have read before one writes.
+    storageBarrier();
+    if (is_done && i % 16u == 0u) { table[row].z = 1.0; }
 }

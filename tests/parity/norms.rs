@@ -179,7 +179,7 @@ pub(crate) fn tensor_clip(pair: &Pair) {
 }
 
 pub(crate) fn scale_rows(pair: &Pair) {
-    for (clip_factor, vectors) in [(0.5f32, 64u32), (-1.0, 64), (1.0, 1000)] {
+    for (clip_factor, vectors) in [(0.5f32, 64u32), (-1.0, 64), (1.0, 1008)] {
         let rows = vectors as usize / 16 + 3;
         let run = |device: &Device| {
             let grads = tensor(device, &numbers(1, 4 * vectors as usize, -1.0, 1.0), &[4 * vectors as usize]);
@@ -192,7 +192,7 @@ pub(crate) fn scale_rows(pair: &Pair) {
                 .workgroups(vectors.div_ceil(64) as usize)
                 .run(device)
                 .unwrap();
-            floats(&grads)
+            [floats(&grads), floats(&table)].concat()
         };
         let (expected, got) = (run(&pair.cpu), run(&pair.gpu));
         assert_close(&format!("factor {clip_factor}, {vectors} vectors"), &got, &expected, Tolerance::EXACT);
@@ -201,6 +201,12 @@ pub(crate) fn scale_rows(pair: &Pair) {
         let place = before.len() - 1;
         let factor = if clip_factor < 0.0 { 1.0 } else { factors[4 * (2 + place / 64) + 2] };
         assert_eq!(expected[place], before[place] * factor);
+        // The factors are used up, and the rows around them stay.
+        let mut table = factors.clone();
+        if clip_factor >= 0.0 {
+            table[8..][..vectors as usize / 4].iter_mut().skip(2).step_by(4).for_each(|factor| *factor = 1.0);
+        }
+        assert_eq!(expected[before.len()..], table);
     }
 }
 

@@ -483,8 +483,8 @@ impl Clock {
         Ok(Prepared::ByLaunch)
     }
 
-    /// Advances the clock by a launch, for updates that do not read the rows of the table: with the global norm of the
-    /// gradients where it is needed, and clipping by tensors done in place.
+    /// Advances the clock by a launch, for updates that may not read the rows of the table: with the global norm of the
+    /// gradients where it is needed, and clipping by tensors done in place, so that the rows hold 1.
     #[allow(dead_code, reason = "element-wise updates read the rows")]
     pub(crate) fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
         clip.check()?;
@@ -819,5 +819,23 @@ mod tests {
         assert_eq!((clock.read().unwrap().step, clock.read().unwrap().gradient_norm_sum), (1, 0.0));
         assert!(clock.advance(&grads, Clip::Norm(f64::NAN), timing).is_err());
         assert!(clock.set_learning_rates(&[0.1, -0.1]).is_err() && clock.set_learning_rates(&[]).is_err());
+    }
+
+    #[test]
+    fn tensors_are_clipped_in_place_for_updates_that_do_not_read_their_rows() {
+        let device = Device::cpu();
+        let grads = Arena::with_page_size(&device, &[vec![900], vec![400]], 1024).unwrap();
+        grads.get(0).fill(3f32).unwrap();
+        grads.get(1).fill(0.01f32).unwrap();
+        let mut clock = Clock::new(&device, 0.5).unwrap();
+        clock.advance(&grads, Clip::TensorNorm(1.0), Timing::without_betas()).unwrap();
+        let [first, second] = [0, 1].map(|i| grads.get(i).to_vec::<f32>().unwrap());
+        approx::assert_relative_eq!(first[899], 1.0 / 30.0, max_relative = 1e-6);
+        assert_eq!(second[399], 0.01);
+        let state = clock.read().unwrap();
+        assert_eq!((state.step, state.clipped), (1, 1));
+        // A second use of the rows would change nothing.
+        let table = clock.table().to_vec::<f32>().unwrap();
+        assert!((0..32).all(|row| table[4 * row + 2] == 1.0));
     }
 }

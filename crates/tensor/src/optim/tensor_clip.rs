@@ -30,7 +30,7 @@ pub(super) fn launch_tensor_clip<'a>(
     Ok(&segments.norms)
 }
 
-/// Scales gradients in place by the clip factors of their tensors, a launch a page.
+/// Scales gradients in place by the clip factors of their tensors, which are 1 then; a launch a page.
 pub(super) fn launch_scale_rows(grads: &Arena, first_rows: &[u32], table: &Tensor, clock: &Tensor) -> Result<()> {
     for (page, &first_row) in grads.pages().iter().zip(first_rows) {
         let vectors = page.len() / 4;
@@ -119,27 +119,29 @@ struct ScaleParams {
 fn scale_twin(call: Call<'_>) {
     let ScaleParams { first_row, .. } = call.params();
     let [grads, table, clock] = call.bindings();
-    let table: &[Row] = bytemuck::cast_slice(table.read::<f32>());
+    let grads = grads.write::<f32>();
+    let table: &mut [Row] = bytemuck::cast_slice_mut(table.write::<f32>());
+    let rows = &mut table[first_row as usize..][..grads.len() / ROW_ELEMENTS];
     let clock: &ClockWords = bytemuck::from_bytes(bytemuck::cast_slice(clock.read::<u32>()));
     if clock.clip_factor < 0.0 {
         return;
     }
     for_each_chunk(
-        grads.write::<f32>(),
+        grads,
         #[inline(always)]
         |start, grads| {
-            let rows = &table[first_row as usize + start / ROW_ELEMENTS..];
-            for (grads, row) in grads.chunks_mut(ROW_ELEMENTS).zip(rows) {
+            for (grads, row) in grads.chunks_mut(ROW_ELEMENTS).zip(&rows[start / ROW_ELEMENTS..]) {
                 grads.iter_mut().for_each(|grad| *grad *= row.0[2]);
             }
         },
     );
+    rows.iter_mut().for_each(|row| row.0[2] = 1.0);
 }
 
 pub(crate) static SCALE_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::SCALE_ROWS,
     uniform: size_of::<ScaleParams>(),
-    access: &[Access::Write, Access::Read, Access::Write],
+    access: &[Access::Write, Access::Write, Access::Write],
     variants: &[&[]],
     twin: scale_twin,
 };
