@@ -56,7 +56,9 @@ pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
 /// The element-wise functions of one argument: a `switch` over their numbers.
 pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
-const UPDATE: &str = include_str!("shared/update.wgsl");
+const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
+/// Without the way through an arena: for updates that go another one.
+const UPDATE_STEP: &str = include_str!("shared/update.wgsl");
 
 /// Declares the kernels and the table of them: constant, name, file, shared texts.
 macro_rules! shaders {
@@ -77,6 +79,7 @@ shaders! {
     ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
+    ADAMW8BIT "adamw8bit" "optim/adamw8bit.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP, MOMENTS];
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];

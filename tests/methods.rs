@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method, NAdam,
-    Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method,
+    NAdam, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
-use thalweg::tensor::Device;
+use thalweg::tensor::{DType, Device, Tensor};
 
 /// Profiles see the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -42,6 +42,7 @@ const METHODS: &[Make] = &[
     || Box::new(Asgd { t0: 3.0, lambd: 0.1, ..Asgd::default() }),
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
+    || Box::new(AdamW8bit::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
 ];
 
@@ -52,6 +53,14 @@ fn params(device: &Device) -> Params {
         builder.add(i.to_string(), &[[1, 5, 64, 300][i % 4]], Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
     }
     builder.build(device).unwrap()
+}
+
+/// The bits of a tensor, whatever its type.
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    match tensor.dtype() {
+        DType::F32 => common::floats(tensor).into_iter().map(f32::to_bits).collect(),
+        DType::U32 => common::words(tensor),
+    }
 }
 
 /// A run of a method, with the gradients of its steps.
@@ -84,7 +93,7 @@ impl Run {
     /// The bits of parameters and state.
     fn bits(&self) -> Vec<u32> {
         let arenas = [self.params.values()].into_iter().chain(self.optimizer.state().map(|(_, arena)| arena));
-        arenas.flat_map(|arena| arena.pages()).flat_map(common::floats).map(f32::to_bits).collect()
+        arenas.flat_map(|arena| arena.pages()).flat_map(bits).collect()
     }
 }
 
@@ -145,6 +154,8 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("momentum", Box::new(Sgd { momentum: 1.0, ..Sgd::default() })),
         ("betas.1", Box::new(Adam { betas: (0.9, 1.0), ..Adam::default() })),
         ("eps", Box::new(AdamW { eps: 0.0, ..AdamW::default() })),
+        ("eps", Box::new(AdamW8bit { eps: 0.0, ..AdamW8bit::default() })),
+        ("betas.1", Box::new(AdamW8bit { betas: (0.9, 1.0), ..AdamW8bit::default() })),
         ("lr", Box::new(Adagrad { lr: f64::NAN, ..adagrad })),
         ("lr_decay", Box::new(Adagrad { lr_decay: -0.1, ..adagrad })),
         ("initial_accumulator_value", Box::new(Adagrad { initial_accumulator_value: -1.0, ..adagrad })),

@@ -46,6 +46,7 @@ kernels! {
     adagrad: optim::adagrad;
     adam: optim::adam;
     adamax: optim::adamax;
+    adamw8bit: optim::adamw8bit;
     adan: optim::adan;
     amsgrad: optim::amsgrad;
     argmax: rows::argmax;

@@ -4,14 +4,14 @@
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clip, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
-    StepArguments, Update, YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
+    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate,
+    Packing, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable,
+    SegmentSettings, SgdUpdate, StepArguments, Tensor, Update, YogiUpdate,
 };
 
 use crate::Pair;
-use crate::common::{Tolerance, floats, numbers};
+use crate::common::{Tolerance, floats, numbers, words};
 
 const STEPS: usize = 6;
 
@@ -38,9 +38,11 @@ impl Run {
         let grads = values.zeros_like().unwrap();
         write(&values, 1);
         let initial = |number| {
-            let arena = values.zeros_like().unwrap();
-            for tensor in arena.tensors() {
-                tensor.fill(update.initial_state(number)).unwrap();
+            let arena = values.zeros_packed(update.packing(number)).unwrap();
+            if update.packing(number) == Packing::Plain {
+                for tensor in arena.tensors() {
+                    tensor.fill(update.initial_state(number)).unwrap();
+                }
             }
             arena
         };
@@ -76,7 +78,7 @@ impl Run {
 
     /// Values and state of the tensors that [`set_apart`](Self::set_apart) freezes.
     fn frozen(&self) -> Vec<Vec<f32>> {
-        let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(floats).collect::<Vec<_>>();
+        let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(state).collect::<Vec<_>>();
         self.written().flat_map(frozen).collect()
     }
 
@@ -87,16 +89,26 @@ impl Run {
 
     /// The elements of all pages, padding included.
     fn pages(&self) -> Vec<f32> {
-        self.written().flat_map(Arena::pages).flat_map(floats).collect()
+        self.written().flat_map(Arena::pages).flat_map(state).collect()
     }
 
     /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero. That of the state
     /// need not be: some methods add an epsilon to it.
     fn assert_padding_is_zero(&self, what: &str) {
-        let count = |tensors: &[thalweg::tensor::Tensor]| -> usize {
+        let count = |tensors: &[Tensor]| -> usize {
             tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
         };
         assert_eq!(count(self.values.pages()), count(self.values.tensors()), "{what}: padding is not zero");
+    }
+}
+
+/// The numbers of an arena's tensor; codes are shares of the largest one.
+fn state(tensor: &Tensor) -> Vec<f32> {
+    match tensor.dtype() {
+        DType::F32 => floats(tensor),
+        DType::U32 => {
+            words(tensor).iter().flat_map(|word| word.to_le_bytes()).map(|code| f32::from(code) / 255.0).collect()
+        }
     }
 }
 
@@ -212,6 +224,14 @@ pub(crate) fn rmsprop(pair: &Pair) {
 pub(crate) fn adam(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
         hold(pair, &AdamUpdate { betas, eps, weight_decay, decoupled, maximize });
+    }
+}
+
+/// Hardware may round a moment to a neighbouring code, a step of a sixteenth at most.
+pub(crate) fn adamw8bit(pair: &Pair) {
+    let tolerance = pair.tolerance(Tolerance::EXACT, Tolerance::new(2e-2, 1e-1));
+    for (betas, eps, weight_decay, _, maximize) in ADAMS {
+        hold_within(pair, &AdamW8bitUpdate { betas, eps, weight_decay, maximize }, tolerance);
     }
 }
 

@@ -8,8 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions, History, Lion,
-    Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel, Trainer, Yogi,
+    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
+    History, Lion, Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel, Trainer,
+    Yogi,
 };
 use thalweg::tensor;
 
@@ -136,6 +137,7 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
     let sgd = Sgd { lr, momentum: args.momentum(), weight_decay, ..Sgd::default() };
     match args.optimizer {
         Name::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
+        Name::Adamw8bit => Box::new(AdamW8bit { lr, weight_decay, ..AdamW8bit::default() }),
         Name::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
         Name::Sgd | Name::Momentum => Box::new(sgd),
         Name::Nesterov => Box::new(Sgd { nesterov: true, ..sgd }),

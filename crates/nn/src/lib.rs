@@ -30,7 +30,7 @@ pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, Optimizer,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, Optimizer,
     ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
 };
 pub use params::{Params, ParamsBuilder};

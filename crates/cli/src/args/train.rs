@@ -49,8 +49,8 @@ pub(crate) struct TrainArgs {
     /// What sgd, momentum, nesterov and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// Weight decay: decoupled for adamw, lion, adan and adabelief, else through the gradient [default: adamw: 0.01,
-    /// lion: 0.001, else 0]
+    /// Weight decay: decoupled for adamw, adamw8bit, lion, adan and adabelief, else through the gradient [default:
+    /// adamw and adamw8bit: 0.01, lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are
@@ -126,7 +126,7 @@ impl TrainArgs {
 
     pub(crate) fn weight_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(match self.optimizer {
-            Optimizer::Adamw => 1e-2,
+            Optimizer::Adamw | Optimizer::Adamw8bit => 1e-2,
             Optimizer::Lion => 1e-3,
             _ => 0.0,
         })
@@ -197,6 +197,7 @@ pub(crate) enum Optimizer {
     Adabelief,
     Yogi,
     Adan,
+    Adamw8bit,
     Lion,
     Rprop,
     Asgd,

@@ -2,10 +2,10 @@
 //! as the roof.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, Result,
-    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, StepArguments, Tensor,
-    Update, YogiUpdate, copy_by_kernel,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
+    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, Packing,
+    RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
+    StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -68,6 +68,7 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("asgd", &AsgdUpdate { lambd: 1e-4, alpha: 0.75, t0: 1e6, weight_decay: 0.0, maximize: false }),
     ("schedule-free-sgd", &ScheduleFreeSgdUpdate { beta1: 0.9, weight_decay: 0.0, maximize: false }),
     ("schedule-free-adamw", &ScheduleFreeAdamWUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, maximize: false }),
+    ("adamw8bit", &AdamW8bitUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.01, maximize: false }),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
@@ -76,7 +77,7 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
 /// Bytes that an update must move for a parameter: parameter, gradient and state in, all but the gradient out; where
 /// gradients are clipped by their norm, the gradient in once more.
 pub(crate) fn update_bytes(update: &dyn Update, clip: Clip) -> u64 {
-    12 + 8 * update.state_count() as u64 + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
+    update.bytes_per_parameter() + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
 }
 
 /// The most arenas of state that an update has.
@@ -104,13 +105,17 @@ impl Parameters {
 
     /// A step of a fused update, whose gradients are clipped so.
     pub(crate) fn update(&self, update: &'static dyn Update, clip: Clip) -> Result<impl FnMut() -> Result<()>> {
-        let state = &self.state[..update.state_count()];
-        for (number, arena) in state.iter().enumerate() {
+        let state = self.state[..update.state_count()].iter().enumerate().map(|(number, arena)| {
+            if update.packing(number) != Packing::Plain {
+                return arena.zeros_packed(update.packing(number));
+            }
             arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
-        }
+            Ok(arena.clone())
+        });
+        let state = state.collect::<Result<Vec<_>>>()?;
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;
         let (values, grads) = (&self.values, &self.grads);
-        Ok(move || update.step(StepArguments { values, grads, state, clock: &mut clock, clip }))
+        Ok(move || update.step(StepArguments { values, grads, state: &state, clock: &mut clock, clip }))
     }
 
     /// A step of AdamW as a composition of tensor operations, tensor by tensor.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
+use thalweg_tensor::{Arena, Clip, Clock, ClockState, Packing, ScheduleTable, SegmentSettings, StepArguments, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
 
@@ -46,6 +46,11 @@ macro_rules! fused_method {
                 $state
             }
 
+            fn state_packing(&self, number: usize) -> thalweg_tensor::Packing {
+                let $settings = self;
+                thalweg_tensor::Update::packing(&$update, number)
+            }
+
             fn initial_state(&self, number: usize) -> f32 {
                 let $settings = self;
                 thalweg_tensor::Update::initial_state(&$update, number)
@@ -64,6 +69,7 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
+mod adamw8bit;
 mod adan;
 mod amsgrad;
 mod asgd;
@@ -83,6 +89,7 @@ pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
+pub use adamw8bit::AdamW8bit;
 pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
@@ -128,6 +135,11 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// the same layout.
     fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
         None
+    }
+
+    /// How an arena of state in the layout of the parameters is packed.
+    fn state_packing(&self, _number: usize) -> Packing {
+        Packing::Plain
     }
 
     /// What fills each of these arenas before the first step.
@@ -197,7 +209,7 @@ impl Optimizer {
         let (state, clock) = hold_as("optimizer state", || -> Result<_> {
             let state = (0..names.len())
                 .map(|number| match method.state_shapes(number, &shapes) {
-                    None => Ok(params.values().zeros_like()?),
+                    None => Ok(params.values().zeros_packed(method.state_packing(number))?),
                     Some(shapes) => Ok(Arena::new(params.device(), &shapes)?),
                 })
                 .collect::<Result<Vec<_>>>()?;

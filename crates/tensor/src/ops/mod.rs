@@ -65,6 +65,7 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::adagrad::ADAGRAD,
     &optim::adam::ADAM,
     &optim::adamax::ADAMAX,
+    &optim::adamw8bit::ADAMW8BIT,
     &optim::adan::ADAN,
     &optim::amsgrad::AMSGRAD,
     &optim::asgd::ASGD,

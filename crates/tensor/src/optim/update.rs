@@ -7,21 +7,32 @@ use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
 use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
-use crate::arena::{Arena, UPDATE_BLOCK};
+use crate::arena::{Arena, Packing, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
-use crate::parallel::for_each_chunks_beside;
+use crate::parallel::{for_each_block, for_each_chunks_beside};
 use crate::{Error, Result, Tensor};
 
 /// A method of optimization that goes element by element, fused: one launch takes a whole arena of parameters one step
 /// further.
 pub trait Update: Debug + Send + Sync {
-    /// The number of arenas that it keeps from step to step beside the parameters. An element moves
-    /// 12 + 8 `state_count` bytes: parameter, gradient and state in, all but the gradient out.
+    /// The number of arenas that it keeps from step to step beside the parameters.
     fn state_count(&self) -> usize;
+
+    /// Bytes that a step must move for a parameter, clipping left out: parameter, gradient and state in, all but the
+    /// gradient out.
+    fn bytes_per_parameter(&self) -> u64 {
+        let state: f64 = (0..self.state_count()).map(|number| 8.0 / self.packing(number).parameters() as f64).sum();
+        12 + state as u64
+    }
 
     /// What fills each of these arenas before the first step; their padding stays zero.
     fn initial_state(&self, _number: usize) -> f32 {
         0.0
+    }
+
+    /// How each of these arenas is packed.
+    fn packing(&self, _number: usize) -> Packing {
+        Packing::Plain
     }
 
     /// Takes all parameters one step further: one launch a page, and two before it where gradients are clipped by their
@@ -121,7 +132,19 @@ impl Head {
 impl StepArguments<'_> {
     /// Launches an update that binds all of its state.
     pub(super) fn run<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
-        self.run_variant(kernel, &[], &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE], head, params)
+        self.run_packed(kernel, &[], head, params)
+    }
+
+    /// As [`run`](Self::run), with state that is packed.
+    pub(super) fn run_packed<P: Pod>(
+        self,
+        kernel: &'static Kernel,
+        packing: &[Packing],
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
+        self.launch(kernel, &[], (keeps, packing), head, params)
     }
 
     /// Launches an update on every page, with these constants; `keeps` says of each binding of state whether this
@@ -131,6 +154,17 @@ impl StepArguments<'_> {
         kernel: &'static Kernel,
         constants: &[(&'static str, bool)],
         keeps: &[bool],
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        self.launch(kernel, constants, (keeps, &[]), head, params)
+    }
+
+    fn launch<P: Pod>(
+        self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, bool)],
+        (keeps, packing): (&[bool], &[Packing]),
         head: Head,
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
@@ -145,11 +179,14 @@ impl StepArguments<'_> {
             });
         }
         values.same_layout(kernel.name(), &[grads])?;
-        state.iter().try_for_each(|arena| values.same_layout(kernel.name(), &[arena]))?;
+        let of_state = state.iter().zip(packing.iter().copied().chain(std::iter::repeat(Packing::Plain)));
+        of_state
+            .into_iter()
+            .try_for_each(|(arena, packing)| values.same_packed_layout(kernel.name(), arena, packing))?;
         let prepared = clock.prepare(grads, clip, head.timing)?;
         let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
         for (number, page) in values.pages().iter().enumerate() {
-            let (sequential, workgroups) = grid(page);
+            let (sequential, workgroups) = grid(page, !packing.is_empty());
             let first_row = clock.first_row(number);
             let head = Head {
                 vectors: (page.len() / 4) as u32,
@@ -207,10 +244,14 @@ const LEAST_SEQUENTIAL: usize = 64 << 10;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have no tail");
 
-/// Whether lanes take vectors in a row, and the number of workgroups.
-fn grid(page: &Tensor) -> (bool, usize) {
+/// Whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in which
+/// the first says that the grid is not folded.
+fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     let blocks = page.len() / UPDATE_BLOCK;
     let folded = blocks > page.device().max_workgroups_per_dimension();
+    if is_packed {
+        return (!folded, blocks);
+    }
     let sequential = page.device().is_software() && page.len() >= LEAST_SEQUENTIAL && !folded;
     (sequential, if sequential { blocks } else { page.len() / HARDWARE_BLOCK })
 }
@@ -248,6 +289,14 @@ pub(super) struct Elements<'a> {
     state: [Slice<'a>; MOST_STATE],
 }
 
+/// 64 parameters and their gradients, which belong to one tensor, at the time that they have.
+pub(super) struct Block<'a> {
+    pub(super) now: Now,
+    pub(super) values: &'a mut [f32; ROW_ELEMENTS],
+    /// Clipped, turned around and decayed as the settings say; of the parameters decoupled decay has taken its share.
+    pub(super) grads: [f32; ROW_ELEMENTS],
+}
+
 impl<'a> Elements<'a> {
     /// The launch, at the time of its step.
     pub(super) fn of(call: Call<'a>) -> Self {
@@ -264,6 +313,11 @@ impl<'a> Elements<'a> {
         Self { now, head, rows, clip_value, clock: (clock, next), values, grads: grads.read(), state }
     }
 
+    /// The number of this step, from 1 on.
+    pub(super) fn step(&self) -> u32 {
+        self.now.step
+    }
+
     /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
     /// clock. `factors` are what is the same for all parameters of one time. The gradient is clipped, turned around and
     /// decayed as the settings say; of the parameter decoupled decay has taken its share.
@@ -276,6 +330,38 @@ impl<'a> Elements<'a> {
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
         self.each_of(std::array::from_fn(|number| number), factors, rule);
+    }
+
+    /// Applies a rule to every block of 64 parameters and its state, of which a block has so many words in each arena, as
+    /// [`each`](Self::each) does to every parameter. The rule gets the number of the block.
+    pub(super) fn each_block<const N: usize>(
+        self,
+        words: [usize; N],
+        rule: impl Fn(usize, Block<'_>, [&mut [u32]; N]) + Sync,
+    ) {
+        let Self { now, head, rows, clip_value, clock, values, grads, state } = self;
+        if now.clip_factor >= 0.0 {
+            let (grads, _) = grads.as_chunks::<ROW_ELEMENTS>();
+            let mut state = state.map(Some);
+            let state = std::array::from_fn(|number| {
+                state[number].take().unwrap_or_else(|| unreachable!("arenas are taken once")).write::<u32>()
+            });
+            for_each_block(
+                ROW_ELEMENTS,
+                words,
+                values,
+                state,
+                #[inline(always)]
+                |number, values, state| {
+                    let own = rows.map_or(Some(now), |rows| of_row(rows[number], &now));
+                    if let (Some(now), Some(values)) = (own, values.first_chunk_mut()) {
+                        let grads = ready(&now, head, clip_value, values, &grads[number]);
+                        rule(number, Block { now, values, grads }, state);
+                    }
+                },
+            );
+        }
+        *clock.0 = clock.1;
     }
 
     /// As [`each`](Self::each), of the state at these places.
@@ -319,17 +405,76 @@ impl<'a> Elements<'a> {
 /// of `time_of` in WGSL.
 fn runs<'a>(rows: Option<&'a [Row]>, length: usize, now: &'a Now) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
     let whole = rows.is_none().then_some((length, Some(*now)));
-    let apart = rows.unwrap_or_default().chunk_by(|a, b| a == b).map(|equal| {
-        let Row([lr_scale, weight_decay, clip_factor, _]) = equal[0];
-        let own = Now {
-            learning_rate: now.learning_rate * lr_scale,
-            weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
-            clip_factor: now.clip_factor * clip_factor,
-            ..*now
-        };
-        (equal.len() * ROW_ELEMENTS, (lr_scale >= 0.0).then_some(own))
-    });
+    let apart = rows
+        .unwrap_or_default()
+        .chunk_by(|a, b| a == b)
+        .map(|equal| (equal.len() * ROW_ELEMENTS, of_row(equal[0], now)));
     whole.into_iter().chain(apart)
+}
+
+/// The time as the parameters of a row have it; `None` where they are frozen.
+fn of_row(Row([lr_scale, weight_decay, clip_factor, _]): Row, now: &Now) -> Option<Now> {
+    let own = Now {
+        learning_rate: now.learning_rate * lr_scale,
+        weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
+        clip_factor: now.clip_factor * clip_factor,
+        ..*now
+    };
+    (lr_scale >= 0.0).then_some(own)
+}
+
+/// The gradients of a block as its rule gets them; and decoupled decay takes its share of the parameters.
+#[inline(always)]
+fn ready(
+    now: &Now,
+    head: Head,
+    clip_value: Option<f32>,
+    values: &mut [f32; ROW_ELEMENTS],
+    grads: &[f32; ROW_ELEMENTS],
+) -> [f32; ROW_ELEMENTS] {
+    let shared = Shared::of(now, head);
+    let mut ready = *grads;
+    if let Some(most) = clip_value {
+        ready.iter_mut().for_each(|grad| *grad = clipped(*grad, most));
+    }
+    for (grad, value) in ready.iter_mut().zip(values) {
+        *grad = shared.gradient(*value, *grad);
+        *value *= shared.kept;
+    }
+    ready
+}
+
+/// An element of the gradient, limited; a NaN stays.
+#[inline(always)]
+fn clipped(grad: f32, most: f32) -> f32 {
+    let grad = if grad > most { most } else { grad };
+    if grad < -most { -most } else { grad }
+}
+
+/// What is the same for all elements of one time by the rules that all methods share. Twin of `Step` in WGSL.
+#[derive(Clone, Copy)]
+struct Shared {
+    sign: f32,
+    clip_factor: f32,
+    coupled_decay: f32,
+    kept: f32,
+}
+
+impl Shared {
+    fn of(now: &Now, head: Head) -> Self {
+        let decoupled = head.decay == Decay::Decoupled as u32;
+        Self {
+            sign: if head.maximize != 0 { -1.0 } else { 1.0 },
+            clip_factor: now.clip_factor,
+            coupled_decay: if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 },
+            kept: if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 },
+        }
+    }
+
+    #[inline(always)]
+    fn gradient(self, value: f32, grad: f32) -> f32 {
+        self.sign * (grad * self.clip_factor) + self.coupled_decay * value
+    }
 }
 
 #[inline(always)]
@@ -346,16 +491,12 @@ fn apply<const N: usize, F: Copy + Sync>(
 ) where
     for<'s> [&'s mut [f32]; N]: Rows<N>,
 {
-    let sign = if head.maximize != 0 { -1.0 } else { 1.0 };
-    let decoupled = head.decay == Decay::Decoupled as u32;
-    let kept = if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 };
-    let coupled_decay = if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 };
-    let clip_factor = now.clip_factor;
+    let shared = Shared::of(now, head);
     // What does not change from element to element is moved into each piece: behind a reference it might for all that a
     // compiler knows, and the loop would not be turned into vectors.
     let step = move |value: &mut f32, grad: f32, state: [&mut f32; N]| {
-        let grad = sign * (grad * clip_factor) + coupled_decay * *value;
-        *value *= kept;
+        let grad = shared.gradient(*value, grad);
+        *value *= shared.kept;
         rule(factors, value, grad, state);
     };
     for_each_chunks_beside(
@@ -369,10 +510,7 @@ fn apply<const N: usize, F: Copy + Sync>(
                     values,
                     grads,
                     #[inline(always)]
-                    move |value, grad, state| {
-                        let grad = if grad > most { most } else { grad };
-                        step(value, if grad < -most { -most } else { grad }, state);
-                    },
+                    move |value, grad, state| step(value, clipped(grad, most), state),
                 );
             } else {
                 state.each(
