@@ -26,8 +26,7 @@ use crate::setting::check_adam;
 /// ones of a block as in the large. It is rounded up or down at random, by a hash of parameter and step, so that the
 /// mean stays: v goes on by a thousandth of itself a step, of which rounding to the nearest code would leave nothing. A v
 /// that is not 0 never becomes 0. Tensors start at blocks of their own, and all are in eight bits, small ones too, which the
-/// authors' program keeps in 32. Over a run the updates of a parameter differ from AdamW's by some tenths, as if its
-/// second moment were averaged over fewer steps.
+/// authors' program keeps in 32. Single updates differ from AdamW's by a seventh, most of which averages out over the steps.
 ///
 /// PyTorch and optax have not this method; the names of the state are those of the authors' bitsandbytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
