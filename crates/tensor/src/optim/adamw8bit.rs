@@ -87,22 +87,29 @@ fn twin(call: Call<'_>) {
             let (beta1, one_minus_beta1) = (now.momentum, now.one_minus_momentum);
             let (step_size, inverse_root) = now.moment_factors();
             let old_scales = [f32::from_bits(scale1[0]), f32::from_bits(scale2[0])];
-            let (mut m, mut v) = (bytes(codes1).map(decode1), bytes(codes2).map(decode2));
-            let mut largest = [0f32; 2];
+            let (old1, old2) = (bytes(codes1), bytes(codes2));
+            let (mut m, mut v) = ([0f32; ROW_ELEMENTS], [0f32; ROW_ELEMENTS]);
             for i in 0..ROW_ELEMENTS {
-                m[i] = beta1 * (m[i] * old_scales[0]) + one_minus_beta1 * grads[i];
-                v[i] = beta2 * (v[i] * old_scales[1]) + one_minus_beta2 * (grads[i] * grads[i]);
+                m[i] = beta1 * (decode1(old1[i]) * old_scales[0]) + one_minus_beta1 * grads[i];
+            }
+            for i in 0..ROW_ELEMENTS {
+                v[i] = beta2 * (decode2(old2[i]) * old_scales[1]) + one_minus_beta2 * (grads[i] * grads[i]);
+            }
+            for i in 0..ROW_ELEMENTS {
                 values[i] -= step_size * (m[i] / (v[i].sqrt() * inverse_root + eps));
             }
-            for i in 0..ROW_ELEMENTS {
-                largest = [largest[0].max(m[i].abs()), largest[1].max(v[i])];
-            }
-            let scales = largest.map(|scale| if scale >= LEAST_SCALE { scale } else { 0.0 });
+            let scales = [largest(&m), largest(&v)].map(|scale| if scale >= LEAST_SCALE { scale } else { 0.0 });
             let inverse = scales.map(|scale| if scale > 0.0 { 1.0 / scale } else { 0.0 });
             let first = (block * ROW_ELEMENTS) as u32;
-            let chance: [u32; ROW_ELEMENTS] = std::array::from_fn(|i| hash((first + i as u32) ^ key));
-            put(codes1, std::array::from_fn(|i| encode1(m[i] * inverse[0], chance[i] >> 12)));
-            put(codes2, std::array::from_fn(|i| encode2(v[i] * inverse[1], (chance[i] & 0xffff) << 4)));
+            let mut new = [[0u8; ROW_ELEMENTS]; 2];
+            let [new1, new2] = &mut new;
+            for i in 0..ROW_ELEMENTS {
+                let chance = hash((first + i as u32) ^ key);
+                new1[i] = encode1(m[i] * inverse[0], chance >> 12);
+                new2[i] = encode2(v[i] * inverse[1], (chance & 0xffff) << 4);
+            }
+            put(codes1, new1);
+            put(codes2, new2);
             (scale1[0], scale2[0]) = (scales[0].to_bits(), scales[1].to_bits());
         },
     );
@@ -119,11 +126,23 @@ fn bytes(words: &[u32]) -> [u8; ROW_ELEMENTS] {
 }
 
 #[inline(always)]
-fn put(words: &mut [u32], bytes: [u8; ROW_ELEMENTS]) {
+fn put(words: &mut [u32], bytes: &[u8; ROW_ELEMENTS]) {
     let (bytes, _) = bytes.as_chunks::<4>();
     for (word, bytes) in words.iter_mut().zip(bytes) {
         *word = u32::from_le_bytes(*bytes);
     }
+}
+
+/// The largest magnitude, lane by lane, so that it is found in vectors.
+#[inline(always)]
+fn largest(x: &[f32; ROW_ELEMENTS]) -> f32 {
+    let mut lanes = [0f32; 16];
+    for x in x.as_chunks::<16>().0 {
+        for (lane, x) in lanes.iter_mut().zip(x) {
+            *lane = if x.abs() > *lane { x.abs() } else { *lane };
+        }
+    }
+    lanes.into_iter().fold(0.0, f32::max)
 }
 
 #[inline(always)]
