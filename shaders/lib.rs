@@ -48,6 +48,7 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const MOMENTS: &str = include_str!("shared/moments.wgsl");
+const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
@@ -97,6 +98,7 @@ shaders! {
     FILL "fill" "tensor/fill.wgsl" [GRID];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
+    HESSIAN "hessian" "optim/hessian.wgsl" [GRID, MATH];
     LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
@@ -107,17 +109,20 @@ shaders! {
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
+    RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
+    SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
+    SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

@@ -51,9 +51,9 @@ pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
-    AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate,
-    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings,
-    SgdUpdate, StepArguments, Update, YogiUpdate,
+    AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LionUpdate, MomentumUpdate, NAdamUpdate,
+    RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable,
+    SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Update, YogiUpdate,
 };
 pub use pending_read::PendingRead;
 pub use philox::philox;

@@ -13,6 +13,7 @@ macro_rules! fused_method {
         state: $state:expr,
         $(momentum: $momentum:expr,)?
         $(has_weight_decay: $has_weight_decay:expr,)?
+        $(hessian: $hessian:expr,)?
         check: $check:expr,
         update: $update:expr $(,)?
     ) => {
@@ -38,6 +39,11 @@ macro_rules! fused_method {
 
             $(fn has_weight_decay(&self) -> bool {
                 $has_weight_decay
+            })?
+
+            $(fn hessian(&self) -> Option<$crate::HessianAverage> {
+                let $settings = self;
+                Some($hessian)
             })?
 
             #[allow(unused_variables, reason = "few methods have state that depends on settings")]
@@ -74,6 +80,7 @@ mod adan;
 mod amsgrad;
 mod asgd;
 mod groups;
+mod hessian;
 mod lion;
 mod nadam;
 mod radam;
@@ -82,6 +89,7 @@ mod rprop;
 mod schedule_free_adamw;
 mod schedule_free_sgd;
 mod sgd;
+mod sophia;
 mod yogi;
 
 pub use adabelief::AdaBelief;
@@ -94,6 +102,7 @@ pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
 pub use groups::ParameterGroup;
+pub use hessian::HessianAverage;
 pub use lion::Lion;
 pub use nadam::NAdam;
 pub use radam::RAdam;
@@ -102,6 +111,7 @@ pub use rprop::Rprop;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use schedule_free_sgd::ScheduleFreeSgd;
 pub use sgd::Sgd;
+pub use sophia::Sophia;
 pub use yogi::Yogi;
 
 /// A method of optimization: plain settings, and the update that they describe.
@@ -126,6 +136,11 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// Whether it has a weight decay, which a schedule or a group of parameters may replace.
     fn has_weight_decay(&self) -> bool {
         true
+    }
+
+    /// What it says of the average that it keeps of the Hessian's diagonal, where it keeps one.
+    fn hessian(&self) -> Option<HessianAverage> {
+        None
     }
 
     /// The names of the arenas that the method keeps from step to step.

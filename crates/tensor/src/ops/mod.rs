@@ -15,6 +15,7 @@ mod product;
 mod random;
 mod record_value;
 mod reduce;
+mod sample;
 mod softmax;
 pub(crate) mod unary;
 
@@ -58,6 +59,8 @@ pub static KERNELS: &[&Kernel] = &[
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &sample::SAMPLE_CLASSES,
+    &sample::SAMPLE_NORMAL,
     &softmax::SOFTMAX,
     &unary::UNARY,
     &optim::adabelief::ADABELIEF,
@@ -71,6 +74,7 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::asgd::ASGD,
     &optim::clock::CLOCK,
     &optim::clock::GRAD_NORM,
+    &optim::hessian::HESSIAN,
     &optim::lion::LION,
     &optim::momentum::MOMENTUM,
     &optim::nadam::NADAM,
@@ -80,5 +84,6 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::schedule_free_adamw::SCHEDULE_FREE_ADAMW,
     &optim::schedule_free_sgd::SCHEDULE_FREE_SGD,
     &optim::sgd::SGD,
+    &optim::sophia::SOPHIA,
     &optim::yogi::YOGI,
 ];
