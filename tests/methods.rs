@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, numbers};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method,
-    NAdam, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    NAdam, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia,
+    Yogi,
 };
 use thalweg::tensor::{DType, Device, Tensor};
 
@@ -43,6 +44,7 @@ const METHODS: &[Make] = &[
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
     || Box::new(AdamW8bit::default()),
+    || Box::new(Sophia::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
 ];
 
@@ -156,6 +158,9 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("eps", Box::new(AdamW { eps: 0.0, ..AdamW::default() })),
         ("eps", Box::new(AdamW8bit { eps: 0.0, ..AdamW8bit::default() })),
         ("betas.1", Box::new(AdamW8bit { betas: (0.9, 1.0), ..AdamW8bit::default() })),
+        ("gamma", Box::new(Sophia { gamma: 0.0, ..Sophia::default() })),
+        ("clip_threshold", Box::new(Sophia { clip_threshold: f64::INFINITY, ..Sophia::default() })),
+        ("update_interval", Box::new(Sophia { update_interval: 0, ..Sophia::default() })),
         ("lr", Box::new(Adagrad { lr: f64::NAN, ..adagrad })),
         ("lr_decay", Box::new(Adagrad { lr_decay: -0.1, ..adagrad })),
         ("initial_accumulator_value", Box::new(Adagrad { initial_accumulator_value: -1.0, ..adagrad })),

@@ -46,7 +46,8 @@ const PARTS: [Part; 31] = [
     Part { name: "optimizers/asgd", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_schedule_free_sgd", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_schedule_free_adamw", keep: keep_one, keep_array: needed },
-    Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |name| !name.starts_with("hess") },
+    Part { name: "optimizers/optax_sophia", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |_| true },
     Part {
         name: "optimizers/clipping",
         keep: |case, _| case["op"] == "clip_grad_norm" && case["norm_type"] == 2.0,
@@ -144,6 +145,7 @@ const KEPT: &[&str] = &[
     "radam_3/flat_small",
     "po.adan_0/flat_small",
     "asgd_1/flat_small",
+    "optax.sophia_1/flat_small",
 ];
 
 /// One schedule of each family, those of two values and of compositions too.

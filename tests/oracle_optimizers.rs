@@ -11,7 +11,7 @@ use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Init, Lion, Method, NAdam, Optimizer,
-    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -107,6 +107,17 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         "optax_lion" => {
             Box::new(Lion { lr, betas: b1_b2((0.9, 0.99)), weight_decay: number("weight_decay"), maximize })
         }
+        "optax_sophia" => Box::new(Sophia {
+            lr,
+            betas: b1_b2((0.965, 0.99)),
+            eps: 1e-8,
+            gamma: number_or("gamma", 0.01),
+            clip_threshold: 1.0,
+            weight_decay,
+            update_interval: case.get("hyper.update_interval").as_u64().unwrap_or(10),
+            seed: 0,
+            maximize,
+        }),
         "optax_schedule_free_sgd" => Box::new(ScheduleFreeSgd { lr, beta1: 0.9, weight_decay, maximize }),
         "optax_schedule_free_adamw" => {
             let betas = b1_b2((0.9, 0.999));
@@ -125,7 +136,7 @@ fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
         "z" => "z",
         "exp_avg_sq" if optimizer.starts_with("optax_schedule_free") => "base_optimizer_state.0.nu",
         "exp_avg" => "0.mu",
-        "exp_avg_sq" | "exp_avg_var" => "0.nu",
+        "exp_avg_sq" | "exp_avg_var" | "hessian" => "0.nu",
         other => panic!("no name for {other:?} in {optimizer}"),
     };
     format!("f64/state/{name}.{tensor}")
@@ -202,6 +213,7 @@ trajectories! {
     radam_follows_its_trajectories: "radam" 5 1;
     adan_follows_its_trajectory: "po_adan" 1 1;
     asgd_follows_its_trajectories: "asgd" 4 1;
+    sophia_follows_its_trajectories: "optax_sophia" 2 1;
     schedule_free_sgd_follows_its_trajectory: "optax_schedule_free_sgd" 1 1;
     schedule_free_adamw_follows_its_trajectories: "optax_schedule_free_adamw" 2 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
@@ -228,6 +240,14 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
         };
         set_grads(&params, &grads.iter().zip(&start).map(of_step).collect::<Vec<_>>());
         optimizer.step().unwrap();
+        if optimizer.hessian_interval().is_some_and(|interval| (step - 1) % interval == 0) {
+            let diagonal = params.values().zeros_like().unwrap();
+            for (i, tensor) in tensors.iter().enumerate() {
+                let (all, place) = (problem.array(&format!("hess/{tensor}")).f32(), diagonal.get(i));
+                place.write(&all[(step as usize - 1) * place.len()..][..place.len()]).unwrap();
+            }
+            optimizer.update_hessian(&diagonal).unwrap();
+        }
         if snapshots.contains(&step) {
             for (tensor, parameter) in tensors.iter().zip(params.parameters()) {
                 let name = case.name(&format!("{tensor} after step {step} on {device}"));

@@ -66,6 +66,7 @@ kernels! {
     linear: products::linear;
     linear_input_grad: products::linear_input_grad;
     linear_weight_grad: products::linear_weight_grad;
+    hessian: optim::hessian;
     lion: optim::lion;
     matmul: products::matmul;
     momentum: optim::momentum;
@@ -82,7 +83,10 @@ kernels! {
     scatter_add_rows: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
     schedule_free_sgd: optim::schedule_free_sgd;
+    sample_classes: random::sample_classes;
+    sample_normal: random::sample_normal;
     sgd: optim::sgd;
+    sophia: optim::sophia;
     softmax: rows::softmax;
     unary: elementwise::unary;
     yogi: optim::yogi;

@@ -5,9 +5,9 @@
 
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
-    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate,
-    Packing, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable,
-    SegmentSettings, SgdUpdate, StepArguments, Tensor, Update, YogiUpdate,
+    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate, MomentumUpdate,
+    NAdamUpdate, Packing, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
+    ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -271,6 +271,55 @@ pub(crate) fn yogi(pair: &Pair) {
 pub(crate) fn lion(pair: &Pair) {
     for (betas, _, weight_decay, _, maximize) in ADAMS {
         hold(pair, &LionUpdate { betas, weight_decay, maximize });
+    }
+}
+
+pub(crate) fn sophia(pair: &Pair) {
+    for (beta1, gamma, weight_decay, maximize) in [(0.965, 0.01, 0.0, false), (0.8, 0.5, 0.1, true)] {
+        let (eps, clip_threshold) = (0.1, 0.9);
+        hold(pair, &SophiaUpdate { beta1, eps, gamma, clip_threshold, weight_decay, maximize });
+    }
+}
+
+/// The average of the Hessian's diagonal, and the update that goes by it.
+pub(crate) fn hessian(pair: &Pair) {
+    let update =
+        SophiaUpdate { beta1: 0.9, eps: 1e-3, gamma: 0.5, clip_threshold: 1.0, weight_decay: 0.1, maximize: false };
+    for (curvature, page_elements, is_apart) in [
+        (Curvature::Diagonal, usize::MAX, false),
+        (Curvature::SampledGradient(64.0), 1024, false),
+        (Curvature::Diagonal, 1024, true),
+        (Curvature::SampledGradient(3.0), usize::MAX, true),
+    ] {
+        let what = format!("{curvature:?}, pages of {page_elements}, set apart: {is_apart}");
+        let run = |device: &Device| {
+            let mut run = Run::new(device, &update, &shapes(), page_elements);
+            if is_apart {
+                run.set_apart();
+            }
+            let frozen = run.frozen();
+            let mut before = Vec::new();
+            for t in 0..STEPS as u64 {
+                write(&run.grads, 2 + t);
+                run.step(&update, Clip::Off);
+                write(&run.grads, 50 + t);
+                let last = run.grads.tensors().last().unwrap();
+                if t == 3 {
+                    // What is not finite is left out.
+                    last.slice(0, 7, 9).unwrap().write(&[f32::NAN, f32::NEG_INFINITY]).unwrap();
+                    before = floats(&run.state[1].tensors().last().unwrap().slice(0, 7, 9).unwrap());
+                }
+                run.clock.average_hessian(&run.state[1], &run.grads, 0.9, curvature).unwrap();
+                if t == 3 {
+                    let after = floats(&run.state[1].tensors().last().unwrap().slice(0, 7, 9).unwrap());
+                    assert_eq!(before, after, "{what}");
+                }
+            }
+            run.assert_padding_is_zero(&what);
+            assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+            run.pages()
+        };
+        crate::common::assert_close(&what, &run(&pair.gpu), &run(&pair.cpu), tolerance(pair));
     }
 }
 

@@ -26,7 +26,7 @@ impl Optimizer {
     /// Steps from one estimate of the Hessian's diagonal to the next; `None` for methods that need none.
     #[must_use]
     pub fn hessian_interval(&self) -> Option<u64> {
-        self.method.hessian().map(|hessian| hessian.interval)
+        self.method.hessian().map(|hessian| hessian.interval.max(1))
     }
 
     /// Takes the average of the Hessian's diagonal one estimate further, by a diagonal that is handed in, in the layout of
