@@ -5,7 +5,7 @@ use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
     AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, Packing,
     RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
-    StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
+    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -69,6 +69,17 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("schedule-free-sgd", &ScheduleFreeSgdUpdate { beta1: 0.9, weight_decay: 0.0, maximize: false }),
     ("schedule-free-adamw", &ScheduleFreeAdamWUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, maximize: false }),
     ("adamw8bit", &AdamW8bitUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.01, maximize: false }),
+    (
+        "sophia",
+        &SophiaUpdate {
+            beta1: 0.965,
+            eps: 1e-8,
+            gamma: 0.01,
+            clip_threshold: 1.0,
+            weight_decay: 1e-4,
+            maximize: false,
+        },
+    ),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
