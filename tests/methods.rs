@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, numbers};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lion, Method,
-    NAdam, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia,
-    Yogi,
+    NAdam, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd,
+    Sophia, Yogi,
 };
 use thalweg::tensor::{DType, Device, Tensor};
 
@@ -46,6 +46,12 @@ const METHODS: &[Make] = &[
     || Box::new(AdamW8bit::default()),
     || Box::new(Sophia::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
+];
+
+/// Methods of several launches, with their number without clipping.
+const METHODS_OF_SEVERAL: &[(Make, usize)] = &[
+    (|| Box::new(Prodigy { d0: 1e-2, weight_decay: 0.1, ..Prodigy::default() }), 4),
+    (|| Box::new(Prodigy { growth_rate: 1.1, bias_correction: false, ..Prodigy::default() }), 4),
 ];
 
 /// The tensors of a model: many, of several sizes.
@@ -116,11 +122,26 @@ fn a_step_is_one_launch_and_three_with_clipping() {
 }
 
 #[test]
+fn a_step_of_several_launches_is_as_many_as_its_page_says_and_one_more_with_clipping() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for (make, launches) in METHODS_OF_SEVERAL {
+            for (clip_norm, expected) in [(None, *launches), (Some(1.0), launches + 1)] {
+                let mut run = Run::new(&device, *make, clip_norm);
+                run.set_grads();
+                let (profile, ()) = device.profile(|| run.optimizer.step()).unwrap();
+                assert_eq!(profile.launches().len(), expected, "{:?} on {device}", run.optimizer.method());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_replayed_step_has_the_bits_of_an_eager_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 12;
     for device in devices() {
-        for make in METHODS {
+        for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
             for clip_norm in [None, Some(5.0)] {
                 let mut eager = Run::new(&device, *make, clip_norm);
                 let before = eager.bits();
@@ -158,6 +179,11 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("eps", Box::new(AdamW { eps: 0.0, ..AdamW::default() })),
         ("eps", Box::new(AdamW8bit { eps: 0.0, ..AdamW8bit::default() })),
         ("betas.1", Box::new(AdamW8bit { betas: (0.9, 1.0), ..AdamW8bit::default() })),
+        ("d0", Box::new(Prodigy { d0: 0.0, ..Prodigy::default() })),
+        ("beta3", Box::new(Prodigy { beta3: Some(1.0), ..Prodigy::default() })),
+        ("d_coef", Box::new(Prodigy { d_coef: -1.0, ..Prodigy::default() })),
+        ("growth_rate", Box::new(Prodigy { growth_rate: 0.9, ..Prodigy::default() })),
+        ("growth_rate", Box::new(Prodigy { growth_rate: f64::NAN, ..Prodigy::default() })),
         ("gamma", Box::new(Sophia { gamma: 0.0, ..Sophia::default() })),
         ("clip_threshold", Box::new(Sophia { clip_threshold: f64::INFINITY, ..Sophia::default() })),
         ("update_interval", Box::new(Sophia { update_interval: 0, ..Sophia::default() })),
@@ -197,7 +223,7 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
             other => panic!("{method:?}: {other:?}"),
         }
     }
-    for make in METHODS {
+    for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
         make().validate().unwrap();
         assert!(make().lr() > 0.0);
     }

@@ -20,7 +20,7 @@ struct Part {
 /// How many cases of each operation are kept already.
 type Kept = std::collections::HashMap<String, usize>;
 
-const PARTS: [Part; 31] = [
+const PARTS: [Part; 34] = [
     Part { name: "ops/unary", keep: |case, kept| keep_op(case, kept, UNARY), keep_array: needed },
     Part { name: "ops/binary", keep: |case, kept| keep_op(case, kept, BINARY), keep_array: needed },
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
@@ -46,6 +46,8 @@ const PARTS: [Part; 31] = [
     Part { name: "optimizers/asgd", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_schedule_free_sgd", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_schedule_free_adamw", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_prodigy", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/po_prodigy", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_sophia", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |_| true },
     Part {
@@ -146,6 +148,8 @@ const KEPT: &[&str] = &[
     "po.adan_0/flat_small",
     "asgd_1/flat_small",
     "optax.sophia_1/flat_small",
+    "optax.prodigy_1/flat_small",
+    "po.prodigy_0/flat_small",
 ];
 
 /// One schedule of each family, those of two values and of compositions too.

@@ -23,6 +23,9 @@
 
 const EXTRA = NO_EXTRA;
 
+// Whether the grid is not folded.
+override SEQUENTIAL: bool = false;
+
 struct Params {
     timing: Timing,
     settings: Settings,

@@ -15,6 +15,8 @@
 //
 // twin: crates/tensor/src/optim/update.rs
 
+override SEQUENTIAL: bool = false;
+
 fn first_vector(block: u32, lane: u32) -> u32 {
     return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
 }

@@ -12,8 +12,6 @@
 //
 // twin: crates/tensor/src/optim/update.rs
 
-// How workgroups and lanes share an arena: see shared/elements.wgsl.
-override SEQUENTIAL: bool = false;
 // Whether parameters are set apart: by group, or by a clip factor of their own.
 override SEGMENTED: bool = false;
 // Whether each element of the gradient is clipped to -clip_value ... clip_value.

@@ -73,6 +73,9 @@ kernels! {
     mse: rows::mse;
     mse_mean: rows::mse_mean;
     nadam: optim::nadam;
+    prodigy: optim::prodigy;
+    prodigy_estimate: optim::prodigy_estimate;
+    prodigy_sums: optim::prodigy_sums;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;

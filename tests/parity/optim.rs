@@ -6,8 +6,9 @@
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
     AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate, MomentumUpdate,
-    NAdamUpdate, Packing, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
-    ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
+    NAdamUpdate, Packing, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
+    ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update,
+    YogiUpdate,
 };
 
 use crate::Pair;
@@ -343,6 +344,40 @@ pub(crate) fn radam(pair: &Pair) {
     // Short averages, so that rectification begins within these steps.
     let update = RAdamUpdate { betas: (0.5, 0.7), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false };
     hold(pair, &update);
+}
+
+const PRODIGY: ProdigyUpdate = ProdigyUpdate {
+    betas: (0.9, 0.999),
+    beta3: 0.99,
+    eps: 1e-8,
+    d0: 1e-3,
+    d_coef: 1.0,
+    growth_rate: f64::INFINITY,
+    bias_correction: true,
+    safeguard_warmup: false,
+    weight_decay: 0.0,
+    maximize: false,
+};
+
+pub(crate) fn prodigy(pair: &Pair) {
+    for update in [PRODIGY, ProdigyUpdate { weight_decay: 0.1, maximize: true, eps: 1e-2, ..PRODIGY }] {
+        hold(pair, &update);
+    }
+}
+
+/// The estimate, where its growth is limited.
+pub(crate) fn prodigy_estimate(pair: &Pair) {
+    for update in [
+        ProdigyUpdate { growth_rate: 1.02, d_coef: 3.0, ..PRODIGY },
+        ProdigyUpdate { growth_rate: 1.5, bias_correction: false, ..PRODIGY },
+    ] {
+        hold(pair, &update);
+    }
+}
+
+/// The sums, where a warm-up does not spoil them.
+pub(crate) fn prodigy_sums(pair: &Pair) {
+    hold(pair, &ProdigyUpdate { safeguard_warmup: true, bias_correction: false, beta3: 0.5, ..PRODIGY });
 }
 
 pub(crate) fn adan(pair: &Pair) {

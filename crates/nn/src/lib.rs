@@ -31,7 +31,8 @@ pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lion, Method,
-    NAdam, Optimizer, ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, Yogi,
+    NAdam, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia,
+    Yogi,
 };
 pub use params::{Params, ParamsBuilder};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};

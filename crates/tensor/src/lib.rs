@@ -52,8 +52,8 @@ pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel
 pub use optim::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
     AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LionUpdate, MomentumUpdate, NAdamUpdate,
-    RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable,
-    SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Update, YogiUpdate,
+    ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
+    ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Update, YogiUpdate,
 };
 pub use pending_read::PendingRead;
 pub use philox::philox;

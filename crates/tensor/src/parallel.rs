@@ -315,8 +315,8 @@ pub(crate) fn for_each_chunks_beside<const N: usize>(
     });
 }
 
-/// Calls `body` with the number of each block of `first`, of `length` elements, the block, and what the other slices
-/// have for it: so many words each.
+/// Calls `body` with the number of each block of `first`, of `length` elements or as many as are left, the block, and what
+/// the other slices have for it: so many words each.
 pub(crate) fn for_each_block<const N: usize>(
     length: usize,
     words: [usize; N],
@@ -324,7 +324,7 @@ pub(crate) fn for_each_block<const N: usize>(
     others: [&mut [u32]; N],
     body: impl Fn(usize, &mut [f32], [&mut [u32]; N]) + Sync,
 ) {
-    let blocks = first.len() / length;
+    let blocks = first.len().div_ceil(length);
     let blocks_of_a_piece = (CHUNK / length).max(1);
     let (first, others) = (Pieces::new(first), others.map(Pieces::new));
     for_each_piece(blocks.div_ceil(blocks_of_a_piece), |i| {

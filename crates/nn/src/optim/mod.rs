@@ -52,6 +52,12 @@ macro_rules! fused_method {
                 $state
             }
 
+            #[allow(unused_variables, reason = "few methods have settings that it depends on")]
+            fn state_shapes(&self, number: usize, parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+                let $settings = self;
+                thalweg_tensor::Update::state_shapes(&$update, number, parameters)
+            }
+
             fn state_packing(&self, number: usize) -> thalweg_tensor::Packing {
                 let $settings = self;
                 thalweg_tensor::Update::packing(&$update, number)
@@ -83,6 +89,7 @@ mod groups;
 mod hessian;
 mod lion;
 mod nadam;
+mod prodigy;
 mod radam;
 mod rmsprop;
 mod rprop;
@@ -105,6 +112,7 @@ pub use groups::ParameterGroup;
 pub use hessian::HessianAverage;
 pub use lion::Lion;
 pub use nadam::NAdam;
+pub use prodigy::Prodigy;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use rprop::Rprop;
@@ -170,7 +178,7 @@ pub trait Method: fmt::Debug + Send + Sync {
 }
 
 /// A method at work on the parameters of a model: one launch a step, three with clipping, whatever the number of
-/// tensors, and nothing waits for the device.
+/// tensors, unless the method's page says otherwise; and nothing waits for the device.
 ///
 /// ```
 /// use thalweg_autograd::Tape;

@@ -2,7 +2,7 @@
 
 use super::adam::Params;
 use super::clock::{ROW_ELEMENTS, Timing};
-use super::update::{Block, Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::update::{Block, Decay, Elements, Head, Span, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::arena::Packing;
 use crate::kernel::{Call, Kernel};
@@ -80,10 +80,12 @@ fn twin(call: Call<'_>) {
     let one_minus_beta2 = head.one_minus_beta2();
     let elements = Elements::of(call);
     let key = hash(elements.step());
-    elements.each_block(
-        [WORDS, WORDS, 1, 1],
+    elements.each_group(
+        ROW_ELEMENTS,
+        [(0, WORDS), (1, WORDS), (2, 1), (3, 1)].map(|(place, words)| Span { place, start: 0, words }),
         #[inline(always)]
-        |block, Block { now, values, grads }, [codes1, codes2, scale1, scale2]| {
+        |block, values, time, [codes1, codes2, scale1, scale2]| {
+            let Some(Block { now, values, grads }) = time.block(block, values) else { return };
             let (beta1, one_minus_beta1) = (now.momentum, now.one_minus_momentum);
             let (step_size, inverse_root) = now.moment_factors();
             let old_scales = [f32::from_bits(scale1[0]), f32::from_bits(scale2[0])];

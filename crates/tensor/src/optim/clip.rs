@@ -34,4 +34,9 @@ impl Clip {
         }
         Err(Error::Argument { op: "clip", name, value: value.to_string(), rule: "finite and greater than 0" })
     }
+
+    /// The limit of each element.
+    pub(super) fn value(&self) -> Option<f32> {
+        if let Self::Value(value) = *self { Some(value as f32) } else { None }
+    }
 }

@@ -30,6 +30,12 @@ pub trait Update: Debug + Send + Sync {
         0.0
     }
 
+    /// The shapes of the tensors of such an arena, for parameters of these shapes; `None` where they are the same, in the
+    /// same layout.
+    fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+        None
+    }
+
     /// How each of these arenas is packed.
     fn packing(&self, _number: usize) -> Packing {
         Packing::Plain
@@ -123,6 +129,10 @@ impl Head {
         self.timing.extra_rate
     }
 
+    pub(super) fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// 1 - beta for the second moment.
     pub(super) fn one_minus_beta2(&self) -> f32 {
         self.timing.one_minus_beta2
@@ -184,25 +194,14 @@ impl StepArguments<'_> {
             .into_iter()
             .try_for_each(|(arena, packing)| values.same_packed_layout(kernel.name(), arena, packing))?;
         let prepared = clock.prepare(grads, clip, head.timing)?;
-        let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
+        let pages = Pages { values, grads, clock, clip, self_clocked: prepared.self_clocked() };
         for (number, page) in values.pages().iter().enumerate() {
             let (sequential, workgroups) = grid(page, !packing.is_empty());
-            let first_row = clock.first_row(number);
-            let head = Head {
-                vectors: (page.len() / 4) as u32,
-                clip_value: clip_value.unwrap_or(f32::MAX),
-                first_row: first_row.unwrap_or(0),
-                ..head
-            };
-            let mut launch = Launch::new(kernel, params(head))
-                .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .constant("SEGMENTED", first_row.is_some())
-                .constant("CLIP_VALUE", clip_value.is_some());
+            let params = params(pages.head(head, number));
+            let mut launch = pages.launch(kernel, params, number).constant("SEQUENTIAL", sequential);
             for (name, value) in constants {
                 launch = launch.constant(name, *value);
             }
-            launch = launch.bind(page).bind(&grads.pages()[number]).bind(clock.table()).bind(clock.state());
             let mut kept = state.iter();
             for (place, keeps) in keeps.iter().enumerate() {
                 launch = match keeps.then(|| kept.next()).flatten() {
@@ -213,6 +212,39 @@ impl StepArguments<'_> {
             launch.workgroups(workgroups).run(page.device())?;
         }
         Ok(())
+    }
+}
+
+/// What the launches of a step share, page by page.
+pub(super) struct Pages<'a> {
+    pub(super) values: &'a Arena,
+    pub(super) grads: &'a Arena,
+    pub(super) clock: &'a Clock,
+    pub(super) clip: Clip,
+    pub(super) self_clocked: bool,
+}
+
+impl Pages<'_> {
+    /// The beginning of the parameters of a launch.
+    pub(super) fn head(&self, head: Head, number: usize) -> Head {
+        Head {
+            vectors: (self.values.pages()[number].len() / 4) as u32,
+            clip_value: self.clip.value().unwrap_or(f32::MAX),
+            first_row: self.clock.first_row(number).unwrap_or(0),
+            ..head
+        }
+    }
+
+    /// A launch on a page, with the bindings up to the state.
+    pub(super) fn launch<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize) -> Launch {
+        Launch::new(kernel, params)
+            .constant("SELF_CLOCKED", self.self_clocked)
+            .constant("SEGMENTED", self.clock.first_row(number).is_some())
+            .constant("CLIP_VALUE", self.clip.value().is_some())
+            .bind(&self.values.pages()[number])
+            .bind(&self.grads.pages()[number])
+            .bind(self.clock.table())
+            .bind(self.clock.state())
     }
 }
 
@@ -246,7 +278,7 @@ const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have n
 
 /// Whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in which
 /// the first says that the grid is not folded.
-fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
+pub(super) fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     let blocks = page.len() / UPDATE_BLOCK;
     let folded = blocks > page.device().max_workgroups_per_dimension();
     if is_packed {
@@ -289,12 +321,40 @@ pub(super) struct Elements<'a> {
     state: [Slice<'a>; MOST_STATE],
 }
 
+/// Of an arena of state so many words for each group of parameters, from a word on.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) place: usize,
+    pub(super) start: usize,
+    pub(super) words: usize,
+}
+
+/// The time as the blocks of a page have it, and their gradients.
+pub(super) struct Time<'a> {
+    pub(super) now: Now,
+    head: Head,
+    rows: Option<&'a [Row]>,
+    clip_value: Option<f32>,
+    grads: &'a [f32],
+}
+
 /// 64 parameters and their gradients, which belong to one tensor, at the time that they have.
 pub(super) struct Block<'a> {
     pub(super) now: Now,
     pub(super) values: &'a mut [f32; ROW_ELEMENTS],
     /// Clipped, turned around and decayed as the settings say; of the parameters decoupled decay has taken its share.
     pub(super) grads: [f32; ROW_ELEMENTS],
+}
+
+impl Time<'_> {
+    /// The block with this number; `None` where it is frozen.
+    #[inline(always)]
+    pub(super) fn block<'v>(&self, number: usize, values: &'v mut [f32]) -> Option<Block<'v>> {
+        let now = self.rows.map_or(Some(self.now), |rows| of_row(rows[number], &self.now))?;
+        let values = values.first_chunk_mut()?;
+        let grads = ready(&now, self.head, self.clip_value, values, &self.grads[number * ROW_ELEMENTS..]);
+        Some(Block { now, values, grads })
+    }
 }
 
 impl<'a> Elements<'a> {
@@ -332,33 +392,35 @@ impl<'a> Elements<'a> {
         self.each_of(std::array::from_fn(|number| number), factors, rule);
     }
 
-    /// Applies a rule to every block of 64 parameters and its state, of which a block has so many words in each arena, as
-    /// [`each`](Self::each) does to every parameter. The rule gets the number of the block.
-    pub(super) fn each_block<const N: usize>(
+    /// Of the state the arena at this place, which the kernel only reads.
+    pub(super) fn read(&mut self, place: usize) -> &'a [f32] {
+        std::mem::replace(&mut self.state[place], Slice::Read(&[])).read()
+    }
+
+    /// Applies a rule to groups of so many parameters, whole blocks of 64, and their state: of each arena that `spans` names
+    /// the words that belong to a group. The rule gets the number of the group and its parameters, and goes from block to
+    /// block by [`Time::block`].
+    pub(super) fn each_group<const N: usize>(
         self,
-        words: [usize; N],
-        rule: impl Fn(usize, Block<'_>, [&mut [u32]; N]) + Sync,
+        length: usize,
+        spans: [Span; N],
+        rule: impl Fn(usize, &mut [f32], &Time<'_>, [&mut [u32]; N]) + Sync,
     ) {
         let Self { now, head, rows, clip_value, clock, values, grads, state } = self;
         if now.clip_factor >= 0.0 {
-            let (grads, _) = grads.as_chunks::<ROW_ELEMENTS>();
             let mut state = state.map(Some);
-            let state = std::array::from_fn(|number| {
-                state[number].take().unwrap_or_else(|| unreachable!("arenas are taken once")).write::<u32>()
+            let state = spans.map(|span| {
+                let arena = state[span.place].take().unwrap_or_else(|| unreachable!("places are taken once"));
+                &mut arena.write::<u32>()[span.start..]
             });
+            let time = Time { now, head, rows, clip_value, grads };
             for_each_block(
-                ROW_ELEMENTS,
-                words,
+                length,
+                spans.map(|span| span.words),
                 values,
                 state,
                 #[inline(always)]
-                |number, values, state| {
-                    let own = rows.map_or(Some(now), |rows| of_row(rows[number], &now));
-                    if let (Some(now), Some(values)) = (own, values.first_chunk_mut()) {
-                        let grads = ready(&now, head, clip_value, values, &grads[number]);
-                        rule(number, Block { now, values, grads }, state);
-                    }
-                },
+                |group, values, state| rule(group, values, &time, state),
             );
         }
         *clock.0 = clock.1;
@@ -430,10 +492,11 @@ fn ready(
     head: Head,
     clip_value: Option<f32>,
     values: &mut [f32; ROW_ELEMENTS],
-    grads: &[f32; ROW_ELEMENTS],
+    grads: &[f32],
 ) -> [f32; ROW_ELEMENTS] {
     let shared = Shared::of(now, head);
-    let mut ready = *grads;
+    let mut ready = [0f32; ROW_ELEMENTS];
+    ready.copy_from_slice(&grads[..ROW_ELEMENTS]);
     if let Some(most) = clip_value {
         ready.iter_mut().for_each(|grad| *grad = clipped(*grad, most));
     }
