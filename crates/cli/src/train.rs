@@ -9,8 +9,8 @@ use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
     self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
-    History, Lion, Method, MlpConfig, NAdam, Optimizer, RAdam, RmsProp, Rprop, Sgd, Sophia, TabularData, TabularModel,
-    Trainer, Yogi,
+    History, Lion, Method, MlpConfig, NAdam, Optimizer, Prodigy, RAdam, RmsProp, Rprop, Sgd, Sophia, TabularData,
+    TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -153,6 +153,8 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         Name::Adan => Box::new(Adan { lr, weight_decay, ..Adan::default() }),
         Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
         Name::Sophia => Box::new(Sophia { lr, weight_decay, seed: args.seed, ..Sophia::default() }),
+        // Most schedules warm up.
+        Name::Prodigy => Box::new(Prodigy { lr, weight_decay, safeguard_warmup: true, ..Prodigy::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
     }

@@ -49,7 +49,7 @@ pub(crate) struct TrainArgs {
     /// What sgd, momentum, nesterov and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// Weight decay: decoupled for adamw, adamw8bit, lion, sophia, adan and adabelief, else through the gradient [default:
+    /// Weight decay: decoupled for adamw, adamw8bit, lion, sophia, prodigy, adan and adabelief, else through the gradient [default:
     /// adamw and adamw8bit: 0.01, lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
@@ -200,6 +200,7 @@ pub(crate) enum Optimizer {
     Adamw8bit,
     Lion,
     Sophia,
+    Prodigy,
     Rprop,
     Asgd,
 }
@@ -209,7 +210,7 @@ impl Optimizer {
     fn learning_rate(self) -> f64 {
         match self {
             Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi => 1e-2,
-            Self::Adadelta => 1.0,
+            Self::Adadelta | Self::Prodigy => 1.0,
             Self::Asgd => 0.1,
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,

@@ -4,8 +4,8 @@
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
     AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LionUpdate, MomentumUpdate, NAdamUpdate, Packing,
-    RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
-    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
+    ProdigyUpdate, RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
+    SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -80,6 +80,21 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
             maximize: false,
         },
     ),
+    (
+        "prodigy",
+        &ProdigyUpdate {
+            betas: BETAS,
+            beta3: 0.999_5,
+            eps: 1e-8,
+            d0: 1e-6,
+            d_coef: 1.0,
+            growth_rate: f64::INFINITY,
+            bias_correction: true,
+            safeguard_warmup: false,
+            weight_decay: 0.0,
+            maximize: false,
+        },
+    ),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
@@ -92,7 +107,7 @@ pub(crate) fn update_bytes(update: &dyn Update, clip: Clip) -> u64 {
 }
 
 /// The most arenas of state that an update has.
-const MOST_STATE: usize = 4;
+const MOST_STATE: usize = 5;
 
 const LEARNING_RATE: f64 = 1e-3;
 
