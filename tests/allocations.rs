@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
-use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, AdamW8bit, Loss, Method, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder, Prodigy, Sophia};
 use thalweg::tensor::{Device, ValueLog};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -36,6 +36,13 @@ static COUNTING: Counting = Counting;
 /// Alone in its binary, so that nobody else's allocations are counted.
 #[test]
 fn a_replayed_step_allocates_nothing() {
+    hold(AdamW::default());
+    hold(AdamW8bit::default());
+    hold(Sophia::default());
+    hold(Prodigy::default());
+}
+
+fn hold(method: impl Method + 'static) {
     const BATCH: usize = 64;
     const ROWS: usize = 1000;
     let device = Device::cpu();
@@ -46,7 +53,7 @@ fn a_replayed_step_allocates_nothing() {
     let config = MlpConfig { inputs: 784, hidden: vec![256, 128], outputs: 10, dropout: 0.1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(&device).unwrap();
-    let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+    let mut optimizer = Optimizer::new(&params, method).unwrap().with_clip_norm(1.0).unwrap();
     let mut batches = Batches::new(data, 3).unwrap();
     batches.start_epoch(0).unwrap();
     let log = ValueLog::new(&device, 64).unwrap();
@@ -57,6 +64,10 @@ fn a_replayed_step_allocates_nothing() {
         params.zero_grad();
         tape.backward(loss)?;
         optimizer.step()?;
+        if optimizer.hessian_interval().is_some() {
+            let tape = Tape::new();
+            optimizer.estimate_hessian(model.forward(tape.constant(&x))?, Loss::CrossEntropy)?;
+        }
         Ok(log.push(&loss.value())?)
     };
     let before_eager = ALLOCATIONS.load(Ordering::SeqCst);
