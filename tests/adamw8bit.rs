@@ -9,7 +9,7 @@ use std::path::Path;
 use common::{devices, floats, numbers, words};
 use thalweg::nn::data::Table;
 use thalweg::nn::{
-    AdamW, AdamW8bit, FitOptions, Init, Method, MlpConfig, Optimizer, Params, ParamsBuilder, TabularData, TabularModel,
+    AdamW, AdamW8bit, FitOptions, Init, MlpConfig, Optimizer, Params, ParamsBuilder, TabularData, TabularModel,
     Trainer, WarmupCosine,
 };
 use thalweg::tensor::{Arena, Device};
@@ -166,9 +166,9 @@ fn it_stays_near_adamw() {
     const STEPS: u64 = 600;
     let lengths = [2000, 300];
     for device in devices() {
-        let run = |method: Box<dyn Method>| {
+        let run = |method: &dyn Fn(&Params) -> Optimizer| {
             let params = params(&device, &lengths);
-            let mut optimizer = Optimizer::from_boxed(&params, method).unwrap();
+            let mut optimizer = method(&params);
             for step in 0..STEPS {
                 set_grads(&params, step);
                 optimizer.step().unwrap();
@@ -176,7 +176,8 @@ fn it_stays_near_adamw() {
             params.values().tensors().iter().flat_map(floats).collect::<Vec<f32>>()
         };
         let start: Vec<f32> = params(&device, &lengths).values().tensors().iter().flat_map(floats).collect();
-        let (exact, coarse) = (run(Box::new(AdamW::default())), run(Box::new(AdamW8bit::default())));
+        let exact = run(&|params| Optimizer::new(params, AdamW::default()).unwrap());
+        let coarse = run(&|params| Optimizer::new(params, AdamW8bit::default()).unwrap());
         let rms = |pairs: &dyn Fn(usize) -> f32| {
             let sum: f64 = (0..start.len()).map(|i| f64::from(pairs(i)).powi(2)).sum();
             (sum / start.len() as f64).sqrt()

@@ -42,19 +42,17 @@ struct Terms {
 fn terms(i: u32, now: Now, d: f32, correction: f32) -> Terms {
     let own = time_of(i, now);
     let step = step_of(own);
-    if (step.skip) { return Terms(vec4f(0.0), vec4f(0.0)); }
     let value = values[i];
+    let old_s = s[i];
+    var start = value;
+    if (now.step != 1u) { start = param0[i]; } else if (!step.skip) { param0[i] = value; }
     let grad = gradient(i, value, step);
-    var start = param0[i];
-    if (now.step == 1u) {
-        start = value;
-        param0[i] = value;
-    }
     let dlr = d * own.learning_rate * correction;
     let weight = d / params.d0 * select(dlr, d, params.safeguard_warmup != 0u);
-    let new_s = params.beta3 * s[i] + weight * grad;
-    s[i] = new_s;
-    return Terms(dlr * (grad * (start - value)), abs(new_s));
+    let new_s = params.beta3 * old_s + weight * grad;
+    s[i] = stored(old_s, new_s, step);
+    let zero = vec4f(0.0);
+    return Terms(select(dlr * (grad * (start - value)), zero, step.skip), select(abs(new_s), zero, step.skip));
 }
 
 fn plus(a: Terms, b: Terms) -> Terms {

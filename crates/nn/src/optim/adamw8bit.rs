@@ -17,7 +17,9 @@ use crate::setting::check_adam;
 /// ```
 ///
 /// The state takes 2.125 bytes a parameter, where AdamW's takes 8; a step is one launch, three with clipping by the global
-/// norm, and moves 16.25 bytes a parameter.
+/// norm, and moves 16.25 bytes a parameter. In software arithmetic limits it rather than memory: packing, unpacking and
+/// hashing take as long as the bytes that they save, and it reaches half to six tenths of the copy kernel's bandwidth, in a little
+/// less time than AdamW takes.
 ///
 /// # Numerics
 /// The authors' codes are a table of decades with linear fractions, rounded to the nearest. Here a code is a floating-point

@@ -21,7 +21,7 @@ use crate::setting::{check, check_adam, fraction, positive};
 /// learning rate is lr, a schedule's multiple of d.
 ///
 /// The authors' program leaves the bias correction out unless told otherwise (`bias_correction: false`, their
-/// `use_bias_correction`). optax has neither d_coef's limit of growth nor a climb. Where groups scale the learning rate, it
+/// `use_bias_correction`). optax has no limit of growth and does not climb. Where groups scale the learning rate, it
 /// is the scaled one throughout; frozen parameters have no part in the sums. PyTorch has not this method; the names of the
 /// state are those of the authors' program, and its `d` holds d, d_max, the numerator and the d before.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,5 +1,5 @@
 //! What all element-wise updates share: how they are launched on the pages of an arena, and how their twins go through
-//! it. Twin of `shaders/shared/update.wgsl`.
+//! it. Twin of `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
 
 use std::fmt::Debug;
 
@@ -407,7 +407,8 @@ impl<'a> Elements<'a> {
         rule: impl Fn(usize, &mut [f32], &Time<'_>, [&mut [u32]; N]) + Sync,
     ) {
         let Self { now, head, rows, clip_value, clock, values, grads, state } = self;
-        if now.clip_factor >= 0.0 {
+        // A NaN spreads where it is not looked for.
+        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
             let mut state = state.map(Some);
             let state = spans.map(|span| {
                 let arena = state[span.place].take().unwrap_or_else(|| unreachable!("places are taken once"));
