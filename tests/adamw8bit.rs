@@ -161,6 +161,11 @@ fn it_follows_the_textbook() {
     }
 }
 
+/// All parameters, one after the other.
+fn all(params: &Params) -> Vec<f32> {
+    params.values().tensors().iter().flat_map(floats).collect()
+}
+
 #[test]
 fn it_stays_near_adamw() {
     const STEPS: u64 = 600;
@@ -169,23 +174,29 @@ fn it_stays_near_adamw() {
         let run = |method: &dyn Fn(&Params) -> Optimizer| {
             let params = params(&device, &lengths);
             let mut optimizer = method(&params);
+            let mut before = Vec::new();
             for step in 0..STEPS {
+                before = all(&params);
                 set_grads(&params, step);
                 optimizer.step().unwrap();
             }
-            params.values().tensors().iter().flat_map(floats).collect::<Vec<f32>>()
+            let after = all(&params);
+            let update: Vec<f32> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+            (after, update)
         };
-        let start: Vec<f32> = params(&device, &lengths).values().tensors().iter().flat_map(floats).collect();
-        let exact = run(&|params| Optimizer::new(params, AdamW::default()).unwrap());
-        let coarse = run(&|params| Optimizer::new(params, AdamW8bit::default()).unwrap());
+        let start = all(&params(&device, &lengths));
+        let (exact, exact_update) = run(&|params| Optimizer::new(params, AdamW::default()).unwrap());
+        let (coarse, coarse_update) = run(&|params| Optimizer::new(params, AdamW8bit::default()).unwrap());
         let rms = |pairs: &dyn Fn(usize) -> f32| {
             let sum: f64 = (0..start.len()).map(|i| f64::from(pairs(i)).powi(2)).sum();
             (sum / start.len() as f64).sqrt()
         };
         let moved = rms(&|i| exact[i] - start[i]);
         let apart = rms(&|i| coarse[i] - exact[i]);
+        let (updated, updated_apart) = (rms(&|i| exact_update[i]), rms(&|i| coarse_update[i] - exact_update[i]));
         // A code is off by some 5 % of its moment at random, and what v is off by stays for as long as v remembers: its root
         // wanders by some 15 %. The mean stays, and the ways of parameters add up, so that most of it averages out.
+        assert!(updated_apart < 0.25 * updated, "on {device}: an update of {updated} is off by {updated_apart}");
         assert!(apart < 0.1 * moved, "on {device}: {apart} apart after {moved}");
         // No parameter is thrown off: where a v became 0 before its m, one step would be thousands of learning rates.
         let farthest = (0..start.len()).map(|i| (coarse[i] - exact[i]).abs()).fold(0.0, f32::max);
