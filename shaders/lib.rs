@@ -49,6 +49,7 @@ pub const MATH: &str = include_str!("shared/math.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const MOMENTS: &str = include_str!("shared/moments.wgsl");
+const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
@@ -61,6 +62,8 @@ const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_s
 /// The way through the chunks of tensors, with what updates share.
 const CHUNKS: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/chunks.wgsl"));
 const SEGMENTS: &str = include_str!("shared/segments.wgsl");
+/// Without the way through an arena: for updates that go another one.
+const UPDATE_STEP: &str = include_str!("shared/update.wgsl");
 
 /// Declares the kernels and the table of them: constant, name, file, shared texts.
 macro_rules! shaders {
@@ -81,6 +84,7 @@ shaders! {
     ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
+    ADAMW8BIT "adamw8bit" "optim/adamw8bit.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP, MOMENTS];
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
@@ -102,6 +106,7 @@ shaders! {
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];
     LAMB_MOMENTS "lamb_moments" "optim/lamb_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, LAMB_DIRECTION];
     LARS "lars" "optim/lars.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    HESSIAN "hessian" "optim/hessian.wgsl" [GRID, MATH];
     LINEAR "linear" "tensor/linear.wgsl" [GRID, PRODUCT];
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
@@ -114,14 +119,19 @@ shaders! {
     NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SEGMENTS];
     PARAMETER_NORMS "parameter_norms" "optim/parameter_norms.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS];
+    PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_STATE];
+    PRODIGY_SUMS "prodigy_sums" "optim/prodigy_sums.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX];
+    RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_STATE];
+    SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
+    SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
@@ -131,6 +141,7 @@ shaders! {
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS];
+    SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
     UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];

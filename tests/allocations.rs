@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
-use thalweg::nn::{AdamW, Clip, Lamb, Loss, Mlp, MlpConfig, Module, NovoGrad, Optimizer, Params, ParamsBuilder};
+use thalweg::nn::{
+    AdamW, AdamW8bit, Clip, Lamb, Loss, Mlp, MlpConfig, Module, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy,
+    Sophia,
+};
 use thalweg::tensor::{Device, ValueLog};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -37,6 +40,9 @@ static COUNTING: Counting = Counting;
 #[test]
 fn a_replayed_step_allocates_nothing() {
     hold(|params| Optimizer::new(params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(|params| Optimizer::new(params, AdamW8bit::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(|params| Optimizer::new(params, Sophia::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(|params| Optimizer::new(params, Prodigy::default()).unwrap().with_clip_norm(1.0).unwrap());
     // Norms of tensors and of units, and statistics.
     hold(|params| {
         let optimizer = Optimizer::new(params, Lamb::default()).unwrap().with_clip(Clip::TensorNorm(1.0)).unwrap();
@@ -70,6 +76,10 @@ fn hold(make: impl Fn(&Params) -> Optimizer) {
         params.zero_grad();
         tape.backward(loss)?;
         optimizer.step()?;
+        if optimizer.hessian_interval().is_some() {
+            let tape = Tape::new();
+            optimizer.estimate_hessian(model.forward(tape.constant(&x))?, Loss::CrossEntropy)?;
+        }
         Ok(log.push(&loss.value())?)
     };
     let before_eager = ALLOCATIONS.load(Ordering::SeqCst);

@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion, Method,
-    NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
-    ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion,
+    Method, NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop,
+    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, Yogi,
 };
-use thalweg::tensor::Device;
+use thalweg::tensor::{DType, Device, Tensor};
 
 /// Profiles see the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -43,6 +43,8 @@ const METHODS: &[Make] = &[
     || Box::new(Asgd { t0: 3.0, lambd: 0.1, ..Asgd::default() }),
     || Box::new(Adam { weight_decay: 0.1, ..Adam::default() }),
     || Box::new(AdamW::default()),
+    || Box::new(AdamW8bit::default()),
+    || Box::new(Sophia::default()),
     || Box::new(Amsgrad { weight_decay: 0.1, decoupled: true, ..Amsgrad::default() }),
     || Box::new(Lamb { weight_decay: 0.1, ..Lamb::default() }),
     || Box::new(Lars { weight_decay: 0.1, ..Lars::default() }),
@@ -54,6 +56,11 @@ const METHODS: &[Make] = &[
 fn launches(method: &dyn Method) -> usize {
     if method.sums_tensors() { 3 } else { 1 }
 }
+/// Methods of several launches, with their number without clipping.
+const METHODS_OF_SEVERAL: &[(Make, usize)] = &[
+    (|| Box::new(Prodigy { d0: 1e-2, weight_decay: 0.1, ..Prodigy::default() }), 4),
+    (|| Box::new(Prodigy { growth_rate: 1.1, bias_correction: false, ..Prodigy::default() }), 4),
+];
 
 /// The tensors of a model: many, of several sizes.
 fn params(device: &Device) -> Params {
@@ -62,6 +69,14 @@ fn params(device: &Device) -> Params {
         builder.add(i.to_string(), &[[1, 5, 64, 300][i % 4]], Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
     }
     builder.build(device).unwrap()
+}
+
+/// The bits of a tensor, whatever its type.
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    match tensor.dtype() {
+        DType::F32 => common::floats(tensor).into_iter().map(f32::to_bits).collect(),
+        DType::U32 => common::words(tensor),
+    }
 }
 
 /// A run of a method, with the gradients of its steps.
@@ -94,7 +109,7 @@ impl Run {
     /// The bits of parameters and state.
     fn bits(&self) -> Vec<u32> {
         let arenas = [self.params.values()].into_iter().chain(self.optimizer.state().map(|(_, arena)| arena));
-        arenas.flat_map(|arena| arena.pages()).flat_map(common::floats).map(f32::to_bits).collect()
+        arenas.flat_map(|arena| arena.pages()).flat_map(bits).collect()
     }
 }
 
@@ -116,11 +131,26 @@ fn a_step_is_one_launch_or_three_and_two_more_with_clipping() {
 }
 
 #[test]
+fn a_step_of_several_launches_is_as_many_as_its_page_says_and_one_more_with_clipping() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for (make, launches) in METHODS_OF_SEVERAL {
+            for (clip_norm, expected) in [(None, *launches), (Some(1.0), launches + 1)] {
+                let mut run = Run::new(&device, *make, clip_norm);
+                run.set_grads();
+                let (profile, ()) = device.profile(|| run.optimizer.step()).unwrap();
+                assert_eq!(profile.launches().len(), expected, "{:?} on {device}", run.optimizer.method());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_replayed_step_has_the_bits_of_an_eager_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 12;
     for device in devices() {
-        for make in METHODS {
+        for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
             for clip_norm in [None, Some(5.0)] {
                 let mut eager = Run::new(&device, *make, clip_norm);
                 let before = eager.bits();
@@ -201,6 +231,16 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("momentum", Box::new(Sgd { momentum: 1.0, ..Sgd::default() })),
         ("betas.1", Box::new(Adam { betas: (0.9, 1.0), ..Adam::default() })),
         ("eps", Box::new(AdamW { eps: 0.0, ..AdamW::default() })),
+        ("eps", Box::new(AdamW8bit { eps: 0.0, ..AdamW8bit::default() })),
+        ("betas.1", Box::new(AdamW8bit { betas: (0.9, 1.0), ..AdamW8bit::default() })),
+        ("d0", Box::new(Prodigy { d0: 0.0, ..Prodigy::default() })),
+        ("beta3", Box::new(Prodigy { beta3: Some(1.0), ..Prodigy::default() })),
+        ("d_coef", Box::new(Prodigy { d_coef: -1.0, ..Prodigy::default() })),
+        ("growth_rate", Box::new(Prodigy { growth_rate: 0.9, ..Prodigy::default() })),
+        ("growth_rate", Box::new(Prodigy { growth_rate: f64::NAN, ..Prodigy::default() })),
+        ("gamma", Box::new(Sophia { gamma: 0.0, ..Sophia::default() })),
+        ("clip_threshold", Box::new(Sophia { clip_threshold: f64::INFINITY, ..Sophia::default() })),
+        ("update_interval", Box::new(Sophia { update_interval: 0, ..Sophia::default() })),
         ("lr", Box::new(Adagrad { lr: f64::NAN, ..adagrad })),
         ("lr_decay", Box::new(Adagrad { lr_decay: -0.1, ..adagrad })),
         ("initial_accumulator_value", Box::new(Adagrad { initial_accumulator_value: -1.0, ..adagrad })),
@@ -244,7 +284,7 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
             other => panic!("{method:?}: {other:?}"),
         }
     }
-    for make in METHODS {
+    for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
         make().validate().unwrap();
         assert!(make().lr() > 0.0);
     }

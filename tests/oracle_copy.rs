@@ -20,7 +20,7 @@ struct Part {
 /// How many cases of each operation are kept already.
 type Kept = std::collections::HashMap<String, usize>;
 
-const PARTS: [Part; 34] = [
+const PARTS: &[Part] = &[
     Part { name: "ops/unary", keep: |case, kept| keep_op(case, kept, UNARY), keep_array: needed },
     Part { name: "ops/binary", keep: |case, kept| keep_op(case, kept, BINARY), keep_array: needed },
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
@@ -49,7 +49,10 @@ const PARTS: [Part; 34] = [
     Part { name: "optimizers/optax_lamb", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_lars", keep: keep_one, keep_array: needed },
     Part { name: "optimizers/optax_novograd", keep: keep_one, keep_array: needed },
-    Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |name| !name.starts_with("hess") },
+    Part { name: "optimizers/optax_prodigy", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/po_prodigy", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/optax_sophia", keep: keep_one, keep_array: needed },
+    Part { name: "optimizers/problem_flat_small", keep: |_, _| true, keep_array: |_| true },
     Part {
         name: "optimizers/clipping",
         keep: |case, _| {
@@ -165,6 +168,9 @@ const KEPT: &[&str] = &[
     "optax.lamb_1/flat_small",
     "optax.lars_1/flat_small",
     "optax.novograd_1/flat_small",
+    "optax.sophia_1/flat_small",
+    "optax.prodigy_1/flat_small",
+    "po.prodigy_0/flat_small",
 ];
 
 /// One schedule of each family, those of two values and of compositions too.
@@ -241,7 +247,7 @@ fn hold_against_the_whole() {
         return;
     };
     let update = std::env::var_os("THALWEG_UPDATE_ORACLE").is_some();
-    for part in &PARTS {
+    for part in PARTS {
         let whole = Oracle::open_in(&folder, part.name, true);
         let (json, arrays) = trim(part, &whole);
         let json_path = oracle::small().join(format!("{}.json", part.name));
@@ -267,7 +273,7 @@ fn hold_against_the_whole() {
 
 fn count_cases() {
     let mut bytes = 0;
-    for part in &PARTS {
+    for part in PARTS {
         let small = Oracle::open_in(&oracle::small(), part.name, false);
         let cases = if small.settings().is_null() { 0 } else { small.cases().len() };
         let expected = match part.name {

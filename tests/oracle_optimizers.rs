@@ -11,8 +11,8 @@ use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
     AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Clip, Init, Lamb, Lars, Lion, Method,
-    NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW,
-    ScheduleFreeSgd, Sgd, Yogi,
+    NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop, Schedule,
+    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -108,6 +108,36 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         "optax_lion" => {
             Box::new(Lion { lr, betas: b1_b2((0.9, 0.99)), weight_decay: number("weight_decay"), maximize })
         }
+        "optax_prodigy" => Box::new(Prodigy {
+            lr,
+            betas: if case.get("hyper.betas").is_array() { betas() } else { (0.9, 0.999) },
+            d0: number("estim_lr0"),
+            safeguard_warmup: case.is("hyper.safeguard_warmup"),
+            weight_decay,
+            ..Prodigy::default()
+        }),
+        "po_prodigy" => Box::new(Prodigy {
+            lr,
+            betas: betas(),
+            eps: number("eps"),
+            d0: number("d0"),
+            d_coef: number("d_coef"),
+            bias_correction: case.is("hyper.bias_correction"),
+            safeguard_warmup: case.is("hyper.safeguard_warmup"),
+            weight_decay,
+            ..Prodigy::default()
+        }),
+        "optax_sophia" => Box::new(Sophia {
+            lr,
+            betas: b1_b2((0.965, 0.99)),
+            eps: 1e-8,
+            gamma: number_or("gamma", 0.01),
+            clip_threshold: 1.0,
+            weight_decay,
+            update_interval: case.get("hyper.update_interval").as_u64().unwrap_or(10),
+            seed: 0,
+            maximize,
+        }),
         "optax_schedule_free_sgd" => Box::new(ScheduleFreeSgd { lr, beta1: 0.9, weight_decay, maximize }),
         "optax_schedule_free_adamw" => {
             let betas = b1_b2((0.9, 0.999));
@@ -138,11 +168,14 @@ fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
         return format!("f64/state/{tensor}/{state}");
     }
     let name = match state {
+        "exp_avg" | "exp_avg_sq" if optimizer == "optax_prodigy" => state,
+        "s" => "grad_sum",
+        "p0" => "params0",
         "z" => "z",
         "exp_avg_sq" if optimizer.starts_with("optax_schedule_free") => "base_optimizer_state.0.nu",
         "momentum_buffer" => "3.trace",
         "exp_avg" => "0.mu",
-        "exp_avg_sq" | "exp_avg_var" => "0.nu",
+        "exp_avg_sq" | "exp_avg_var" | "hessian" => "0.nu",
         other => panic!("no name for {other:?} in {optimizer}"),
     };
     format!("f64/state/{name}.{tensor}")
@@ -222,6 +255,9 @@ trajectories! {
     lamb_follows_its_trajectories: "optax_lamb" 4 1;
     lars_follows_its_trajectories: "optax_lars" 4 1;
     novograd_follows_its_trajectories: "optax_novograd" 4 1;
+    sophia_follows_its_trajectories: "optax_sophia" 2 1;
+    prodigy_follows_its_trajectories: "optax_prodigy" 4 1;
+    prodigy_without_bias_correction_follows_its_trajectory: "po_prodigy" 1 1;
     schedule_free_sgd_follows_its_trajectory: "optax_schedule_free_sgd" 1 1;
     schedule_free_adamw_follows_its_trajectories: "optax_schedule_free_adamw" 2 1;
     adam_and_amsgrad_follow_their_trajectories: "adam" 10 7;
@@ -248,6 +284,14 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
         };
         set_grads(&params, &grads.iter().zip(&start).map(of_step).collect::<Vec<_>>());
         optimizer.step().unwrap();
+        if optimizer.hessian_interval().is_some_and(|interval| (step - 1) % interval == 0) {
+            let diagonal = params.values().zeros_like().unwrap();
+            for (i, tensor) in tensors.iter().enumerate() {
+                let (all, place) = (problem.array(&format!("hess/{tensor}")).f32(), diagonal.get(i));
+                place.write(&all[(step as usize - 1) * place.len()..][..place.len()]).unwrap();
+            }
+            optimizer.update_hessian(&diagonal).unwrap();
+        }
         if snapshots.contains(&step) {
             for (tensor, parameter) in tensors.iter().zip(params.parameters()) {
                 let name = case.name(&format!("{tensor} after step {step} on {device}"));
@@ -259,6 +303,15 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
     }
     assert!(snapshots.contains(&steps), "{}: the last step is looked at", case.id());
     for (state, arena) in optimizer.state() {
+        if state == "d" {
+            let estimate = floats(arena.get(0));
+            for (name, got) in [("estim_lr", estimate[0]), ("numerator_weighted", estimate[2])] {
+                let Some(reference) = case.find(&format!("f64/state/{name}")) else { continue };
+                let name = case.name(&format!("{name} on {device}"));
+                oracle::assert_within(&name, &[got], &reference.values, case.bound("state"));
+            }
+            continue;
+        }
         for (i, tensor) in tensors.iter().enumerate() {
             let name = case.name(&format!("{state} of {tensor} on {device}"));
             let mut reference = case.array(&state_array(file, state, tensor));

@@ -1,5 +1,12 @@
 // The way of an element-wise update through an arena.
 //
+// A kernel that appends this text and shared/update.wgsl declares
+//
+//   its state         from binding 5 on, `array<vec4f>` each
+//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`;
+//                     those of methods with two moments stand in shared/moments.wgsl
+//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
+//
 // In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
 // memory, and each takes two. In software they run one after the other: a lane takes four vectors that lie in a row,
 // so that memory is read from one end to the other.

@@ -1,16 +1,13 @@
-// What all element-wise updates share: parameters and bindings up to the state, and the factors that are the same for all
+// What all updates that go over an arena share: parameters and bindings up to the state, and what is the same for all
 // elements.
 //
 // A kernel that appends this text declares
 //
 //   const EXTRA       what the method keeps in the clock: see shared/clock.wgsl
 //   struct Params     beginning with `timing: Timing, settings: Settings`
-//   its state         from binding 5 on, `array<vec4f>` each
-//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`;
-//                     those of methods with two moments stand in shared/moments.wgsl
-//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
 //
-// The way through an arena stands in shared/elements.wgsl; that of kernels which sum over each tensor in shared/chunks.wgsl.
+// and, where it goes element by element, what shared/elements.wgsl asks for. The way of kernels which sum over each tensor
+// stands in shared/chunks.wgsl.
 //
 // A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 //

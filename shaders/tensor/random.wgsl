@@ -4,8 +4,8 @@
 // bytes     4 written per element
 // twin      crates/tensor/src/ops/random.rs
 //
-// NORMAL false: uniform, a + (b - a) u. NORMAL true: normal with mean a and standard deviation b, by Box and Muller
-// from pairs of uniform numbers. Logarithm, sine and cosine are our own, of additions and products alone.
+// NORMAL false: uniform, a + (b - a) u. NORMAL true: normal with mean a and standard deviation b, from pairs
+// of uniform numbers: see shared/normal.wgsl.
 
 override NORMAL: bool = false;
 
@@ -21,14 +21,6 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> y: array<vec4f>;
-
-// Two independent standard normal numbers of two words.
-fn normal_pair(first: u32, second: u32) -> vec2f {
-    // 1 - u lies in (0, 1], so that its logarithm is finite.
-    let radius = sqrt(-2.0 * safe_log(1.0 - unit_interval(first)));
-    let angle = sine_cosine(6.28318531 * unit_interval(second));
-    return radius * vec2f(angle.y, angle.x);
-}
 
 @compute @workgroup_size(64)
 fn main(

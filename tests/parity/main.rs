@@ -47,6 +47,7 @@ kernels! {
     adagrad: optim::adagrad;
     adam: optim::adam;
     adamax: optim::adamax;
+    adamw8bit: optim::adamw8bit;
     adan: optim::adan;
     amsgrad: optim::amsgrad;
     adaptive_clip: norms::adaptive_clip;
@@ -70,6 +71,7 @@ kernels! {
     linear: products::linear;
     linear_input_grad: products::linear_input_grad;
     linear_weight_grad: products::linear_weight_grad;
+    hessian: optim::hessian;
     lion: optim::lion;
     matmul: products::matmul;
     momentum: optim::momentum;
@@ -79,6 +81,9 @@ kernels! {
     novograd: norms::novograd;
     novograd_moment: norms::novograd_moment;
     parameter_norms: norms::parameter_norms;
+    prodigy: optim::prodigy;
+    prodigy_estimate: optim::prodigy_estimate;
+    prodigy_sums: optim::prodigy_sums;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
@@ -90,7 +95,10 @@ kernels! {
     scatter_add_rows: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
     schedule_free_sgd: optim::schedule_free_sgd;
+    sample_classes: random::sample_classes;
+    sample_normal: random::sample_normal;
     sgd: optim::sgd;
+    sophia: optim::sophia;
     softmax: rows::softmax;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;

@@ -4,14 +4,15 @@
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clip, Clock, ClockState, Device, LionUpdate, MomentumUpdate, NAdamUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
-    StepArguments, Update, YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
+    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate, MomentumUpdate,
+    NAdamUpdate, Packing, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
+    ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update,
+    YogiUpdate,
 };
 
 use crate::Pair;
-use crate::common::{Tolerance, floats, numbers};
+use crate::common::{Tolerance, floats, numbers, words};
 
 const STEPS: usize = 6;
 
@@ -38,11 +39,12 @@ impl Run {
         let grads = values.zeros_like().unwrap();
         write(&values, 1);
         let initial = |number| {
+            let packing = update.packing(number);
             let arena = match update.state_shapes(number, shapes) {
-                None => values.zeros_like().unwrap(),
+                None => values.zeros_packed(packing).unwrap(),
                 Some(shapes) => Arena::new(device, &shapes).unwrap(),
             };
-            for tensor in arena.tensors() {
+            for tensor in arena.tensors().iter().filter(|_| packing == Packing::Plain) {
                 tensor.fill(update.initial_state(number)).unwrap();
             }
             arena
@@ -79,7 +81,7 @@ impl Run {
 
     /// Values and state of the tensors that [`set_apart`](Self::set_apart) freezes.
     fn frozen(&self) -> Vec<Vec<f32>> {
-        let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(floats).collect::<Vec<_>>();
+        let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(state).collect::<Vec<_>>();
         self.written().flat_map(frozen).collect()
     }
 
@@ -90,16 +92,26 @@ impl Run {
 
     /// The elements of all pages, padding included.
     pub(crate) fn pages(&self) -> Vec<f32> {
-        self.written().flat_map(Arena::pages).flat_map(floats).collect()
+        self.written().flat_map(Arena::pages).flat_map(state).collect()
     }
 
     /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero. That of the state
     /// need not be: some methods add an epsilon to it.
     pub(crate) fn assert_padding_is_zero(&self, what: &str) {
-        let count = |tensors: &[thalweg::tensor::Tensor]| -> usize {
+        let count = |tensors: &[Tensor]| -> usize {
             tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
         };
         assert_eq!(count(self.values.pages()), count(self.values.tensors()), "{what}: padding is not zero");
+    }
+}
+
+/// The numbers of an arena's tensor; codes are shares of the largest one.
+fn state(tensor: &Tensor) -> Vec<f32> {
+    match tensor.dtype() {
+        DType::F32 => floats(tensor),
+        DType::U32 => {
+            words(tensor).iter().flat_map(|word| word.to_le_bytes()).map(|code| f32::from(code) / 255.0).collect()
+        }
     }
 }
 
@@ -223,6 +235,14 @@ pub(crate) fn adam(pair: &Pair) {
     }
 }
 
+/// Hardware may round a moment to a neighbouring code, a step of a sixteenth at most.
+pub(crate) fn adamw8bit(pair: &Pair) {
+    let tolerance = pair.tolerance(Tolerance::EXACT, Tolerance::new(2e-2, 1e-1));
+    for (betas, eps, weight_decay, _, maximize) in ADAMS {
+        hold_within(pair, &AdamW8bitUpdate { betas, eps, weight_decay, maximize }, tolerance);
+    }
+}
+
 pub(crate) fn amsgrad(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
         hold(pair, &AmsgradUpdate { betas, eps, weight_decay, decoupled, maximize });
@@ -262,6 +282,55 @@ pub(crate) fn lion(pair: &Pair) {
     }
 }
 
+pub(crate) fn sophia(pair: &Pair) {
+    for (beta1, gamma, weight_decay, maximize) in [(0.965, 0.01, 0.0, false), (0.8, 0.5, 0.1, true)] {
+        let (eps, clip_threshold) = (0.1, 0.9);
+        hold(pair, &SophiaUpdate { beta1, eps, gamma, clip_threshold, weight_decay, maximize });
+    }
+}
+
+/// The average of the Hessian's diagonal, and the update that goes by it.
+pub(crate) fn hessian(pair: &Pair) {
+    let update =
+        SophiaUpdate { beta1: 0.9, eps: 1e-3, gamma: 0.5, clip_threshold: 1.0, weight_decay: 0.1, maximize: false };
+    for (curvature, page_elements, is_apart) in [
+        (Curvature::Diagonal, usize::MAX, false),
+        (Curvature::SampledGradient(64.0), 1024, false),
+        (Curvature::Diagonal, 1024, true),
+        (Curvature::SampledGradient(3.0), usize::MAX, true),
+    ] {
+        let what = format!("{curvature:?}, pages of {page_elements}, set apart: {is_apart}");
+        let run = |device: &Device| {
+            let mut run = Run::new(device, &update, &shapes(), page_elements);
+            if is_apart {
+                run.set_apart();
+            }
+            let frozen = run.frozen();
+            let mut before = Vec::new();
+            for t in 0..STEPS as u64 {
+                write(&run.grads, 2 + t);
+                run.step(&update, Clip::Off);
+                write(&run.grads, 50 + t);
+                let last = run.grads.tensors().last().unwrap();
+                if t == 3 {
+                    // What is not finite is left out.
+                    last.slice(0, 7, 9).unwrap().write(&[f32::NAN, f32::NEG_INFINITY]).unwrap();
+                    before = floats(&run.state[1].tensors().last().unwrap().slice(0, 7, 9).unwrap());
+                }
+                run.clock.average_hessian(&run.state[1], &run.grads, 0.9, curvature).unwrap();
+                if t == 3 {
+                    let after = floats(&run.state[1].tensors().last().unwrap().slice(0, 7, 9).unwrap());
+                    assert_eq!(before, after, "{what}");
+                }
+            }
+            run.assert_padding_is_zero(&what);
+            assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+            run.pages()
+        };
+        crate::common::assert_close(&what, &run(&pair.gpu), &run(&pair.cpu), tolerance(pair));
+    }
+}
+
 pub(crate) fn rprop(pair: &Pair) {
     for (etas, step_sizes, maximize) in [((0.5, 1.2), (1e-6, 50.0), false), ((0.3, 1.5), (0.08, 0.12), true)] {
         hold(pair, &RpropUpdate { first_step: 0.1, etas, step_sizes, maximize });
@@ -282,6 +351,40 @@ pub(crate) fn radam(pair: &Pair) {
     // Short averages, so that rectification begins within these steps.
     let update = RAdamUpdate { betas: (0.5, 0.7), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false };
     hold(pair, &update);
+}
+
+const PRODIGY: ProdigyUpdate = ProdigyUpdate {
+    betas: (0.9, 0.999),
+    beta3: 0.99,
+    eps: 1e-8,
+    d0: 1e-3,
+    d_coef: 1.0,
+    growth_rate: f64::INFINITY,
+    bias_correction: true,
+    safeguard_warmup: false,
+    weight_decay: 0.0,
+    maximize: false,
+};
+
+pub(crate) fn prodigy(pair: &Pair) {
+    for update in [PRODIGY, ProdigyUpdate { weight_decay: 0.1, maximize: true, eps: 1e-2, ..PRODIGY }] {
+        hold(pair, &update);
+    }
+}
+
+/// The estimate, where its growth is limited.
+pub(crate) fn prodigy_estimate(pair: &Pair) {
+    for update in [
+        ProdigyUpdate { growth_rate: 1.02, d_coef: 3.0, ..PRODIGY },
+        ProdigyUpdate { growth_rate: 1.5, bias_correction: false, ..PRODIGY },
+    ] {
+        hold(pair, &update);
+    }
+}
+
+/// The sums, where a warm-up does not spoil them.
+pub(crate) fn prodigy_sums(pair: &Pair) {
+    hold(pair, &ProdigyUpdate { safeguard_warmup: true, bias_correction: false, beta3: 0.5, ..PRODIGY });
 }
 
 pub(crate) fn adan(pair: &Pair) {

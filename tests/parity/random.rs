@@ -1,8 +1,8 @@
 //! Random numbers and dropout: the same on both devices.
 
-use thalweg::tensor::{DropoutState, Tensor};
+use thalweg::tensor::{Arena, Clip, Clock, Device, DropoutState, SgdUpdate, StepArguments, Tensor, Update};
 
-use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numbers, tensor};
+use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numbers, tensor, words};
 use crate::{FOLDED, Pair, SIZES};
 
 /// The bits of Philox are whole numbers. What is made of them are sums, products and one root, in a fixed order, so that
@@ -36,6 +36,47 @@ pub(crate) fn random(pair: &Pair) {
         });
     }
     hold(pair, "a folded grid", |device| vec![Tensor::uniform(device, 1, 2, 0.0, 1.0, &[256 * FOLDED]).unwrap()]);
+}
+
+/// A clock that has counted so many steps.
+fn clock_at(device: &Device, steps: usize) -> Clock {
+    let values = Arena::new(device, &[vec![1]]).unwrap();
+    let grads = values.zeros_like().unwrap();
+    let mut clock = Clock::new(device, 0.1).unwrap();
+    let update = SgdUpdate { weight_decay: 0.0, maximize: false };
+    for _ in 0..steps {
+        let clock = &mut clock;
+        update.step(StepArguments { values: &values, grads: &grads, state: &[], clock, clip: Clip::Off }).unwrap();
+    }
+    clock
+}
+
+/// Devices have exponentials of their own, whose last bits decide where a sum is as good as equal to the number drawn: of
+/// ten thousand rows not one.
+pub(crate) fn sample_classes(pair: &Pair) {
+    for (rows, classes, steps) in [(0, 3, 0), (1, 1, 0), (1, 10, 1), (63, 10, 2), (65, 1000, 3), (10_000, 10, 5)] {
+        let logits = numbers(rows as u64, rows * classes, -4.0, 4.0);
+        let draw = |device: &Device, steps: usize| {
+            let logits = tensor(device, &logits, &[rows, classes]);
+            words(&clock_at(device, steps).sample_classes(&logits, 3, 1 << 33).unwrap())
+        };
+        let (expected, got) = (draw(&pair.cpu, steps), draw(&pair.gpu, steps));
+        assert!(got.iter().all(|&class| (class as usize) < classes));
+        let others = got.iter().zip(&expected).filter(|(got, expected)| got != expected).count();
+        assert!(got.len() == expected.len() && others * 10_000 <= rows, "{rows} rows of {classes}: {others} differ");
+        assert_eq!(draw(&pair.gpu, steps), got, "a step draws the same again");
+        assert!(rows < 63 || draw(&pair.gpu, steps + 1) != got, "a step draws what the one before it has drawn");
+    }
+}
+
+pub(crate) fn sample_normal(pair: &Pair) {
+    for size in SIZES {
+        let means = numbers(4, size, -3.0, 3.0);
+        hold(pair, &format!("{size} numbers around means"), |device| {
+            let means = tensor(device, &means, &[size]);
+            [0, 3].map(|steps| clock_at(device, steps).sample_normal(&means, 0.7, 5, 1 << 33).unwrap()).to_vec()
+        });
+    }
 }
 
 pub(crate) fn dropout(pair: &Pair) {

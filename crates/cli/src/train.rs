@@ -8,9 +8,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions, History, Lamb,
-    Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, RAdam, RmsProp, Rprop, Sgd, TabularData, TabularModel,
-    Trainer, Yogi,
+    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
+    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RmsProp, Rprop, Sgd,
+    Sophia, TabularData, TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -134,6 +134,7 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
     let sgd = Sgd { lr, momentum: args.momentum(), weight_decay, ..Sgd::default() };
     match args.optimizer {
         Name::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
+        Name::Adamw8bit => Box::new(AdamW8bit { lr, weight_decay, ..AdamW8bit::default() }),
         Name::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
         Name::Sgd | Name::Momentum => Box::new(sgd),
         Name::Nesterov => Box::new(Sgd { nesterov: true, ..sgd }),
@@ -151,6 +152,9 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         Name::Lamb => Box::new(Lamb { lr, weight_decay, ..Lamb::default() }),
         Name::Lars => Box::new(Lars { lr, momentum: args.momentum(), weight_decay, ..Lars::default() }),
         Name::Novograd => Box::new(NovoGrad { lr, weight_decay, ..NovoGrad::default() }),
+        Name::Sophia => Box::new(Sophia { lr, weight_decay, seed: args.seed, ..Sophia::default() }),
+        // Most schedules warm up.
+        Name::Prodigy => Box::new(Prodigy { lr, weight_decay, safeguard_warmup: true, ..Prodigy::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
     }

@@ -30,8 +30,9 @@ pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lamb, Lars, Lion, Method, NAdam, NovoGrad,
-    Optimizer, ParameterGroup, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lamb, Lars,
+    Lion, Method, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
+    ScheduleFreeSgd, Sgd, Sophia, Yogi,
 };
 pub use params::{Params, ParamsBuilder};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};

@@ -1,7 +1,7 @@
 //! [`Loss`]: what training makes small.
 
 use thalweg_autograd::Var;
-use thalweg_tensor::{Tensor, ValueLog};
+use thalweg_tensor::{Clock, Tensor, ValueLog};
 
 use crate::Result;
 
@@ -47,6 +47,28 @@ impl Loss {
         Ok(match self {
             Self::CrossEntropy => output.cross_entropy_logged(targets, log)?,
             Self::Mse => output.mse_logged(targets, log)?,
+        })
+    }
+
+    /// Targets drawn from what a model says, at the clock's time, and the number of terms that the mean loss has of them.
+    pub(crate) fn sample_targets(
+        self,
+        output: &Tensor,
+        clock: &Clock,
+        seed: u64,
+        stream: u64,
+    ) -> Result<(Tensor, f64)> {
+        Ok(match self {
+            Self::CrossEntropy => {
+                let classes = clock.sample_classes(output, seed, stream)?;
+                let terms = classes.len() as f64;
+                (classes, terms)
+            }
+            // (output - target)² is -ln of a Gaussian density of variance 1/2, up to a constant.
+            Self::Mse => {
+                let numbers = clock.sample_normal(output, std::f32::consts::FRAC_1_SQRT_2, seed, stream)?;
+                (numbers, output.len() as f64)
+            }
         })
     }
 }

@@ -193,7 +193,8 @@ impl<M: Module> Trainer<M> {
     /// its schedule; orders of rows and reports begin anew.
     ///
     /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
-    /// it is shorter, is done anew.
+    /// it is shorter, is done anew. Where the method goes by the Hessian's diagonal, the steps that estimate it are a
+    /// recording of their own.
     ///
     /// # Errors
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
@@ -218,10 +219,12 @@ impl<M: Module> Trainer<M> {
         let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
         let mut batches = Batches::new(train.clone(), options.seed)?;
         let full_steps = (train.len() / options.batch_size) as u64;
-        let mut recorded: Option<Recording> = None;
+        // A step by itself, and one with an estimate of the Hessian's diagonal behind it.
+        let mut recorded: [Option<Recording>; 2] = [None, None];
         let mut history = Vec::new();
         let mut counters = Counters::default();
         let mut clock = self.optimizer.read_clock()?;
+        let first_step = u64::from(clock.step) + u64::from(clock.skipped);
         let start = Instant::now();
         for epoch in 0..options.epochs {
             let _span = tracing::debug_span!("epoch", epoch = epoch + 1).entered();
@@ -234,25 +237,27 @@ impl<M: Module> Trainer<M> {
             while step < steps_per_epoch {
                 let rows = batch_length(train.len(), options.batch_size, step);
                 let full_left = full_steps - step.min(full_steps);
-                let done = match &recorded {
+                let until_estimate = self.until_estimate(first_step + epoch * steps_per_epoch + step);
+                let estimates = until_estimate == 0;
+                let done = match &recorded[usize::from(estimates)] {
                     // A batch of another length is another work.
                     _ if rows < options.batch_size => {
-                        self.step(&mut batches, rows, &losses)?;
+                        self.step(&mut batches, rows, &losses, estimates)?;
                         1
                     }
                     Some(recording) => {
-                        let times = full_left.min(STEPS_AT_ONCE);
+                        let times = full_left.min(STEPS_AT_ONCE).min(until_estimate.max(1));
                         recording.replay(times as usize)?;
                         times
                     }
                     // The first step makes what steps keep: kernels, state.
                     None if self.recording && epoch + step > 0 => {
-                        let (recording, ()) = device.record(|| self.step(&mut batches, rows, &losses))?;
-                        recorded = Some(recording);
+                        let (recording, ()) = device.record(|| self.step(&mut batches, rows, &losses, estimates))?;
+                        recorded[usize::from(estimates)] = Some(recording);
                         1
                     }
                     None => {
-                        self.step(&mut batches, rows, &losses)?;
+                        self.step(&mut batches, rows, &losses, estimates)?;
                         1
                     }
                 };
@@ -305,15 +310,26 @@ impl<M: Module> Trainer<M> {
         Ok(History { epochs: history, train, steps, counters, seconds })
     }
 
-    /// One step: gather, forward, backward, update. All of it is handed to the device and none of it waited for.
-    fn step(&mut self, batches: &mut Batches, rows: usize, losses: &ValueLog) -> Result<()> {
+    /// Steps from this one, counted from 0, to the next behind which the Hessian's diagonal is estimated; 0 where it is this.
+    fn until_estimate(&self, step: u64) -> u64 {
+        self.optimizer.hessian_interval().map_or(u64::MAX, |interval| (interval - step % interval) % interval)
+    }
+
+    /// One step: gather, forward, backward, update; and where it estimates the Hessian's diagonal, forward and backward
+    /// once more. All of it is handed to the device and none of it waited for.
+    fn step(&mut self, batches: &mut Batches, rows: usize, losses: &ValueLog, estimates: bool) -> Result<()> {
         let (features, targets) = batches.next(rows)?;
         let tape = Tape::new();
         let output = self.model.forward(tape.constant(&features))?;
         let loss = self.loss.of_logged(output, &targets, Some(losses))?;
         self.optimizer.params().zero_grad();
         tape.backward_and_free(loss)?;
-        self.optimizer.step()
+        self.optimizer.step()?;
+        if estimates {
+            let tape = Tape::new();
+            self.optimizer.estimate_hessian(self.model.forward(tape.constant(&features))?, self.loss)?;
+        }
+        Ok(())
     }
 
     /// Holds the model against some data, as at prediction (no dropout). Waits for the device.

@@ -9,7 +9,8 @@ use crate::{DType, Device, Error, Result, Tensor, shape};
 pub(crate) const UPDATE_BLOCK: usize = 1024;
 
 /// A place for f32 tensors of fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding is
-/// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own.
+/// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own; state may be
+/// packed ([`zeros_packed`](Self::zeros_packed)).
 ///
 /// Where the device binds no buffer as large as the whole, the arena is split into pages; a tensor lies in one page.
 ///
@@ -26,8 +27,41 @@ pub(crate) const UPDATE_BLOCK: usize = 1024;
 #[derive(Debug, Clone)]
 pub struct Arena {
     layout: Arc<Layout>,
+    packing: Packing,
     pages: Vec<Tensor>,
     tensors: Vec<Tensor>,
+}
+
+/// How many parameters share a word of an optimizer's state, and what the word is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// A number of 32 bits for each parameter.
+    Plain,
+    /// Four codes of eight bits in a u32, that of the first parameter in the lowest bits.
+    Codes,
+    /// A number of 32 bits for 64 parameters.
+    Blocks,
+}
+
+impl Packing {
+    /// The type of a word.
+    #[must_use]
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::Plain | Self::Blocks => DType::F32,
+            Self::Codes => DType::U32,
+        }
+    }
+
+    /// The parameters of a word; the alignment of tensors is a multiple of it.
+    #[must_use]
+    pub fn parameters(self) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Codes => 4,
+            Self::Blocks => ALIGNMENT,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +129,7 @@ impl Arena {
         }
         pages.push(used);
         let pages = pages.into_iter().map(|used| used.next_multiple_of(UPDATE_BLOCK)).collect();
-        Self::with_layout(device, Arc::new(Layout { segments, pages }))
+        Self::with_layout(device, Arc::new(Layout { segments, pages }), Packing::Plain)
     }
 
     /// Zeros in the same layout, in memory of their own.
@@ -103,24 +137,53 @@ impl Arena {
     /// # Errors
     /// Where the device has no room.
     pub fn zeros_like(&self) -> Result<Self> {
-        Self::with_layout(self.device(), self.layout.clone())
+        Self::with_layout(self.device(), self.layout.clone(), self.packing)
     }
 
-    fn with_layout(device: &Device, layout: Arc<Layout>) -> Result<Self> {
+    /// Zeros for state of these tensors of which several elements share a word, in the same order and the same pages. A
+    /// tensor is then flat: the words that its elements have a share in.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Arena, Device, Packing};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let values = Arena::new(&Device::cpu(), &[vec![10, 9], vec![10]])?;
+    /// let (codes, scales) = (values.zeros_packed(Packing::Codes)?, values.zeros_packed(Packing::Blocks)?);
+    /// assert_eq!((codes.get(0).shape(), codes.get(1).shape()), (&[23][..], &[3][..]));
+    /// assert_eq!((scales.get(0).shape(), scales.get(1).shape()), (&[2][..], &[1][..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn zeros_packed(&self, packing: Packing) -> Result<Self> {
+        Self::with_layout(self.device(), self.layout.clone(), packing)
+    }
+
+    fn with_layout(device: &Device, layout: Arc<Layout>, packing: Packing) -> Result<Self> {
+        let share = packing.parameters();
         let pages = layout
             .pages
             .iter()
-            .map(|&elements| Tensor::zeros(device, DType::F32, &[elements]))
+            .map(|&elements| Tensor::zeros(device, packing.dtype(), &[elements / share]))
             .collect::<Result<Vec<_>>>()?;
         let tensors = layout
             .segments
             .iter()
             .map(|segment| {
                 let count: usize = segment.shape.iter().product();
-                pages[segment.page].slice(0, segment.offset, segment.offset + count)?.reshape(&segment.shape)
+                let start = segment.offset / share;
+                let tensor = pages[segment.page].slice(0, start, start + count.div_ceil(share))?;
+                if packing == Packing::Plain { tensor.reshape(&segment.shape) } else { Ok(tensor) }
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self { layout, pages, tensors })
+        Ok(Self { layout, packing, pages, tensors })
+    }
+
+    /// How many elements share a word.
+    #[must_use]
+    pub fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// The device it lies on.
@@ -183,24 +246,29 @@ impl Arena {
     /// # Errors
     /// Where work on the device has failed.
     pub fn clear(&self) -> Result<()> {
-        self.pages.iter().try_for_each(|page| page.fill(0f32))
+        self.pages.iter().try_for_each(|page| match page.dtype() {
+            DType::F32 => page.fill(0f32),
+            DType::U32 => page.fill(0u32),
+        })
     }
 
     /// Checks that arenas which one update goes through have one layout.
     pub(crate) fn same_layout(&self, op: &'static str, others: &[&Self]) -> Result<()> {
-        for other in others {
-            let pages = |arena: &Self| arena.pages.iter().map(Tensor::len).collect::<Vec<_>>();
-            if !Arc::ptr_eq(&self.layout, &other.layout) && pages(self) != pages(other) {
-                return Err(Error::Shape {
-                    op,
-                    rule: "the arenas have different pages",
-                    left: pages(self),
-                    right: pages(other),
-                });
-            }
-            self.pages[0].same_device(op, &other.pages[0])?;
+        others.iter().try_for_each(|other| self.same_packed_layout(op, other, self.packing))
+    }
+
+    /// Checks that an arena has the same layout, in this packing.
+    pub(crate) fn same_packed_layout(&self, op: &'static str, other: &Self, packing: Packing) -> Result<()> {
+        let pages = &self.layout.pages;
+        if (Arc::ptr_eq(&self.layout, &other.layout) || *pages == other.layout.pages) && other.packing == packing {
+            return self.pages[0].same_device(op, &other.pages[0]);
         }
-        Ok(())
+        Err(Error::Shape {
+            op,
+            rule: "the arenas have different pages",
+            left: pages.iter().map(|elements| elements / packing.parameters()).collect(),
+            right: other.pages.iter().map(Tensor::len).collect(),
+        })
     }
 }
 
@@ -219,6 +287,25 @@ mod tests {
         assert_eq!(page.len(), 1024);
         assert_eq!(page.iter().sum::<f32>(), 15.0 + 2.0 + 195.0);
         assert_eq!((page[14], page[15], page[64], page[65], page[128]), (1.0, 0.0, 2.0, 0.0, 3.0));
+    }
+
+    #[test]
+    fn packed_state_lies_beside_its_parameters() {
+        let shapes = [vec![900], vec![3, 33], vec![1024], vec![]];
+        let arena = Arena::with_page_size(&Device::cpu(), &shapes, 1024).unwrap();
+        let codes = arena.zeros_packed(Packing::Codes).unwrap();
+        let blocks = arena.zeros_packed(Packing::Blocks).unwrap();
+        for (place, (codes, blocks)) in arena.places().zip(codes.tensors().iter().zip(blocks.tensors())) {
+            assert_eq!((codes.offset(), blocks.offset()), (place.offset / 4, place.offset / 64));
+            assert_eq!((codes.len(), blocks.len()), (place.len.div_ceil(4), place.len.div_ceil(64)));
+        }
+        assert_eq!((codes.get(1).dtype(), blocks.get(1).dtype()), (DType::U32, DType::F32));
+        codes.pages()[1].fill(7u32).unwrap();
+        codes.clear().unwrap();
+        assert_eq!(codes.get(1).to_vec::<u32>().unwrap(), [0; 25]);
+        assert!(arena.same_packed_layout("test", &codes, Packing::Codes).is_ok());
+        assert!(arena.same_packed_layout("test", &codes, Packing::Blocks).is_err());
+        assert!(arena.same_layout("test", &[&codes]).is_err());
     }
 
     #[test]

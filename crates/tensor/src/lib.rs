@@ -42,7 +42,7 @@ mod recording;
 mod shape;
 mod tensor;
 
-pub use arena::Arena;
+pub use arena::{Arena, Packing};
 pub use buffer::{Held, MemoryReport, hold_as};
 pub use device::{Counters, Device, DeviceInfo, DeviceKind};
 pub use dtype::{DType, Element};
@@ -50,10 +50,11 @@ pub use error::{Error, Result};
 pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AdaptiveClip, AmsgradUpdate,
-    AsgdUpdate, Clip, Clock, ClockState, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, NAdamUpdate, NonFinite,
-    NovoGradUpdate, PendingClock, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
-    ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, StepArguments, Update, UpdateNorms, YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
+    AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate, LionUpdate,
+    MomentumUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock, ProdigyUpdate, RAdamUpdate, RmsPropUpdate,
+    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
+    SophiaUpdate, StepArguments, Update, UpdateNorms, YogiUpdate,
 };
 pub use pending_read::PendingRead;
 pub use philox::philox;

@@ -345,6 +345,37 @@ pub(crate) fn for_each_range<R: Send, const N: usize>(
     );
 }
 
+/// Calls `body` with the number of each block of `first`, of `length` elements or as many as are left, the block, and what
+/// the other slices have for it: so many words each.
+pub(crate) fn for_each_block<const N: usize>(
+    length: usize,
+    words: [usize; N],
+    first: &mut [f32],
+    others: [&mut [u32]; N],
+    body: impl Fn(usize, &mut [f32], [&mut [u32]; N]) + Sync,
+) {
+    let blocks = first.len().div_ceil(length);
+    let blocks_of_a_piece = (CHUNK / length).max(1);
+    let (first, others) = (Pieces::new(first), others.map(Pieces::new));
+    for_each_piece(blocks.div_ceil(blocks_of_a_piece), |i| {
+        let start = i * blocks_of_a_piece;
+        vectorized(
+            #[inline(always)]
+            || {
+                for block in start..blocks.min(start + blocks_of_a_piece) {
+                    // SAFETY: every block comes once, and blocks do not overlap.
+                    let own = unsafe { first.at(block * length, length) };
+                    let beside = std::array::from_fn(|number| {
+                        // SAFETY: as above.
+                        unsafe { others[number].at(block * words[number], words[number]) }
+                    });
+                    body(block, own, beside);
+                }
+            },
+        );
+    });
+}
+
 /// Runs a loop that was compiled for the widest vectors of the processor. The bits are those of any other: nothing is
 /// contracted or reordered.
 #[inline(always)]

@@ -50,8 +50,8 @@ pub(crate) struct TrainArgs {
     /// What sgd, momentum, nesterov, lars and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// Weight decay: decoupled for adamw, lion, adan and adabelief, else through the gradient [default: adamw: 0.01,
-    /// lion: 0.001, else 0]
+    /// Weight decay: decoupled for adamw, adamw8bit, lion, sophia, prodigy, adan and adabelief, else through the gradient [default:
+    /// adamw and adamw8bit: 0.01, lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are [default: 1,
@@ -137,7 +137,7 @@ impl TrainArgs {
 
     pub(crate) fn weight_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(match self.optimizer {
-            Optimizer::Adamw => 1e-2,
+            Optimizer::Adamw | Optimizer::Adamw8bit => 1e-2,
             Optimizer::Lion => 1e-3,
             _ => 0.0,
         })
@@ -212,10 +212,13 @@ pub(crate) enum Optimizer {
     Adabelief,
     Yogi,
     Adan,
+    Adamw8bit,
     Lion,
     Lamb,
     Lars,
     Novograd,
+    Sophia,
+    Prodigy,
     Rprop,
     Asgd,
 }
@@ -225,11 +228,12 @@ impl Optimizer {
     fn learning_rate(self) -> f64 {
         match self {
             Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi => 1e-2,
-            Self::Adadelta => 1.0,
+            Self::Adadelta | Self::Prodigy => 1.0,
             Self::Asgd => 0.1,
             Self::Lars => 0.3,
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,
+            Self::Sophia => 3e-4,
             _ => 1e-3,
         }
     }

@@ -2,10 +2,11 @@
 //! as the roof.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamaxUpdate, AdanUpdate, AmsgradUpdate, Arena,
-    AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, NAdamUpdate,
-    NovoGradUpdate, RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
-    SgdUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
+    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
+    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate,
+    NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate, RAdamUpdate, Result, RmsPropUpdate, RpropUpdate,
+    ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
+    copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -81,6 +82,33 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ("asgd", &AsgdUpdate { lambd: 1e-4, alpha: 0.75, t0: 1e6, weight_decay: 0.0, maximize: false }),
     ("schedule-free-sgd", &ScheduleFreeSgdUpdate { beta1: 0.9, weight_decay: 0.0, maximize: false }),
     ("schedule-free-adamw", &ScheduleFreeAdamWUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, maximize: false }),
+    ("adamw8bit", &AdamW8bitUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.01, maximize: false }),
+    (
+        "sophia",
+        &SophiaUpdate {
+            beta1: 0.965,
+            eps: 1e-8,
+            gamma: 0.01,
+            clip_threshold: 1.0,
+            weight_decay: 1e-4,
+            maximize: false,
+        },
+    ),
+    (
+        "prodigy",
+        &ProdigyUpdate {
+            betas: BETAS,
+            beta3: 0.999_5,
+            eps: 1e-8,
+            d0: 1e-6,
+            d_coef: 1.0,
+            growth_rate: f64::INFINITY,
+            bias_correction: true,
+            safeguard_warmup: false,
+            weight_decay: 0.0,
+            maximize: false,
+        },
+    ),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
@@ -93,7 +121,7 @@ pub(crate) fn update_bytes(update: &dyn Update, clip: Clip) -> u64 {
 }
 
 /// The most arenas of state that an update has.
-const MOST_STATE: usize = 4;
+const MOST_STATE: usize = 5;
 
 const LEARNING_RATE: f64 = 1e-3;
 
@@ -118,12 +146,14 @@ impl Parameters {
     /// A step of a fused update, whose gradients are clipped so.
     pub(crate) fn update(&self, update: &'static dyn Update, clip: Clip) -> Result<impl FnMut() -> Result<()>> {
         let shapes: Vec<Vec<usize>> = self.values.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect();
-        let arena = |number: usize| match update.state_shapes(number, &shapes) {
-            None => Ok(self.state[number].clone()),
-            Some(shapes) => Arena::new(self.values.device(), &shapes),
+        let arena = |number: usize| match (update.state_shapes(number, &shapes), update.packing(number)) {
+            (Some(shapes), _) => Arena::new(self.values.device(), &shapes),
+            (None, Packing::Plain) => Ok(self.state[number].clone()),
+            (None, packing) => self.values.zeros_packed(packing),
         };
         let state = (0..update.state_count()).map(arena).collect::<Result<Vec<_>>>()?;
-        for (number, arena) in state.iter().enumerate() {
+        for (number, arena) in state.iter().enumerate().filter(|(number, _)| update.packing(*number) == Packing::Plain)
+        {
             arena.pages().iter().try_for_each(|page| page.fill(update.initial_state(number)))?;
         }
         let mut clock = Clock::new(self.values.device(), LEARNING_RATE)?;

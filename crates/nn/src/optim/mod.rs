@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
+use thalweg_tensor::{Arena, Clip, Clock, ClockState, Packing, ScheduleTable, SegmentSettings, StepArguments, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
 
@@ -13,6 +13,7 @@ macro_rules! fused_method {
         state: $state:expr,
         $(momentum: $momentum:expr,)?
         $(has_weight_decay: $has_weight_decay:expr,)?
+        $(hessian: $hessian:expr,)?
         check: $check:expr,
         update: $update:expr $(,)?
     ) => {
@@ -40,21 +41,31 @@ macro_rules! fused_method {
                 $has_weight_decay
             })?
 
+            $(fn hessian(&self) -> Option<$crate::HessianAverage> {
+                let $settings = self;
+                Some($hessian)
+            })?
+
             #[allow(unused_variables, reason = "few methods have state that depends on settings")]
             fn state_names(&self) -> &'static [&'static str] {
                 let $settings = self;
                 $state
             }
 
-            fn initial_state(&self, number: usize) -> f32 {
-                let $settings = self;
-                thalweg_tensor::Update::initial_state(&$update, number)
-            }
-
-            #[allow(unused_variables, reason = "few methods have state of other shapes")]
+            #[allow(unused_variables, reason = "few methods have settings that it depends on")]
             fn state_shapes(&self, number: usize, parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
                 let $settings = self;
                 thalweg_tensor::Update::state_shapes(&$update, number, parameters)
+            }
+
+            fn state_packing(&self, number: usize) -> thalweg_tensor::Packing {
+                let $settings = self;
+                thalweg_tensor::Update::packing(&$update, number)
+            }
+
+            fn initial_state(&self, number: usize) -> f32 {
+                let $settings = self;
+                thalweg_tensor::Update::initial_state(&$update, number)
             }
 
             #[allow(unused_variables, reason = "it depends on the method, not on its settings")]
@@ -76,22 +87,26 @@ mod adadelta;
 mod adagrad;
 mod adam;
 mod adamax;
+mod adamw8bit;
 mod adan;
 mod amsgrad;
 mod asgd;
 mod clipping;
 mod groups;
+mod hessian;
 mod lamb;
 mod lars;
 mod lion;
 mod nadam;
 mod novograd;
+mod prodigy;
 mod radam;
 mod rmsprop;
 mod rprop;
 mod schedule_free_adamw;
 mod schedule_free_sgd;
 mod sgd;
+mod sophia;
 mod yogi;
 
 pub use adabelief::AdaBelief;
@@ -99,21 +114,25 @@ pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
 pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
+pub use adamw8bit::AdamW8bit;
 pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
 pub use groups::ParameterGroup;
+pub use hessian::HessianAverage;
 pub use lamb::Lamb;
 pub use lars::Lars;
 pub use lion::Lion;
 pub use nadam::NAdam;
 pub use novograd::NovoGrad;
+pub use prodigy::Prodigy;
 pub use radam::RAdam;
 pub use rmsprop::RmsProp;
 pub use rprop::Rprop;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use schedule_free_sgd::ScheduleFreeSgd;
 pub use sgd::Sgd;
+pub use sophia::Sophia;
 pub use yogi::Yogi;
 
 /// A method of optimization: plain settings, and the update that they describe.
@@ -140,6 +159,11 @@ pub trait Method: fmt::Debug + Send + Sync {
         true
     }
 
+    /// What it says of the average that it keeps of the Hessian's diagonal, where it keeps one.
+    fn hessian(&self) -> Option<HessianAverage> {
+        None
+    }
+
     /// The names of the arenas that the method keeps from step to step.
     fn state_names(&self) -> &'static [&'static str];
 
@@ -147,6 +171,11 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// the same layout.
     fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
         None
+    }
+
+    /// How an arena of state in the layout of the parameters is packed.
+    fn state_packing(&self, _number: usize) -> Packing {
+        Packing::Plain
     }
 
     /// What fills each of these arenas before the first step.
@@ -166,8 +195,8 @@ pub trait Method: fmt::Debug + Send + Sync {
     fn update(&self, step: StepArguments<'_>) -> Result<()>;
 }
 
-/// A method at work on the parameters of a model: one launch a step (three for methods that need norms of tensors), and two
-/// more with clipping, whatever the number of tensors; and nothing waits for the device.
+/// A method at work on the parameters of a model: one launch a step, three with clipping, whatever the number of
+/// tensors, unless the method's page says otherwise; and nothing waits for the device.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -222,7 +251,7 @@ impl Optimizer {
         let (state, clock) = hold_as("optimizer state", || -> Result<_> {
             let state = (0..names.len())
                 .map(|number| match method.state_shapes(number, &shapes) {
-                    None => Ok(params.values().zeros_like()?),
+                    None => Ok(params.values().zeros_packed(method.state_packing(number))?),
                     Some(shapes) => Ok(Arena::new(params.device(), &shapes)?),
                 })
                 .collect::<Result<Vec<_>>>()?;

@@ -15,6 +15,7 @@ mod product;
 mod random;
 mod record_value;
 mod reduce;
+mod sample;
 mod softmax;
 pub(crate) mod unary;
 
@@ -58,6 +59,8 @@ pub static KERNELS: &[&Kernel] = &[
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &sample::SAMPLE_CLASSES,
+    &sample::SAMPLE_NORMAL,
     &softmax::SOFTMAX,
     &unary::UNARY,
     &optim::adabelief::ADABELIEF,
@@ -65,6 +68,7 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::adagrad::ADAGRAD,
     &optim::adam::ADAM,
     &optim::adamax::ADAMAX,
+    &optim::adamw8bit::ADAMW8BIT,
     &optim::adan::ADAN,
     &optim::amsgrad::AMSGRAD,
     &optim::asgd::ASGD,
@@ -83,14 +87,19 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::tensor_clip::SCALE_ROWS,
     &optim::tensor_clip::TENSOR_CLIP,
     &optim::tensor_clip::TENSOR_NORMS,
+    &optim::hessian::HESSIAN,
     &optim::lion::LION,
     &optim::momentum::MOMENTUM,
     &optim::nadam::NADAM,
+    &optim::prodigy::PRODIGY,
+    &optim::prodigy::PRODIGY_ESTIMATE,
+    &optim::prodigy::PRODIGY_SUMS,
     &optim::radam::RADAM,
     &optim::rmsprop::RMSPROP,
     &optim::rprop::RPROP,
     &optim::schedule_free_adamw::SCHEDULE_FREE_ADAMW,
     &optim::schedule_free_sgd::SCHEDULE_FREE_SGD,
     &optim::sgd::SGD,
+    &optim::sophia::SOPHIA,
     &optim::yogi::YOGI,
 ];

@@ -109,6 +109,16 @@ const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 /// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
 const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
 
+/// The steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl` counts on their places.
+pub(crate) fn steps_of(clock: &[u32]) -> u32 {
+    clock[STEP].wrapping_add(clock[STEP + 1])
+}
+
+/// Where [`ClockWords::step`] and, behind it, `skipped` stand.
+const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
+
+const _: () = assert!(STEP == 4, "the shaders that sample count on it");
+
 /// Where [`ClockWords::gradient_norm_sum`] stands.
 const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_sum) / 4;
 

@@ -7,36 +7,43 @@ use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
 use super::clock::{Clock, ClockWords, Now, Prepared, ROW_ELEMENTS, Row, Timing, current_time};
-use crate::arena::{Arena, UPDATE_BLOCK};
+use crate::arena::{Arena, Packing, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
-use crate::parallel::for_each_chunks_beside;
+use crate::parallel::{for_each_block, for_each_chunks_beside};
 use crate::{Error, Result, Tensor};
 
 /// A method of optimization that goes element by element, fused: one launch takes a whole arena of parameters one step
 /// further.
 pub trait Update: Debug + Send + Sync {
-    /// The number of arenas that it keeps from step to step beside the parameters. An element moves
-    /// 12 + 8 `state_count` bytes: parameter, gradient and state in, all but the gradient out.
+    /// The number of arenas that it keeps from step to step beside the parameters.
     fn state_count(&self) -> usize;
+
+    /// Bytes that a step must move for a parameter, clipping left out: parameter, gradient and state in, all but the
+    /// gradient out.
+    fn bytes_per_parameter(&self) -> u64 {
+        let state: f64 = (0..self.state_count()).map(|number| 8.0 / self.packing(number).parameters() as f64).sum();
+        12 + state as u64
+    }
 
     /// What fills each of these arenas before the first step; their padding stays zero.
     fn initial_state(&self, _number: usize) -> f32 {
         0.0
     }
 
-    /// The shapes of the tensors of such an arena, for parameters of these shapes; `None` where they are the same.
+    /// The shapes of the tensors of such an arena, for parameters of these shapes; `None` where they are the same, in the
+    /// same layout.
     fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
         None
+    }
+
+    /// How each of these arenas is packed.
+    fn packing(&self, _number: usize) -> Packing {
+        Packing::Plain
     }
 
     /// Whether it needs sums over each tensor, for which [`Clock::lay_out`] must have been called before a step is recorded.
     fn sums_tensors(&self) -> bool {
         false
-    }
-
-    /// Bytes that a step moves for a parameter by the method's own mathematics, clipping left out.
-    fn bytes_per_parameter(&self) -> u64 {
-        12 + 8 * self.state_count() as u64
     }
 
     /// Takes all parameters one step further: one launch a page (three for methods that need norms of tensors), and before
@@ -127,43 +134,40 @@ impl Head {
         self.timing.extra_rate
     }
 
+    pub(super) fn timing(&self) -> Timing {
+        self.timing
+    }
+
     /// 1 - beta for the second moment.
     pub(super) fn one_minus_beta2(&self) -> f32 {
         self.timing.one_minus_beta2
-    }
-
-    /// For a launch on this page.
-    fn on_page(self, clock: &Clock, page: &Tensor, number: usize, clip: Clip) -> Self {
-        Self {
-            vectors: (page.len() / 4) as u32,
-            clip_value: clip.value().unwrap_or(f32::MAX),
-            first_row: clock.first_row(number).unwrap_or(0),
-            ..self
-        }
     }
 
     /// The gradient of a parameter, from it and from its value: clipped, turned around where the method is to climb, with
     /// coupled decay.
     #[inline(always)]
     pub(super) fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
-        let sign = if self.maximize != 0 { -1.0 } else { 1.0 };
-        let coupled_decay = if self.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 };
-        let clip_factor = now.clip_factor;
-        move |grad, value| {
-            let grad = match clip_value {
-                Some(most) if grad > most => most,
-                Some(most) if grad < -most => -most,
-                _ => grad,
-            };
-            sign * (grad * clip_factor) + coupled_decay * value
-        }
+        let shared = Shared::of(now, self);
+        move |grad, value| shared.gradient(value, clip_value.map_or(grad, |most| clipped(grad, most)))
     }
 }
 
 impl StepArguments<'_> {
     /// Launches an update that binds all of its state.
     pub(super) fn run<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
-        self.run_variant(kernel, &[], &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE], head, params)
+        self.run_packed(kernel, &[], head, params)
+    }
+
+    /// As [`run`](Self::run), with state that is packed.
+    pub(super) fn run_packed<P: Pod>(
+        self,
+        kernel: &'static Kernel,
+        packing: &[Packing],
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
+        self.prepare_and_launch(kernel, &[], (keeps, packing), head, params)
     }
 
     /// Launches an update on every page, with these constants; `keeps` says of each binding of state whether this
@@ -176,9 +180,20 @@ impl StepArguments<'_> {
         head: Head,
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
-        self.check(kernel, keeps)?;
+        self.prepare_and_launch(kernel, constants, (keeps, &[]), head, params)
+    }
+
+    fn prepare_and_launch<P: Pod>(
+        self,
+        kernel: &'static Kernel,
+        constants: &[(&'static str, bool)],
+        (keeps, packing): (&[bool], &[Packing]),
+        head: Head,
+        params: impl Fn(Head) -> P,
+    ) -> Result<()> {
+        self.check_packed(kernel, keeps, packing)?;
         let prepared = self.clock.prepare(self.grads, self.clip, head.timing)?;
-        self.launch(prepared, kernel, constants, keeps, head, params)
+        self.launch(prepared, kernel, constants, (keeps, packing), head, params)
     }
 
     /// As [`run`](Self::run), behind a launch of the same step that has advanced the clock.
@@ -190,11 +205,16 @@ impl StepArguments<'_> {
     ) -> Result<()> {
         let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
         self.check(kernel, keeps)?;
-        self.launch(Prepared::ByLaunch, kernel, &[], keeps, head, params)
+        self.launch(Prepared::ByLaunch, kernel, &[], (keeps, &[]), head, params)
     }
 
     /// Checks that the arenas fit each other and the kernel.
     pub(super) fn check(&self, kernel: &'static Kernel, keeps: &[bool]) -> Result<()> {
+        self.check_packed(kernel, keeps, &[])
+    }
+
+    /// As [`check`](Self::check), of state that is packed.
+    fn check_packed(&self, kernel: &'static Kernel, keeps: &[bool], packing: &[Packing]) -> Result<()> {
         let Self { values, grads, state, .. } = self;
         let expected = keeps.iter().filter(|keeps| **keeps).count();
         if state.len() != expected {
@@ -206,7 +226,8 @@ impl StepArguments<'_> {
             });
         }
         values.same_layout(kernel.name(), &[grads])?;
-        state.iter().try_for_each(|arena| values.same_layout(kernel.name(), &[arena]))
+        let of_state = state.iter().zip(packing.iter().copied().chain(std::iter::repeat(Packing::Plain)));
+        of_state.into_iter().try_for_each(|(arena, packing)| values.same_packed_layout(kernel.name(), arena, packing))
     }
 
     fn launch<P: Pod>(
@@ -214,22 +235,19 @@ impl StepArguments<'_> {
         prepared: Prepared,
         kernel: &'static Kernel,
         constants: &[(&'static str, bool)],
-        keeps: &[bool],
+        (keeps, packing): (&[bool], &[Packing]),
         head: Head,
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
         let Self { values, grads, state, clock, clip } = self;
+        let pages = Pages { values, grads, clock, clip, self_clocked: prepared.self_clocked() };
         for (number, page) in values.pages().iter().enumerate() {
-            let (sequential, workgroups) = grid(page);
-            let mut launch = Launch::new(kernel, params(head.on_page(clock, page, number, clip)))
-                .constant("SEQUENTIAL", sequential)
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .constant("SEGMENTED", clock.first_row(number).is_some())
-                .constant("CLIP_VALUE", clip.value().is_some());
+            let (sequential, workgroups) = grid(page, !packing.is_empty());
+            let params = params(pages.head(head, number));
+            let mut launch = pages.launch(kernel, params, number).constant("SEQUENTIAL", sequential);
             for (name, value) in constants {
                 launch = launch.constant(name, *value);
             }
-            launch = launch.bind(page).bind(&grads.pages()[number]).bind(clock.table()).bind(clock.state());
             let mut kept = state.iter();
             for (place, keeps) in keeps.iter().enumerate() {
                 launch = match keeps.then(|| kept.next()).flatten() {
@@ -251,24 +269,51 @@ impl StepArguments<'_> {
         written: &[Arena],
         params: impl Fn(Head, (u32, u32)) -> P,
     ) -> Result<()> {
+        self.clock.lay_out(self.values)?;
+        let prepared = self.clock.prepare(self.grads, self.clip, head.timing)?;
         let Self { values, grads, clock, clip, .. } = self;
-        clock.lay_out(values)?;
-        let prepared = clock.prepare(grads, *clip, head.timing)?;
+        let pages = Pages { values, grads, clock, clip: *clip, self_clocked: prepared.self_clocked() };
         let segments = clock.laid_out()?;
         for (number, page) in values.pages().iter().enumerate() {
             let chunks = segments.of_page(number);
-            let launch = Launch::new(kernel, params(head.on_page(clock, page, number, *clip), chunks))
-                .constant("SELF_CLOCKED", prepared.self_clocked())
-                .constant("SEGMENTED", true)
-                .constant("CLIP_VALUE", clip.value().is_some())
-                .bind(page)
-                .bind(&grads.pages()[number])
-                .bind(clock.table())
-                .bind(clock.state());
+            let launch = pages.launch(kernel, params(pages.head(head, number), chunks), number);
             let launch = written.iter().fold(launch, |launch, arena| launch.bind(&arena.pages()[number]));
             segments.bind_chunks(launch).workgroups((chunks.1 as usize).max(1)).run(page.device())?;
         }
         Ok(())
+    }
+}
+
+/// What the launches of a step share, page by page.
+pub(super) struct Pages<'a> {
+    pub(super) values: &'a Arena,
+    pub(super) grads: &'a Arena,
+    pub(super) clock: &'a Clock,
+    pub(super) clip: Clip,
+    pub(super) self_clocked: bool,
+}
+
+impl Pages<'_> {
+    /// The beginning of the parameters of a launch.
+    pub(super) fn head(&self, head: Head, number: usize) -> Head {
+        Head {
+            vectors: (self.values.pages()[number].len() / 4) as u32,
+            clip_value: self.clip.value().unwrap_or(f32::MAX),
+            first_row: self.clock.first_row(number).unwrap_or(0),
+            ..head
+        }
+    }
+
+    /// A launch on a page, with the bindings up to the state.
+    pub(super) fn launch<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize) -> Launch {
+        Launch::new(kernel, params)
+            .constant("SELF_CLOCKED", self.self_clocked)
+            .constant("SEGMENTED", self.clock.first_row(number).is_some())
+            .constant("CLIP_VALUE", self.clip.value().is_some())
+            .bind(&self.values.pages()[number])
+            .bind(&self.grads.pages()[number])
+            .bind(self.clock.table())
+            .bind(self.clock.state())
     }
 }
 
@@ -300,10 +345,14 @@ const LEAST_SEQUENTIAL: usize = 64 << 10;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have no tail");
 
-/// Whether lanes take vectors in a row, and the number of workgroups.
-fn grid(page: &Tensor) -> (bool, usize) {
+/// Whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in which
+/// the first says that the grid is not folded.
+pub(super) fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     let blocks = page.len() / UPDATE_BLOCK;
     let folded = blocks > page.device().max_workgroups_per_dimension();
+    if is_packed {
+        return (!folded, blocks);
+    }
     let sequential = page.device().is_software() && page.len() >= LEAST_SEQUENTIAL && !folded;
     (sequential, if sequential { blocks } else { page.len() / HARDWARE_BLOCK })
 }
@@ -340,6 +389,42 @@ pub(super) struct Parts<'a> {
     pub(super) grads: &'a [f32],
 }
 
+/// Of an arena of state so many words for each group of parameters, from a word on.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub(super) place: usize,
+    pub(super) start: usize,
+    pub(super) words: usize,
+}
+
+/// The time as the blocks of a page have it, and their gradients.
+pub(super) struct Time<'a> {
+    pub(super) now: Now,
+    head: Head,
+    rows: Option<&'a [Row]>,
+    clip_value: Option<f32>,
+    grads: &'a [f32],
+}
+
+/// 64 parameters and their gradients, which belong to one tensor, at the time that they have.
+pub(super) struct Block<'a> {
+    pub(super) now: Now,
+    pub(super) values: &'a mut [f32; ROW_ELEMENTS],
+    /// Clipped, turned around and decayed as the settings say; of the parameters decoupled decay has taken its share.
+    pub(super) grads: [f32; ROW_ELEMENTS],
+}
+
+impl Time<'_> {
+    /// The block with this number; `None` where it is frozen.
+    #[inline(always)]
+    pub(super) fn block<'v>(&self, number: usize, values: &'v mut [f32]) -> Option<Block<'v>> {
+        let now = self.rows.map_or(Some(self.now), |rows| of_row(rows[number], &self.now))?;
+        let values = values.first_chunk_mut()?;
+        let grads = ready(&now, self.head, self.clip_value, values, &self.grads[number * ROW_ELEMENTS..]);
+        Some(Block { now, values, grads })
+    }
+}
+
 impl<'a> Parts<'a> {
     /// The launch, at the time of its step, and its bindings behind the clock.
     pub(super) fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
@@ -370,6 +455,11 @@ impl<'a> Elements<'a> {
         Self { parts, state }
     }
 
+    /// The number of this step, from 1 on.
+    pub(super) fn step(&self) -> u32 {
+        self.parts.now.step
+    }
+
     /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
     /// clock. `factors` are what is the same for all parameters of one time. The gradient is clipped, turned around and
     /// decayed as the settings say; of the parameter decoupled decay has taken its share.
@@ -382,6 +472,41 @@ impl<'a> Elements<'a> {
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
         self.each_of(std::array::from_fn(|number| number), factors, rule);
+    }
+
+    /// Of the state the arena at this place, which the kernel only reads.
+    pub(super) fn read(&mut self, place: usize) -> &'a [f32] {
+        std::mem::replace(&mut self.state[place], Slice::Read(&[])).read()
+    }
+
+    /// Applies a rule to groups of so many parameters, whole blocks of 64, and their state: of each arena that `spans` names
+    /// the words that belong to a group. The rule gets the number of the group and its parameters, and goes from block to
+    /// block by [`Time::block`].
+    pub(super) fn each_group<const N: usize>(
+        self,
+        length: usize,
+        spans: [Span; N],
+        rule: impl Fn(usize, &mut [f32], &Time<'_>, [&mut [u32]; N]) + Sync,
+    ) {
+        let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
+        // A NaN spreads where it is not looked for.
+        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
+            let mut state = state.map(Some);
+            let state = spans.map(|span| {
+                let arena = state[span.place].take().unwrap_or_else(|| unreachable!("places are taken once"));
+                &mut arena.write::<u32>()[span.start..]
+            });
+            let time = Time { now, head, rows, clip_value, grads };
+            for_each_block(
+                length,
+                spans.map(|span| span.words),
+                values,
+                state,
+                #[inline(always)]
+                |group, values, state| rule(group, values, &time, state),
+            );
+        }
+        *clock.0 = clock.1;
     }
 
     /// As [`each`](Self::each), of the state at these places.
@@ -430,18 +555,78 @@ pub(super) fn runs<'a>(
     now: &'a Now,
 ) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
     let whole = rows.is_none().then_some((length, Some(*now)));
-    let apart = rows.unwrap_or_default().chunk_by(|a, b| a == b).map(|equal| {
-        let Row([lr_scale, weight_decay, clip_factor, own_factor]) = equal[0];
-        let own = Now {
-            learning_rate: now.learning_rate * lr_scale,
-            weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
-            clip_factor: now.clip_factor * clip_factor,
-            own_factor,
-            ..*now
-        };
-        (equal.len() * ROW_ELEMENTS, (lr_scale >= 0.0).then_some(own))
-    });
+    let apart = rows
+        .unwrap_or_default()
+        .chunk_by(|a, b| a == b)
+        .map(|equal| (equal.len() * ROW_ELEMENTS, of_row(equal[0], now)));
     whole.into_iter().chain(apart)
+}
+
+/// The time as the parameters of a row have it; `None` where they are frozen.
+fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row, now: &Now) -> Option<Now> {
+    let own = Now {
+        learning_rate: now.learning_rate * lr_scale,
+        weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
+        clip_factor: now.clip_factor * clip_factor,
+        own_factor,
+        ..*now
+    };
+    (lr_scale >= 0.0).then_some(own)
+}
+
+/// The gradients of a block as its rule gets them; and decoupled decay takes its share of the parameters.
+#[inline(always)]
+fn ready(
+    now: &Now,
+    head: Head,
+    clip_value: Option<f32>,
+    values: &mut [f32; ROW_ELEMENTS],
+    grads: &[f32],
+) -> [f32; ROW_ELEMENTS] {
+    let shared = Shared::of(now, head);
+    let mut ready = [0f32; ROW_ELEMENTS];
+    ready.copy_from_slice(&grads[..ROW_ELEMENTS]);
+    if let Some(most) = clip_value {
+        ready.iter_mut().for_each(|grad| *grad = clipped(*grad, most));
+    }
+    for (grad, value) in ready.iter_mut().zip(values) {
+        *grad = shared.gradient(*value, *grad);
+        *value *= shared.kept;
+    }
+    ready
+}
+
+/// An element of the gradient, limited; a NaN stays.
+#[inline(always)]
+fn clipped(grad: f32, most: f32) -> f32 {
+    let grad = if grad > most { most } else { grad };
+    if grad < -most { -most } else { grad }
+}
+
+/// What is the same for all elements of one time by the rules that all methods share. Twin of `Step` in WGSL.
+#[derive(Clone, Copy)]
+struct Shared {
+    sign: f32,
+    clip_factor: f32,
+    coupled_decay: f32,
+    kept: f32,
+}
+
+impl Shared {
+    fn of(now: &Now, head: Head) -> Self {
+        let decoupled = head.decay == Decay::Decoupled as u32;
+        Self {
+            sign: if head.maximize != 0 { -1.0 } else { 1.0 },
+            clip_factor: now.clip_factor,
+            coupled_decay: if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 },
+            kept: if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 },
+        }
+    }
+
+    #[inline(always)]
+    fn gradient(self, value: f32, grad: f32) -> f32 {
+        self.sign * (grad * self.clip_factor) + self.coupled_decay * value
+    }
 }
 
 #[inline(always)]
@@ -458,16 +643,12 @@ fn apply<const N: usize, F: Copy + Sync>(
 ) where
     for<'s> [&'s mut [f32]; N]: Rows<N>,
 {
-    let sign = if head.maximize != 0 { -1.0 } else { 1.0 };
-    let decoupled = head.decay == Decay::Decoupled as u32;
-    let kept = if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 };
-    let coupled_decay = if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 };
-    let clip_factor = now.clip_factor;
+    let shared = Shared::of(now, head);
     // What does not change from element to element is moved into each piece: behind a reference it might for all that a
     // compiler knows, and the loop would not be turned into vectors.
     let step = move |value: &mut f32, grad: f32, state: [&mut f32; N]| {
-        let grad = sign * (grad * clip_factor) + coupled_decay * *value;
-        *value *= kept;
+        let grad = shared.gradient(*value, grad);
+        *value *= shared.kept;
         rule(factors, value, grad, state);
     };
     for_each_chunks_beside(
@@ -481,10 +662,7 @@ fn apply<const N: usize, F: Copy + Sync>(
                     values,
                     grads,
                     #[inline(always)]
-                    move |value, grad, state| {
-                        let grad = if grad > most { most } else { grad };
-                        step(value, if grad < -most { -most } else { grad }, state);
-                    },
+                    move |value, grad, state| step(value, clipped(grad, most), state),
                 );
             } else {
                 state.each(
