@@ -50,6 +50,7 @@ const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const NORMAL: &str = include_str!("shared/normal.wgsl");
+const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
@@ -91,6 +92,7 @@ shaders! {
     ADAPTIVE_CLIP "adaptive_clip" "optim/adaptive_clip.wgsl" [GRID, MATH, TREE];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
     BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
@@ -111,6 +113,7 @@ shaders! {
     LINEAR_INPUT_GRAD "linear_input_grad" "tensor/linear_input_grad.wgsl" [GRID, PRODUCT];
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
     LION "lion" "optim/lion.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    LOOKAHEAD "lookahead" "optim/lookahead.wgsl" [GRID, PAGES];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
@@ -129,6 +132,7 @@ shaders! {
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    SCALE "scale" "optim/scale.wgsl" [GRID, PAGES];
     SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_STATE];
     SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
     SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
@@ -136,7 +140,11 @@ shaders! {
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    SHARPNESS_ASCENT "sharpness_ascent" "optim/sharpness_ascent.wgsl" [GRID, PAGES];
+    SHARPNESS_NORM "sharpness_norm" "optim/sharpness_norm.wgsl" [MATH, TREE];
+    SHARPNESS_SCALE "sharpness_scale" "optim/sharpness_scale.wgsl" [MATH, TREE];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
+    SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_STATE];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];

@@ -9,6 +9,7 @@ mod common;
 mod elementwise;
 mod norms;
 mod optim;
+mod pages;
 mod products;
 mod random;
 mod rows;
@@ -53,6 +54,7 @@ kernels! {
     adaptive_clip: norms::adaptive_clip;
     argmax: rows::argmax;
     asgd: optim::asgd;
+    average: pages::average;
     batch: rows::batch;
     binary: elementwise::binary;
     binary_broadcast: elementwise::binary_broadcast;
@@ -73,6 +75,7 @@ kernels! {
     linear_weight_grad: products::linear_weight_grad;
     hessian: optim::hessian;
     lion: optim::lion;
+    lookahead: pages::lookahead;
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
@@ -91,6 +94,7 @@ kernels! {
     reduce_rows: rows::reduce_rows;
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
+    scale: pages::scale;
     scale_rows: norms::scale_rows;
     scatter_add_rows: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
@@ -98,8 +102,12 @@ kernels! {
     sample_classes: random::sample_classes;
     sample_normal: random::sample_normal;
     sgd: optim::sgd;
+    sharpness_ascent: pages::sharpness;
+    sharpness_norm: pages::sharpness;
+    sharpness_scale: pages::sharpness;
     sophia: optim::sophia;
     softmax: rows::softmax;
+    swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;
     tensor_norms: norms::tensor_norms;

@@ -56,6 +56,7 @@ pub use optim::{
     RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
     SophiaUpdate, StepArguments, Update, UpdateNorms, YogiUpdate,
 };
+pub use optim::{Averaging, RunningAverage, SharpnessAscent};
 pub use pending_read::PendingRead;
 pub use philox::philox;
 pub use product::{ProductShape, ProductTuning, TunedProduct, product_kernels};

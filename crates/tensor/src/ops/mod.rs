@@ -102,4 +102,11 @@ pub static KERNELS: &[&Kernel] = &[
     &optim::sgd::SGD,
     &optim::sophia::SOPHIA,
     &optim::yogi::YOGI,
+    &optim::average::AVERAGE,
+    &optim::lookahead::LOOKAHEAD,
+    &optim::pages::SCALE,
+    &optim::sharpness::SHARPNESS_ASCENT,
+    &optim::sharpness::SHARPNESS_NORM,
+    &optim::sharpness::SHARPNESS_SCALE,
+    &optim::swap_in::SWAP_IN,
 ];

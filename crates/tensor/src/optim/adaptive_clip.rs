@@ -47,6 +47,12 @@ pub struct AdaptiveClip {
 }
 
 impl AdaptiveClip {
+    /// The share of a unit's norm that its gradient may have, and the least norm that counts.
+    #[must_use]
+    pub fn settings(&self) -> (f32, f32) {
+        (self.clipping, self.eps)
+    }
+
     /// For arenas of this layout.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Now {
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 
 /// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
-const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
+pub(super) const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
 
 /// The steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl` counts on their places.
 pub(crate) fn steps_of(clock: &[u32]) -> u32 {

@@ -1,0 +1,73 @@
+//! Lookahead's slow weights.
+
+use super::clock::Clock;
+use super::clock_words::STEP;
+use super::pages::{PAGE_VARIANTS, over_page, vectors};
+use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::parallel::for_each_chunks;
+use crate::{Arena, Error, Result};
+
+impl Clock {
+    /// Lookahead (Zhang et al. 2019), behind a step: where the number of steps is a multiple of `period`,
+    ///
+    /// ```text
+    /// slow  = slow + alpha (param - slow),    param = slow
+    /// ```
+    ///
+    /// and else nothing. One launch a page.
+    ///
+    /// # Errors
+    /// Where the period is 0, the layouts differ, or work on the device has failed.
+    pub fn look_ahead(&self, values: &Arena, slow: &Arena, period: u32, alpha: f64) -> Result<()> {
+        if period == 0 {
+            return Err(Error::Argument {
+                op: "lookahead",
+                name: "period",
+                value: "0".to_string(),
+                rule: "at least 1",
+            });
+        }
+        values.same_layout("lookahead", &[slow])?;
+        for (page, slow) in values.pages().iter().zip(slow.pages()) {
+            let params = Params { vectors: vectors(page), period, alpha: alpha as f32 };
+            let launch = Launch::new(&LOOKAHEAD, params).bind(page).bind(slow).bind(self.state());
+            over_page(launch, page).run(page.device())?;
+        }
+        Ok(())
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Params {
+    vectors: u32,
+    period: u32,
+    alpha: f32,
+}
+
+/// The formula of [`Clock::look_ahead`], element by element.
+fn twin(call: Call<'_>) {
+    let Params { period, alpha, .. } = call.params();
+    let [values, slow, clock] = call.bindings();
+    if clock.read::<u32>()[STEP] % period != 0 {
+        return;
+    }
+    for_each_chunks(
+        [values.write::<f32>(), slow.write::<f32>()],
+        #[inline(always)]
+        move |_, [values, slow]| {
+            for (value, slow) in values.iter_mut().zip(slow) {
+                *slow += alpha * (*value - *slow);
+                *value = *slow;
+            }
+        },
+    );
+}
+
+pub(crate) static LOOKAHEAD: Kernel = Kernel {
+    shader: &thalweg_shaders::LOOKAHEAD,
+    uniform: size_of::<Params>(),
+    access: &[Access::Write, Access::Write, Access::Read],
+    variants: PAGE_VARIANTS,
+    twin,
+};
