@@ -137,6 +137,12 @@ impl Parameter {
         let _ = self.0.grad_state.compare_exchange(WRITTEN, STALE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Says that something else than a backward pass has written the memory of the gradient, so that the next pass adds to
+    /// what is there.
+    pub fn mark_grad_written(&self) {
+        self.0.grad_state.store(WRITTEN, Ordering::Relaxed);
+    }
+
     /// Zeroes the memory of a gradient that no backward pass has written since it was made zero. Optimizers call it
     /// before they read all gradients at once.
     ///
