@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
 mod common;
+#[path = "oracle_optimizers/wrappers.rs"]
+mod wrappers;
 
 use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
@@ -323,16 +325,22 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
             oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
         }
     }
-    // What is wanted in the end of a schedule-free method, from y and z.
+    // What is wanted in the end of a schedule-free method; and what was there comes back to the bit.
+    let before = params.to_host().unwrap();
+    optimizer.eval().unwrap();
     for (i, tensor) in tensors.iter().enumerate() {
         let Some(reference) = case.find(&format!("f64/eval_param/{tensor}")) else { continue };
-        let beta1 = case.get("hyper.b1").as_f64().unwrap_or(0.9) as f32;
-        let (_, z) = optimizer.state().find(|(state, _)| *state == "z").unwrap();
-        let (y, z) = (floats(params.parameters()[i].value().unwrap()), floats(z.get(i)));
-        let x: Vec<f32> = y.iter().zip(&z).map(|(y, z)| (y - (1.0 - beta1) * z) / beta1).collect();
+        let x = floats(params.parameters()[i].value().unwrap());
         let bound = case.bound("param").with_inputs(&start);
         oracle::assert_within(&case.name(&format!("x on {device}")), &x, &reference.values, bound);
     }
+    if let Some((_, averages)) = optimizer.state().find(|(state, _)| *state == "ax") {
+        for (parameter, average) in params.parameters().iter().zip(averages.tensors()) {
+            assert_eq!(floats(parameter.value().unwrap()), floats(average), "{}", case.name("ax in place"));
+        }
+    }
+    optimizer.train().unwrap();
+    assert_eq!(params.to_host().unwrap(), before, "{}", case.name("after train()"));
     let has_state = tensors.iter().any(|t| case.find(&format!("f64/state/{t}/momentum_buffer")).is_some());
     assert!(optimizer.state().count() > 0 || !has_state, "{}: a state that is not kept", case.id());
     assert_eq!(u64::from(optimizer.read_clock().unwrap().step), steps);

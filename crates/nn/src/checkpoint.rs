@@ -10,6 +10,7 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
+use thalweg_tensor::{DType, Tensor};
 
 use crate::{Error, Result, write_whole};
 
@@ -20,16 +21,16 @@ use crate::{Error, Result, write_whole};
 /// checksum. The same content always gives the same bytes.
 ///
 /// # Numerics
-/// Tensors are stored as F32. Files whose tensors were turned into F16 or BF16 by another program load too, and are
-/// widened, which is exact; those tensors have no checksum any more. F64 is refused: narrowing it would change the model
-/// without a word.
+/// Tensors are stored with the type that they have, bit by bit. Files whose tensors of F32 were turned into F16 or BF16 by
+/// another program load too, and are widened, which is exact; those tensors have no checksum any more. F64 in their place
+/// is refused: narrowing it would change the model without a word.
 ///
 /// ```
 /// use thalweg_nn::{Checkpoint, CheckpointTensor};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("model.safetensors");
-/// let weight = CheckpointTensor { name: "weight".into(), shape: vec![1, 2], values: vec![0.5, -1.0] };
+/// let weight = CheckpointTensor { name: "weight".into(), shape: vec![1, 2], values: vec![0.5f32, -1.0].into() };
 /// let checkpoint = Checkpoint { metadata: serde_json::json!({ "step": 10 }), tensors: vec![weight] };
 /// checkpoint.save(&path)?;
 /// assert_eq!(Checkpoint::load(&path)?, checkpoint);
@@ -52,13 +53,149 @@ pub struct CheckpointTensor {
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its elements, in row-major order.
-    pub values: Vec<f32>,
+    pub values: Values,
+}
+
+/// The elements of a [`CheckpointTensor`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Values {
+    /// Single precision: parameters and most of the state of optimizers.
+    F32(Vec<f32>),
+    /// Whole numbers.
+    U32(Vec<u32>),
+    /// Double precision: what the host computes, such as schedules.
+    F64(Vec<f64>),
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Self {
+        Self::F32(values)
+    }
+}
+
+impl From<Vec<u32>> for Values {
+    fn from(values: Vec<u32>) -> Self {
+        Self::U32(values)
+    }
+}
+
+impl From<Vec<f64>> for Values {
+    fn from(values: Vec<f64>) -> Self {
+        Self::F64(values)
+    }
+}
+
+impl Values {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements, where they are of single precision.
+    #[must_use]
+    pub fn f32(&self) -> Option<&[f32]> {
+        if let Self::F32(values) = self { Some(values) } else { None }
+    }
+
+    /// The type, as safetensors calls it.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::U32(_) => "U32",
+            Self::F64(_) => "F64",
+        }
+    }
+
+    pub(crate) fn crc32(&self) -> u32 {
+        crc32(&self.bytes())
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::F32(_) => Kind::F32,
+            Self::U32(_) => Kind::U32,
+            Self::F64(_) => Kind::F64,
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::U32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
+    }
 }
 
 impl CheckpointTensor {
+    /// A tensor of a device, read back. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn read(name: impl Into<String>, tensor: &Tensor) -> Result<Self> {
+        let values = match tensor.dtype() {
+            DType::F32 => tensor.to_vec::<f32>()?.into(),
+            DType::U32 => tensor.to_vec::<u32>()?.into(),
+        };
+        Ok(Self { name: name.into(), shape: tensor.shape().to_vec(), values })
+    }
+
+    /// Checks that shape and type are those of a tensor of a device.
+    ///
+    /// # Errors
+    /// [`Error::State`], which names the tensor and both shapes.
+    pub fn check(&self, tensor: &Tensor) -> Result<()> {
+        let expected = match tensor.dtype() {
+            DType::F32 => Kind::F32,
+            DType::U32 => Kind::U32,
+        };
+        if self.shape != tensor.shape() {
+            let problem = format!("it has shape {:?}, but must have {:?}", self.shape, tensor.shape());
+            return Err(Error::state(&self.name, problem));
+        }
+        if self.values.kind() != expected || self.values.len() != tensor.len() {
+            let (found, count) = (self.values.type_name(), self.values.len());
+            let problem =
+                format!("it has {count} elements of type {found}, but must have {} of {expected:?}", tensor.len());
+            return Err(Error::state(&self.name, problem));
+        }
+        Ok(())
+    }
+
+    /// Writes the elements over those of a tensor of a device.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), or where work on the device has failed.
+    pub fn write(&self, tensor: &Tensor) -> Result<()> {
+        self.check(tensor)?;
+        match &self.values {
+            Values::F32(values) => tensor.write(values)?,
+            Values::U32(values) => tensor.write(values)?,
+            // `check` has refused it.
+            Values::F64(_) => {}
+        }
+        Ok(())
+    }
+
     /// Whether all of its elements are.
     pub(crate) fn is_finite(&self) -> bool {
-        self.values.iter().all(|value| value.is_finite())
+        match &self.values {
+            Values::F32(values) => values.iter().all(|value| value.is_finite()),
+            Values::F64(values) => values.iter().all(|value| value.is_finite()),
+            Values::U32(_) => true,
+        }
     }
 }
 
@@ -84,7 +221,26 @@ struct Manifest {
 struct Entry {
     name: String,
     shape: Vec<usize>,
+    /// Left out of what is F32, as all is in the file of a model.
+    #[serde(default, skip_serializing_if = "Kind::is_f32")]
+    dtype: Kind,
     crc32: u32,
+}
+
+/// The type of the elements that were stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+enum Kind {
+    #[default]
+    F32,
+    U32,
+    F64,
+}
+
+impl Kind {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_f32(&self) -> bool {
+        *self == Self::F32
+    }
 }
 
 impl Checkpoint {
@@ -110,6 +266,32 @@ impl Checkpoint {
         Self::from_bytes(&bytes).map_err(|problem| Error::model(path, problem))
     }
 
+    /// The tensor with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&CheckpointTensor> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+
+    /// Takes in the tensors and the metadata of another one, so that both are saved as one file.
+    ///
+    /// # Errors
+    /// [`Error::State`] where the metadata of either are no object, or a key or the name of a tensor is taken.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        let (Some(own), serde_json::Value::Object(metadata)) = (self.metadata.as_object_mut(), other.metadata) else {
+            return Err(Error::state("metadata", "both must be objects to be merged"));
+        };
+        if let Some(key) = metadata.keys().find(|key| own.contains_key(*key)) {
+            return Err(Error::state(key, "both metadata have this key"));
+        }
+        let names: HashSet<&str> = self.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        if let Some(tensor) = other.tensors.iter().find(|tensor| names.contains(tensor.name.as_str())) {
+            return Err(Error::state(&tensor.name, "both have a tensor of this name"));
+        }
+        own.extend(metadata);
+        self.tensors.extend(other.tensors);
+        Ok(())
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut names = HashSet::new();
         let mut parts = Vec::with_capacity(self.tensors.len());
@@ -126,11 +308,12 @@ impl Checkpoint {
             if !names.insert(&tensor.name) || tensor.name == "__metadata__" {
                 return Err(format!("the name {:?} is taken; every tensor needs its own", tensor.name));
             }
-            parts.push(tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+            parts.push(tensor.values.bytes());
         }
         let entries = self.tensors.iter().zip(&parts).map(|(tensor, bytes)| Entry {
             name: tensor.name.clone(),
             shape: tensor.shape.clone(),
+            dtype: tensor.values.kind(),
             crc32: crc32(bytes),
         });
         let manifest = Manifest {
@@ -141,7 +324,12 @@ impl Checkpoint {
         };
         let text = serde_json::to_string(&manifest).map_err(|error| error.to_string())?;
         let views = self.tensors.iter().zip(&parts).map(|(tensor, bytes)| {
-            TensorView::new(Dtype::F32, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view))
+            let dtype = match tensor.values {
+                Values::F32(_) => Dtype::F32,
+                Values::U32(_) => Dtype::U32,
+                Values::F64(_) => Dtype::F64,
+            };
+            TensorView::new(dtype, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view))
         });
         let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         safetensors::serialize(views, Some(HashMap::from([(KEY.to_string(), text)]))).map_err(|error| error.to_string())
@@ -172,21 +360,38 @@ impl Checkpoint {
 }
 
 fn load_tensor(file: &SafeTensors<'_>, entry: Entry) -> Result<CheckpointTensor, String> {
-    let Entry { name, shape, crc32: expected } = entry;
+    let Entry { name, shape, dtype, crc32: expected } = entry;
     let view = file.tensor(&name).map_err(|_| format!("tensor {name:?} is missing"))?;
     if view.shape() != shape {
         return Err(format!("tensor {name:?} has shape {:?}, but must have {shape:?}", view.shape()));
     }
     let bytes = view.data();
-    let values = match view.dtype() {
-        Dtype::F32 if crc32(bytes) != expected => {
-            return Err(format!("tensor {name:?} was altered: its checksum differs; take another copy of the file"));
+    let is_as_stored =
+        matches!((dtype, view.dtype()), (Kind::F32, Dtype::F32) | (Kind::U32, Dtype::U32) | (Kind::F64, Dtype::F64));
+    if is_as_stored && crc32(bytes) != expected {
+        return Err(format!("tensor {name:?} was altered: its checksum differs; take another copy of the file"));
+    }
+    let values = match (dtype, view.dtype()) {
+        (Kind::F32, Dtype::F32) => {
+            Values::F32(bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
         }
-        Dtype::F32 => bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
-        Dtype::F16 => bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-        Dtype::BF16 => bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
-        other => {
+        (Kind::F32, Dtype::F16) => {
+            Values::F32(bytes.as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect())
+        }
+        (Kind::F32, Dtype::BF16) => {
+            Values::F32(bytes.as_chunks().0.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect())
+        }
+        (Kind::U32, Dtype::U32) => {
+            Values::U32(bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+        }
+        (Kind::F64, Dtype::F64) => {
+            Values::F64(bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
+        }
+        (Kind::F32, other) => {
             return Err(format!("tensor {name:?} has elements of type {other:?}; F32, F16 and BF16 can be loaded"));
+        }
+        (dtype, other) => {
+            return Err(format!("tensor {name:?} has elements of type {other:?}, but must have {dtype:?}"));
         }
     };
     Ok(CheckpointTensor { name, shape, values })
@@ -250,7 +455,7 @@ mod tests {
         let tensor = |name: &str, shape: &[usize], values: &[f32]| CheckpointTensor {
             name: name.into(),
             shape: shape.into(),
-            values: values.into(),
+            values: values.to_vec().into(),
         };
         Checkpoint {
             metadata: serde_json::json!({ "task": "regression", "mean": [0.1f32, 1e-30f32, 3.0], "layers": { "b": 1, "a": "ü\"" } }),
@@ -261,6 +466,42 @@ mod tests {
                 tensor("scalar", &[], &[2.0]),
             ],
         }
+    }
+
+    /// With tensors of all types.
+    fn example_of_all_types() -> Checkpoint {
+        let mut checkpoint = example();
+        let payload = f32::from_bits(0x7fa0_0001);
+        for (name, values) in [
+            ("words", Values::U32(vec![7, u32::MAX])),
+            ("double", Values::F64(vec![0.1, -1e300])),
+            ("not numbers", Values::F32(vec![payload, f32::NEG_INFINITY])),
+        ] {
+            checkpoint.tensors.push(CheckpointTensor { name: name.into(), shape: vec![2], values });
+        }
+        checkpoint
+    }
+
+    fn floats(tensor: &mut CheckpointTensor) -> &mut Vec<f32> {
+        let Values::F32(values) = &mut tensor.values else { panic!("{} is not F32", tensor.name) };
+        values
+    }
+
+    #[test]
+    fn types_and_bits_survive() {
+        let bytes = example_of_all_types().to_bytes().unwrap();
+        let loaded = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(loaded.to_bytes().unwrap(), bytes);
+        for name in ["words", "double"] {
+            assert_eq!(loaded.get(name), example_of_all_types().get(name));
+        }
+        let payload = loaded.get("not numbers").unwrap().values.f32().unwrap()[0];
+        assert_eq!(payload.to_bits(), 0x7fa0_0001);
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        assert_eq!(
+            (file.tensor("words").unwrap().dtype(), file.tensor("double").unwrap().dtype()),
+            (Dtype::U32, Dtype::F64)
+        );
     }
 
     fn problem(bytes: &[u8]) -> String {
@@ -281,7 +522,10 @@ mod tests {
         let parts: Vec<(String, Vec<usize>, Vec<u8>)> = example()
             .tensors
             .into_iter()
-            .map(|tensor| (tensor.name, tensor.shape, tensor.values.into_iter().flat_map(&convert).collect()))
+            .map(|mut tensor| {
+                let bytes = floats(&mut tensor).iter().copied().flat_map(&convert).collect();
+                (tensor.name, tensor.shape, bytes)
+            })
             .collect();
         let views =
             parts.iter().map(|(name, shape, bytes)| (name, TensorView::new(dtype, shape.clone(), bytes).unwrap()));
@@ -294,7 +538,7 @@ mod tests {
         let bytes = checkpoint.to_bytes().unwrap();
         let loaded = Checkpoint::from_bytes(&bytes).unwrap();
         assert_eq!(loaded, checkpoint);
-        assert!(loaded.tensors[0].values[5].is_sign_negative());
+        assert!(loaded.tensors[0].values.f32().unwrap()[5].is_sign_negative());
         for _ in 0..20 {
             assert_eq!(example().to_bytes().unwrap(), bytes);
         }
@@ -306,7 +550,7 @@ mod tests {
     fn half_types_are_widened_and_others_refused() {
         let widen = |convert: fn(f32) -> f32| {
             let mut expected = example();
-            expected.tensors.iter_mut().for_each(|t| t.values.iter_mut().for_each(|v| *v = convert(*v)));
+            expected.tensors.iter_mut().for_each(|t| floats(t).iter_mut().for_each(|v| *v = convert(*v)));
             expected
         };
         let bytes = converted(Dtype::F16, |v| f16::from_f32(v).to_le_bytes().to_vec());
@@ -386,7 +630,7 @@ mod tests {
         let path = folder.path().join("m.safetensors");
         example().save(&path).unwrap();
         let mut wrong = example();
-        wrong.tensors[0].values.pop();
+        floats(&mut wrong.tensors[0]).pop();
         assert!(wrong.save(&path).unwrap_err().to_string().contains("5 elements, but shape [2, 3]"));
         let mut wrong = example();
         wrong.tensors[0].name = "0.bias".into();

@@ -40,6 +40,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A saved state is of something else than what it is to be loaded into.
+    #[error("{name}: {problem}")]
+    State {
+        /// The tensor, or the setting.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A setting lies outside of its range.
     #[error("{field} = {value}, but it must be {rule}")]
     Setting {
@@ -102,7 +110,11 @@ impl Error {
         use thalweg_tensor::Error as Tensor;
         match self {
             Self::Io { source, .. } => is_about_path(source.kind()),
-            Self::Data { .. } | Self::Model { .. } | Self::Setting { .. } | Self::Diverged { .. } => true,
+            Self::Data { .. }
+            | Self::Model { .. }
+            | Self::State { .. }
+            | Self::Setting { .. }
+            | Self::Diverged { .. } => true,
             Self::Tensor(error) => {
                 matches!(
                     error,
@@ -122,6 +134,10 @@ impl Error {
 
     pub(crate) fn write(path: &Path, source: io::Error) -> Self {
         Self::Io { action: "write", path: path.to_path_buf(), source }
+    }
+
+    pub(crate) fn state(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::State { name: name.into(), problem: problem.into() }
     }
 
     pub(crate) fn model(path: &Path, problem: impl Into<String>) -> Self {

@@ -21,8 +21,9 @@ pub mod schedule;
 mod setting;
 mod tabular;
 mod trainer;
+mod training_state;
 
-pub use checkpoint::{Checkpoint, CheckpointTensor};
+pub use checkpoint::{Checkpoint, CheckpointTensor, Values};
 pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
 pub use init::Init;
@@ -34,6 +35,9 @@ pub use optim::{
     Lion, Method, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
     ScheduleFreeSgd, Sgd, Sophia, Yogi,
 };
+pub use optim::{
+    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, Sam, SharpnessAware, WeightAverage,
+};
 pub use params::{Params, ParamsBuilder};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{
@@ -42,5 +46,5 @@ pub use schedule::{
     WarmupCosine, WarmupStableDecay,
 };
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
-pub use thalweg_tensor::{Clip, ClockState, NonFinite, PendingClock};
+pub use thalweg_tensor::{Averaging, Clip, ClockState, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

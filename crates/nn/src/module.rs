@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use thalweg_autograd::{Parameter, Var};
-use thalweg_tensor::DropoutState;
 
+use crate::params::RandomStream;
 use crate::setting::fraction;
 use crate::{Error, Init, ParamsBuilder, Result};
 
@@ -231,9 +231,7 @@ activation_modules! {
 #[derive(Debug)]
 pub struct Dropout {
     probability: f32,
-    seed: u64,
-    stream: u64,
-    state: OnceLock<DropoutState>,
+    stream: Arc<RandomStream>,
 }
 
 impl Dropout {
@@ -243,8 +241,7 @@ impl Dropout {
     /// [`Error::Setting`] where the probability is not in [0, 1).
     pub fn new(builder: &mut ParamsBuilder, probability: f32) -> Result<Self> {
         fraction("dropout", probability)?;
-        let (seed, stream) = builder.dropout_stream();
-        Ok(Self { probability, seed, stream, state: OnceLock::new() })
+        Ok(Self { probability, stream: builder.dropout_stream() })
     }
 }
 
@@ -253,13 +250,7 @@ impl Module for Dropout {
         if self.probability == 0.0 || !input.tape().is_training() {
             return Ok(input);
         }
-        let state = match self.state.get() {
-            Some(state) => state,
-            None => {
-                let made = DropoutState::new(input.value().device(), self.seed, self.stream)?;
-                self.state.get_or_init(|| made)
-            }
-        };
+        let state = self.stream.state(input.value().device())?;
         Ok(input.dropout(self.probability, state)?)
     }
 

@@ -1,7 +1,9 @@
 //! [`Params`]: all parameters of a model in common memory.
 
+use std::sync::{Arc, OnceLock};
+
 use thalweg_autograd::Parameter;
-use thalweg_tensor::{Arena, Device, hold_as};
+use thalweg_tensor::{Arena, Device, DropoutState, hold_as};
 
 use crate::{CheckpointTensor, Error, Init, Result};
 
@@ -9,6 +11,24 @@ use crate::{CheckpointTensor, Error, Init, Result};
 const PARAMETER_STREAMS: u64 = 0;
 /// and dropout layers from here.
 const DROPOUT_STREAMS: u64 = 1 << 32;
+
+/// The random numbers of a dropout layer: seed, stream, and the state on the device, which is made when it is first needed.
+#[derive(Debug)]
+pub(crate) struct RandomStream {
+    seed: u64,
+    stream: u64,
+    state: OnceLock<DropoutState>,
+}
+
+impl RandomStream {
+    pub(crate) fn state(&self, device: &Device) -> Result<&DropoutState> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let made = DropoutState::new(device, self.seed, self.stream)?;
+        Ok(self.state.get_or_init(|| made))
+    }
+}
 
 /// Collects the parameters of a model while its modules are made; [`build`](Self::build) gives them memory.
 ///
@@ -28,14 +48,14 @@ const DROPOUT_STREAMS: u64 = 1 << 32;
 pub struct ParamsBuilder {
     seed: u64,
     entries: Vec<(Parameter, Init)>,
-    dropouts: u64,
+    dropouts: Vec<Arc<RandomStream>>,
 }
 
 impl ParamsBuilder {
     /// An empty collection. The seed decides the initial values, the same on every device.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, entries: Vec::new(), dropouts: 0 }
+        Self { seed, entries: Vec::new(), dropouts: Vec::new() }
     }
 
     /// Declares a parameter of this shape; it has no memory before [`build`](Self::build). Its initial values follow from
@@ -58,10 +78,12 @@ impl ParamsBuilder {
         Ok(parameter)
     }
 
-    /// The seed and the stream of random numbers of the next dropout layer.
-    pub(crate) fn dropout_stream(&mut self) -> (u64, u64) {
-        self.dropouts += 1;
-        (self.seed, DROPOUT_STREAMS + self.dropouts)
+    /// The random numbers of the next dropout layer.
+    pub(crate) fn dropout_stream(&mut self) -> Arc<RandomStream> {
+        let stream = DROPOUT_STREAMS + 1 + self.dropouts.len() as u64;
+        let stream = Arc::new(RandomStream { seed: self.seed, stream, state: OnceLock::new() });
+        self.dropouts.push(stream.clone());
+        stream
     }
 
     /// Makes memory for all parameters and their gradients on a device, and draws the initial values, on the CPU: they
@@ -79,7 +101,7 @@ impl ParamsBuilder {
             parameter.bind(values.get(i).clone(), grads.get(i).clone())?;
         }
         let parameters = self.entries.into_iter().map(|(parameter, _)| parameter).collect();
-        Ok(Params { parameters, values, grads })
+        Ok(Params { parameters, values, grads, dropouts: self.dropouts })
     }
 }
 
@@ -90,6 +112,7 @@ pub struct Params {
     parameters: Vec<Parameter>,
     values: Arena,
     grads: Arena,
+    dropouts: Vec<Arc<RandomStream>>,
 }
 
 impl Params {
@@ -157,12 +180,57 @@ impl Params {
     /// # Errors
     /// Where work on the device has failed.
     pub fn to_host(&self) -> Result<Vec<CheckpointTensor>> {
-        self.parameters
-            .iter()
-            .map(|p| {
-                let values = p.value()?.to_vec::<f32>()?;
-                Ok(CheckpointTensor { name: p.name().to_string(), shape: p.shape().to_vec(), values })
-            })
-            .collect()
+        self.parameters.iter().map(|p| CheckpointTensor::read(p.name(), p.value()?)).collect()
+    }
+
+    /// Writes over all parameters with those of these tensors that have their names. Others are left out of account.
+    ///
+    /// # Errors
+    /// [`Error::State`] where one is missing or has another shape or type; then nothing is changed.
+    pub fn load(&self, tensors: &[CheckpointTensor]) -> Result<()> {
+        self.find(tensors)?.into_iter().try_for_each(|(parameter, tensor)| tensor.write(parameter.value()?))
+    }
+
+    /// For each parameter the tensor that has its name.
+    pub(crate) fn find<'a>(&self, tensors: &'a [CheckpointTensor]) -> Result<Vec<(&Parameter, &'a CheckpointTensor)>> {
+        let found = self.parameters.iter().map(|parameter| {
+            let tensor = tensors.iter().find(|tensor| tensor.name == parameter.name());
+            let tensor = tensor.ok_or_else(|| Error::state(parameter.name(), "the parameter is missing"))?;
+            tensor.check(parameter.value()?)?;
+            Ok((parameter, tensor))
+        });
+        found.collect()
+    }
+
+    pub(crate) fn check_random_counters(&self, counters: &[u32]) -> Result<()> {
+        if counters.len() == self.dropouts.len() {
+            return Ok(());
+        }
+        let problem = format!("there are {}, but the model has {} dropout layers", counters.len(), self.dropouts.len());
+        Err(Error::state("random counters", problem))
+    }
+
+    /// How often each dropout layer has drawn random numbers, in the order of declaration: with the seed all that their
+    /// next numbers follow from. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn random_counters(&self) -> Result<Vec<u32>> {
+        self.dropouts.iter().map(|stream| Ok(stream.state.get().map_or(Ok(0), DropoutState::calls)?)).collect()
+    }
+
+    /// Sets what [`random_counters`](Self::random_counters) has given, so that a run goes on where it was.
+    ///
+    /// # Errors
+    /// [`Error::State`] where there are not as many as dropout layers; where work on the device has failed.
+    pub fn set_random_counters(&self, counters: &[u32]) -> Result<()> {
+        self.check_random_counters(counters)?;
+        for (stream, &calls) in self.dropouts.iter().zip(counters) {
+            // What has not drawn yet has no state on the device, and needs none.
+            if calls > 0 || stream.state.get().is_some() {
+                stream.state(self.device())?.set_calls(calls)?;
+            }
+        }
+        Ok(())
     }
 }

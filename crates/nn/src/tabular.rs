@@ -276,9 +276,10 @@ impl TabularModel {
             return Err(Error::model(path, format!("tensor {:?} holds values that are not finite", tensor.name)));
         }
         let params = builder.build(device)?;
-        for (parameter, tensor) in params.parameters().iter().zip(&tensors) {
-            parameter.value()?.write(&tensor.values)?;
-        }
+        params.load(&tensors).map_err(|error| match error {
+            Error::State { .. } => Error::model(path, error.to_string()),
+            error => error,
+        })?;
         Ok(Self { schema, config, mlp, params })
     }
 

@@ -1,11 +1,13 @@
 //! [`Trainer`]: the loop.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use thalweg_autograd::Tape;
 use thalweg_tensor::{Counters, DType, PendingClock, PendingRead, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
+use crate::training_state::{self, Place};
 use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
 
 /// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
@@ -102,7 +104,8 @@ pub struct Evaluation {
     pub r2: Option<f64>,
 }
 
-/// A whole run.
+/// A whole run. Of one that was [resumed](Trainer::resume), `epochs` has those before, too; the rest is of what was done
+/// since.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct History {
@@ -150,13 +153,24 @@ pub struct Trainer<M> {
     optimizer: Optimizer,
     loss: Loss,
     recording: bool,
+    /// The file, and the epochs from one writing of it to the next.
+    checkpoints: Option<(PathBuf, u64)>,
+    resumed: Option<Resumed>,
+}
+
+/// What a file has said of a run.
+#[derive(Debug)]
+struct Resumed {
+    path: PathBuf,
+    place: Place,
+    history: Vec<EpochReport>,
 }
 
 impl<M: Module> Trainer<M> {
     /// Puts the parts together. The optimizer must hold the model's parameters.
     #[must_use]
     pub fn new(model: M, optimizer: Optimizer, loss: Loss) -> Self {
-        Self { model, optimizer, loss, recording: true }
+        Self { model, optimizer, loss, recording: true, checkpoints: None, resumed: None }
     }
 
     /// Whether [`fit`](Self::fit) records a step once and replays it, which it does unless told otherwise. The bits are
@@ -166,6 +180,66 @@ impl<M: Module> Trainer<M> {
     pub fn with_recording(mut self, recording: bool) -> Self {
         self.recording = recording;
         self
+    }
+
+    /// Lets [`fit`](Self::fit) write a checkpoint after every so many epochs, and after the last one, each time over the
+    /// one before, whole or not at all: all that [`resume`](Self::resume) needs to go on to the bit.
+    ///
+    /// The file is a [`Checkpoint`](crate::Checkpoint): the parameters under their own names, the state of the optimizer as
+    /// [`Optimizer::state_dict`] has it, the reports so far as lists (`history.train_loss`, `history.test_loss`, …, F64
+    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, a checksum of the training rows,
+    /// the counters of random numbers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.
+    pub fn set_checkpoints(&mut self, path: impl Into<PathBuf>, every_epochs: u64) -> Result<()> {
+        let path = path.into();
+        if every_epochs == 0 {
+            return Err(Error::Setting { field: "checkpoint_every", value: "0".to_string(), rule: "at least 1" });
+        }
+        crate::check_writable(&path)?;
+        self.checkpoints = Some((path, every_epochs));
+        Ok(())
+    }
+
+    /// Puts a checkpoint in the place of parameters, optimizer and random numbers; the next [`fit`](Self::fit) goes on
+    /// behind its last epoch, to the bits of a run that was never stopped. Model, optimizer, data and options must be those of
+    /// that run. Returns how many epochs it has done.
+    ///
+    /// ```
+    /// use thalweg_nn::data::Dataset;
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Loss, Optimizer, ParamsBuilder, Trainer};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.safetensors");
+    /// let data = Dataset::regression(&Device::cpu(), &[1.0, 2.0, 3.0], 1, &[2.0, 4.0, 6.0])?;
+    /// let options = FitOptions { epochs: 4, batch_size: 2, seed: 0 };
+    /// let trainer = || -> thalweg_nn::Result<_> {
+    ///     let mut builder = ParamsBuilder::new(0);
+    ///     let model = Linear::new(&mut builder, "line", 1, 1)?;
+    ///     let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
+    ///     Ok(Trainer::new(model, optimizer, Loss::Mse))
+    /// };
+    /// let mut first = trainer()?;
+    /// first.set_checkpoints(&path, 2)?;
+    /// first.fit(&data, None, &options, |_| ())?;
+    ///
+    /// let mut again = trainer()?;
+    /// assert_eq!(again.resume(&path)?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be read; [`Error::Model`] where it is no checkpoint of such a run, with the name of
+    /// the tensor or the setting. Nothing is changed then.
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<u64> {
+        let path = path.as_ref().to_path_buf();
+        let (place, history) = training_state::load(&path, &mut self.optimizer)?;
+        let epochs = place.epochs_done;
+        self.resumed = Some(Resumed { path, place, history });
+        Ok(epochs)
     }
 
     /// The model.
@@ -192,6 +266,9 @@ impl<M: Module> Trainer<M> {
     /// Called again it goes on with the weights, the state of the optimizer and its clock, and so with what is left of
     /// its schedule; orders of rows and reports begin anew.
     ///
+    /// Test rows are evaluated with the parameters that [`Optimizer::eval`] puts in place, and these stand there when the run
+    /// has ended: save the model as it is. Another run goes on from those that are trained.
+    ///
     /// The second step is recorded and then replayed, several times in one submission; the last batch of an epoch, where
     /// it is shorter, is done anew. Where the method goes by the Hessian's diagonal, the steps that estimate it are a
     /// recording of their own.
@@ -200,7 +277,8 @@ impl<M: Module> Trainer<M> {
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
     /// another device, or the device fails, or a gradient is not finite and that is to be an error
     /// ([`NonFinite::Error`](crate::NonFinite::Error)); [`Error::Diverged`] where no loss of an epoch is finite, or at the end the
-    /// parameters or the losses of most rows are not.
+    /// parameters or the losses of most rows are not; [`Error::Model`] where a resumed run was of other data or options;
+    /// [`Error::Io`] where a checkpoint cannot be written.
     pub fn fit(
         &mut self,
         train: &Dataset,
@@ -216,17 +294,27 @@ impl<M: Module> Trainer<M> {
             value: options.epochs.to_string(),
             rule: "so many that steps can be counted",
         })?;
+        let place = match (&self.checkpoints, &self.resumed) {
+            (None, None) => None,
+            _ => Some(Place::new(train, options)?),
+        };
+        if let (Some(resumed), Some(place)) = (&self.resumed, &place) {
+            resumed.place.check(place).map_err(|error| Error::model(&resumed.path, error.to_string()))?;
+        }
+        let (mut history, first_epoch) =
+            self.resumed.take().map_or((Vec::new(), 0), |resumed| (resumed.history, resumed.place.epochs_done));
+        self.optimizer.train()?;
         let losses = ValueLog::new(&device, steps_per_epoch as usize)?;
         let mut batches = Batches::new(train.clone(), options.seed)?;
         let full_steps = (train.len() / options.batch_size) as u64;
         // A step by itself, and one with an estimate of the Hessian's diagonal behind it.
         let mut recorded: [Option<Recording>; 2] = [None, None];
-        let mut history = Vec::new();
+        let mut is_first_step = true;
         let mut counters = Counters::default();
         let mut clock = self.optimizer.read_clock()?;
         let first_step = u64::from(clock.step) + u64::from(clock.skipped);
         let start = Instant::now();
-        for epoch in 0..options.epochs {
+        for epoch in first_epoch..options.epochs {
             let _span = tracing::debug_span!("epoch", epoch = epoch + 1).entered();
             batches.start_epoch(epoch)?;
             self.optimizer.restart_gradient_norm_sum()?;
@@ -237,7 +325,7 @@ impl<M: Module> Trainer<M> {
             while step < steps_per_epoch {
                 let rows = batch_length(train.len(), options.batch_size, step);
                 let full_left = full_steps - step.min(full_steps);
-                let until_estimate = self.until_estimate(first_step + epoch * steps_per_epoch + step);
+                let until_estimate = self.until_estimate(first_step + (epoch - first_epoch) * steps_per_epoch + step);
                 let estimates = until_estimate == 0;
                 let done = match &recorded[usize::from(estimates)] {
                     // A batch of another length is another work.
@@ -251,7 +339,7 @@ impl<M: Module> Trainer<M> {
                         times
                     }
                     // The first step makes what steps keep: kernels, state.
-                    None if self.recording && epoch + step > 0 => {
+                    None if self.recording && !is_first_step => {
                         let (recording, ()) = device.record(|| self.step(&mut batches, rows, &losses, estimates))?;
                         recorded[usize::from(estimates)] = Some(recording);
                         1
@@ -262,6 +350,7 @@ impl<M: Module> Trainer<M> {
                     }
                 };
                 step += done;
+                is_first_step = false;
                 observe(Event::Step { step: epoch * steps_per_epoch + step, steps });
                 if let Some(arrived) = arriving.next(&losses, step)? {
                     let first_step = epoch * steps_per_epoch + arriving.seen - arrived.len() as u64 + 1;
@@ -290,7 +379,7 @@ impl<M: Module> Trainer<M> {
             let report = EpochReport {
                 epoch: epoch + 1,
                 train_loss: sum / train.len() as f64,
-                test: test.map(|test| self.evaluate(test)).transpose()?,
+                test: test.map(|test| self.evaluate_averages(test)).transpose()?,
                 gradient_norm: f64::from(now.gradient_norm_sum) / updates,
                 lr: f64::from(now.learning_rate),
                 skipped: now.skipped,
@@ -299,14 +388,21 @@ impl<M: Module> Trainer<M> {
             clock = now;
             observe(Event::Epoch(&report));
             history.push(report);
+            if let (Some((path, every)), Some(place)) = (&self.checkpoints, &place)
+                && ((epoch + 1).is_multiple_of(*every) || epoch + 1 == options.epochs)
+            {
+                training_state::save(path, &place.after(epoch + 1), &self.optimizer, &history)?;
+            }
         }
         let seconds = start.elapsed().as_secs_f64();
+        self.optimizer.eval()?;
         let (train, finite_rows) = self.evaluate_rows(train)?;
         // A ReLU may turn NaN into 0, so losses alone do not tell; nor do single rows that hold NaN themselves.
         let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
         if !finite || finite_rows < 0.5 {
             return Err(Error::Diverged { epoch: options.epochs });
         }
+        let steps = steps - first_epoch * steps_per_epoch;
         Ok(History { epochs: history, train, steps, counters, seconds })
     }
 
@@ -338,6 +434,15 @@ impl<M: Module> Trainer<M> {
     /// [`Error::Tensor`] where the data do not fit the model or the loss, or the device fails.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
         Ok(self.evaluate_rows(data)?.0)
+    }
+
+    /// As [`evaluate`](Self::evaluate), in the midst of training: with the parameters that are evaluated in the place of
+    /// those that are trained.
+    fn evaluate_averages(&mut self, data: &Dataset) -> Result<Evaluation> {
+        self.optimizer.eval()?;
+        let evaluation = self.evaluate(data)?;
+        self.optimizer.train()?;
+        Ok(evaluation)
     }
 
     /// As [`evaluate`](Self::evaluate), with the share of the losses that are finite.

@@ -2,10 +2,12 @@
 
 use thalweg_tensor::AsgdUpdate;
 
+use crate::EvaluationPoint;
 use crate::setting::not_negative;
 
 /// Averaged stochastic gradient descent (Polyak, Juditsky: Acceleration of stochastic approximation by averaging, SIAM J.
-/// Control Optim. 1992), as `torch.optim.ASGD`. The averages, which are what is wanted in the end, are the state `ax`:
+/// Control Optim. 1992), as `torch.optim.ASGD`. The averages, which are what is wanted in the end, are the state `ax`, and
+/// [`Optimizer::eval`](crate::Optimizer::eval) puts them in the place of the parameters:
 ///
 /// ```text
 /// g   = grad + weight_decay param
@@ -41,6 +43,7 @@ impl Default for Asgd {
 fused_method! {
     Asgd "asgd", |settings|
     state: &["ax"],
+    evaluation: EvaluationPoint::Blend { state: 0, weight: 1.0 },
     check: {
         not_negative("lambd", settings.lambd)?;
         not_negative("alpha", settings.alpha)?;

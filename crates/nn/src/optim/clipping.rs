@@ -8,7 +8,7 @@ use crate::Result;
 /// What is done around an update.
 #[derive(Debug, Default)]
 pub(super) struct Around {
-    adaptive: Option<AdaptiveClip>,
+    pub(super) adaptive: Option<AdaptiveClip>,
     update_norms: Option<UpdateNorms>,
 }
 

@@ -14,6 +14,7 @@ macro_rules! fused_method {
         $(momentum: $momentum:expr,)?
         $(has_weight_decay: $has_weight_decay:expr,)?
         $(hessian: $hessian:expr,)?
+        $(evaluation: $evaluation:expr,)?
         check: $check:expr,
         update: $update:expr $(,)?
     ) => {
@@ -44,6 +45,12 @@ macro_rules! fused_method {
             $(fn hessian(&self) -> Option<$crate::HessianAverage> {
                 let $settings = self;
                 Some($hessian)
+            })?
+
+            $(#[allow(unused_variables, reason = "of few methods it depends on settings")]
+            fn evaluation_point(&self) -> $crate::EvaluationPoint {
+                let $settings = self;
+                $evaluation
             })?
 
             #[allow(unused_variables, reason = "few methods have state that depends on settings")]
@@ -82,6 +89,7 @@ macro_rules! fused_method {
     };
 }
 
+mod accumulation;
 mod adabelief;
 mod adadelta;
 mod adagrad;
@@ -91,12 +99,15 @@ mod adamw8bit;
 mod adan;
 mod amsgrad;
 mod asgd;
+mod average;
 mod clipping;
+mod evaluation;
 mod groups;
 mod hessian;
 mod lamb;
 mod lars;
 mod lion;
+mod lookahead;
 mod nadam;
 mod novograd;
 mod prodigy;
@@ -106,9 +117,12 @@ mod rprop;
 mod schedule_free_adamw;
 mod schedule_free_sgd;
 mod sgd;
+mod sharpness;
 mod sophia;
+mod state_dict;
 mod yogi;
 
+pub use accumulation::GradientAccumulation;
 pub use adabelief::AdaBelief;
 pub use adadelta::Adadelta;
 pub use adagrad::Adagrad;
@@ -118,11 +132,14 @@ pub use adamw8bit::AdamW8bit;
 pub use adan::Adan;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
+pub use average::WeightAverage;
+pub use evaluation::EvaluationPoint;
 pub use groups::ParameterGroup;
 pub use hessian::HessianAverage;
 pub use lamb::Lamb;
 pub use lars::Lars;
 pub use lion::Lion;
+pub use lookahead::{Lookahead, LookaheadSettings};
 pub use nadam::NAdam;
 pub use novograd::NovoGrad;
 pub use prodigy::Prodigy;
@@ -132,6 +149,7 @@ pub use rprop::Rprop;
 pub use schedule_free_adamw::ScheduleFreeAdamW;
 pub use schedule_free_sgd::ScheduleFreeSgd;
 pub use sgd::Sgd;
+pub use sharpness::{Sam, SharpnessAware};
 pub use sophia::Sophia;
 pub use yogi::Yogi;
 
@@ -183,6 +201,11 @@ pub trait Method: fmt::Debug + Send + Sync {
         0.0
     }
 
+    /// Where the parameters lie that a model is to be evaluated with.
+    fn evaluation_point(&self) -> EvaluationPoint {
+        EvaluationPoint::Parameters
+    }
+
     /// Whether it needs sums over each tensor, for which the clock makes tables.
     fn sums_tensors(&self) -> bool {
         false
@@ -229,6 +252,7 @@ pub struct Optimizer {
     clock: Clock,
     clip: Clip,
     around: clipping::Around,
+    evaluation: evaluation::Evaluation,
 }
 
 impl Optimizer {
@@ -268,8 +292,8 @@ impl Optimizer {
             }
             Ok((state, clock))
         })?;
-        let around = clipping::Around::default();
-        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off, around })
+        let (around, evaluation) = (clipping::Around::default(), evaluation::Evaluation::default());
+        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off, around, evaluation })
     }
 
     /// Sets parameters apart by their names: learning rate, weight decay, or that they are frozen. Where several groups
@@ -381,8 +405,9 @@ impl Optimizer {
     /// Takes all parameters one step further by the gradients that they hold.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// Where work on the device has failed; [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train).
     pub fn step(&mut self) -> Result<()> {
+        self.check_is_training()?;
         let (values, grads) = (self.params.values(), self.params.grads()?);
         self.around.before(values, grads)?;
         let (state, clock) = (&self.state, &mut self.clock);

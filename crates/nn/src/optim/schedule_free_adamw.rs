@@ -2,6 +2,7 @@
 
 use thalweg_tensor::ScheduleFreeAdamWUpdate;
 
+use crate::EvaluationPoint;
 use crate::setting::{check, check_adam};
 
 /// Schedule-free AdamW (Defazio et al.: The road less scheduled, NeurIPS 2024), as `optax.contrib.schedule_free_adamw`:
@@ -15,7 +16,7 @@ use crate::setting::{check, check_adam};
 /// ```
 ///
 /// The parameters are y, where gradients are taken; what is wanted in the end is x = (y - (1 - beta1) z) / beta1, with the state
-/// z, which begins with the parameters. The learning rate stays as it is, after a
+/// z, which begins with the parameters: [`Optimizer::eval`](crate::Optimizer::eval) puts it in their place. The learning rate stays as it is, after a
 /// warm-up; weights lr² are those of the step that follows, as in optax. 28 bytes moved per parameter.
 /// PyTorch has not this method.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +42,7 @@ impl Default for ScheduleFreeAdamW {
 fused_method! {
     ScheduleFreeAdamW "schedule-free-adamw", |settings|
     state: &["z", "exp_avg_sq"],
+    evaluation: EvaluationPoint::Blend { state: 0, weight: 1.0 - 1.0 / settings.betas.0 },
     check: {
         check_adam(settings.betas, settings.eps, settings.weight_decay)?;
         check("betas.0", settings.betas.0, settings.betas.0 > 0.0, "greater than 0 and less than 1")

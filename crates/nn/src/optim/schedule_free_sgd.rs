@@ -2,6 +2,7 @@
 
 use thalweg_tensor::ScheduleFreeSgdUpdate;
 
+use crate::EvaluationPoint;
 use crate::setting::{check, not_negative};
 
 /// Schedule-free stochastic gradient descent (Defazio et al.: The road less scheduled, NeurIPS 2024), as
@@ -15,7 +16,7 @@ use crate::setting::{check, not_negative};
 /// ```
 ///
 /// The parameters are y, where gradients are taken; what is wanted in the end is x = (y - (1 - beta1) z) / beta1, with the state
-/// z, which begins with the parameters. The learning rate stays as it is, after a
+/// z, which begins with the parameters: [`Optimizer::eval`](crate::Optimizer::eval) puts it in their place. The learning rate stays as it is, after a
 /// warm-up; weights lr² are those of the step that follows, as in optax. 20 bytes moved per parameter.
 /// PyTorch has not this method.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,7 @@ impl Default for ScheduleFreeSgd {
 fused_method! {
     ScheduleFreeSgd "schedule-free-sgd", |settings|
     state: &["z"],
+    evaluation: EvaluationPoint::Blend { state: 0, weight: 1.0 - 1.0 / settings.beta1 },
     check: {
         check("beta1", settings.beta1, settings.beta1 > 0.0 && settings.beta1 < 1.0, "greater than 0 and less than 1")?;
         not_negative("weight_decay", settings.weight_decay)

@@ -1,0 +1,168 @@
+//! Running averages of the weights.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use thalweg_tensor::{Arena, Averaging, RunningAverage, hold_as};
+
+use super::as_setting;
+use super::state_dict::{Plan, check_same, from_json, read, to_json};
+use crate::{Checkpoint, Error, Params, Result};
+
+/// The key in the metadata, and the name of the state.
+const KEY: &str = "weight_average";
+const AVERAGE: &str = "average";
+
+/// A running average of the weights beside training, to be evaluated and saved in their place: exponential (EMA), or of all
+/// alike: stochastic weight averaging (Izmailov et al.: Averaging weights leads to wider optima and better generalization,
+/// UAI 2018), or Polyak's average (Polyak, Juditsky 1992).
+///
+/// ```text
+/// average = average + share (param - average)
+/// ```
+///
+/// with share 1 / t ([`Averaging::Equal`]), 1 - decay ([`Averaging::Exponential`]), or (1 - decay) / (1 - decayᵗ)
+/// ([`Averaging::Debiased`]); t counts the updates. The first update takes the parameters as they are, as
+/// `torch.optim.swa_utils.AveragedModel`; the debiased one is `optax.ema`, which begins at zero and divides by
+/// 1 - decayᵗ. When to update is the caller's: after each step, or for stochastic weight averaging at the end of each of the
+/// last epochs, with a learning rate that stays high.
+///
+/// # Launches
+/// One an update, which counts on the device, so that it may be a part of a recorded step; 12 bytes moved per parameter. One
+/// to swap in, a copy to swap out, neither through the host. 4 bytes of memory per parameter, and 4 more from the first swap
+/// on.
+///
+/// ```
+/// use thalweg_nn::{AdamW, Averaging, Linear, Optimizer, ParamsBuilder, WeightAverage};
+/// use thalweg_tensor::Device;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// # let mut builder = ParamsBuilder::new(0);
+/// # Linear::new(&mut builder, "line", 2, 1)?;
+/// # let params = builder.build(&Device::cpu())?;
+/// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+/// let mut average = WeightAverage::new(&params, Averaging::Exponential { decay: 0.999 })?;
+/// // After each backward pass:
+/// optimizer.step()?;
+/// average.update()?;
+/// // To evaluate or to save:
+/// average.swap_in()?;
+/// average.swap_out()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct WeightAverage {
+    params: Params,
+    average: RunningAverage,
+    kept: Option<Arena>,
+    is_in: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    settings: String,
+    /// Updates, and the bits of 1 - decay^updates.
+    counter: [u32; 2],
+}
+
+impl WeightAverage {
+    /// The average of nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the decay is not in [0, 1); where the device has no room.
+    pub fn new(params: &Params, averaging: Averaging) -> Result<Self> {
+        let average = hold_as("optimizer state", || RunningAverage::new(params.values(), averaging));
+        Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, kept: None, is_in: false })
+    }
+
+    /// Takes the parameters as they are into the average.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] between [`swap_in`](Self::swap_in) and [`swap_out`](Self::swap_out); where work on the device has
+    /// failed.
+    pub fn update(&mut self) -> Result<()> {
+        self.check_is_out()?;
+        Ok(self.average.update(self.params.values())?)
+    }
+
+    /// Puts the average in the place of the parameters, which are kept; before the first update they stay. A step of an
+    /// optimizer would go on from the average: swap out before.
+    ///
+    /// # Errors
+    /// Where the device has no room, or work on it has failed.
+    pub fn swap_in(&mut self) -> Result<()> {
+        if self.is_in {
+            return Ok(());
+        }
+        let values = self.params.values();
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => hold_as("optimizer state", || values.zeros_like())?,
+        };
+        let swapped = self.average.swap_in(values, &kept);
+        self.kept = Some(kept);
+        self.is_in = swapped.is_ok();
+        Ok(swapped?)
+    }
+
+    /// Puts the parameters back, to the bit.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn swap_out(&mut self) -> Result<()> {
+        if let (true, Some(kept)) = (self.is_in, &self.kept) {
+            self.params.values().copy_from(kept)?;
+        }
+        self.is_in = false;
+        Ok(())
+    }
+
+    fn check_is_out(&self) -> Result<()> {
+        if self.is_in {
+            let value = "in the place of the parameters".to_string();
+            return Err(Error::Setting { field: "average", value, rule: "swapped out first" });
+        }
+        Ok(())
+    }
+
+    /// The averages.
+    #[must_use]
+    pub fn averages(&self) -> &Arena {
+        self.average.averages()
+    }
+
+    /// The number of updates. Waits for the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn updates(&self) -> Result<u32> {
+        Ok(self.average.save()?[0])
+    }
+
+    /// The averages as `state.PARAMETER.average`, and how many updates they are of: to be saved by itself, or together with
+    /// the state of an optimizer. See [`Checkpoint::merge`].
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn state_dict(&self) -> Result<Checkpoint> {
+        self.check_is_out()?;
+        let settings = format!("{:?}", self.average.averaging());
+        let manifest = to_json(&Manifest { settings, counter: self.average.save()? })?;
+        let tensors = read(&self.params, AVERAGE, self.averages())?;
+        Ok(Checkpoint { metadata: json!({ KEY: manifest }), tensors })
+    }
+
+    /// Puts a saved average in the place of this one.
+    ///
+    /// # Errors
+    /// [`Error::State`], which names the tensor and both shapes, or the settings, where it is of another kind or of other
+    /// parameters; nothing is changed then. As [`update`](Self::update).
+    pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
+        self.check_is_out()?;
+        let manifest: Manifest = from_json(saved, KEY)?;
+        check_same(KEY, &manifest.settings, &self.average.averaging())?;
+        let mut plan = Plan::default();
+        plan.add(saved, &self.params, AVERAGE, self.averages())?;
+        plan.write()?;
+        Ok(self.average.restore(manifest.counter)?)
+    }
+}

@@ -1,0 +1,285 @@
+//! The state of an optimizer as named tensors, and back.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use thalweg_tensor::{Arena, Clock, ScheduleTable, SegmentSettings, Tensor};
+
+use super::Optimizer;
+use crate::{Checkpoint, CheckpointTensor, Error, Params, Result, Values};
+
+/// The key in the metadata.
+const KEY: &str = "optimizer";
+
+/// What the metadata say, under [`KEY`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    method: String,
+    /// The method with all of its settings, as Rust writes them.
+    settings: String,
+    clip: String,
+    parameters: Vec<SavedParameter>,
+    /// The words of the clock: counts, and the bits of floats.
+    clock: Vec<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedParameter {
+    name: String,
+    shape: Vec<usize>,
+    lr_scale: f64,
+    weight_decay: Option<f64>,
+    frozen: bool,
+}
+
+impl SavedParameter {
+    fn segment(&self) -> SegmentSettings {
+        SegmentSettings { lr_scale: self.lr_scale, weight_decay: self.weight_decay, frozen: self.frozen }
+    }
+}
+
+impl Optimizer {
+    /// All that a run needs to go on to the bit, beside the parameters themselves: what the method keeps for each
+    /// parameter, the clock, the schedule with the place in it, and the settings, which loading holds against those of the
+    /// optimizer. Waits for the device.
+    ///
+    /// # Format
+    /// A [`Checkpoint`], which saves to a safetensors file. State has PyTorch's names where PyTorch has the method:
+    ///
+    /// | tensor | type | what it is |
+    /// |---|---|---|
+    /// | `state.PARAMETER.exp_avg`, … | as on the device, F32 | what the method keeps of a parameter, in its shape or the method's own |
+    /// | `state.NAME.0`, `state.NAME.1`, … | the same | what it keeps in tensors that are not one a parameter |
+    /// | `state.step` | F32, `[]` | steps done, for readers; loading goes by the clock |
+    /// | `state.schedule.learning_rate` | F64, `[steps]` | the schedule, whose last value stays; also `.weight_decay` and `.momentum`, where it has them |
+    ///
+    /// The metadata have the object `optimizer`: `method`, `settings`, `clip`, `parameters` (name, shape, lr_scale,
+    /// weight_decay, frozen) and `clock`, the words of the clock on the device, floats as their bits. In Python, with no other
+    /// package than safetensors:
+    ///
+    /// ```python
+    /// with safetensors.safe_open("state.safetensors", framework="np") as file:
+    ///     exp_avg = file.get_tensor("state.layers.0.weight.exp_avg")
+    ///     optimizer = json.loads(file.metadata()["thalweg"])["metadata"]["optimizer"]
+    /// ```
+    ///
+    /// ```
+    /// use thalweg_nn::{AdamW, Checkpoint, Linear, Optimizer, ParamsBuilder};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = ParamsBuilder::new(0);
+    /// Linear::new(&mut builder, "line", 2, 1)?;
+    /// let params = builder.build(&Device::cpu())?;
+    /// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+    /// optimizer.step()?;
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("state.safetensors");
+    /// optimizer.state_dict()?.save(&path)?;
+    ///
+    /// let mut again = Optimizer::new(&params, AdamW::default())?;
+    /// let saved = Checkpoint::load(&path)?;
+    /// assert!(saved.get("state.line.weight.exp_avg_sq").is_some());
+    /// again.load_state_dict(&saved)?;
+    /// assert_eq!(again.read_clock()?.step, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train); where work on the device has failed.
+    pub fn state_dict(&self) -> Result<Checkpoint> {
+        self.check_is_training()?;
+        let mut tensors = Vec::new();
+        for (name, arena) in self.state() {
+            tensors.extend(read(&self.params, name, arena)?);
+        }
+        let clock = self.clock.save()?;
+        tensors.push(CheckpointTensor {
+            name: "state.step".to_string(),
+            shape: Vec::new(),
+            values: vec![Clock::saved_step(&clock) as f32].into(),
+        });
+        let schedule = self.clock.schedule();
+        for (name, values) in
+            SCHEDULES.iter().zip([&schedule.learning_rates, &schedule.weight_decays, &schedule.momentums])
+        {
+            if !values.is_empty() {
+                let values = values.clone();
+                tensors.push(CheckpointTensor {
+                    name: (*name).to_string(),
+                    shape: vec![values.len()],
+                    values: values.into(),
+                });
+            }
+        }
+        let parameters = self.params.parameters().iter().zip(self.segments()).map(|(parameter, segment)| {
+            let (name, shape) = (parameter.name().to_string(), parameter.shape().to_vec());
+            let SegmentSettings { lr_scale, weight_decay, frozen } = segment;
+            SavedParameter { name, shape, lr_scale, weight_decay, frozen }
+        });
+        let manifest = Manifest {
+            method: self.method.name().to_string(),
+            settings: format!("{:?}", self.method),
+            clip: self.clipping(),
+            parameters: parameters.collect(),
+            clock,
+        };
+        Ok(Checkpoint { metadata: json!({ KEY: to_json(&manifest)? }), tensors })
+    }
+
+    /// Puts a saved state in the place of this one, so that steps go on from there to the bit, its schedule included.
+    /// Parameters are not touched: see [`Params::load`]. Other tensors and metadata are left out of account. Recordings must
+    /// be made anew where the saved schedule is longer than the table on the device.
+    ///
+    /// # Errors
+    /// [`Error::State`], which names the tensor and both shapes, or the setting and both values, where the state is not of
+    /// such an optimizer: of another method, of other settings, clipping or groups, or of other parameters. Nothing is
+    /// changed then. [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train).
+    pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
+        self.check_is_training()?;
+        let manifest: Manifest = from_json(saved, KEY)?;
+        self.check_settings(&manifest)?;
+        let mut plan = Plan::default();
+        for (name, arena) in self.state() {
+            plan.add(saved, &self.params, name, arena)?;
+        }
+        let [learning_rates, weight_decays, momentums] = SCHEDULES.map(|name| schedule(saved, name));
+        let schedule =
+            ScheduleTable { learning_rates: learning_rates?, weight_decays: weight_decays?, momentums: momentums? };
+        if manifest.clock.len() != Clock::SAVED_WORDS {
+            let problem = format!(
+                "the clock has {} words, but must have {}; use the version that wrote it",
+                manifest.clock.len(),
+                Clock::SAVED_WORDS
+            );
+            return Err(Error::state(KEY, problem));
+        }
+        self.clock.set_schedule(schedule).map_err(|error| Error::state("state.schedule", error.to_string()))?;
+        plan.write()?;
+        Ok(self.clock.restore(&manifest.clock)?)
+    }
+
+    /// The schedule that stands on the device: see [`set_schedule`](Self::set_schedule).
+    #[must_use]
+    pub fn schedule(&self) -> &ScheduleTable {
+        self.clock.schedule()
+    }
+
+    /// What sets each parameter apart.
+    fn segments(&self) -> Vec<SegmentSettings> {
+        self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec)
+    }
+
+    /// All that is done to gradients, as text.
+    fn clipping(&self) -> String {
+        let mut text = format!("{:?}", self.clip);
+        if let Some(adaptive) = &self.around.adaptive {
+            text += &format!(", adaptive {:?}", adaptive.settings());
+        }
+        if let Some(non_finite) = self.clock.non_finite() {
+            text += &format!(", non-finite {non_finite:?}");
+        }
+        text
+    }
+
+    fn check_settings(&self, saved: &Manifest) -> Result<()> {
+        let own = [self.method.name().to_string(), format!("{:?}", self.method), self.clipping()];
+        let theirs = [&saved.method, &saved.settings, &saved.clip];
+        for ((field, own), theirs) in ["method", "settings", "clip"].into_iter().zip(&own).zip(theirs) {
+            if own != theirs {
+                return Err(Error::state(
+                    format!("{KEY} {field}"),
+                    format!("saved was {theirs}, but here it is {own}"),
+                ));
+            }
+        }
+        for (parameter, segment) in self.params.parameters().iter().zip(self.segments()) {
+            let name = parameter.name();
+            let Some(found) = saved.parameters.iter().find(|saved| saved.name == name) else {
+                return Err(Error::state(name, "the saved state has no such parameter"));
+            };
+            if found.shape != parameter.shape() {
+                let problem =
+                    format!("the saved state is of shape {:?}, but must be {:?}", found.shape, parameter.shape());
+                return Err(Error::state(name, problem));
+            }
+            if found.segment() != segment {
+                let problem = format!("saved was the group {:?}, but here it is {segment:?}", found.segment());
+                return Err(Error::state(name, problem));
+            }
+        }
+        if let Some(other) = saved.parameters.iter().find(|saved| self.params.get(&saved.name).is_none()) {
+            return Err(Error::state(&other.name, "the saved state has this parameter, but the optimizer has not"));
+        }
+        Ok(())
+    }
+}
+
+const SCHEDULES: [&str; 3] = ["state.schedule.learning_rate", "state.schedule.weight_decay", "state.schedule.momentum"];
+
+/// A list of a schedule; empty where there is none.
+fn schedule(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
+    match saved.get(name).map(|tensor| &tensor.values) {
+        None => Ok(Vec::new()),
+        Some(Values::F64(values)) => Ok(values.clone()),
+        Some(other) => {
+            Err(Error::state(name, format!("it has elements of type {}, but must have F64", other.type_name())))
+        }
+    }
+}
+
+/// The tensors of an arena of state, with their names in a file.
+fn named<'a>(params: &'a Params, state: &'a str, arena: &'a Arena) -> impl Iterator<Item = (String, &'a Tensor)> {
+    let is_one_each = arena.len() == params.len();
+    arena.tensors().iter().enumerate().map(move |(i, tensor)| {
+        let name = if is_one_each {
+            format!("state.{}.{state}", params.parameters()[i].name())
+        } else {
+            format!("state.{state}.{i}")
+        };
+        (name, tensor)
+    })
+}
+
+/// The tensors of an arena of state, read back.
+pub(super) fn read(params: &Params, state: &str, arena: &Arena) -> Result<Vec<CheckpointTensor>> {
+    named(params, state, arena).map(|(name, tensor)| CheckpointTensor::read(name, tensor)).collect()
+}
+
+/// An object for the metadata.
+pub(super) fn to_json(settings: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(settings).map_err(|error| Error::state("metadata", error.to_string()))
+}
+
+/// An object of the metadata.
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(saved: &Checkpoint, key: &str) -> Result<T> {
+    let found = saved.metadata.get(key).ok_or_else(|| Error::state(key, "there is no such state in the file"))?;
+    serde_json::from_value(found.clone())
+        .map_err(|error| Error::state(key, format!("the saved state is of another version, or damaged ({error})")))
+}
+
+/// Checks that settings are those that were saved.
+pub(super) fn check_same(name: &str, saved: &str, own: &impl std::fmt::Debug) -> Result<()> {
+    let own = format!("{own:?}");
+    if saved == own { Ok(()) } else { Err(Error::state(name, format!("saved was {saved}, but here it is {own}"))) }
+}
+
+/// Tensors that have been checked, and where they go.
+#[derive(Default)]
+pub(super) struct Plan<'a>(Vec<(&'a CheckpointTensor, Tensor)>);
+
+impl<'a> Plan<'a> {
+    /// Looks for all tensors of an arena of state.
+    pub(super) fn add(&mut self, saved: &'a Checkpoint, params: &Params, state: &str, arena: &Arena) -> Result<()> {
+        for (name, tensor) in named(params, state, arena) {
+            let found = saved.get(&name).ok_or_else(|| Error::state(&name, "the tensor is missing"))?;
+            found.check(tensor)?;
+            self.0.push((found, tensor.clone()));
+        }
+        Ok(())
+    }
+
+    /// Writes them all.
+    pub(super) fn write(self) -> Result<()> {
+        self.0.into_iter().try_for_each(|(saved, tensor)| saved.write(&tensor))
+    }
+}

@@ -1,0 +1,159 @@
+//! The state of a run between two epochs, in one file: parameters, optimizer, random counters, and what has been reported.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use thalweg_tensor::Tensor;
+
+use crate::data::Dataset;
+use crate::trainer::{EpochReport, Evaluation, FitOptions};
+use crate::{Checkpoint, CheckpointTensor, Error, Optimizer, Result, Values};
+
+/// The key in the metadata.
+const KEY: &str = "training";
+
+/// The place of a run: how far it is, and what it must be the same run by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) epochs_done: u64,
+    epochs: u64,
+    batch_size: usize,
+    seed: u64,
+    rows: usize,
+    data_crc32: [u32; 2],
+    random_counters: Vec<u32>,
+}
+
+impl Place {
+    /// Before the first epoch.
+    pub(crate) fn new(train: &Dataset, options: &FitOptions) -> Result<Self> {
+        let FitOptions { epochs, batch_size, seed } = *options;
+        let data_crc32 = [checksum(train.features())?, checksum(train.targets())?];
+        Ok(Self {
+            epochs_done: 0,
+            epochs,
+            batch_size,
+            seed,
+            rows: train.len(),
+            data_crc32,
+            random_counters: Vec::new(),
+        })
+    }
+
+    /// The same run, further on.
+    pub(crate) fn after(&self, epochs_done: u64) -> Self {
+        Self { epochs_done, ..self.clone() }
+    }
+
+    /// Checks that it is of the same run as another.
+    pub(crate) fn check(&self, other: &Self) -> Result<()> {
+        let differ = |name, saved: &dyn ToString, own: &dyn ToString| {
+            Err(Error::state(name, format!("saved was {}, but here it is {}", saved.to_string(), own.to_string())))
+        };
+        if self.epochs != other.epochs {
+            return differ("epochs", &self.epochs, &other.epochs);
+        }
+        if self.batch_size != other.batch_size {
+            return differ("batch_size", &self.batch_size, &other.batch_size);
+        }
+        if self.seed != other.seed {
+            return differ("seed", &self.seed, &other.seed);
+        }
+        if self.rows != other.rows {
+            return differ("training rows", &self.rows, &other.rows);
+        }
+        if self.data_crc32 != other.data_crc32 {
+            return Err(Error::state("training rows", "their values are not those of the saved run"));
+        }
+        Ok(())
+    }
+}
+
+fn checksum(tensor: &Tensor) -> Result<u32> {
+    Ok(CheckpointTensor::read("data", tensor)?.values.crc32())
+}
+
+/// Writes everything to a file, whole or not at all.
+pub(crate) fn save(path: &Path, place: &Place, optimizer: &Optimizer, history: &[EpochReport]) -> Result<()> {
+    let params = optimizer.params();
+    let place = Place { random_counters: params.random_counters()?, ..place.clone() };
+    let mut saved = optimizer.state_dict()?;
+    saved.metadata[KEY] = serde_json::to_value(place).map_err(|error| Error::model(path, error.to_string()))?;
+    saved.tensors.splice(0..0, params.to_host()?);
+    saved.tensors.extend(reports_to_tensors(history));
+    saved.save(path)
+}
+
+/// Reads a file, and puts parameters, optimizer and random counters where they were; nothing is changed where it does not
+/// fit.
+pub(crate) fn load(path: &Path, optimizer: &mut Optimizer) -> Result<(Place, Vec<EpochReport>)> {
+    let saved = Checkpoint::load(path)?;
+    let params = optimizer.params().clone();
+    let mut load = || -> Result<_> {
+        let place = saved.metadata.get(KEY).ok_or_else(|| Error::state(KEY, "the file is no checkpoint of a run"))?;
+        let place: Place = serde_json::from_value(place.clone())
+            .map_err(|error| Error::state(KEY, format!("the state is of another version, or damaged ({error})")))?;
+        let history = reports_from_tensors(&saved, place.epochs_done)?;
+        params.find(&saved.tensors)?;
+        params.check_random_counters(&place.random_counters)?;
+        optimizer.load_state_dict(&saved)?;
+        params.load(&saved.tensors)?;
+        params.set_random_counters(&place.random_counters)?;
+        Ok((place, history))
+    };
+    load().map_err(|error| match error {
+        Error::State { .. } => Error::model(path, error.to_string()),
+        error => error,
+    })
+}
+
+/// A number of every report, and its name.
+type Column = (&'static str, fn(&EpochReport) -> Option<f64>);
+
+const COLUMNS: [Column; 8] = [
+    ("history.train_loss", |report| Some(report.train_loss)),
+    ("history.test_loss", |report| report.test.map(|test| test.loss)),
+    ("history.test_accuracy", |report| report.test.and_then(|test| test.accuracy)),
+    ("history.test_r2", |report| report.test.and_then(|test| test.r2)),
+    ("history.gradient_norm", |report| Some(report.gradient_norm)),
+    ("history.lr", |report| Some(report.lr)),
+    ("history.skipped", |report| Some(report.skipped.into())),
+    ("history.clipped", |report| Some(report.clipped.into())),
+];
+
+/// A list of each number, one entry an epoch; of those that the reports have.
+fn reports_to_tensors(history: &[EpochReport]) -> Vec<CheckpointTensor> {
+    let tensor = |(name, of): &Column| {
+        let values: Vec<f64> = history.iter().map(of).collect::<Option<_>>()?;
+        Some(CheckpointTensor { name: (*name).to_string(), shape: vec![values.len()], values: values.into() })
+    };
+    COLUMNS.iter().filter_map(tensor).collect()
+}
+
+fn reports_from_tensors(saved: &Checkpoint, epochs: u64) -> Result<Vec<EpochReport>> {
+    let column = |name: &str| match saved.get(name).map(|tensor| &tensor.values) {
+        None => Ok(None),
+        Some(Values::F64(values)) if values.len() as u64 == epochs => Ok(Some(values)),
+        Some(_) => Err(Error::state(name, format!("it must have {epochs} elements of F64"))),
+    };
+    let needed = |name: &str| column(name)?.ok_or_else(|| Error::state(name, "the tensor is missing"));
+    let (test_loss, test_accuracy, test_r2) =
+        (column("history.test_loss")?, column("history.test_accuracy")?, column("history.test_r2")?);
+    let (train_loss, gradient_norm, lr) =
+        (needed("history.train_loss")?, needed("history.gradient_norm")?, needed("history.lr")?);
+    let (skipped, clipped) = (needed("history.skipped")?, needed("history.clipped")?);
+    let report = |i: usize| EpochReport {
+        epoch: i as u64 + 1,
+        train_loss: train_loss[i],
+        test: test_loss.map(|loss| Evaluation {
+            loss: loss[i],
+            accuracy: test_accuracy.map(|accuracy| accuracy[i]),
+            r2: test_r2.map(|r2| r2[i]),
+        }),
+        gradient_norm: gradient_norm[i],
+        lr: lr[i],
+        skipped: skipped[i] as u32,
+        clipped: clipped[i] as u32,
+    };
+    Ok((0..train_loss.len()).map(report).collect())
+}
