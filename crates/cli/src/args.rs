@@ -18,7 +18,7 @@ pub(crate) struct Program {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a network on a table and save it
-    Train(train::TrainArgs),
+    Train(Box<train::TrainArgs>),
     /// Predict with a saved network
     Predict(train::PredictArgs),
     /// List the devices with their drivers, limits and features

@@ -9,8 +9,8 @@ use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
     self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
-    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RmsProp, Rprop, Sgd,
-    Sophia, TabularData, TabularModel, Trainer, Yogi,
+    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RmsProp, Rprop,
+    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, TabularData, TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -34,7 +34,15 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let out = Named::new("--out", &args.out);
     let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
     let table = Table::read(data_file.path)?;
-    check_outputs(&[data_file], &[Some(out), metrics_file].into_iter().flatten().collect::<Vec<_>>())?;
+    let checkpoint = args.checkpoint.as_deref().map(|path| Named::new("--checkpoint", path));
+    let resume = args.resume.as_deref().map(|path| Named::new("--resume", path));
+    let outputs = [Some(out), metrics_file, checkpoint];
+    // A run that goes on may write over the checkpoint that it comes from.
+    let inputs = [Some(data_file), resume.filter(|_| args.checkpoint != args.resume)];
+    check_outputs(
+        &inputs.into_iter().flatten().collect::<Vec<_>>(),
+        &outputs.into_iter().flatten().collect::<Vec<_>>(),
+    )?;
     let device = devices::open(&args.device)?;
     let target = match &args.target {
         Some(target) => target.clone(),
@@ -82,6 +90,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         optimizer.set_momentum_schedule(&*momentum, steps)?;
     }
 
+    let planned = optimizer.schedule().clone();
+    let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
+    if let Some(file) = checkpoint {
+        file.written(trainer.set_checkpoints(file.path, args.checkpoint_every(options.epochs)))?;
+    }
+    let done = resume.map(|file| trainer.resume(file.path)).transpose()?;
+    if let Some(file) = resume.filter(|_| *trainer.optimizer().schedule() != planned) {
+        let problem = "the run had another --schedule, or other --epochs; give those that it had".to_string();
+        return Err(nn::Error::Model { path: file.path.to_path_buf(), problem }.into());
+    }
+
     let info = device.info();
     print(&format!(
         "{}: {} of {target:?} from {}, {} to learn from, {} to test on\n\
@@ -96,7 +115,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         info.name,
         info.driver,
     ))?;
-    let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
+    if let Some(done) = done {
+        print(&format!("{} of them done\n", count(done, "epoch")))?;
+    }
     let bar = progress_bar(steps);
     let history = trainer.fit(&data.train, data.test.as_ref(), &options, |event| match event {
         Event::Step { step, .. } => bar.set_position(step),
@@ -156,6 +177,8 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         // Most schedules warm up.
         Name::Prodigy => Box::new(Prodigy { lr, weight_decay, safeguard_warmup: true, ..Prodigy::default() }),
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
+        Name::ScheduleFreeAdamw => Box::new(ScheduleFreeAdamW { lr, weight_decay, ..ScheduleFreeAdamW::default() }),
+        Name::ScheduleFreeSgd => Box::new(ScheduleFreeSgd { lr, weight_decay, ..ScheduleFreeSgd::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
     }
 }

@@ -11,6 +11,9 @@ use crate::error::Error;
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
 const LEAST_STEPS: u64 = 2_000;
 
+/// Checkpoints of a run at most, unless told otherwise.
+const CHECKPOINTS: u64 = 20;
+
 /// The widest hidden layer: the wider ones of networks for tables have some thousands of units.
 const MAX_WIDTH: u32 = 65_536;
 
@@ -67,9 +70,9 @@ pub(crate) struct TrainArgs {
     /// The largest size of each element of a gradient; larger ones are set to it
     #[arg(long, value_name = "SIZE", value_parser = above_zero, allow_negative_numbers = true)]
     clip_value: Option<f64>,
-    /// How the learning rate changes from step to step
-    #[arg(long, value_enum, default_value_t = Schedule::WarmupCosine)]
-    pub(crate) schedule: Schedule,
+    /// How the learning rate changes from step to step [default: constant for schedule-free methods, else warmup-cosine]
+    #[arg(long, value_enum)]
+    schedule: Option<Schedule>,
     /// The share of the steps in which the learning rate rises before the schedule begins [default: 0.05 for
     /// warmup-cosine, noam and wsd, else 0]
     #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
@@ -91,6 +94,17 @@ pub(crate) struct TrainArgs {
     /// The file for the trained model
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub(crate) out: PathBuf,
+    /// Write all that the run needs to go on to this file, over and over: weights, optimizer, place in the schedule, random
+    /// numbers, metrics
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Epochs from one writing of the checkpoint to the next [default: a twentieth of the run]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true, requires = "checkpoint")]
+    checkpoint_every: Option<u32>,
+    /// Go on from this checkpoint, with the same model in the end as if the run had not been stopped; data and all other
+    /// flags must be as they were
+    #[arg(long, value_name = "FILE")]
+    pub(crate) resume: Option<PathBuf>,
     /// Write what was measured in training to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<PathBuf>,
@@ -118,7 +132,7 @@ impl TrainArgs {
     /// Refuses a warm-up before a schedule that begins with a rise of its own.
     pub(crate) fn check_schedule(&self) -> Result<(), Error> {
         match self.warmup {
-            Some(share) if share > 0.0 && self.schedule.is_cyclic() => {
+            Some(share) if share > 0.0 && self.schedule().is_cyclic() => {
                 let rule = "left out for cyclic and one-cycle, which rise by themselves";
                 Err(thalweg::nn::Error::Setting { field: "warmup", value: share.to_string(), rule }.into())
             }
@@ -128,7 +142,7 @@ impl TrainArgs {
 
     /// Whether the schedule changes the momentum too, if there is one: where the user has not said what it is.
     pub(crate) fn has_momentum_schedule(&self) -> bool {
-        self.schedule.is_cyclic() && self.momentum.is_none()
+        self.schedule().is_cyclic() && self.momentum.is_none()
     }
 
     pub(crate) fn momentum(&self) -> f64 {
@@ -154,6 +168,18 @@ impl TrainArgs {
     /// The number of epochs for so many steps an epoch.
     pub(crate) fn epochs(&self, steps_per_epoch: u64) -> u64 {
         self.epochs.map_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)), u64::from)
+    }
+
+    pub(crate) fn schedule(&self) -> Schedule {
+        self.schedule.unwrap_or(match self.optimizer {
+            Optimizer::ScheduleFreeAdamw | Optimizer::ScheduleFreeSgd => Schedule::Constant,
+            _ => Schedule::WarmupCosine,
+        })
+    }
+
+    /// The epochs from one checkpoint to the next, of a run of so many.
+    pub(crate) fn checkpoint_every(&self, epochs: u64) -> u64 {
+        self.checkpoint_every.map_or_else(|| epochs.div_ceil(CHECKPOINTS).max(1), u64::from)
     }
 
     pub(crate) fn activation(&self) -> thalweg::nn::Activation {
@@ -221,6 +247,8 @@ pub(crate) enum Optimizer {
     Prodigy,
     Rprop,
     Asgd,
+    ScheduleFreeAdamw,
+    ScheduleFreeSgd,
 }
 
 impl Optimizer {
@@ -234,6 +262,8 @@ impl Optimizer {
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,
             Self::Sophia => 3e-4,
+            Self::ScheduleFreeAdamw => 2.5e-3,
+            Self::ScheduleFreeSgd => 0.5,
             _ => 1e-3,
         }
     }

@@ -12,12 +12,12 @@ const WARMUP: f64 = 0.05;
 
 /// The schedule of a run of so many steps.
 pub(super) fn of(args: &TrainArgs, steps: u64) -> Box<dyn Schedule> {
-    by_name(args.schedule, args.learning_rate(), args.warmup, steps)
+    by_name(args.schedule(), args.learning_rate(), args.warmup, steps)
 }
 
 /// The momentum that runs opposite to the learning rate.
 pub(super) fn of_momentum(args: &TrainArgs, steps: u64) -> Option<Box<dyn Schedule>> {
-    match args.schedule {
+    match args.schedule() {
         _ if !args.has_momentum_schedule() => None,
         Name::Cyclic => Some(Box::new(cyclic(args.learning_rate(), steps).momentum())),
         Name::OneCycle => Some(Box::new(OneCycle::new(args.learning_rate(), steps).momentum())),

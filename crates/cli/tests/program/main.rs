@@ -6,6 +6,7 @@ mod common;
 mod devices;
 mod predict;
 mod profile;
+mod resume;
 mod train;
 mod tune;
 mod usage;

@@ -142,6 +142,8 @@ fn every_flag_reaches_the_training() {
         "--optimizer novograd",
         "--optimizer rprop",
         "--optimizer asgd",
+        "--optimizer schedule-free-adamw",
+        "--optimizer schedule-free-sgd",
         "--lr 1e-2",
         "--weight-decay 10",
         "--clip-norm 1e-9",

@@ -1,0 +1,94 @@
+//! `thalweg train --checkpoint` and `--resume`: a run that was killed goes on to the same model.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::{adapters, error_line, example, stdout, thalweg_in};
+
+const FLAGS: &str = "train iris.csv --dropout 0.1 --hidden 16 --batch-size 4";
+
+fn run(folder: &Path, flags: &str) -> std::process::Output {
+    thalweg_in(folder, &format!("{FLAGS} {flags}").split_whitespace().collect::<Vec<_>>())
+}
+
+/// Starts a run with checkpoints and kills it when the first of them is there.
+fn kill(folder: &Path, flags: &str) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_thalweg"))
+        .current_dir(folder)
+        .args(format!("{FLAGS} {flags} --checkpoint run --checkpoint-every 1 --out killed").split_whitespace())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let start = Instant::now();
+    while !folder.join("run").exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no checkpoint comes");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it runs");
+    assert!(!folder.join("killed").exists(), "the run has ended before it was killed");
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_to_the_same_model() {
+    let devices = if adapters().is_empty() { vec!["cpu"] } else { vec!["cpu", "gpu"] };
+    for device in devices {
+        for optimizer in ["adamw", "schedule-free-adamw"] {
+            let folder = tempfile::tempdir().unwrap();
+            let folder = folder.path();
+            example(folder, "iris.csv");
+            let flags = format!("--epochs 60 --device {device} --optimizer {optimizer}");
+            stdout(&run(folder, &format!("{flags} --out whole --metrics whole.json")));
+            kill(folder, &flags);
+            let text = stdout(&run(
+                folder,
+                &format!("{flags} --resume run --checkpoint run --out resumed --metrics resumed.json"),
+            ));
+            assert!(text.contains(" of them done"), "{text}");
+            let [whole, resumed] = ["whole", "resumed"].map(|name| fs::read(folder.join(name)).unwrap());
+            assert!(whole == resumed, "{optimizer} on {device}: another model");
+            let [whole, resumed] = ["whole.json", "resumed.json"].map(|name| {
+                let metrics: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
+                ["epochs", "train_loss", "test_loss", "gradient_norm", "lr", "test_accuracy", "train_accuracy"]
+                    .map(|field| metrics[field].clone())
+            });
+            assert_eq!(whole, resumed, "{optimizer} on {device}: other metrics");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    example(folder, "iris.csv");
+    let flags = "--device cpu --epochs 2";
+    stdout(&run(folder, &format!("{flags} --checkpoint run")));
+    for (flags, expected) in [
+        ("--device cpu --epochs 2 --optimizer sgd --resume run", "run: optimizer method: saved was adamw"),
+        ("--device cpu --epochs 2 --lr 0.5 --resume run", "run: optimizer settings: saved was AdamW { lr: 0.001"),
+        (
+            "--device cpu --epochs 2 --hidden 8 --resume run",
+            "run: layers.1.weight: it has shape [3, 16], but must have [8, 16]",
+        ),
+        ("--device cpu --epochs 2 --clip-norm 0 --resume run", "run: optimizer clip: saved was Norm(1.0)"),
+        ("--device cpu --epochs 2 --schedule constant --resume run", "run: the run had another --schedule"),
+        ("--device cpu --epochs 3 --resume run", "run: the run had another --schedule, or other --epochs"),
+        ("--device cpu --epochs 2 --resume iris.csv", "iris.csv: "),
+        (
+            "--device cpu --epochs 2 --out other --resume model.safetensors",
+            "model.safetensors: training: the file is no checkpoint",
+        ),
+        ("--device cpu --epochs 2 --resume missing", "cannot read missing: "),
+        ("--device cpu --resume run --out run", "--out run: this is also the file of --resume"),
+        ("--device cpu --checkpoint iris.csv", "--checkpoint iris.csv: this is also the file of DATA"),
+        ("--device cpu --checkpoint no/run", "--checkpoint no/run: "),
+        ("--device cpu --checkpoint-every 3", "the following required arguments were not provided: --checkpoint"),
+        ("--device cpu --checkpoint run --checkpoint-every 0", "'--checkpoint-every <N>'"),
+    ] {
+        let line = error_line(&run(folder, flags), 2);
+        assert!(line.contains(expected), "{flags}: {line}");
+    }
+}
