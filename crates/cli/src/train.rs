@@ -3,14 +3,15 @@
 mod schedule;
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
     self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
-    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RmsProp, Rprop,
-    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, TabularData, TabularModel, Trainer, Yogi,
+    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RangeReport, RangeTest,
+    RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, TabularData, TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -36,7 +37,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let table = Table::read(data_file.path)?;
     let checkpoint = args.checkpoint.as_deref().map(|path| Named::new("--checkpoint", path));
     let resume = args.resume.as_deref().map(|path| Named::new("--resume", path));
-    let outputs = [Some(out), metrics_file, checkpoint];
+    let picture = args.range_test.as_deref().map(|path| Named::new("--range-test", path));
+    // A range test saves no model.
+    let outputs = [picture.is_none().then_some(out), metrics_file, checkpoint, picture];
     // A run that goes on may write over the checkpoint that it comes from.
     let inputs = [Some(data_file), resume.filter(|_| args.checkpoint != args.resume)];
     check_outputs(
@@ -115,6 +118,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         info.name,
         info.driver,
     ))?;
+    if let Some(file) = picture {
+        let report = trainer.range_test(&data.train, &RangeTest::default(), &options)?;
+        file.write(report.plot()?.as_bytes())?;
+        return print(&suggestions(&report, file.path));
+    }
     if let Some(done) = done {
         print(&format!("{} of them done\n", count(done, "epoch")))?;
     }
@@ -133,6 +141,21 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     // The model is saved, whatever became of the metrics.
     print(&metrics.summary(args))?;
     written
+}
+
+/// What a range test says.
+fn suggestions(report: &RangeReport, picture: &Path) -> String {
+    let (Some(first), Some(last)) = (report.points.first(), report.points.last()) else { return String::new() };
+    let end = if report.stopped_early { "where the loss was over four times its least" } else { "the end of the test" };
+    let steps = count(report.points.len() as u64, "step");
+    let mut text = format!("learning rates from {:.0e} to {:.1e} in {steps}, to {end}\n", first.lr, last.lr);
+    text += &match (report.steepest, report.minimum_over_ten) {
+        (Some(steepest), Some(tenth)) => {
+            format!("the loss falls steepest at --lr {steepest:.1e}; a tenth of where it is least: --lr {tenth:.1e}\n")
+        }
+        _ => "the loss does not fall: look at the data, or try another --optimizer or --batch-size\n".to_string(),
+    };
+    text + &format!("picture saved to {}; nothing was trained\n", picture.display())
 }
 
 /// Refuses networks that no memory holds, before it is asked for.

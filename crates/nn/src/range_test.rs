@@ -1,10 +1,12 @@
 //! The learning-rate range test: which learning rate to take.
 
 use plotters::prelude::*;
+use thalweg_tensor::ValueLog;
 
+use crate::data::{Batches, Dataset};
 use crate::schedule::plot::{INK, LINE, SIZE, Unit};
 use crate::setting::{check, fraction, positive};
-use crate::{Error, Result, Schedule};
+use crate::{Checkpoint, CheckpointTensor, Error, FitOptions, Module, Optimizer, Result, Schedule, Trainer};
 
 /// How the learning rate rises in a [`RangeTest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -117,6 +119,102 @@ impl RangeTest {
             least = least.min(smoothed);
         }
         Ok(RangeReport::of(points, stopped_early, self.ramp))
+    }
+}
+
+impl<M: Module> Trainer<M> {
+    /// Runs a learning-rate range test on the model, with batches as [`fit`](Self::fit) takes them; of the options the number
+    /// of epochs is left out of account. It leaves no trace: parameters, state of the optimizer, schedule and random numbers
+    /// are put back bit by bit, also where it fails, and `fit` begins with the order of rows with which it would have begun.
+    /// Gradients are zero afterwards.
+    ///
+    /// ```
+    /// use thalweg_nn::data::{Dataset, friedman1};
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Loss, Optimizer, ParamsBuilder, RangeTest, Trainer};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let device = Device::cpu();
+    /// let (features, targets) = friedman1(200, 1.0, 0);
+    /// let data = Dataset::regression(&device, &features, 10, &targets)?;
+    /// let mut builder = ParamsBuilder::new(0);
+    /// let model = Linear::new(&mut builder, "line", 10, 1)?;
+    /// let optimizer = Optimizer::new(&builder.build(&device)?, AdamW::default())?;
+    /// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+    /// let options = FitOptions { epochs: 50, batch_size: 32, seed: 0 };
+    /// let report = trainer.range_test(&data, &RangeTest::default(), &options)?;
+    /// if let Some(lr) = report.steepest {
+    ///     trainer.optimizer_mut().set_lr(lr)?;
+    /// }
+    /// trainer.fit(&data, None, &options, |_| ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
+    pub fn range_test(&mut self, data: &Dataset, test: &RangeTest, options: &FitOptions) -> Result<RangeReport> {
+        test.validate()?;
+        let FitOptions { batch_size, seed, .. } = *options;
+        check("batch_size", batch_size, batch_size > 0, "at least 1")?;
+        let before = Before::of(self.optimizer_mut())?;
+        let report = self.run_range_test(data, test, batch_size, seed);
+        let restored = before.restore(self.optimizer_mut());
+        let report = report?;
+        restored?;
+        Ok(report)
+    }
+
+    fn run_range_test(
+        &mut self,
+        data: &Dataset,
+        test: &RangeTest,
+        batch_size: usize,
+        seed: u64,
+    ) -> Result<RangeReport> {
+        let loss = ValueLog::new(data.device(), 1)?;
+        let mut batches = Batches::new(data.clone(), seed)?;
+        let (mut epoch, mut rows_left, mut step) = (0, 0, 0);
+        test.run(|lr| {
+            if rows_left == 0 {
+                batches.start_epoch(epoch)?;
+                (epoch, rows_left) = (epoch + 1, data.len());
+            }
+            let rows = rows_left.min(batch_size);
+            rows_left -= rows;
+            self.optimizer_mut().set_lr(lr)?;
+            let estimates = self.until_estimate(step) == 0;
+            self.step(&mut batches, rows, &loss, estimates)?;
+            step += 1;
+            // A log of one number that one was written to.
+            Ok(loss.take()?.first().copied().map_or(f64::NAN, f64::from))
+        })
+    }
+}
+
+/// All that a range test changes, as it was before.
+struct Before {
+    state: Checkpoint,
+    parameters: Vec<CheckpointTensor>,
+    random_counters: Vec<u32>,
+    is_evaluating: bool,
+}
+
+impl Before {
+    fn of(optimizer: &mut Optimizer) -> Result<Self> {
+        let is_evaluating = optimizer.is_evaluating();
+        optimizer.train()?;
+        let params = optimizer.params();
+        let (parameters, random_counters) = (params.to_host()?, params.random_counters()?);
+        Ok(Self { state: optimizer.state_dict()?, parameters, random_counters, is_evaluating })
+    }
+
+    fn restore(&self, optimizer: &mut Optimizer) -> Result<()> {
+        optimizer.load_state_dict(&self.state)?;
+        let params = optimizer.params();
+        params.load(&self.parameters)?;
+        params.set_random_counters(&self.random_counters)?;
+        params.zero_grad();
+        if self.is_evaluating { optimizer.eval() } else { Ok(()) }
     }
 }
 

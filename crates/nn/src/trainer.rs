@@ -254,6 +254,11 @@ impl<M: Module> Trainer<M> {
         &self.optimizer
     }
 
+    /// The optimizer, to change its settings between runs.
+    pub fn optimizer_mut(&mut self) -> &mut Optimizer {
+        &mut self.optimizer
+    }
+
     /// Gives the parts back.
     #[must_use]
     pub fn into_parts(self) -> (M, Optimizer) {
@@ -407,13 +412,19 @@ impl<M: Module> Trainer<M> {
     }
 
     /// Steps from this one, counted from 0, to the next behind which the Hessian's diagonal is estimated; 0 where it is this.
-    fn until_estimate(&self, step: u64) -> u64 {
+    pub(crate) fn until_estimate(&self, step: u64) -> u64 {
         self.optimizer.hessian_interval().map_or(u64::MAX, |interval| (interval - step % interval) % interval)
     }
 
     /// One step: gather, forward, backward, update; and where it estimates the Hessian's diagonal, forward and backward
     /// once more. All of it is handed to the device and none of it waited for.
-    fn step(&mut self, batches: &mut Batches, rows: usize, losses: &ValueLog, estimates: bool) -> Result<()> {
+    pub(crate) fn step(
+        &mut self,
+        batches: &mut Batches,
+        rows: usize,
+        losses: &ValueLog,
+        estimates: bool,
+    ) -> Result<()> {
         let (features, targets) = batches.next(rows)?;
         let tape = Tape::new();
         let output = self.model.forward(tape.constant(&features))?;

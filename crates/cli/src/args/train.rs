@@ -105,6 +105,10 @@ pub(crate) struct TrainArgs {
     /// flags must be as they were
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
+    /// Do not train, but try the first steps with learning rates from 1e-7 to 10: say which to take, and draw the losses
+    /// into this SVG file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["checkpoint", "resume", "metrics", "out"])]
+    pub(crate) range_test: Option<PathBuf>,
     /// Write what was measured in training to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics: Option<PathBuf>,

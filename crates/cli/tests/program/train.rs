@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::common::{adapters, example, stdout, thalweg_in};
+use crate::common::{adapters, error_line, example, stdout, thalweg_in};
 
 /// Trains in this folder and gives back what `--metrics` says.
 fn train(folder: &Path, data: &str, flags: &str) -> Value {
@@ -224,4 +224,18 @@ fn the_end_says_how_well_it_went_and_where_the_model_is() {
     assert!(text.ends_with(" predict iris.safetensors DATA.csv\n"), "{text}");
     // Nothing is left but the table and the model.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn a_range_test_suggests_a_learning_rate_and_saves_a_picture_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    example(folder, "iris.csv");
+    let text = stdout(&thalweg_in(folder, &["train", "iris.csv", "--device", "cpu", "--range-test", "rates.svg"]));
+    assert!(text.contains("falls steepest at --lr ") && text.contains("rates.svg; nothing was trained"), "{text}");
+    let picture = std::fs::read_to_string(folder.join("rates.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("learning rate"));
+    assert!(!folder.join("model.safetensors").exists());
+    let refused = thalweg_in(folder, &["train", "iris.csv", "--range-test", "rates.svg", "--out", "model"]);
+    assert!(error_line(&refused).contains("--range-test"));
 }

@@ -58,6 +58,12 @@ impl Optimizer {
         self.swap_in(&other, weight)
     }
 
+    /// Whether [`eval`](Self::eval) has put other parameters in place.
+    #[must_use]
+    pub fn is_evaluating(&self) -> bool {
+        self.evaluation.is_on
+    }
+
     /// Puts param + weight (other - param) in the place of the parameters.
     pub(super) fn swap_in(&mut self, other: &Arena, weight: f64) -> Result<()> {
         if self.evaluation.is_on {
