@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
 use thalweg::nn::{
-    AdamW, AdamW8bit, Clip, Lamb, Loss, Mlp, MlpConfig, Module, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy,
-    Sophia,
+    Adafactor, AdamW, AdamW8bit, Clip, Lamb, Loss, Mlp, MlpConfig, Module, Muon, NovoGrad, Optimizer, Params,
+    ParamsBuilder, Prodigy, Sm3, Soap, Sophia,
 };
 use thalweg::tensor::{Device, ValueLog};
 
@@ -39,22 +39,28 @@ static COUNTING: Counting = Counting;
 /// Alone in its binary, so that nobody else's allocations are counted.
 #[test]
 fn a_replayed_step_allocates_nothing() {
-    hold(|params| Optimizer::new(params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(|params| Optimizer::new(params, AdamW8bit::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(|params| Optimizer::new(params, Sophia::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(|params| Optimizer::new(params, Prodigy::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, AdamW8bit::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, Sophia::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, Prodigy::default()).unwrap().with_clip_norm(1.0).unwrap());
     // Norms of tensors and of units, and statistics.
-    hold(|params| {
+    hold(50, |params| {
         let optimizer = Optimizer::new(params, Lamb::default()).unwrap().with_clip(Clip::TensorNorm(1.0)).unwrap();
         optimizer.with_adaptive_clip(0.01, 1e-3).unwrap().with_statistics().unwrap()
     });
-    hold(|params| {
+    hold(50, |params| {
         let clip = Clip::PNorm { max_norm: 1.0, p: 3.5 };
         Optimizer::new(params, NovoGrad::default()).unwrap().with_clip(clip).unwrap()
     });
+    // Methods that see parameters as matrices, in fewer steps.
+    hold(5, |params| Optimizer::new(params, Muon { ns_steps: 2, ..Muon::default() }).unwrap());
+    hold(5, |params| Optimizer::new(params, Adafactor::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(5, |params| Optimizer::new(params, Sm3 { lr: 0.01, ..Sm3::default() }).unwrap());
+    let soap = Soap { precondition_frequency: 5, max_precondition_dim: 10, ..Soap::default() };
+    hold(5, |params| Optimizer::new(params, soap).unwrap());
 }
 
-fn hold(make: impl Fn(&Params) -> Optimizer) {
+fn hold(steps: usize, make: impl Fn(&Params) -> Optimizer) {
     const BATCH: usize = 64;
     const ROWS: usize = 1000;
     let device = Device::cpu();
@@ -86,13 +92,13 @@ fn hold(make: impl Fn(&Params) -> Optimizer) {
     step().unwrap();
     assert!(ALLOCATIONS.load(Ordering::SeqCst) > before_eager, "the counter does not count");
     let (recording, ()) = device.record(&mut step).unwrap();
-    recording.replay(20).unwrap();
+    recording.replay(steps.min(20)).unwrap();
 
     let before = ALLOCATIONS.load(Ordering::SeqCst);
-    for _ in 0..50 {
+    for _ in 0..steps {
         recording.replay(1).unwrap();
     }
-    recording.replay(50).unwrap();
+    recording.replay(steps).unwrap();
     assert_eq!(ALLOCATIONS.load(Ordering::SeqCst) - before, 0);
 
     let losses = log.take().unwrap();

@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb, Lars, Lion,
-    Method, NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop,
-    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, Yogi,
+    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb,
+    Lars, Lion, Method, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam,
+    RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
-use thalweg::tensor::{DType, Device, Tensor};
+use thalweg::tensor::{DType, Device, MuonScale, Tensor};
 
 /// Profiles see the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
@@ -64,6 +64,44 @@ const METHODS_OF_SEVERAL: &[(Make, usize)] = &[
     (|| Box::new(Prodigy { growth_rate: 1.1, bias_correction: false, ..Prodigy::default() }), 4),
 ];
 
+/// Methods that see parameters as matrices, with the launches of a step on the parameters of [`matrices`].
+const MATRIX_METHODS: &[(Make, usize)] = &[
+    (|| Box::new(Muon::default()), 4 + 5 * (1 + 3 * MATRICES)),
+    (
+        || {
+            let adjust_lr = MuonScale::MatchRmsAdamw;
+            Box::new(Muon { ns_steps: 2, nesterov: false, adjust_lr, adamw_lr: 1e-2, ..Muon::default() })
+        },
+        4 + 2 * (1 + 3 * MATRICES),
+    ),
+    (|| Box::new(Adafactor { weight_decay: 0.1, ..Adafactor::default() }), 5),
+    (|| Box::new(Adafactor { maximize: true, d: 2.0, ..Adafactor::default() }), 5),
+    (|| Box::new(Sm3::default()), 3),
+    // Three with two bases, and one whose rows are too many for one.
+    (|| Box::new(Soap { precondition_frequency: 3, ..Soap::default() }), 8 + 8 + 8 + 8 + (3 + 1)),
+    // One with two bases, two with one, and one with none.
+    (
+        || {
+            let (shampoo_beta, max_precondition_dim) = (Some(0.8), 20);
+            Box::new(Soap { precondition_frequency: 1, shampoo_beta, max_precondition_dim, ..Soap::default() })
+        },
+        8 + (3 + 1) + (3 + 1) + 8,
+    ),
+];
+
+/// Parameters of two dimensions in [`matrices`].
+const MATRICES: usize = 3;
+
+/// Parameters of no, one, two and three dimensions; wide, tall and square ones.
+fn matrices(device: &Device) -> Params {
+    let mut builder = ParamsBuilder::new(7);
+    let shapes: [&[usize]; 8] = [&[17, 23], &[23], &[300, 5], &[], &[64, 64], &[3, 4, 5], &[1], &[2500]];
+    for (i, shape) in shapes.into_iter().enumerate() {
+        builder.add(i.to_string(), shape, Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
+    }
+    builder.build(device).unwrap()
+}
+
 /// The tensors of a model: many, of several sizes.
 fn params(device: &Device) -> Params {
     let mut builder = ParamsBuilder::new(7);
@@ -90,7 +128,11 @@ struct Run {
 
 impl Run {
     fn new(device: &Device, make: Make, clip_norm: Option<f64>) -> Self {
-        let params = params(device);
+        Self::of(device, params(device), make, clip_norm)
+    }
+
+    fn of(device: &Device, params: Params, make: Make, clip_norm: Option<f64>) -> Self {
+        assert_eq!(params.device(), device);
         let mut optimizer = Optimizer::from_boxed(&params, make()).unwrap();
         if let Some(norm) = clip_norm {
             optimizer = optimizer.with_clip_norm(norm).unwrap();
@@ -148,19 +190,89 @@ fn a_step_of_several_launches_is_as_many_as_its_page_says_and_one_more_with_clip
 }
 
 #[test]
+fn a_step_over_matrices_is_as_many_launches_as_its_page_says() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for (make, launches) in MATRIX_METHODS {
+            for (clip_norm, expected) in [(None, *launches), (Some(1.0), launches + 1)] {
+                let mut run = Run::of(&device, matrices(&device), *make, clip_norm);
+                run.set_grads();
+                let (profile, ()) = device.profile(|| run.optimizer.step()).unwrap();
+                let launches = profile.launches().len();
+                assert_eq!(launches, expected, "{:?} on {device}, clip_norm {clip_norm:?}", run.optimizer.method());
+            }
+        }
+    }
+}
+
+/// What lives within a step comes from the pool and goes back to it.
+#[test]
+fn steps_over_matrices_take_no_more_memory() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for (make, _) in MATRIX_METHODS {
+        let device = Device::cpu();
+        let mut run = Run::of(&device, matrices(&device), *make, Some(1.0));
+        run.optimizer.step().unwrap();
+        let before = device.memory();
+        for _ in 0..3 {
+            run.optimizer.step().unwrap();
+        }
+        assert_eq!(device.memory(), before, "{:?}", run.optimizer.method());
+    }
+}
+
+/// A step whose gradients are not finite changes neither parameters nor state, and what is frozen stays at every step.
+#[test]
+fn skipped_steps_and_frozen_matrices_change_nothing() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for (make, _) in MATRIX_METHODS {
+            let mut run = Run::of(&device, matrices(&device), *make, Some(5.0));
+            let groups = ["0", "1", "7"].map(|name| ParameterGroup { frozen: true, ..ParameterGroup::of(name) });
+            run.optimizer = run.optimizer.with_groups(&groups).unwrap();
+            let name = format!("{:?} on {device}", run.optimizer.method());
+            let of_frozen = |run: &Run| -> Vec<Vec<f32>> {
+                let arenas = [run.params.values()].into_iter().chain(run.optimizer.state().map(|(_, arena)| arena));
+                arenas.flat_map(|arena| [0, 1, 7].map(|i| common::floats(arena.get(i)))).collect()
+            };
+            let frozen = of_frozen(&run);
+            run.set_grads();
+            run.optimizer.step().unwrap();
+            let before = run.bits();
+            run.set_grads();
+            run.params.grads().unwrap().get(1).write(&[f32::NAN; 23]).unwrap();
+            run.optimizer.step().unwrap();
+            assert!(run.bits() == before, "{name}: a skipped step has changed something");
+            run.set_grads();
+            run.optimizer.step().unwrap();
+            assert!(run.bits() != before, "{name}: nothing has changed");
+            assert!(of_frozen(&run) == frozen, "{name}: something frozen has changed");
+            assert_eq!(run.optimizer.read_clock().unwrap().skipped, 1);
+        }
+    }
+}
+
+#[test]
 fn a_replayed_step_has_the_bits_of_an_eager_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 12;
+    let of_matrices = MATRIX_METHODS.iter().map(|(make, _)| (*make, matrices as fn(&Device) -> Params));
+    let methods: Vec<_> = METHODS
+        .iter()
+        .chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make))
+        .map(|make| (*make, params as fn(&Device) -> Params))
+        .chain(of_matrices)
+        .collect();
     for device in devices() {
-        for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
+        for (make, params) in &methods {
             for clip_norm in [None, Some(5.0)] {
-                let mut eager = Run::new(&device, *make, clip_norm);
+                let mut eager = Run::of(&device, params(&device), *make, clip_norm);
                 let before = eager.bits();
                 for _ in 0..STEPS {
                     eager.set_grads();
                     eager.optimizer.step().unwrap();
                 }
-                let mut replayed = Run::new(&device, *make, clip_norm);
+                let mut replayed = Run::of(&device, params(&device), *make, clip_norm);
                 replayed.set_grads();
                 let optimizer = &mut replayed.optimizer;
                 let (recording, ()) = device.record(|| optimizer.step()).unwrap();
@@ -228,6 +340,9 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
     let rmsprop = RmsProp::default();
     let amsgrad = Amsgrad::default();
     let rprop = Rprop::default();
+    let muon = Muon::default();
+    let adafactor = Adafactor::default();
+    let soap = Soap::default();
     let wrong: Vec<(&str, Box<dyn Method>)> = vec![
         ("lr", Box::new(Sgd { lr: -1.0, ..Sgd::default() })),
         ("momentum", Box::new(Sgd { momentum: 1.0, ..Sgd::default() })),
@@ -263,6 +378,23 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("step_sizes.0", Box::new(Rprop { step_sizes: (0.0, 1.0), ..rprop })),
         ("step_sizes.1", Box::new(Rprop { step_sizes: (0.1, 0.01), ..rprop })),
         ("momentum_decay", Box::new(NAdam { momentum_decay: -1.0, ..NAdam::default() })),
+        ("shampoo_beta", Box::new(Soap { shampoo_beta: Some(1.0), ..soap })),
+        ("precondition_frequency", Box::new(Soap { precondition_frequency: 0, ..soap })),
+        ("max_precondition_dim", Box::new(Soap { max_precondition_dim: 1025, ..soap })),
+        ("betas.1", Box::new(Soap { betas: (0.9, 1.0), ..soap })),
+        ("beta2_decay", Box::new(Adafactor { beta2_decay: 0.5, ..adafactor })),
+        ("eps.0", Box::new(Adafactor { eps: (0.0, 1e-3), ..adafactor })),
+        ("eps.1", Box::new(Adafactor { eps: (1e-7, f64::NAN), ..adafactor })),
+        ("d", Box::new(Adafactor { d: 0.5, ..adafactor })),
+        ("weight_decay", Box::new(Adafactor { weight_decay: -1.0, ..adafactor })),
+        ("momentum", Box::new(Sm3 { momentum: 1.0, ..Sm3::default() })),
+        ("eps", Box::new(Sm3 { eps: 0.0, ..Sm3::default() })),
+        ("momentum", Box::new(Muon { momentum: 1.0, ..muon })),
+        ("ns_coefficients.2", Box::new(Muon { ns_coefficients: (3.0, -4.0, f64::NAN), ..muon })),
+        ("ns_steps", Box::new(Muon { ns_steps: 0, ..muon })),
+        ("eps", Box::new(Muon { eps: 0.0, ..muon })),
+        ("adamw_lr", Box::new(Muon { adamw_lr: -1.0, ..muon })),
+        ("adamw_betas.1", Box::new(Muon { adamw_betas: (0.9, 1.0), ..muon })),
         ("betas.1", Box::new(RAdam { betas: (0.9, 1.0), ..RAdam::default() })),
         ("betas.2", Box::new(Adan { betas: (0.9, 0.9, 1.0), ..Adan::default() })),
         ("t0", Box::new(Asgd { t0: -1.0, ..Asgd::default() })),
@@ -286,7 +418,8 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
             other => panic!("{method:?}: {other:?}"),
         }
     }
-    for make in METHODS.iter().chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make)) {
+    let several = METHODS_OF_SEVERAL.iter().chain(MATRIX_METHODS).map(|(make, _)| make);
+    for make in METHODS.iter().chain(several) {
         make().validate().unwrap();
         assert!(make().lr() > 0.0);
     }

@@ -45,6 +45,10 @@ macro_rules! kernels {
 kernels! {
     adabelief: optim::adabelief;
     adadelta: optim::adadelta;
+    adafactor_apply: optim::adafactor_apply;
+    adafactor_factors: optim::adafactor_factors;
+    adafactor_squares: optim::adafactor_squares;
+    adafactor_sums: optim::adafactor_sums;
     adagrad: optim::adagrad;
     adam: optim::adam;
     adamax: optim::adamax;
@@ -80,6 +84,10 @@ kernels! {
     momentum: optim::momentum;
     mse: rows::mse;
     mse_mean: rows::mse_mean;
+    muon_apply: optim::muon_apply;
+    muon_momentum: optim::muon_momentum;
+    muon_normalize: optim::muon_normalize;
+    muon_polynomial: optim::muon_polynomial;
     nadam: optim::nadam;
     novograd: norms::novograd;
     novograd_moment: norms::novograd_moment;
@@ -105,6 +113,13 @@ kernels! {
     sharpness_ascent: pages::sharpness;
     sharpness_norm: pages::sharpness;
     sharpness_scale: pages::sharpness;
+    sm3_commit: optim::sm3_commit;
+    sm3_step: optim::sm3_step;
+    soap_apply: optim::soap_apply;
+    soap_average: optim::soap_average;
+    soap_basis: optim::soap_basis;
+    soap_moments: optim::soap_moments;
+    soap_normalize: optim::soap_normalize;
     sophia: optim::sophia;
     softmax: rows::softmax;
     swap_in: pages::swap_in;

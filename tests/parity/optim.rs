@@ -4,11 +4,11 @@
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
-    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate, MomentumUpdate,
-    NAdamUpdate, Packing, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
-    ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update,
-    YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
+    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate,
+    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, Packing, ProdigyUpdate, RAdamUpdate, RmsPropUpdate,
+    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update,
+    SoapUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -180,6 +180,168 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
             );
         }
     }
+}
+
+/// Some steps on both devices of a method that sees parameters as matrices: one page and several, clipped in all ways,
+/// parameters set apart; a skipped step changes nothing.
+fn hold_matrices(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
+    let few: &[&[usize]] =
+        &[&[17, 23], &[23], &[0, 4], &[9, 7], &[300, 5], &[], &[3, 4, 5], &[40, 33], &[1, 9], &[70, 1]];
+    let large: &[&[usize]] = &[&[70_001], &[600, 130], &[5], &[12, 2100]];
+    hold_shapes(pair, update, tolerance, &[(few, usize::MAX), (few, 2048), (large, usize::MAX)]);
+}
+
+/// As [`hold_matrices`], with these shapes on pages of so many elements.
+fn hold_shapes(pair: &Pair, update: &dyn Update, tolerance: Tolerance, cases: &[(&[&[usize]], usize)]) {
+    for &(shapes, page_elements) in cases {
+        let shapes: Vec<Vec<usize>> = shapes.iter().map(|shape| shape.to_vec()).collect();
+        for (clip, is_apart) in
+            [(Clip::Off, false), (Clip::Norm(1.0), true), (Clip::Norm(1e9), false), (Clip::Value(0.3), true)]
+        {
+            let what = format!("{update:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
+            let run = |device: &Device| {
+                let mut run = Run::new(device, update, &shapes, page_elements);
+                for (number, arena) in run.state.iter_mut().enumerate() {
+                    if let Some(shapes) = update.state_shapes(number, &shapes) {
+                        *arena = Arena::with_page_size(device, &shapes, page_elements).unwrap();
+                    }
+                }
+                if is_apart {
+                    run.set_apart();
+                }
+                let frozen = run.frozen();
+                for t in 0..STEPS {
+                    write(&run.grads, 2 + t as u64);
+                    if t == 3 && matches!(clip, Clip::Norm(_)) {
+                        let before = run.pages();
+                        run.grads
+                            .get(3)
+                            .slice(0, 0, 1)
+                            .unwrap()
+                            .write(&vec![f32::NAN; run.grads.get(3).shape()[1..].iter().product()])
+                            .unwrap();
+                        run.step(update, clip);
+                        crate::common::assert_same_bits(&format!("{what}, skipped"), &run.pages(), &before);
+                        continue;
+                    }
+                    run.step(update, clip);
+                }
+                run.assert_padding_is_zero(&what);
+                assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+                run.pages()
+            };
+            let (expected, got) = (run(&pair.cpu), run(&pair.gpu));
+            assert!(expected.iter().all(|x| x.is_finite()), "{what}");
+            crate::common::assert_close(&what, &got, &expected, tolerance);
+        }
+    }
+}
+
+/// The power of the step is not the same to the last bit.
+const FACTORED: Tolerance = Tolerance::new(4e-6, 4e-6);
+
+const ADAFACTOR: AdafactorUpdate =
+    AdafactorUpdate { beta2_decay: -0.8, eps: (1e-7, 1e-3), d: 1.0, weight_decay: 0.0, maximize: false };
+
+pub(crate) fn adafactor_sums(pair: &Pair) {
+    hold_matrices(pair, &ADAFACTOR, FACTORED);
+}
+
+pub(crate) fn adafactor_factors(pair: &Pair) {
+    hold_matrices(pair, &AdafactorUpdate { beta2_decay: -0.5, eps: (1e-3, 0.1), ..ADAFACTOR }, FACTORED);
+}
+
+pub(crate) fn adafactor_squares(pair: &Pair) {
+    hold_matrices(pair, &AdafactorUpdate { d: 1.1, maximize: true, ..ADAFACTOR }, FACTORED);
+}
+
+pub(crate) fn adafactor_apply(pair: &Pair) {
+    hold_matrices(pair, &AdafactorUpdate { d: 2.0, weight_decay: 0.1, ..ADAFACTOR }, FACTORED);
+}
+
+pub(crate) fn sm3_step(pair: &Pair) {
+    hold_matrices(pair, &Sm3Update { momentum: 0.9, eps: 1e-8, maximize: false }, tolerance(pair));
+}
+
+pub(crate) fn sm3_commit(pair: &Pair) {
+    hold_matrices(pair, &Sm3Update { momentum: 0.0, eps: 1e-3, maximize: true }, tolerance(pair));
+}
+
+/// Products are summed in another order on the CPU, and eigenvectors amplify what that changes. Of a direction in which the
+/// first gradients have nothing but rounding there is no telling the basis; so the sides that have one here are the shorter
+/// ones by far.
+fn hold_rotated(pair: &Pair, update: &SoapUpdate) {
+    let few: &[&[usize]] = &[&[40, 12], &[23], &[7, 30], &[20, 5], &[3, 2, 9], &[12, 41], &[], &[1, 50]];
+    let large: &[&[usize]] = &[&[200, 33], &[5], &[33, 300], &[2, 100]];
+    let tolerance = Tolerance::new(1e-3, 1e-3);
+    let with = |max_precondition_dim| SoapUpdate { eps: 1e-2, max_precondition_dim, ..*update };
+    hold_shapes(pair, &with(12), tolerance, &[(few, usize::MAX), (few, 2048)]);
+    hold_shapes(pair, &with(33), tolerance, &[(large, usize::MAX)]);
+}
+
+/// Without bases first: then all is element by element.
+const SOAP: SoapUpdate = SoapUpdate {
+    betas: (0.9, 0.95),
+    shampoo_beta: 0.95,
+    eps: 1e-8,
+    weight_decay: 0.1,
+    precondition_frequency: 2,
+    max_precondition_dim: 0,
+};
+
+pub(crate) fn soap_moments(pair: &Pair) {
+    hold_matrices(pair, &SOAP, tolerance(pair));
+}
+
+pub(crate) fn soap_apply(pair: &Pair) {
+    hold_matrices(pair, &SoapUpdate { betas: (0.0, 0.0), weight_decay: 0.0, ..SOAP }, tolerance(pair));
+}
+
+pub(crate) fn soap_normalize(pair: &Pair) {
+    hold_rotated(pair, &SoapUpdate { precondition_frequency: 100, ..SOAP });
+}
+
+pub(crate) fn soap_average(pair: &Pair) {
+    hold_rotated(pair, &SoapUpdate { shampoo_beta: 0.5, ..SOAP });
+}
+
+pub(crate) fn soap_basis(pair: &Pair) {
+    hold_rotated(pair, &SoapUpdate { precondition_frequency: 1, ..SOAP });
+}
+
+/// Products are summed in another order on the CPU, and an orthogonal factor amplifies what that changes.
+const ORTHOGONAL: Tolerance = Tolerance::new(2e-4, 1e-4);
+
+const MUON: MuonUpdate = MuonUpdate {
+    momentum: 0.9,
+    nesterov: true,
+    bias_correction: false,
+    weight_decay: 0.1,
+    ns_coefficients: (3.4445, -4.775, 2.0315),
+    ns_steps: 5,
+    eps: 1e-7,
+    scale: MuonScale::Original,
+    adamw_rate: 0.5,
+    adamw_betas: (0.9, 0.99),
+    adamw_eps: 1e-8,
+};
+
+pub(crate) fn muon_momentum(pair: &Pair) {
+    let scale = MuonScale::OriginalTransposed;
+    hold_matrices(pair, &MuonUpdate { bias_correction: true, ns_steps: 1, scale, ..MUON }, ORTHOGONAL);
+}
+
+pub(crate) fn muon_normalize(pair: &Pair) {
+    hold_matrices(pair, &MuonUpdate { nesterov: false, ns_steps: 1, ..MUON }, ORTHOGONAL);
+}
+
+pub(crate) fn muon_polynomial(pair: &Pair) {
+    hold_matrices(pair, &MUON, ORTHOGONAL);
+}
+
+pub(crate) fn muon_apply(pair: &Pair) {
+    let scale = MuonScale::MatchRmsAdamw;
+    hold_matrices(pair, &MuonUpdate { nesterov: false, ns_steps: 2, scale, ..MUON }, ORTHOGONAL);
 }
 
 pub(crate) fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &ClockState) {

@@ -9,9 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event, FitOptions,
-    History, Lamb, Lars, Lion, Method, MlpConfig, NAdam, NovoGrad, Optimizer, Prodigy, RAdam, RangeReport, RangeTest,
-    RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sophia, TabularData, TabularModel, Trainer, Yogi,
+    self, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event,
+    FitOptions, History, Lamb, Lars, Lion, Method, MlpConfig, Muon, NAdam, NovoGrad, Optimizer, Prodigy, RAdam,
+    RangeReport, RangeTest, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, TabularData,
+    TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -202,6 +203,14 @@ fn method(args: &TrainArgs) -> Box<dyn Method> {
         Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
         Name::ScheduleFreeAdamw => Box::new(ScheduleFreeAdamW { lr, weight_decay, ..ScheduleFreeAdamW::default() }),
         Name::ScheduleFreeSgd => Box::new(ScheduleFreeSgd { lr, weight_decay, ..ScheduleFreeSgd::default() }),
+        // Muon's learning rate is for orthogonal updates; that of the biases is the usual tenth of it.
+        Name::Muon => {
+            let (momentum, adamw_lr) = (args.momentum(), 0.1 * lr);
+            Box::new(Muon { lr, momentum, weight_decay, adamw_lr, ..Muon::default() })
+        }
+        Name::Adafactor => Box::new(Adafactor { lr, weight_decay, ..Adafactor::default() }),
+        Name::Sm3 => Box::new(Sm3 { lr, momentum: args.momentum(), ..Sm3::default() }),
+        Name::Soap => Box::new(Soap { lr, weight_decay, ..Soap::default() }),
         Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
     }
 }

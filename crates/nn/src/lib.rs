@@ -31,9 +31,9 @@ pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
 pub use optim::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lamb, Lars,
-    Lion, Method, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
-    ScheduleFreeSgd, Sgd, Sophia, Yogi,
+    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lamb,
+    Lars, Lion, Method, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop,
+    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 pub use optim::{
     EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, Sam, SharpnessAware, WeightAverage,

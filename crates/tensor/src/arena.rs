@@ -64,8 +64,9 @@ impl Packing {
     }
 }
 
+/// Which tensors lie where.
 #[derive(Debug)]
-struct Layout {
+pub(crate) struct Layout {
     segments: Vec<Segment>,
     /// Elements of each page, padding included.
     pages: Vec<usize>,
@@ -86,20 +87,9 @@ pub(crate) struct Place {
     pub(crate) len: usize,
 }
 
-impl Arena {
-    /// Zeros for tensors of these shapes.
-    ///
-    /// # Errors
-    /// Where one tensor alone is over the device's limit for a binding, or the device has no room.
-    pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
-        Self::with_page_size(device, shapes, usize::MAX)
-    }
-
-    /// As [`new`](Self::new), with pages of at most `page_elements` elements where that is less than the device's limit.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn with_page_size(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+impl Layout {
+    /// For tensors of these shapes, with pages of at most so many elements and than the device's limit.
+    pub(crate) fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         let device_limit = device.info().max_binding_bytes / 4;
         let limit = page_elements
             .max(UPDATE_BLOCK)
@@ -129,7 +119,39 @@ impl Arena {
         }
         pages.push(used);
         let pages = pages.into_iter().map(|used| used.next_multiple_of(UPDATE_BLOCK)).collect();
-        Self::with_layout(device, Arc::new(Layout { segments, pages }), Packing::Plain)
+        Ok(Self { segments, pages })
+    }
+
+    /// Where each tensor lies.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        self.segments.iter().map(|segment| Place {
+            page: segment.page,
+            offset: segment.offset,
+            len: segment.shape.iter().product(),
+        })
+    }
+
+    /// The shape of each tensor.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = &[usize]> {
+        self.segments.iter().map(|segment| &*segment.shape)
+    }
+}
+
+impl Arena {
+    /// Zeros for tensors of these shapes.
+    ///
+    /// # Errors
+    /// Where one tensor alone is over the device's limit for a binding, or the device has no room.
+    pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
+        Self::with_page_size(device, shapes, usize::MAX)
+    }
+
+    /// As [`new`](Self::new), with pages of at most `page_elements` elements where that is less than the device's limit.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_page_size(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+        Self::with_layout(device, Arc::new(Layout::new(device, shapes, page_elements)?), Packing::Plain, Tensor::zeros)
     }
 
     /// Zeros in the same layout, in memory of their own.
@@ -137,7 +159,7 @@ impl Arena {
     /// # Errors
     /// Where the device has no room.
     pub fn zeros_like(&self) -> Result<Self> {
-        Self::with_layout(self.device(), self.layout.clone(), self.packing)
+        Self::with_layout(self.device(), self.layout.clone(), self.packing, Tensor::zeros)
     }
 
     /// Zeros for state of these tensors of which several elements share a word, in the same order and the same pages. A
@@ -157,15 +179,25 @@ impl Arena {
     /// # Errors
     /// Where the device has no room.
     pub fn zeros_packed(&self, packing: Packing) -> Result<Self> {
-        Self::with_layout(self.device(), self.layout.clone(), packing)
+        Self::with_layout(self.device(), self.layout.clone(), packing, Tensor::zeros)
     }
 
-    fn with_layout(device: &Device, layout: Arc<Layout>, packing: Packing) -> Result<Self> {
+    /// Memory in this layout that holds whatever it held last, padding too: for what is written before it is read.
+    pub(crate) fn uninitialized(device: &Device, layout: &Arc<Layout>) -> Result<Self> {
+        Self::with_layout(device, layout.clone(), Packing::Plain, Tensor::uninitialized)
+    }
+
+    fn with_layout(
+        device: &Device,
+        layout: Arc<Layout>,
+        packing: Packing,
+        page: impl Fn(&Device, DType, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
         let share = packing.parameters();
         let pages = layout
             .pages
             .iter()
-            .map(|&elements| Tensor::zeros(device, packing.dtype(), &[elements / share]))
+            .map(|&elements| page(device, packing.dtype(), &[elements / share]))
             .collect::<Result<Vec<_>>>()?;
         let tensors = layout
             .segments
@@ -232,13 +264,14 @@ impl Arena {
         &self.pages
     }
 
+    /// Which tensors lie where.
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
     /// Where each tensor lies.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.layout.segments.iter().map(|segment| Place {
-            page: segment.page,
-            offset: segment.offset,
-            len: segment.shape.iter().product(),
-        })
+        self.layout.places()
     }
 
     /// Sets everything to zero.

@@ -50,11 +50,12 @@ pub use error::{Error, Result};
 pub use kernel::{Access, Call, Kernel, Launch, Slice};
 pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
-    AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate, LionUpdate,
-    MomentumUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock, ProdigyUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate,
-    SophiaUpdate, StepArguments, Update, UpdateNorms, YogiUpdate,
+    AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
+    AdanUpdate, AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate,
+    LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock,
+    ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
+    ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update, SoapUpdate, SophiaUpdate, StepArguments, Update, UpdateNorms,
+    YogiUpdate,
 };
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
 pub use pending_read::PendingRead;

@@ -121,12 +121,12 @@ impl TrainArgs {
 
     /// Refuses flags that the method has no setting for, which would change nothing.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
-        use Optimizer::{Lars, Momentum, Nesterov, Rmsprop, Rprop, Sgd};
-        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Lars | Rmsprop);
+        use Optimizer::{Lars, Momentum, Muon, Nesterov, Rmsprop, Rprop, Sgd, Sm3};
+        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Lars | Rmsprop | Muon | Sm3);
         let (flag, others) = if self.momentum.is_some() && !has_momentum {
-            ("--momentum", "sgd, momentum, nesterov, lars or rmsprop")
-        } else if self.optimizer == Rprop && self.weight_decay() > 0.0 {
-            ("--weight-decay", "any but rprop")
+            ("--momentum", "sgd, momentum, nesterov, lars, rmsprop, muon or sm3")
+        } else if matches!(self.optimizer, Rprop | Sm3) && self.weight_decay() > 0.0 {
+            ("--weight-decay", "any but rprop and sm3")
         } else {
             return Ok(());
         };
@@ -150,13 +150,18 @@ impl TrainArgs {
     }
 
     pub(crate) fn momentum(&self) -> f64 {
-        self.momentum.unwrap_or(if self.optimizer == Optimizer::Rmsprop { 0.0 } else { 0.9 })
+        self.momentum.unwrap_or(match self.optimizer {
+            Optimizer::Rmsprop => 0.0,
+            Optimizer::Muon => 0.95,
+            _ => 0.9,
+        })
     }
 
     pub(crate) fn weight_decay(&self) -> f64 {
         self.weight_decay.unwrap_or(match self.optimizer {
-            Optimizer::Adamw | Optimizer::Adamw8bit => 1e-2,
+            Optimizer::Adamw | Optimizer::Adamw8bit | Optimizer::Soap => 1e-2,
             Optimizer::Lion => 1e-3,
+            Optimizer::Muon => 0.1,
             _ => 0.0,
         })
     }
@@ -253,21 +258,27 @@ pub(crate) enum Optimizer {
     Asgd,
     ScheduleFreeAdamw,
     ScheduleFreeSgd,
+    Muon,
+    Adafactor,
+    Sm3,
+    Soap,
 }
 
 impl Optimizer {
     /// A learning rate that small networks learn well with.
     fn learning_rate(self) -> f64 {
         match self {
-            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi => 1e-2,
+            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi | Self::Muon => 1e-2,
             Self::Adadelta | Self::Prodigy => 1.0,
-            Self::Asgd => 0.1,
+            Self::Asgd | Self::Sm3 => 0.1,
+            Self::Adafactor => 2e-2,
             Self::Lars => 0.3,
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,
             Self::Sophia => 3e-4,
             Self::ScheduleFreeAdamw => 2.5e-3,
             Self::ScheduleFreeSgd => 0.5,
+            Self::Soap => 3e-3,
             _ => 1e-3,
         }
     }
@@ -407,8 +418,9 @@ mod tests {
     #[test]
     fn flags_that_a_method_has_no_setting_for_are_refused_by_its_name() {
         for optimizer in Optimizer::value_variants().iter().map(|optimizer| optimizer.name()) {
-            let has_momentum = ["sgd", "momentum", "nesterov", "lars", "rmsprop"].contains(&optimizer.as_str());
-            let has_decay = optimizer != "rprop";
+            let has_momentum =
+                ["sgd", "momentum", "nesterov", "lars", "rmsprop", "muon", "sm3"].contains(&optimizer.as_str());
+            let has_decay = !["rprop", "sm3"].contains(&optimizer.as_str());
             for (flag, is_set) in [("--momentum", has_momentum), ("--weight-decay", has_decay)] {
                 let result = train(&format!("--optimizer {optimizer} {flag} 0.5")).unwrap().check_method();
                 match result.map_err(|error| error.to_string()) {

@@ -2,11 +2,11 @@
 //! as the roof.
 
 use thalweg::tensor::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate, AdanUpdate,
-    AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate,
-    NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate, RAdamUpdate, Result, RmsPropUpdate, RpropUpdate,
-    ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
-    copy_by_kernel,
+    AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
+    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate,
+    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate, RAdamUpdate, Result,
+    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Sm3Update, SoapUpdate,
+    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -28,7 +28,7 @@ const RMSPROP: RmsPropUpdate =
     RmsPropUpdate { alpha: 0.99, eps: 1e-8, momentum: 0.0, centered: false, weight_decay: 0.0, maximize: false };
 
 /// The fused updates by their names.
-pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
+const UPDATES: &[(&str, &dyn Update)] = &[
     ("adamw", &ADAMW),
     ("sgd", &SgdUpdate { weight_decay: 0.0, maximize: false }),
     ("momentum", &MOMENTUM),
@@ -111,8 +111,54 @@ pub(crate) const UPDATES: &[(&str, &dyn Update)] = &[
     ),
     ("rmsprop-centered", &RmsPropUpdate { centered: true, momentum: 0.9, ..RMSPROP }),
     ("adam", &AdamUpdate { decoupled: false, weight_decay: 0.0, ..ADAMW }),
+    ("adafactor", &ADAFACTOR),
+    ("sm3", &Sm3Update { momentum: 0.9, eps: 1e-8, maximize: false }),
     ("amsgrad", &AmsgradUpdate { betas: BETAS, eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false }),
 ];
+
+const MUON: MuonUpdate = MuonUpdate {
+    momentum: 0.95,
+    nesterov: true,
+    bias_correction: false,
+    weight_decay: 0.1,
+    ns_coefficients: (3.4445, -4.775, 2.0315),
+    ns_steps: 5,
+    eps: 1e-7,
+    scale: MuonScale::Original,
+    adamw_rate: 1.0,
+    adamw_betas: BETAS,
+    adamw_eps: 1e-8,
+};
+
+const SOAP: SoapUpdate = SoapUpdate {
+    betas: (0.95, 0.95),
+    shampoo_beta: 0.95,
+    eps: 1e-8,
+    weight_decay: 0.01,
+    precondition_frequency: 10,
+    max_precondition_dim: 256,
+};
+
+const ADAFACTOR: AdafactorUpdate =
+    AdafactorUpdate { beta2_decay: -0.8, eps: (1e-7, 1e-3), d: 1.0, weight_decay: 0.0, maximize: false };
+
+/// Updates that are bound by products of matrices, and take long over many parameters.
+const WITH_PRODUCTS: &[(&str, &dyn Update)] = &[("muon", &MUON), ("soap", &SOAP)];
+
+/// The most parameters that these are measured with.
+const MOST_WITH_PRODUCTS: usize = 64 << 10;
+
+/// What is measured with so many parameters.
+pub(crate) fn updates_of(parameters: usize) -> impl Iterator<Item = (&'static str, &'static dyn Update)> {
+    let with_products = if parameters <= MOST_WITH_PRODUCTS { WITH_PRODUCTS } else { &[] };
+    UPDATES.iter().chain(with_products).copied()
+}
+
+/// The sides of a matrix of so many elements that is as square as it can be.
+fn sides(elements: usize) -> Vec<usize> {
+    let rows = (1..=elements.isqrt()).rev().find(|rows| elements.is_multiple_of(*rows)).unwrap_or(1);
+    vec![rows, elements / rows]
+}
 
 /// Bytes that an update must move for a parameter by its own mathematics; where gradients are clipped by their norm, the
 /// gradient in once more.
@@ -135,7 +181,7 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// So many tensors of so many elements each.
     pub(crate) fn new(device: &Device, tensors: usize, elements: usize) -> Result<Self> {
-        let values = Arena::new(device, &vec![vec![elements]; tensors])?;
+        let values = Arena::new(device, &vec![sides(elements); tensors])?;
         let grads = values.zeros_like()?;
         let state = (0..MOST_STATE).map(|_| values.zeros_like()).collect::<Result<Vec<_>>>()?;
         values.pages().iter().try_for_each(|page| page.fill(0.5f32))?;

@@ -1,7 +1,10 @@
 //! The clock: what changes from step to step, on the device; and clipping by norms of the gradients.
 
+use std::sync::Arc;
+
 use super::clip::{Clip, NonFinite};
 use super::clock_state::{ClockState, PendingClock};
+use super::matrices::Plan;
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
 use super::segments::Segments as TensorSums;
 use super::tensor_clip::{launch_scale_rows, launch_tensor_clip};
@@ -153,6 +156,8 @@ pub struct Clock {
     measures: bool,
     /// Places for bindings that an update does not touch.
     untouched: Tensor,
+    /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
+    plan: Option<Arc<Plan>>,
 }
 
 /// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
@@ -286,6 +291,7 @@ impl Clock {
             non_finite: None,
             measures: false,
             untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
+            plan: None,
         };
         clock.set_learning_rates(&[learning_rate])?;
         Ok(clock)
@@ -495,7 +501,6 @@ impl Clock {
 
     /// Advances the clock by a launch, for updates that may not read the rows of the table: with the global norm of the
     /// gradients where it is needed, and clipping by tensors done in place, so that the rows hold 1.
-    #[allow(dead_code, reason = "element-wise updates read the rows")]
     pub(crate) fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
         clip.check()?;
         self.advance_with(grads, clip, timing)?;
@@ -571,6 +576,21 @@ impl Clock {
 
     pub(crate) fn table(&self) -> &Tensor {
         &self.table
+    }
+
+    /// The plan of a method for these arenas, which is made once.
+    pub(super) fn plan(
+        &mut self,
+        method: &'static str,
+        arenas: &[&Arena],
+        make: impl FnOnce() -> Result<Plan>,
+    ) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plan.as_ref().filter(|plan| plan.is_for(method, arenas)) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(make()?);
+        self.plan = Some(plan.clone());
+        Ok(plan)
     }
 }
 
@@ -650,6 +670,11 @@ impl Timing {
     /// With what the method keeps of time beside the bias corrections.
     pub(crate) fn with_extra(self, extra: Extra, rate: f64) -> Self {
         Self { extra_rate: rate as f32, extra: extra as u32, ..self }
+    }
+
+    /// With another rate of the first moment.
+    pub(crate) fn with_one_minus_beta1(self, one_minus_beta1: f32) -> Self {
+        Self { one_minus_beta1, ..self }
     }
 
     /// For an update that needs no bias corrections.

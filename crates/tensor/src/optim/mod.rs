@@ -2,9 +2,11 @@
 //!
 //! An element-wise method is a file here and one in `shaders/optim`: the settings with the formula, the twin, the kernel.
 //! Methods that need norms of tensors have two launches before that: see `segments.rs`.
+//! One that sees parameters as matrices has a kernel for each stage of its step, over the table of `matrices`.
 
 pub(crate) mod adabelief;
 pub(crate) mod adadelta;
+pub(crate) mod adafactor;
 pub(crate) mod adagrad;
 pub(crate) mod adam;
 pub(crate) mod adamax;
@@ -23,7 +25,9 @@ pub(crate) mod lamb;
 pub(crate) mod lars;
 pub(crate) mod lion;
 pub(crate) mod lookahead;
+pub(super) mod matrices;
 pub(crate) mod momentum;
+pub(crate) mod muon;
 pub(crate) mod nadam;
 pub(crate) mod norm;
 pub(crate) mod novograd;
@@ -37,6 +41,8 @@ pub(crate) mod schedule_free_sgd;
 pub(crate) mod segments;
 pub(crate) mod sgd;
 pub(crate) mod sharpness;
+pub(crate) mod sm3;
+pub(crate) mod soap;
 pub(crate) mod sophia;
 pub(crate) mod statistics;
 pub(crate) mod swap_in;
@@ -46,6 +52,7 @@ pub(crate) mod yogi;
 
 pub use adabelief::AdaBeliefUpdate;
 pub use adadelta::AdadeltaUpdate;
+pub use adafactor::AdafactorUpdate;
 pub use adagrad::AdagradUpdate;
 pub use adam::AdamUpdate;
 pub use adamax::AdamaxUpdate;
@@ -63,6 +70,7 @@ pub use lamb::LambUpdate;
 pub use lars::LarsUpdate;
 pub use lion::LionUpdate;
 pub use momentum::MomentumUpdate;
+pub use muon::{MuonScale, MuonUpdate};
 pub use nadam::NAdamUpdate;
 pub use novograd::NovoGradUpdate;
 pub use prodigy::ProdigyUpdate;
@@ -73,6 +81,8 @@ pub use schedule_free_adamw::ScheduleFreeAdamWUpdate;
 pub use schedule_free_sgd::ScheduleFreeSgdUpdate;
 pub use sgd::SgdUpdate;
 pub use sharpness::SharpnessAscent;
+pub use sm3::Sm3Update;
+pub use soap::SoapUpdate;
 pub use sophia::SophiaUpdate;
 pub use statistics::UpdateNorms;
 pub use update::{StepArguments, Update};

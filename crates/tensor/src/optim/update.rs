@@ -12,8 +12,8 @@ use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
 use crate::parallel::{for_each_block, for_each_chunks_beside};
 use crate::{Error, Result, Tensor};
 
-/// A method of optimization that goes element by element, fused: one launch takes a whole arena of parameters one step
-/// further.
+/// A method of optimization, fused: one launch takes a whole arena of parameters one step further, or a few where a method
+/// sees parameters as matrices.
 pub trait Update: Debug + Send + Sync {
     /// The number of arenas that it keeps from step to step beside the parameters.
     fn state_count(&self) -> usize;
@@ -46,8 +46,8 @@ pub trait Update: Debug + Send + Sync {
         false
     }
 
-    /// Takes all parameters one step further: one launch a page (three for methods that need norms of tensors), and before
-    /// it those of [`Clip`].
+    /// Takes all parameters one step further: one launch a page (more for methods that need norms of tensors, or that see
+    /// them as matrices), and before it those of [`Clip`].
     ///
     /// # Errors
     /// Where the arenas have different layouts or are not as many as `state_count`, or the limit of clipping is not greater

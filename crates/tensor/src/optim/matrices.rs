@@ -1,0 +1,399 @@
+//! What methods share that see parameters as matrices: the table of them on the device, how launches go over it, and how
+//! their twins do. Twin of `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
+
+use std::sync::Arc;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::clip::Clip;
+use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
+use crate::arena::{Arena, Layout, Place};
+use crate::kernel::{Kernel, Launch};
+use crate::math;
+use crate::{Device, Error, Result, Tensor};
+
+/// Elements of a block, where a tensor has few enough of them; the most blocks of a tensor; rows of a segment of a column.
+const BLOCK_ELEMENTS: usize = 2048;
+const MOST_BLOCKS: usize = 1024;
+const SEGMENT_ROWS: usize = 256;
+
+/// Elements of a row that a lane takes, before another lane helps it.
+const ELEMENTS_PER_LANE: usize = 4;
+
+/// A tensor as the kernels see it. Twin of `Matrix` in WGSL.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Matrix {
+    pub(super) offset: u32,
+    pub(super) rows: u32,
+    pub(super) columns: u32,
+    pub(super) length: u32,
+    pub(super) is_matrix: u32,
+    pub(super) lanes: u32,
+    block_elements: u32,
+    pub(super) segments: u32,
+    pub(super) first_block: u32,
+    pub(super) first_group: u32,
+    pub(super) first_tile: u32,
+    pub(super) first_column: u32,
+    /// Where it begins in up to three other arenas, and the number of its blocks.
+    pub(super) places: [u32; 4],
+}
+
+const MATRIX_WORDS: usize = size_of::<Matrix>() / 4;
+
+impl Matrix {
+    /// Its elements in a page of parameters, or of an arena of the same layout.
+    pub(super) fn of<'a>(&self, page: &'a [f32]) -> &'a [f32] {
+        &page[self.offset as usize..][..self.length as usize]
+    }
+
+    pub(super) fn of_mut<'a>(&self, page: &'a mut [f32]) -> &'a mut [f32] {
+        &mut page[self.offset as usize..][..self.length as usize]
+    }
+
+    /// So many elements of it in one of the other arenas.
+    pub(super) fn at<'a>(&self, arena: usize, page: &'a [f32], length: usize) -> &'a [f32] {
+        &page[self.places[arena] as usize..][..length]
+    }
+
+    pub(super) fn at_mut<'a>(&self, arena: usize, page: &'a mut [f32], length: usize) -> &'a mut [f32] {
+        &mut page[self.places[arena] as usize..][..length]
+    }
+
+    /// Its partial sums, one for each block.
+    pub(super) fn partials<'a>(&self, partials: &'a [f32]) -> &'a [f32] {
+        &partials[self.first_block as usize..][..self.places[3] as usize]
+    }
+
+    pub(super) fn partials_mut<'a>(&self, partials: &'a mut [f32]) -> &'a mut [f32] {
+        &mut partials[self.first_block as usize..][..self.places[3] as usize]
+    }
+
+    /// The row of one of its elements, and the column.
+    #[inline(always)]
+    pub(super) fn place_of(&self, i: usize) -> (usize, usize) {
+        (i / self.columns as usize, i % self.columns as usize)
+    }
+
+    /// Its rows in groups, as workgroups take them.
+    pub(super) fn rows_of_groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let (rows, step) = (self.rows as usize, math::LANES / self.lanes as usize);
+        (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
+    }
+
+    /// Its columns by segments of rows: where the numbers of each lie in what sums by columns leave, and the rows.
+    pub(super) fn segments(&self) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + use<> {
+        let (rows, columns, first) = (self.rows as usize, self.columns as usize, self.first_column as usize);
+        (0..self.segments as usize).map(move |segment| {
+            let start = first + segment * columns;
+            let from = segment * SEGMENT_ROWS;
+            (start..start + columns, from..(from + SEGMENT_ROWS).min(rows))
+        })
+    }
+
+    /// Where the numbers of its rows lie behind those of its columns.
+    pub(super) fn rows_behind_columns(&self) -> std::ops::Range<usize> {
+        let start = (self.first_column + self.segments * self.columns) as usize;
+        start..start + self.rows as usize
+    }
+
+    /// Its blocks, by the elements that are in them.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let (length, elements) = (self.length as usize, self.block_elements as usize);
+        (0..length).step_by(elements.max(1)).map(move |start| start..(start + elements).min(length))
+    }
+}
+
+/// The part of the table that a launch is for. Twin of `Work` in WGSL.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct Work {
+    pub(super) first: u32,
+    pub(super) count: u32,
+    first_block: u32,
+    pub(super) blocks: u32,
+    first_group: u32,
+    pub(super) groups: u32,
+    first_tile: u32,
+    pub(super) tiles: u32,
+}
+
+impl Work {
+    /// The tensors that a launch is for.
+    pub(super) fn of<'a>(&self, table: &'a [u32]) -> &'a [Matrix] {
+        let matrices: &[Matrix] = bytemuck::cast_slice(table);
+        &matrices[self.first as usize..][..self.count as usize]
+    }
+}
+
+/// What a step says to all tensors. Twin of `MatrixStep` in WGSL.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+pub(super) struct MatrixStep {
+    weight_decay: f32,
+    momentum: f32,
+    one_minus_momentum: f32,
+    segmented: u32,
+    first_row: u32,
+    clip: u32,
+    clip_value: f32,
+    maximize: u32,
+}
+
+impl MatrixStep {
+    pub(super) fn new(weight_decay: f64, momentum: f64, maximize: bool, clip: Clip) -> Self {
+        let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
+        Self {
+            weight_decay: weight_decay as f32,
+            momentum: momentum as f32,
+            one_minus_momentum: (1.0 - momentum) as f32,
+            segmented: 0,
+            first_row: 0,
+            clip: clip_value.is_some().into(),
+            clip_value: clip_value.unwrap_or(0.0),
+            maximize: maximize.into(),
+        }
+    }
+
+    /// For a page of the parameters.
+    pub(super) fn on_page(self, clock: &Clock, page: usize) -> Self {
+        let first_row = clock.first_row(page);
+        Self { segmented: first_row.is_some().into(), first_row: first_row.unwrap_or(0), ..self }
+    }
+
+    /// The time as a tensor has it; `None` where it stays as it is.
+    pub(super) fn time_of(&self, matrix: &Matrix, table: &[f32], clock: &[u32]) -> Option<Now> {
+        self.time_at(matrix.offset, table, clock)
+    }
+
+    /// The same of the tensor that begins at a place in the page of the parameters.
+    pub(super) fn time_at(&self, offset: u32, table: &[f32], clock: &[u32]) -> Option<Now> {
+        let clock: &ClockWords = bytemuck::from_bytes(bytemuck::cast_slice(clock));
+        let timing = Timing::without_betas().with_one_minus_beta1(self.one_minus_momentum);
+        let (mut now, _) = current_time(clock, &[], timing, (self.weight_decay, self.momentum), false);
+        if self.segmented != 0 {
+            let table: &[Row] = bytemuck::cast_slice(table);
+            let row = table[self.first_row as usize + offset as usize / ROW_ELEMENTS];
+            let [lr_scale, weight_decay, clip_factor, _] = row.0;
+            if lr_scale < 0.0 {
+                return None;
+            }
+            now.learning_rate *= lr_scale;
+            now.weight_decay = if weight_decay >= 0.0 { weight_decay } else { now.weight_decay };
+            now.clip_factor = if now.clip_factor < 0.0 { -1.0 } else { now.clip_factor * clip_factor };
+        }
+        // One that is not a number goes on.
+        if now.clip_factor < 0.0 { None } else { Some(now) }
+    }
+
+    /// An element of the gradient, clipped by value where it is to be.
+    #[inline(always)]
+    pub(super) fn limited(&self, grad: f32) -> f32 {
+        let mut grad = grad;
+        if self.clip != 0 {
+            grad = if grad > self.clip_value { self.clip_value } else { grad };
+            grad = if grad < -self.clip_value { -self.clip_value } else { grad };
+        }
+        grad
+    }
+
+    /// The clip factor, negative where the method is to climb.
+    pub(super) fn grad_factor(&self, now: &Now) -> f32 {
+        if self.maximize != 0 { -now.clip_factor } else { now.clip_factor }
+    }
+}
+
+/// How a method shares tensors out: tables on the device, and layouts of what lives within a step. It follows from the
+/// arenas alone.
+#[derive(Debug)]
+pub(super) struct Plan {
+    method: &'static str,
+    /// The layouts that it is for.
+    of: Vec<Arc<Layout>>,
+    pub(super) tables: Vec<Table>,
+    pub(super) layouts: Vec<Arc<Layout>>,
+}
+
+impl Plan {
+    pub(super) fn new(method: &'static str, arenas: &[&Arena], tables: Vec<Table>, layouts: Vec<Arc<Layout>>) -> Self {
+        let of = arenas.iter().map(|arena| arena.layout().clone()).collect();
+        Self { method, of, tables, layouts }
+    }
+
+    pub(super) fn is_for(&self, method: &'static str, arenas: &[&Arena]) -> bool {
+        self.method == method
+            && self.of.len() == arenas.len()
+            && self.of.iter().zip(arenas).all(|(layout, arena)| Arc::ptr_eq(layout, arena.layout()))
+    }
+}
+
+/// The table of an arena's tensors, and the launches that reach them all: one, unless an arena has several pages.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) matrices: Tensor,
+    pub(super) launches: Vec<Group>,
+    /// Blocks and groups of rows of all tensors; numbers that their columns by segments and their rows leave.
+    pub(super) blocks: usize,
+    pub(super) groups: usize,
+    pub(super) columns: usize,
+}
+
+/// Neighbouring tensors that lie in one page of each arena.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) work: Work,
+    /// The page of the parameters, and those of the other arenas.
+    pub(super) page: usize,
+    pub(super) pages: [usize; 3],
+}
+
+/// A tensor of two dimensions or more as a matrix: its first dimension by the others.
+pub(super) fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
+    (shape.len() >= 2).then(|| (shape[0], shape[1..].iter().product()))
+}
+
+impl Table {
+    /// For the tensors of an arena, which are matrices as `matrix` says of their shapes, and where they lie in others.
+    pub(super) fn new(
+        device: &Device,
+        layout: &Layout,
+        others: &[&Layout],
+        matrix: impl Fn(&[usize]) -> Option<(usize, usize)>,
+    ) -> Result<Self> {
+        let mut matrices: Vec<Matrix> = Vec::new();
+        let mut launches: Vec<Group> = Vec::new();
+        let mut pages: [Option<usize>; 4] = [None; 4];
+        let (mut blocks, mut groups, mut tiles, mut columns) = (0, 0, 0, 0);
+        let others: Vec<Vec<Place>> = others.iter().map(|layout| layout.places().collect()).collect();
+        for (number, (place, shape)) in layout.places().zip(layout.shapes()).enumerate() {
+            let found = if place.len > 0 { matrix(shape) } else { None };
+            let (rows, width) = found.unwrap_or((1, place.len));
+            let lanes = width.div_ceil(ELEMENTS_PER_LANE).next_power_of_two().min(math::LANES);
+            let block_elements = BLOCK_ELEMENTS.max(place.len.div_ceil(MOST_BLOCKS));
+            let segments = rows.div_ceil(SEGMENT_ROWS);
+            // Where a tensor has no elements, its page does not matter.
+            let here: [Option<usize>; 4] = std::array::from_fn(|i| {
+                let place = if i == 0 { Some(&place) } else { others.get(i - 1).map(|places| &places[number]) };
+                place.filter(|place| place.len > 0).map(|place| place.page)
+            });
+            let fits = pages.iter().zip(here).all(|(open, here)| open.is_none() || here.is_none() || *open == here);
+            if launches.is_empty() || !fits {
+                pages = [None; 4];
+                let work = Work {
+                    first: number as u32,
+                    count: 0,
+                    first_block: blocks as u32,
+                    blocks: 0,
+                    first_group: groups as u32,
+                    groups: 0,
+                    first_tile: tiles as u32,
+                    tiles: 0,
+                };
+                launches.push(Group { work, page: 0, pages: [0; 3] });
+            }
+            pages.iter_mut().zip(here).for_each(|(open, here)| *open = open.or(here));
+            let offset = |arena: usize| others.get(arena).map_or(0, |places| places[number].offset as u32);
+            let own_blocks = place.len.div_ceil(block_elements);
+            matrices.push(Matrix {
+                offset: place.offset as u32,
+                rows: rows as u32,
+                columns: width as u32,
+                length: place.len as u32,
+                is_matrix: found.is_some().into(),
+                lanes: lanes as u32,
+                block_elements: block_elements as u32,
+                segments: segments as u32,
+                first_block: blocks as u32,
+                first_group: groups as u32,
+                first_tile: tiles as u32,
+                first_column: columns as u32,
+                places: [offset(0), offset(1), offset(2), own_blocks as u32],
+            });
+            let own_groups = if found.is_some() { rows.div_ceil(math::LANES / lanes) } else { 0 };
+            let own_tiles = if found.is_some() { width.div_ceil(math::LANES) * segments } else { 0 };
+            blocks += own_blocks;
+            groups += own_groups;
+            tiles += own_tiles;
+            columns += if found.is_some() { segments * width + rows } else { 0 };
+            if let Some(group) = launches.last_mut() {
+                group.work.count += 1;
+                group.work.blocks += own_blocks as u32;
+                group.work.groups += own_groups as u32;
+                group.work.tiles += own_tiles as u32;
+                group.page = pages[0].unwrap_or(0);
+                group.pages = [1, 2, 3].map(|i| pages[i].unwrap_or(0));
+            }
+        }
+        if [blocks, groups, tiles, columns].iter().any(|&count| u32::try_from(count).is_err()) {
+            let allowed = u64::from(u32::MAX);
+            return Err(Error::Limit { op: "matrices", limit: "workgroups", asked: tiles as u64, allowed });
+        }
+        let words: &[u32] = bytemuck::cast_slice(&matrices);
+        // A table of no tensors has a row that no launch reads.
+        let words = if words.is_empty() { &[0; MATRIX_WORDS][..] } else { words };
+        let matrices = Tensor::from_slice(device, words, &[words.len()])?;
+        Ok(Self { matrices, launches, blocks, groups, columns })
+    }
+}
+
+/// A row of f32 that so many lanes share, in their order: lane s takes the elements s, s + lanes, …, and halves are folded
+/// onto each other. Twin of `shaders/shared/matrix_rows.wgsl`.
+#[inline(always)]
+pub(super) fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32, term: impl Fn(f32) -> f32) -> f32 {
+    let mut folded = [0.0; math::LANES];
+    for chunk in row.chunks(lanes) {
+        for (lane, &x) in folded.iter_mut().zip(chunk) {
+            *lane = join(*lane, term(x));
+        }
+    }
+    let mut half = lanes / 2;
+    while half > 0 {
+        for lane in 0..half {
+            folded[lane] = join(folded[lane], folded[lane + half]);
+        }
+        half /= 2;
+    }
+    folded[0]
+}
+
+/// Checks the arenas of a step, as many of state as a method has.
+pub(super) fn check_arenas(
+    op: &'static str,
+    values: &Arena,
+    grads: &Arena,
+    state: &[Arena],
+    shapes: &[Option<Vec<Vec<usize>>>],
+) -> Result<()> {
+    values.same_layout(op, &[grads])?;
+    if state.len() != shapes.len() {
+        let value = format!("{} arenas", state.len());
+        return Err(Error::Argument { op, name: "state", value, rule: "one arena for each that the update keeps" });
+    }
+    for (arena, shapes) in state.iter().zip(shapes) {
+        values.pages()[0].same_device(op, &arena.pages()[0])?;
+        match shapes {
+            None => values.same_layout(op, &[arena])?,
+            Some(shapes) => {
+                let wrong = arena.len() != shapes.len()
+                    || arena.tensors().iter().zip(shapes).any(|(tensor, shape)| tensor.shape() != shape);
+                if wrong {
+                    let value = "arenas of other shapes".to_string();
+                    return Err(Error::Argument { op, name: "state", value, rule: "those that `state_shapes` tells" });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The shapes of an arena's tensors.
+pub(super) fn shapes_of(arena: &Arena) -> Vec<Vec<usize>> {
+    arena.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect()
+}
+
+/// Launches a kernel with so many workgroups, if it has any.
+pub(super) fn launch<P: Pod>(kernel: &'static Kernel, params: P, views: &[&Tensor], workgroups: u32) -> Result<()> {
+    let launch = views.iter().fold(Launch::new(kernel, params), |launch, view| launch.bind(view));
+    launch.workgroups(workgroups as usize).run(views[0].device())
+}

@@ -1,0 +1,109 @@
+// The first stage of Adafactor: partial sums of the squares of the parameters, the second moment of the rows, and partial
+// sums of squared gradients by columns.
+//
+//   partial[block]           = the sum of param^2 over a block
+//   row_var[i]               = row_var[i] + w (mean over j of g^2 - row_var[i]),  with w = t^beta2_decay
+//   column[segment, j]       = the sum of g^2 over a segment of column j
+//   partial[groups + group]  = the sum of the new row_var of a group of rows
+//
+// bindings  1: values [elements] read   2: grads [elements] read   3: table [rows] read   4: clock read
+//           5: matrices [tensors] read   6: row_var read_write   7: columns write   8: sums write
+// bytes     12 read per element of a matrix, 4 of a vector
+// twin      crates/tensor/src/optim/adafactor.rs
+// source    Shazeer, Stern: Adafactor, adaptive learning rates with sublinear memory cost (ICML 2018); torch.optim.Adafactor
+
+struct Params {
+    work: Work,
+    step: MatrixStep,
+    beta2_decay: f32,
+    eps1: f32,
+    eps1_squared: f32,
+    eps2: f32,
+    d: f32,
+    // Where the sums of groups of rows and the facts of tensors begin.
+    groups_start: u32,
+    facts_start: u32,
+    padding: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> values: array<f32>;
+@group(0) @binding(2) var<storage, read> grads: array<f32>;
+@group(0) @binding(3) var<storage, read> table: array<vec4f>;
+@group(0) @binding(4) var<storage, read> clock: ClockView;
+@group(0) @binding(5) var<storage, read> matrices: array<Matrix>;
+@group(0) @binding(6) var<storage, read_write> row_var: array<f32>;
+@group(0) @binding(7) var<storage, read_write> columns: array<f32>;
+@group(0) @binding(8) var<storage, read_write> sums: array<f32>;
+
+fn sum_block(block: u32, lane: u32) {
+    let matrix = matrices[matrix_at(block, BY_BLOCK)];
+    let start = (block - matrix.first_block) * matrix.block_elements;
+    let end = min(start + matrix.block_elements, matrix.length);
+    var sum = 0.0;
+    for (var i = start + lane; i < end; i += 64u) {
+        let value = values[matrix.offset + i];
+        sum += value * value;
+    }
+    sum = tree_sum(lane, sum);
+    if (lane == 0u) { sums[block] = sum; }
+}
+
+fn sum_rows(group: u32, lane: u32) {
+    let matrix = matrices[matrix_at(group, BY_GROUP)];
+    let now = time_of(matrix);
+    if (now.clip_factor < 0.0) { return; }
+    let factor = grad_factor(now);
+    let row = (group - matrix.first_group) * (64u / matrix.lanes) + lane / matrix.lanes;
+    let base = matrix.offset + row * matrix.columns;
+    var sum = 0.0;
+    if (row < matrix.rows) {
+        for (var j = lane % matrix.lanes; j < matrix.columns; j += matrix.lanes) {
+            let grad = factor * limited(grads[base + j]);
+            sum += grad * grad;
+        }
+    }
+    sum = row_sum(lane, matrix.lanes, sum);
+    var moment = 0.0;
+    if (row < matrix.rows && lane % matrix.lanes == 0u) {
+        let old = row_var[matrix.places.x + row];
+        moment = old + power(f32(now.step), params.beta2_decay) * (sum / f32(matrix.columns) - old);
+        row_var[matrix.places.x + row] = moment;
+    }
+    moment = tree_sum(lane, moment);
+    if (lane == 0u) { sums[params.groups_start + group] = moment; }
+}
+
+fn sum_columns(tile: u32, lane: u32) {
+    let matrix = matrices[matrix_at(tile, BY_TILE)];
+    let now = time_of(matrix);
+    if (now.clip_factor < 0.0) { return; }
+    let factor = grad_factor(now);
+    let tiles = (matrix.columns + 63u) / 64u;
+    let segment = (tile - matrix.first_tile) / tiles;
+    let column = (tile - matrix.first_tile) % tiles * 64u + lane;
+    if (column >= matrix.columns) { return; }
+    var sum = 0.0;
+    for (var row = segment * 256u; row < min(segment * 256u + 256u, matrix.rows); row++) {
+        let grad = factor * limited(grads[matrix.offset + row * matrix.columns + column]);
+        sum += grad * grad;
+    }
+    columns[matrix.first_column + segment * matrix.columns + column] = sum;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups);
+    let work = params.work;
+    if (index < work.blocks) {
+        sum_block(work.first_block + index, lane);
+    } else if (index < work.blocks + work.groups) {
+        sum_rows(work.first_group + index - work.blocks, lane);
+    } else if (index < work.blocks + work.groups + work.tiles) {
+        sum_columns(work.first_tile + index - work.blocks - work.groups, lane);
+    }
+}

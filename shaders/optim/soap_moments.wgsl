@@ -1,0 +1,65 @@
+// The first stage of SOAP: first moments, the gradients of matrices as the method sees them, and the whole step of what is no
+// matrix, which is Adam's. The first step moves neither.
+//
+//   moment1 = beta1 moment1 + (1 - beta1) g
+//   no matrix: moment2 = beta2 moment2 + (1 - beta2) g^2
+//              param   = (1 - lr weight_decay) (param - step_size moment1 / (sqrt(moment2) + eps))
+//
+// bindings  1: values [elements] read_write   2: grads read   3: table [rows] read   4: clock read
+//           5: matrices [tensors] read   6: moment1 read_write   7: moment2 read_write   8: gradients write
+// bytes     8 read, 8 written per element of a matrix; 16 read, 12 written per other parameter
+// twin      crates/tensor/src/optim/soap.rs
+// source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
+
+struct Params {
+    work: Work,
+    step: MatrixStep,
+    beta2: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    one_minus_shampoo_beta: f32,
+    frequency: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;
+@group(0) @binding(2) var<storage, read> grads: array<f32>;
+@group(0) @binding(3) var<storage, read> table: array<vec4f>;
+@group(0) @binding(4) var<storage, read> clock: ClockView;
+@group(0) @binding(5) var<storage, read> matrices: array<Matrix>;
+@group(0) @binding(6) var<storage, read_write> moment1: array<f32>;
+@group(0) @binding(7) var<storage, read_write> moment2: array<f32>;
+@group(0) @binding(8) var<storage, read_write> gradients: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups);
+    if (index >= params.work.blocks) { return; }
+    let block = params.work.first_block + index;
+    let matrix = matrices[matrix_at(block, BY_BLOCK)];
+    let now = time_of(matrix);
+    if (now.clip_factor < 0.0) { return; }
+    let factor = grad_factor(now);
+    let moves = now.step > 1u;
+    let step_size = step_size_of(now);
+    let kept = 1.0 - now.learning_rate * now.weight_decay;
+    let start = (block - matrix.first_block) * matrix.block_elements;
+    let end = min(start + matrix.block_elements, matrix.length);
+    for (var i = start + lane; i < end; i += 64u) {
+        let place = matrix.offset + i;
+        let grad = factor * limited(grads[place]);
+        if (matrix.is_matrix != 0u) { gradients[place] = grad; }
+        if (!moves) { continue; }
+        let m = now.momentum * moment1[place] + now.one_minus_momentum * grad;
+        moment1[place] = m;
+        if (matrix.is_matrix == 0u) {
+            let v = params.beta2 * moment2[place] + params.one_minus_beta2 * (grad * grad);
+            moment2[place] = v;
+            values[place] = kept * (values[place] - step_size * (m / (sqrt(v) + params.eps)));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+// The tensors of an arena as matrices: what each is, and which workgroups take what of it.
+//
+// A kernel that appends this text declares `params`, beginning with `work: Work`, and `matrices`, a binding of the table.
+// A workgroup finds its tensor by bisection, so that one launch reaches all. There are three ways to share tensors out:
+//
+//   blocks   runs of elements, whatever the rows, at most 1,024 a tensor
+//   groups   whole rows, 64 / lanes of them, which a power of two of lanes takes each
+//   tiles    64 columns of a segment of 256 rows, a lane a column
+//
+// twin: crates/tensor/src/optim/matrices.rs
+
+struct Matrix {
+    // Where its first element stands in the page of the parameters.
+    offset: u32,
+    rows: u32,
+    columns: u32,
+    length: u32,
+    // 0 where it has fewer than two dimensions.
+    is_matrix: u32,
+    // Lanes that share a row.
+    lanes: u32,
+    block_elements: u32,
+    // Segments of its columns.
+    segments: u32,
+    // Workgroups before its own, of each of the three ways.
+    first_block: u32,
+    first_group: u32,
+    first_tile: u32,
+    // Where what is summed by columns begins: `segments` rows of `columns`.
+    first_column: u32,
+    // Where it begins in the pages of up to three other arenas; the last number is that of its blocks.
+    places: vec4u,
+}
+
+// The part of the table that a launch is for, and its workgroups.
+struct Work {
+    first: u32,
+    count: u32,
+    first_block: u32,
+    blocks: u32,
+    first_group: u32,
+    groups: u32,
+    first_tile: u32,
+    tiles: u32,
+}
+
+// Row and column of an element, and how they go on by 64 elements, so that only the first one costs a division.
+struct Walk {
+    row: u32,
+    column: u32,
+    rows: u32,
+    columns: u32,
+}
+
+fn walk_from(i: u32, matrix: Matrix) -> Walk {
+    let columns = max(matrix.columns, 1u);
+    return Walk(i / columns, i % columns, 64u / columns, 64u % columns);
+}
+
+fn walk_on(walk: Walk, matrix: Matrix) -> Walk {
+    var next = walk;
+    next.row += walk.rows;
+    next.column += walk.columns;
+    if (next.column >= matrix.columns) {
+        next.column -= matrix.columns;
+        next.row += 1u;
+    }
+    return next;
+}
+
+const BY_BLOCK = 0u;
+const BY_GROUP = 1u;
+const BY_TILE = 2u;
+
+fn first_of(i: u32, way: u32) -> u32 {
+    if (way == BY_BLOCK) { return matrices[i].first_block; }
+    if (way == BY_GROUP) { return matrices[i].first_group; }
+    return matrices[i].first_tile;
+}
+
+// The last tensor that begins at or before a workgroup. Those that have no workgroups begin where the next one does.
+fn matrix_at(place: u32, way: u32) -> u32 {
+    var low = params.work.first;
+    var high = low + params.work.count;
+    while (high - low > 1u) {
+        let middle = (low + high) / 2u;
+        if (first_of(middle, way) <= place) { low = middle; } else { high = middle; }
+    }
+    return low;
+}

@@ -1,0 +1,62 @@
+// The time of a step as a tensor has it, for kernels that a launch of the clock stands before.
+//
+// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and, to read, `clock`.
+//
+// twin: crates/tensor/src/optim/matrices.rs
+
+// `Clock` in shared/clock.wgsl, to be read.
+struct ClockView {
+    learning_rate: f32,
+    bias_correction1: f32,
+    bias_correction2: f32,
+    clip_factor: f32,
+    step: u32,
+    skipped: u32,
+    clipped: u32,
+    finished: u32,
+    gradient_norm: f32,
+    gradient_norm_sum: f32,
+    schedule_length: u32,
+    schedule_start: u32,
+    extra1: f32,
+    extra2: f32,
+    weight_decay: f32,
+    momentum: f32,
+    one_minus_momentum: f32,
+    first_skipped: u32,
+    update_norm: f32,
+    weight_norm: f32,
+}
+
+// A negative clip factor skips the tensor: all are to be skipped, or it is frozen.
+fn time_of(matrix: Matrix) -> Now {
+    return time_at(matrix.offset);
+}
+
+// The same of the tensor that begins at a place in the page of the parameters.
+fn time_at(offset: u32) -> Now {
+    var now: Now;
+    now.learning_rate = clock.learning_rate;
+    now.bias_correction1 = clock.bias_correction1;
+    now.bias_correction2 = clock.bias_correction2;
+    now.clip_factor = clock.clip_factor;
+    now.extra1 = clock.extra1;
+    now.extra2 = clock.extra2;
+    now.step = clock.step;
+    now.weight_decay = scheduled(clock.weight_decay, params.step.weight_decay);
+    now.momentum = scheduled(clock.momentum, params.step.momentum);
+    now.one_minus_momentum = scheduled(clock.one_minus_momentum, params.step.one_minus_momentum);
+    now.own_factor = 1.0;
+    if (params.step.segmented != 0u) {
+        let row = table[params.step.first_row + offset / 64u];
+        now.learning_rate *= row.x;
+        now.weight_decay = select(now.weight_decay, row.y, row.y >= 0.0);
+        now.clip_factor = select(now.clip_factor * row.z, -1.0, row.x < 0.0 || now.clip_factor < 0.0);
+    }
+    return now;
+}
+
+// The clip factor, negative where the method is to climb.
+fn grad_factor(now: Now) -> f32 {
+    return select(now.clip_factor, -now.clip_factor, params.step.maximize != 0u);
+}
