@@ -20,6 +20,7 @@ use thalweg::tensor::{DType, Device, MuonScale, Tensor};
 static TURN: Mutex<()> = Mutex::new(());
 
 type Make = fn() -> Box<dyn Method>;
+type MakeParams = fn(&Device) -> Params;
 
 /// All methods, in all forms that launch another kernel or other state.
 const METHODS: &[Make] = &[
@@ -58,6 +59,7 @@ const METHODS: &[Make] = &[
 fn launches(method: &dyn Method) -> usize {
     if method.sums_tensors() { 3 } else { 1 }
 }
+
 /// Methods of several launches, with their number without clipping.
 const METHODS_OF_SEVERAL: &[(Make, usize)] = &[
     (|| Box::new(Prodigy { d0: 1e-2, weight_decay: 0.1, ..Prodigy::default() }), 4),
@@ -88,6 +90,13 @@ const MATRIX_METHODS: &[(Make, usize)] = &[
         8 + (3 + 1) + (3 + 1) + 8,
     ),
 ];
+
+/// The methods of all tables, with the parameters that they are for.
+fn all() -> Vec<(Make, MakeParams)> {
+    let of_several = METHODS_OF_SEVERAL.iter().map(|(make, _)| make);
+    let of_matrices = MATRIX_METHODS.iter().map(|(make, _)| (*make, matrices as MakeParams));
+    METHODS.iter().chain(of_several).map(|make| (*make, params as MakeParams)).chain(of_matrices).collect()
+}
 
 /// Parameters of two dimensions in [`matrices`].
 const MATRICES: usize = 3;
@@ -256,15 +265,8 @@ fn skipped_steps_and_frozen_matrices_change_nothing() {
 fn a_replayed_step_has_the_bits_of_an_eager_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 12;
-    let of_matrices = MATRIX_METHODS.iter().map(|(make, _)| (*make, matrices as fn(&Device) -> Params));
-    let methods: Vec<_> = METHODS
-        .iter()
-        .chain(METHODS_OF_SEVERAL.iter().map(|(make, _)| make))
-        .map(|make| (*make, params as fn(&Device) -> Params))
-        .chain(of_matrices)
-        .collect();
     for device in devices() {
-        for (make, params) in &methods {
+        for (make, params) in &all() {
             for clip_norm in [None, Some(5.0)] {
                 let mut eager = Run::of(&device, params(&device), *make, clip_norm);
                 let before = eager.bits();

@@ -13,7 +13,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Arena, Clip, Device, SgdUpdate, StepArguments, Update};
 
-use super::{METHODS, METHODS_OF_SEVERAL, Make, TURN, params};
+use super::{Make, TURN, all, params};
 use crate::common::{devices, numbers};
 
 const STEPS: usize = 50;
@@ -112,14 +112,6 @@ fn with_everything(optimizer: Optimizer) -> Optimizer {
         optimizer.set_momentum_schedule(&Cosine { lr: 0.9, min_lr: 0.7, steps }, steps).unwrap();
     }
     optimizer
-}
-
-type MakeParams = fn(&Device) -> Params;
-
-/// The methods of all tables, with the parameters that they are for.
-fn all() -> Vec<(Make, MakeParams)> {
-    let of_several = METHODS_OF_SEVERAL.iter().map(|(make, _)| make);
-    METHODS.iter().chain(of_several).map(|make| (*make, params as MakeParams)).collect()
 }
 
 #[test]
