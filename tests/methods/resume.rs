@@ -13,7 +13,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Arena, Clip, Device, SgdUpdate, StepArguments, Update};
 
-use super::{Make, TURN, all, params};
+use super::{TURN, all, params};
 use crate::common::{devices, numbers};
 
 const STEPS: usize = 50;
