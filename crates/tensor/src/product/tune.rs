@@ -20,7 +20,7 @@ use crate::ops::Product;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The version of the generator: what was measured of another one's kernels is of no use.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Products that one choice is made for: extents up to a power of two, and the layouts of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
