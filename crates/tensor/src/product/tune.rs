@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(load_from(&path, &info, &other), Choices::from([(class(64), None)]));
 
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("\"version\": 1", "\"version\": 0")).unwrap();
+        std::fs::write(&path, text.replace(&format!("\"version\": {VERSION}"), "\"version\": 0")).unwrap();
         assert!(load_from(&path, &info, &profile).is_empty());
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(load_from(&path, &info, &profile).is_empty());
