@@ -5,12 +5,12 @@
 mod args;
 mod bench;
 mod devices;
+mod environment;
 mod error;
 mod files;
 mod output;
 mod predict;
 mod profile;
-mod quiet;
 mod table;
 mod train;
 mod tune;
@@ -23,7 +23,7 @@ use args::{Bench, Command, Program};
 use error::{Error, MOST_THREADS, Result};
 
 fn main() -> ExitCode {
-    quiet::without_desktop();
+    environment::prepare();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -50,8 +50,9 @@ impl Candidate {
 const NANOSECONDS_TO_COMPILE: f64 = 4e6;
 
 /// Tiles of the subgroup family: rows in multiples of the lanes' least, and vectors a lane. Larger ones load less for
-/// each result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache.
-const SUBGROUP_TILES: [(u32, u32); 5] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2)];
+/// each result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache. The last
+/// is for 16 lanes and more, where it is a square.
+const SUBGROUP_TILES: [(u32, u32); 6] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2), (64, 1)];
 
 /// Fewer operations go by the strided kernel in hardware, which compiles it as fast as it launches it.
 const LEAST_OPERATIONS: f64 = 60e3;
@@ -113,7 +114,7 @@ impl Profile {
                 let mut families = Vec::new();
                 for (rows, vectors) in SUBGROUP_TILES {
                     let family = Family::Subgroup { lanes, rows: rows.max(lanes), vectors };
-                    if !families.contains(&family) {
+                    if rows <= 4 * lanes.max(8) && !families.contains(&family) {
                         families.push(family);
                     }
                 }

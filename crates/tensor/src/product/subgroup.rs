@@ -116,10 +116,11 @@ fn places(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u3
     }
 }
 
-/// Four steps of k, or one.
+/// Four steps of k, or one. All loads come first, those of the left operand before the others: each is a loop to the
+/// driver's compiler, and arithmetic between two of them is cut up for it.
 fn step(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u32, vectors: u32, steps: u32) {
+    load_left(text, left, lanes, rows, steps);
     load_right(text, right, vectors, steps);
-    let name = left.name;
     let accumulate = |text: &mut String, row: u32, factors: &[String]| {
         for j in 0..vectors {
             let sum: String =
@@ -127,6 +128,33 @@ fn step(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u32,
             line!(text, "sum{row}_{j} = sum{row}_{j}{sum};");
         }
     };
+    if left.layout == Some(Layout::Outer) {
+        let groups = rows / 4;
+        for group in 0..groups {
+            for step in 0..steps {
+                let place = step * groups + group;
+                line!(text, "let value{group}_{step} = subgroupBroadcast(left{}, {}u);", place / lanes, place % lanes);
+            }
+            for (e, x) in COMPONENTS.iter().enumerate() {
+                let factors: Vec<String> = (0..steps).map(|step| format!("value{group}_{step}.{x}")).collect();
+                accumulate(text, 4 * group + e as u32, &factors);
+            }
+        }
+        return;
+    }
+    for row in 0..rows {
+        line!(text, "let value{row} = subgroupBroadcast(left{}, {}u);", row / lanes, row % lanes);
+        let factors: Vec<String> = match steps {
+            1 => vec![format!("value{row}")],
+            _ => COMPONENTS.iter().map(|x| format!("value{row}.{x}")).collect(),
+        };
+        accumulate(text, row, &factors);
+    }
+}
+
+/// Names what the lanes load of the left operand for some steps of k `left0`, `left1`, …
+fn load_left(text: &mut String, left: Operand, lanes: u32, rows: u32, steps: u32) {
+    let name = left.name;
     if left.layout == Some(Layout::Outer) {
         let groups = rows / 4;
         // The values of a step, group by group, then those of the next: `lanes` of them in a load.
@@ -141,39 +169,15 @@ fn step(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u32,
             };
             line!(text, "let left{load} = {name}[left_at{at} + ({step}) * left_inner];");
         }
-        for group in 0..groups {
-            for step in 0..steps {
-                let place = step * groups + group;
-                line!(text, "let value{group}_{step} = subgroupBroadcast(left{}, {}u);", place / lanes, place % lanes);
-            }
-            for (e, x) in COMPONENTS.iter().enumerate() {
-                let factors: Vec<String> = (0..steps).map(|step| format!("value{group}_{step}.{x}")).collect();
-                accumulate(text, 4 * group + e as u32, &factors);
-            }
-        }
         return;
     }
     for load in 0..rows / lanes {
         let at = |step: u32| format!("{name}[left_at{load} + (k + {step}u) * left_inner]");
-        match (left.layout, steps) {
-            (Some(_), _) => {
-                line!(text, "let left{load} = {name}[left_at{load} + k / 4u];");
-            }
-            (None, 1) => {
-                line!(text, "let left{load} = {};", at(0));
-            }
-            (None, _) => {
-                line!(text, "let left{load} = vec4f({}, {}, {}, {});", at(0), at(1), at(2), at(3));
-            }
-        }
-        for i in 0..lanes {
-            let row = load * lanes + i;
-            line!(text, "let value{row} = subgroupBroadcast(left{load}, {i}u);");
-            let factors: Vec<String> = match steps {
-                1 => vec![format!("value{row}")],
-                _ => COMPONENTS.iter().map(|x| format!("value{row}.{x}")).collect(),
-            };
-            accumulate(text, row, &factors);
-        }
+        let value = match (left.layout, steps) {
+            (Some(_), _) => format!("{name}[left_at{load} + k / 4u]"),
+            (None, 1) => at(0),
+            (None, _) => format!("vec4f({}, {}, {}, {})", at(0), at(1), at(2), at(3)),
+        };
+        line!(text, "let left{load} = {value};");
     }
 }

@@ -20,7 +20,7 @@ use crate::ops::Product;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The version of the generator: what was measured of another one's kernels is of no use.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Products that one choice is made for: extents up to a power of two, and the layouts of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(load_from(&path, &info, &other), Choices::from([(class(64), None)]));
 
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("\"version\": 1", "\"version\": 0")).unwrap();
+        std::fs::write(&path, text.replace(&format!("\"version\": {VERSION}"), "\"version\": 0")).unwrap();
         assert!(load_from(&path, &info, &profile).is_empty());
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert!(load_from(&path, &info, &profile).is_empty());
