@@ -1,4 +1,5 @@
-//! Matrix products: a naive kernel, a kernel with tiles in workgroup memory, the library's, and the `gemm` crate.
+//! Matrix products: a naive kernel, a kernel with tiles in workgroup memory, the library's, and the `gemm` crate, in the
+//! widest vectors of the processor and in those of 256 bits.
 //!
 //! The first two are what every introduction shows; they are kernels of the bench's own, made by the public interface.
 //! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
@@ -160,13 +161,19 @@ fn matmul(criterion: &mut Criterion) {
             }
             let (a, b) = (done(a.to_vec::<f32>()), done(b.to_vec::<f32>()));
             let mut product = vec![0.0; m * n];
+            let (a, b) = (Matrix::new(&a, k, false), Matrix::new(&b, n, false));
             group.bench_function("gemm", |bencher| {
-                bencher.iter(|| {
-                    for _ in 0..AT_ONCE {
-                        gemm_crate::multiply(shape, Matrix::new(&a, k, false), Matrix::new(&b, n, false), &mut product);
-                    }
-                });
+                bencher.iter(|| (0..AT_ONCE).for_each(|_| gemm_crate::multiply(shape, a, b, &mut product)));
             });
+            if gemm_crate::multiply_in_256_bits(shape, a, b, &mut product) {
+                group.bench_function("gemm-256", |bencher| {
+                    bencher.iter(|| {
+                        for _ in 0..AT_ONCE {
+                            gemm_crate::multiply_in_256_bits(shape, a, b, &mut product);
+                        }
+                    });
+                });
+            }
             group.finish();
             device.release_memory();
         }

@@ -48,12 +48,64 @@ pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &
     }
 }
 
+/// As [`multiply`], by the inner loops in vectors of 256 bits with which the crate is built unless told otherwise; wider
+/// ones are an option of it. False, and nothing done, on a processor without them.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn multiply_in_256_bits([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) -> bool {
+    use gemm_common::simd::{MixedSimd, V3};
+    use gemm_f32::microkernel::fma::f32::{H_M, H_N, H_UKR, MR_DIV_N, NR, UKR};
+    const LANES: usize = 8;
+
+    let Some(simd) = <V3 as MixedSimd<f32, f32, f32, f32>>::try_new() else { return false };
+    assert!((m - 1) * a.row + (k - 1) * a.column < a.elements.len(), "a is too short");
+    assert!((k - 1) * b.row + (n - 1) * b.column < b.elements.len(), "b is too short");
+    assert!(c.len() >= m * n, "c is too short");
+    #[allow(unsafe_code, reason = "as above; and the processor was asked for what these loops need")]
+    // SAFETY: as above. The result is that of the transposed product, whose columns are the rows of `c`, so that they lie
+    // in one piece as these loops want them.
+    unsafe {
+        gemm_common::gemm::gemm_basic_generic::<_, f32, LANES, { MR_DIV_N * LANES }, NR, MR_DIV_N, H_M, H_N>(
+            simd,
+            n,
+            m,
+            k,
+            c.as_mut_ptr(),
+            n as isize,
+            1,
+            false,
+            b.elements.as_ptr(),
+            b.row as isize,
+            b.column as isize,
+            a.elements.as_ptr(),
+            a.row as isize,
+            a.column as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            |a, b, c| a * b + c,
+            &UKR,
+            &H_UKR,
+            false,
+            gemm::Parallelism::Rayon(0),
+        );
+    }
+    true
+}
+
+/// There are none.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn multiply_in_256_bits(_: [usize; 3], _: Matrix<'_>, _: Matrix<'_>, _: &mut [f32]) -> bool {
+    false
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn transposed_operands_are_read_where_they_lie() {
         // Here, since benches that take this file in leave tests out, but not what is around them.
-        use super::{Matrix, multiply};
+        use super::{Matrix, multiply, multiply_in_256_bits};
         // a = [[1, 2, 3], [4, 5, 6]], b = [[1, 0], [0, 1], [1, 1]].
         let expected = [4.0, 5.0, 10.0, 11.0];
         for (a, a_transposed) in [(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], false), (&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0], true)] {
@@ -64,6 +116,8 @@ mod tests {
                 let mut c = [0.0; 4];
                 multiply([2, 2, 3], a, b, &mut c);
                 assert_eq!(c, expected);
+                let mut c = [0.0; 4];
+                assert!(!multiply_in_256_bits([2, 2, 3], a, b, &mut c) || c == expected);
             }
         }
     }

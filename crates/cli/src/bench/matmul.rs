@@ -76,14 +76,26 @@ impl Form {
 
         let a_matrix = Matrix::new(&a_elements, a_shape[1], self.transpose_a);
         let b_matrix = Matrix::new(&b_elements, b_shape[1], self.transpose_b);
-        let mut product = vec![0.0; self.m * self.n];
+        let extents = [self.m, self.n, self.k];
+        let [mut product, mut product_256] = [0, 1].map(|_| vec![0.0; self.m * self.n]);
+        let has_256 = gemm::multiply_in_256_bits(extents, a_matrix, b_matrix, &mut product_256);
         let by_gemm = || {
-            (0..AT_ONCE).for_each(|_| gemm::multiply([self.m, self.n, self.k], a_matrix, b_matrix, &mut product));
+            (0..AT_ONCE).for_each(|_| gemm::multiply(extents, a_matrix, b_matrix, &mut product));
             Ok(())
         };
-        let mut works: [Work<'_>; 2] = [Box::new(|| recording.replay(AT_ONCE)), Box::new(by_gemm)];
+        let by_gemm_256 = || {
+            (0..AT_ONCE).for_each(|_| {
+                gemm::multiply_in_256_bits(extents, a_matrix, b_matrix, &mut product_256);
+            });
+            Ok(())
+        };
+        let mut works: Vec<Work<'_>> = vec![Box::new(|| recording.replay(AT_ONCE)), Box::new(by_gemm)];
+        if has_256 {
+            works.push(Box::new(by_gemm_256));
+        }
         let measured = measure(device, pace, &mut works, tick)?;
-        let [gflops, gemm_gflops] = [0, 1].map(|i| self.operations() * AT_ONCE as f64 / measured[i].seconds / 1e9);
+        let rate = |i: usize| self.operations() * AT_ONCE as f64 / measured[i].seconds / 1e9;
+        let (gflops, gemm_gflops, gemm_256_gflops) = (rate(0), rate(1), has_256.then(|| rate(2)));
         Ok(Row {
             form: self.name,
             m: self.m,
@@ -95,6 +107,8 @@ impl Form {
             gflops,
             gemm_gflops,
             share: gflops / gemm_gflops,
+            gemm_256_gflops,
+            share_of_256: gemm_256_gflops.map(|gemm| gflops / gemm),
         })
     }
 }
@@ -112,6 +126,9 @@ struct Row {
     gflops: f64,
     gemm_gflops: f64,
     share: f64,
+    /// The crate's rate in vectors of 256 bits, where the processor has them.
+    gemm_256_gflops: Option<f64>,
+    share_of_256: Option<f64>,
 }
 
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -132,11 +149,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     report(args, measure, render)
 }
 
-const HEADINGS: [&str; 9] = ["form", "m", "n", "k", "operands", "us", "GFLOP/s", "gemm GFLOP/s", "share"];
+const HEADINGS: [&str; 11] =
+    ["form", "m", "n", "k", "operands", "us", "GFLOP/s", "gemm GFLOP/s", "share", "gemm-256 GFLOP/s", "share"];
 
-const NUMBERS: [bool; 9] = [false, true, true, true, false, true, true, true, true];
+const NUMBERS: [bool; 11] = [false, true, true, true, false, true, true, true, true, true, true];
 
 fn render(rows: &[Row]) -> String {
+    let optional = |number: Option<f64>| number.map_or_else(|| "-".to_string(), |number| format!("{number:.2}"));
     let operand = |name, transposed| format!("{name}{}", if transposed { "ᵀ" } else { "" });
     let cells: Vec<_> = rows
         .iter()
@@ -151,13 +170,16 @@ fn render(rows: &[Row]) -> String {
                 format!("{:.2}", row.gflops),
                 format!("{:.2}", row.gemm_gflops),
                 format!("{:.2}", row.share),
+                optional(row.gemm_256_gflops),
+                optional(row.share_of_256),
             ]
         })
         .collect();
     let table = table(HEADINGS, NUMBERS, &cells);
     format!(
         "{table}\nc[m, n] = a[m, k] b[k, n], ᵀ: the operand lies transposed; gemm: the crate of this name on all \
-         threads of the CPU, taking turns; share: of it\n"
+         threads of the CPU, taking turns, in the widest vectors of the processor; gemm-256: in those of 256 bits that it \
+         is built for by default; share: of it\n"
     )
 }
 

@@ -18,8 +18,20 @@ const OPTIM_FIELDS: [&str; 10] = [
     "share",
 ];
 
-const MATMUL_FIELDS: [&str; 10] =
-    ["form", "m", "n", "k", "transpose_a", "transpose_b", "microseconds", "gflops", "gemm_gflops", "share"];
+const MATMUL_FIELDS: [&str; 12] = [
+    "form",
+    "m",
+    "n",
+    "k",
+    "transpose_a",
+    "transpose_b",
+    "microseconds",
+    "gflops",
+    "gemm_gflops",
+    "share",
+    "gemm_256_gflops",
+    "share_of_256",
+];
 
 const STEP_FIELDS: [&str; 10] = [
     "network",
