@@ -10,9 +10,14 @@ use crate::contour::{Grid, Line};
 /// A function of two numbers, element by element.
 type Value = for<'t> fn(Var<'t>, Var<'t>) -> Result<Var<'t>>;
 
+/// Its second derivatives by each of these numbers.
+type Curvature = for<'t> fn(Var<'t>, Var<'t>) -> Result<[Var<'t>; 2]>;
+
 pub(crate) struct Function {
     pub(crate) name: &'static str,
     pub(crate) value: Value,
+    /// The diagonal of the Hessian, for methods that go by it.
+    pub(crate) curvature: Curvature,
     pub(crate) start: [f64; 2],
     /// Where it is 0.
     pub(crate) minimum: [f64; 2],
@@ -28,6 +33,7 @@ pub(crate) const FUNCTIONS: [Function; 2] = [
     Function {
         name: "Rosenbrock",
         value: rosenbrock,
+        curvature: rosenbrock_curvature,
         start: [-1.2, 1.0],
         minimum: [1.0, 1.0],
         view: [[-1.7, 1.7], [-0.6, 1.9]],
@@ -36,6 +42,7 @@ pub(crate) const FUNCTIONS: [Function; 2] = [
     Function {
         name: "Beale",
         value: beale,
+        curvature: beale_curvature,
         start: [1.0, 1.0],
         minimum: [3.0, 0.5],
         view: [[0.0, 4.2], [-1.3, 1.4]],
@@ -49,11 +56,30 @@ fn rosenbrock<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     x.affine(-1.0, 1.0)?.square()?.add(valley)
 }
 
+/// 2 - 400 y + 1200 x², and 200
+fn rosenbrock_curvature<'t>(x: Var<'t>, y: Var<'t>) -> Result<[Var<'t>; 2]> {
+    let by_x = x.square()?.affine(1200.0, 2.0)?.sub(y.affine(400.0, 0.0)?)?;
+    Ok([by_x, y.affine(0.0, 200.0)?])
+}
+
 /// (1.5 - x + x y)² + (2.25 - x + x y²)² + (2.625 - x + x y³)²
 fn beale<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let square = y.square()?;
     let term = |c, power| x.mul(power)?.sub(x)?.affine(1.0, c)?.square();
     term(1.5, y)?.add(term(2.25, square)?)?.add(term(2.625, square.mul(y)?)?)
+}
+
+/// 2 Σ (yᵏ - 1)², and 2 Σ (k x yᵏ⁻¹)² + (k - 1) k x yᵏ⁻² (c - x + x yᵏ), with the terms' c and k
+fn beale_curvature<'t>(x: Var<'t>, y: Var<'t>) -> Result<[Var<'t>; 2]> {
+    let (square, cube) = (y.square()?, y.square()?.mul(y)?);
+    let side = |power: Var<'t>| power.affine(1.0, -1.0)?.square();
+    let by_x = side(y)?.add(side(square)?)?.add(side(cube)?)?.affine(2.0, 0.0)?;
+    let term = |c, power| x.mul(power)?.sub(x)?.affine(1.0, c);
+    let slopes = x.square()?.add(x.mul(y)?.square()?.affine(4.0, 0.0)?)?;
+    let slopes = slopes.add(x.mul(square)?.square()?.affine(9.0, 0.0)?)?;
+    let bends = x.mul(term(2.25, square)?)?.affine(2.0, 0.0)?;
+    let bends = bends.add(x.mul(y)?.mul(term(2.625, cube)?)?.affine(6.0, 0.0)?)?;
+    Ok([by_x, slopes.add(bends)?.affine(2.0, 0.0)?])
 }
 
 impl Function {
@@ -100,6 +126,30 @@ mod tests {
             };
             assert!((at(function.start) - at_start).abs() < 1e-4, "{function}: {}", at(function.start));
             assert_eq!(at(function.minimum), 0.0, "{function}");
+        }
+    }
+
+    #[test]
+    fn curvatures_are_those_of_central_differences() {
+        let (tape, device, step) = (Tape::inference(), Device::cpu(), 0.03125f32);
+        for function in &FUNCTIONS {
+            for point in [[-1.25f32, 1.0], [1.0, 1.0], [0.5, -0.75], [2.5, 0.25]] {
+                let vars =
+                    |point: [f32; 2]| point.map(|x| tape.constant(&Tensor::from_slice(&device, &[x], &[1]).unwrap()));
+                let value = |[x, y]: [Var<'_>; 2]| f64::from((function.value)(x, y).unwrap().item().unwrap());
+                let [x, y] = vars(point);
+                for (i, curvature) in (function.curvature)(x, y).unwrap().into_iter().enumerate() {
+                    let moved = |by: f32| {
+                        let mut point = point;
+                        point[i] += by;
+                        value(vars(point))
+                    };
+                    let by_differences = (moved(step) - 2.0 * moved(0.0) + moved(-step)) / f64::from(step).powi(2);
+                    let curvature = f64::from(curvature.item().unwrap());
+                    let error = (curvature - by_differences).abs() / by_differences.abs().max(20.0);
+                    assert!(error < 0.02, "{function} at {point:?}: {curvature} is not {by_differences}");
+                }
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Who takes part, and with what learning rates.
 
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Lion, Method, NAdam, RAdam, RmsProp, Rprop,
-    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Yogi,
+    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Lamb, Lars, Lion,
+    Method, Muon, NAdam, NovoGrad, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap,
+    Sophia, Yogi,
 };
 
 /// A method that takes part.
@@ -73,6 +74,28 @@ pub(crate) fn families() -> Vec<Family> {
                 racer!("yogi", [0.5, 0.5], Yogi {}),
                 racer!("adan", [5e-3, 2e-2], Adan {}),
                 racer!("schedule-free-adamw", [2e-2, 0.2], ScheduleFreeAdamW {}),
+            ],
+        },
+        Family {
+            title: "By norms, distance or curvature",
+            racers: vec![
+                racer!("lamb", [0.1, 2e-3], Lamb {}),
+                racer!("lars", [2.0, 0.5], Lars {}),
+                racer!("novograd", [5e-4, 2e-3], NovoGrad {}),
+                racer!("prodigy", [0.2, 2.0], Prodigy {}),
+                // The exact diagonal of the Hessian is handed in at every step.
+                racer!("sophia", [5e-2, 5e-2], Sophia { update_interval: 1 }),
+            ],
+        },
+        Family {
+            title: "By rows and columns, or in eight bits",
+            racers: vec![
+                // The point is a matrix of one row, which to make orthogonal is to bring to a length of about 1.
+                racer!("muon", [5e-3, 5e-3], Muon {}),
+                racer!("adafactor", [0.2, 2e-3], Adafactor {}),
+                racer!("sm3", [5.0, 5.0], Sm3 {}),
+                racer!("soap", [2e-2, 5e-2], Soap {}),
+                racer!("adamw8bit", [0.1, 0.2], AdamW8bit {}),
             ],
         },
     ]

@@ -22,20 +22,28 @@ impl Run {
         steps: usize,
     ) -> thalweg::Result<Self> {
         let mut builder = ParamsBuilder::new(0);
-        let point = builder.add("point", &[2], Init::Zeros)?;
+        // A row of a matrix: to the methods that see no matrices it is all the same.
+        let point = builder.add("point", &[1, 2], Init::Zeros)?;
         let params = builder.build(device)?;
         point.value()?.write(&function.start.map(|x| x as f32))?;
         let mut optimizer = Optimizer::from_boxed(&params, method)?;
+        let diagonal = optimizer.hessian_interval().map(|_| params.values().zeros_like()).transpose()?;
         // x, y and the value, step by step: kept on the device, and read when all is done.
         let log = ValueLog::new(device, 3 * (steps + 1))?;
 
         let mut step = || {
             let tape = Tape::new();
             let point = tape.parameter(&point)?;
-            let (x, y) = (point.slice(0, 0, 1)?, point.slice(0, 1, 2)?);
+            let (x, y) = (point.slice(1, 0, 1)?, point.slice(1, 1, 2)?);
             let value = (function.value)(x, y)?.sum()?;
             for var in [x, y, value] {
                 log.push(&var.value())?;
+            }
+            if let Some(diagonal) = &diagonal {
+                let tape = Tape::inference();
+                let curvature = (function.curvature)(tape.constant(&x.value()), tape.constant(&y.value()))?;
+                Tensor::concatenate(&curvature.map(|by| by.value()))?.reshape(&[1, 2])?.copy_into(diagonal.get(0))?;
+                optimizer.update_hessian(diagonal)?;
             }
             params.zero_grad();
             tape.backward(value)?;
