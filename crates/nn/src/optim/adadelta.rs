@@ -14,7 +14,9 @@ use crate::setting::{fraction, not_negative, positive};
 /// param = param - lr d
 /// ```
 ///
-/// 28 bytes moved per parameter. Epsilon is inside of both roots, in optax too.
+/// One launch, three with clipping by the global norm; 28 bytes moved per parameter, 8 of state. In software 0.9 to 1 of
+/// a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software). Epsilon is inside of both roots; optax computes the
+/// same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adadelta {
     /// The learning rate. Default 1.0.

@@ -19,10 +19,12 @@ use crate::setting::{check, not_negative, positive};
 /// of the first one by the others, where PyTorch takes its last two for many matrices.
 ///
 /// 5 launches, 6 with clipping by the norm, whatever the number of tensors: three times a sum over a whole tensor must be
-/// known before the next stage. 28 bytes moved per parameter of a matrix.
+/// known before the next stage. 28 bytes moved per parameter of a matrix. In software a tenth of a copy's bandwidth: the
+/// passes over a matrix go element by element rather than by vectors of four, and two of them look up the row and the
+/// column of each for a root and a division.
 ///
-/// optax does not limit the learning rate by 1 / √t, adds its epsilon to g² (1e-30, so `eps.0` = 1e-15), has a momentum, and
-/// leaves matrices with a side of fewer than 128 whole.
+/// optax does not limit the learning rate by 1 / √t, adds its epsilon to g² (1e-30, so `eps.0` = 1e-15), has a momentum,
+/// and leaves matrices with a side of fewer than 128 whole.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adafactor {
     /// The learning rate, relative to the parameter's root mean square. Default 0.01.

@@ -12,7 +12,8 @@ use crate::setting::check_adam;
 /// param = param - lr / (1 - beta1ᵗ) m / u
 /// ```
 ///
-/// 28 bytes moved per parameter. optax adds epsilon in the same place.
+/// One launch, three with clipping by the global norm; 28 bytes moved per parameter, 8 of state. In software 0.9 to 1 of
+/// a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software). optax adds epsilon in the same place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adamax {
     /// The learning rate. Default 2e-3.

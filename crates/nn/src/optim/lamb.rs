@@ -14,8 +14,10 @@ use crate::setting::check_adam;
 /// ```
 ///
 /// Three launches whatever the number of tensors, and those of clipping: moments and partial norms, trust ratios, the
-/// step. 40 bytes moved per parameter. PyTorch has no LAMB; other libraries leave out bias correction, limit ‖param‖ to 10,
-/// or decay the weights by themselves, none of which is here.
+/// step. 40 bytes moved per parameter, 8 of state. In software 0.5 to 0.8 of a copy's bandwidth: the moments alone take
+/// as long as AdamW, and the step reads parameters and moments once more, with the root and the divisions again. PyTorch
+/// has no LAMB; other libraries leave out bias correction, limit ‖param‖ to 10, or decay the weights by themselves, none
+/// of which is here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lamb {
     /// The learning rate: about the share of a tensor that a step changes. Default 1e-3.

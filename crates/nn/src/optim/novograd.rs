@@ -14,8 +14,9 @@ use crate::setting::check_adam;
 /// ```
 ///
 /// There are no bias corrections, and the first moment is a sum, not an average. Three launches whatever the number of
-/// tensors, and those of clipping: partial norms, second moments, the step. 28 bytes moved per parameter, and 4 bytes of
-/// state. PyTorch has no NovoGrad.
+/// tensors, and those of clipping: partial norms, second moments, the step. 28 bytes moved per parameter, 4 of state. In
+/// software 0.6 to 0.8 of a copy's bandwidth: the norms read 8 of these bytes, and take seven tenths as long as the step
+/// with its 20, for their products and sums. PyTorch has no NovoGrad.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NovoGrad {
     /// The learning rate. Default 1e-3.

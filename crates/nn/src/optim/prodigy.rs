@@ -18,7 +18,8 @@ use crate::setting::{check, check_adam, fraction, positive};
 ///
 /// The sums run over all parameters, on the device and in a fixed order. A step is four launches: the clock, the sums, d,
 /// the update; five with clipping by the global norm. They move 48 bytes a parameter, and the state takes 16. The clock's
-/// learning rate is lr, a schedule's multiple of d.
+/// learning rate is lr, a schedule's multiple of d. In software it reaches 0.4 to 0.7 of a copy's bandwidth: the sums, 20
+/// of the 48 bytes, take more than half of the time, for their arithmetic.
 ///
 /// The authors' program leaves the bias correction out unless told otherwise (`bias_correction: false`, their
 /// `use_bias_correction`). optax has no limit of growth and does not climb. Where groups scale the learning rate, it

@@ -14,14 +14,15 @@ use crate::setting::{check, check_adam, fraction};
 /// GG0   = shampoo_beta GG0 + (1 - shampoo_beta) g gᵀ,      GG1 likewise of gᵀ g
 /// ```
 ///
-/// The first step moves nothing: from its gradients come the first eigenbases Q0 and Q1, of GG0 and GG1. The updates t are
-/// counted behind it. After each `precondition_frequency` of them one step of orthogonal iteration follows the bases.
-/// Parameters of fewer than two dimensions go by Adam with the same numbers; a tensor of more counts as a matrix of the first
-/// one by the others. A side longer than `max_precondition_dim` has no basis.
+/// The first step moves nothing: from its gradients come the first eigenbases Q0 and Q1, of GG0 and GG1. The updates t
+/// are counted behind it. After each `precondition_frequency` of them one step of orthogonal iteration follows the bases.
+/// Parameters of fewer than two dimensions go by Adam with the same numbers; a tensor of more counts as a matrix of the
+/// first one by the others. A side longer than `max_precondition_dim` has no basis.
 ///
-/// 8 launches, 9 with clipping by the norm, and 8 products for each matrix; beside these, 48 bytes moved per parameter. A basis is the work of one workgroup: k³
-/// operations some times over, so sides of many hundreds make the steps slow at which it changes. State: two numbers for a
-/// parameter and 2 k² for a side of k; four more copies of the parameters live within a step.
+/// 8 launches, 9 with clipping by the norm, and 8 products for each matrix; beside these, 48 bytes moved per parameter. A
+/// basis is the work of one workgroup: k³ operations some times over, so sides of many hundreds make the steps slow at
+/// which it changes. State: two numbers for a parameter and 2 k² for a side of k; four more copies of the parameters live
+/// within a step. The products are what limits it: in software, at 256 by 256, a twentieth of a copy's bandwidth.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Soap {
     /// The learning rate. Default 3e-3.
