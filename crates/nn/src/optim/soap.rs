@@ -19,10 +19,11 @@ use crate::setting::{check, check_adam, fraction};
 /// Parameters of fewer than two dimensions go by Adam with the same numbers; a tensor of more counts as a matrix of the
 /// first one by the others. A side longer than `max_precondition_dim` has no basis.
 ///
-/// 8 launches, 9 with clipping by the norm, and 8 products for each matrix; beside these, 48 bytes moved per parameter. A
-/// basis is the work of one workgroup: k³ operations some times over, so sides of many hundreds make the steps slow at
-/// which it changes. State: two numbers for a parameter and 2 k² for a side of k; four more copies of the parameters live
-/// within a step. The products are what limits it: in software, at 256 by 256, a twentieth of a copy's bandwidth.
+/// 8 launches, 9 with clipping by the norm, and 8 products for each matrix, 4 where only one side has a basis; beside
+/// these, 48 bytes moved per parameter. A basis is the work of one workgroup: k³ operations some times over, so sides of
+/// many hundreds make the steps slow at which it changes. State: two numbers for a parameter and 2 k² for a side of k;
+/// four more copies of the parameters live within a step. The products are what limits it: in software, at 256 by 256, a
+/// twentieth of a copy's bandwidth, and a step at which the bases change takes three times as long as another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Soap {
     /// The learning rate. Default 3e-3.
