@@ -136,9 +136,15 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
     let optimizer = Optimizer::from_boxed(&builder.build(&device).unwrap(), method()).unwrap();
     let other = Trainer::new(model, optimizer, Loss::CrossEntropy);
     assert_eq!(refused(other, &path), "layers.1.weight: it has shape [6, 12], but must have [7, 12]");
+    // Dropout is not among the parameters.
+    let text = refused(trainer(&device, method(), 0.5), &path);
+    assert!(text.starts_with("model: saved was") && text.ends_with("dropout 0.5"), "{text}");
     let state = folder.path().join("state");
     saved.optimizer().state_dict().unwrap().save(&state).unwrap();
-    assert_eq!(refused(trainer(&device, method(), 0.25), &state), "training: the file is no checkpoint of a run");
+    assert_eq!(
+        refused(trainer(&device, method(), 0.25), &state),
+        "training: the file is no checkpoint of a run; give one that was written in training"
+    );
     assert!(refused(trainer(&device, method(), 0.25), &folder.path().join("none")).starts_with("cannot read"));
 
     // Of other data, or options.

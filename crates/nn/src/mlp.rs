@@ -110,4 +110,9 @@ impl Module for Mlp {
     fn parameters(&self) -> Vec<Parameter> {
         self.layers.iter().flat_map(Module::parameters).collect()
     }
+
+    fn settings(&self) -> String {
+        let dropout = self.dropouts.first().map_or(0.0, Dropout::probability);
+        format!("activation {:?}, dropout {dropout}", self.activation)
+    }
 }

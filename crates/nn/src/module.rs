@@ -50,6 +50,12 @@ pub trait Module {
 
     /// Its parameters, in the order of their declaration.
     fn parameters(&self) -> Vec<Parameter>;
+
+    /// What the parameters do not tell of it, such as activations and dropout: a run that goes on from a checkpoint is
+    /// refused where it differs. Default: nothing.
+    fn settings(&self) -> String {
+        String::new()
+    }
 }
 
 /// A fully connected layer: y = x Wᵀ + b.
@@ -235,6 +241,10 @@ pub struct Dropout {
 }
 
 impl Dropout {
+    pub(crate) fn probability(&self) -> f32 {
+        self.probability
+    }
+
     /// A layer that drops with this probability. Each layer of a builder has random numbers of its own.
     ///
     /// # Errors

@@ -317,4 +317,8 @@ impl Module for TabularModel {
     fn parameters(&self) -> Vec<thalweg_autograd::Parameter> {
         self.mlp.parameters()
     }
+
+    fn settings(&self) -> String {
+        self.mlp.settings()
+    }
 }

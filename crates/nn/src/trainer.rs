@@ -187,7 +187,7 @@ impl<M: Module> Trainer<M> {
     ///
     /// The file is a [`Checkpoint`](crate::Checkpoint): the parameters under their own names, the state of the optimizer as
     /// [`Optimizer::state_dict`] has it, the reports so far as lists (`history.train_loss`, `history.test_loss`, …, F64
-    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, a checksum of the training rows,
+    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, the loss and [`Module::settings`], a checksum of the training rows,
     /// the counters of random numbers.
     ///
     /// # Errors
@@ -236,10 +236,15 @@ impl<M: Module> Trainer<M> {
     /// the tensor or the setting. Nothing is changed then.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<u64> {
         let path = path.as_ref().to_path_buf();
-        let (place, history) = training_state::load(&path, &mut self.optimizer)?;
+        let (place, history) = training_state::load(&path, &self.settings(), &mut self.optimizer)?;
         let epochs = place.epochs_done;
         self.resumed = Some(Resumed { path, place, history });
         Ok(epochs)
+    }
+
+    /// What a run must be the same by, beside its parameters.
+    fn settings(&self) -> String {
+        format!("{:?}, {}", self.loss, self.model.settings())
     }
 
     /// The model.
@@ -301,7 +306,7 @@ impl<M: Module> Trainer<M> {
         })?;
         let place = match (&self.checkpoints, &self.resumed) {
             (None, None) => None,
-            _ => Some(Place::new(train, options)?),
+            _ => Some(Place::new(self.settings(), train, options)?),
         };
         if let (Some(resumed), Some(place)) = (&self.resumed, &place) {
             resumed.place.check(place).map_err(|error| Error::model(&resumed.path, error.to_string()))?;

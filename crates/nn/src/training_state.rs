@@ -21,12 +21,14 @@ pub(crate) struct Place {
     seed: u64,
     rows: usize,
     data_crc32: [u32; 2],
+    /// What parameters do not tell of the model, and the loss.
+    model: String,
     random_counters: Vec<u32>,
 }
 
 impl Place {
     /// Before the first epoch.
-    pub(crate) fn new(train: &Dataset, options: &FitOptions) -> Result<Self> {
+    pub(crate) fn new(model: String, train: &Dataset, options: &FitOptions) -> Result<Self> {
         let FitOptions { epochs, batch_size, seed } = *options;
         let data_crc32 = [checksum(train.features())?, checksum(train.targets())?];
         Ok(Self {
@@ -36,6 +38,7 @@ impl Place {
             seed,
             rows: train.len(),
             data_crc32,
+            model,
             random_counters: Vec::new(),
         })
     }
@@ -86,15 +89,20 @@ pub(crate) fn save(path: &Path, place: &Place, optimizer: &Optimizer, history: &
 
 /// Reads a file, and puts parameters, optimizer and random counters where they were; nothing is changed where it does not
 /// fit.
-pub(crate) fn load(path: &Path, optimizer: &mut Optimizer) -> Result<(Place, Vec<EpochReport>)> {
+pub(crate) fn load(path: &Path, model: &str, optimizer: &mut Optimizer) -> Result<(Place, Vec<EpochReport>)> {
     let saved = Checkpoint::load(path)?;
     let params = optimizer.params().clone();
     let mut load = || -> Result<_> {
-        let place = saved.metadata.get(KEY).ok_or_else(|| Error::state(KEY, "the file is no checkpoint of a run"))?;
+        let place = saved.metadata.get(KEY).ok_or_else(|| {
+            Error::state(KEY, "the file is no checkpoint of a run; give one that was written in training")
+        })?;
         let place: Place = serde_json::from_value(place.clone())
             .map_err(|error| Error::state(KEY, format!("the state is of another version, or damaged ({error})")))?;
         let history = reports_from_tensors(&saved, place.epochs_done)?;
         params.find(&saved.tensors)?;
+        if place.model != model {
+            return Err(Error::state("model", format!("saved was {}, but here it is {model}", place.model)));
+        }
         params.check_random_counters(&place.random_counters)?;
         optimizer.load_state_dict(&saved)?;
         params.load(&saved.tensors)?;
