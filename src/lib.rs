@@ -124,10 +124,10 @@ pub mod prelude {
     pub use crate::autograd::{Parameter, Tape, Var, check_gradient};
     pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
     pub use crate::nn::{
-        Activation, Adam, AdamW, Checkpoint, Constant, Cosine, Dropout, EpochReport, Evaluation, Event, FitOptions,
-        Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, ParameterGroup, Params,
-        ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh, Trainer,
-        WarmupCosine,
+        Activation, Adam, AdamW, Checkpoint, Clip, Constant, Cosine, Dropout, EpochReport, Evaluation, Event,
+        FitOptions, Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, ParameterGroup,
+        Params, ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh,
+        Trainer, WarmupCosine,
     };
     pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
 }
