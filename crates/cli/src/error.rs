@@ -26,6 +26,8 @@ pub(crate) enum Error {
     Device { choice: String, source: tensor::Error },
     /// Data, settings, models, training.
     Nn(nn::Error),
+    /// `--resume` names no checkpoint of this run.
+    Resume(nn::Error),
     /// Work on the device.
     Tensor(tensor::Error),
     /// A file that a flag names cannot be written.
@@ -58,8 +60,8 @@ impl Error {
             Self::Row { .. } | Self::Threads { .. } => USAGE,
             // What is tuned has no folder, or one that cannot be written.
             Self::Tensor(tensor::Error::File { .. }) => USAGE,
-            Self::Nn(error) if error.is_user_error() => USAGE,
-            Self::Nn(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
+            Self::Nn(error) | Self::Resume(error) if error.is_user_error() => USAGE,
+            Self::Nn(_) | Self::Resume(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
         }
     }
 
@@ -108,6 +110,10 @@ impl fmt::Display for Error {
                 "training diverged in epoch {epoch}: losses or weights are no longer finite numbers; no model was \
                  saved; try a lower --lr"
             ),
+            Self::Resume(error @ nn::Error::Io { .. }) => {
+                write!(f, "--resume: {error}; give a file that --checkpoint wrote")
+            }
+            Self::Resume(error) => write!(f, "--resume {error}"),
             Self::Nn(error) => error.fmt(f),
             Self::Tensor(error) => error.fmt(f),
             Self::Output { flag, path, source } => {
@@ -140,7 +146,7 @@ impl std::error::Error for Error {
             Self::Arguments(error) => Some(error),
             Self::SameFile { .. } | Self::TooLarge { .. } | Self::NoSetting { .. } => None,
             Self::Row { .. } | Self::Threads { .. } => None,
-            Self::Nn(error) => error.source(),
+            Self::Nn(error) | Self::Resume(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
             Self::Output { source, .. } | Self::Stdout(source) => Some(source),
         }

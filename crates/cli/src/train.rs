@@ -32,6 +32,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     // What may be wrong is looked at before the work, not behind it.
     args.check_method()?;
     args.check_schedule()?;
+    args.check_checkpoint()?;
     let data_file = Named::new("DATA", &args.data);
     let out = Named::new("--out", &args.out);
     let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
@@ -99,10 +100,12 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     if let Some(file) = checkpoint {
         file.written(trainer.set_checkpoints(file.path, args.checkpoint_every(options.epochs)))?;
     }
-    let done = resume.map(|file| trainer.resume(file.path)).transpose()?;
+    let done = resume.map(|file| trainer.resume(file.path).map_err(Error::Resume)).transpose()?;
     if let Some(file) = resume.filter(|_| *trainer.optimizer().schedule() != planned) {
-        let problem = "the run had another --schedule, or other --epochs; give those that it had".to_string();
-        return Err(nn::Error::Model { path: file.path.to_path_buf(), problem }.into());
+        let problem =
+            "the run had another --schedule, or other --epochs, --batch-size or --warmup; give those that it had"
+                .to_string();
+        return Err(Error::Resume(nn::Error::Model { path: file.path.to_path_buf(), problem }));
     }
 
     let info = device.info();
@@ -133,6 +136,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         Event::Losses { losses, .. } => bar.set_message(format!("loss {}", short(mean(losses)))),
         Event::Epoch(report) => bar.set_message(summary(report)),
         _ => {}
+    });
+    let history = history.map_err(|error| match error {
+        nn::Error::Model { .. } if resume.is_some() => Error::Resume(error),
+        error => error.into(),
     })?;
     bar.finish_and_clear();
     let (model, _) = trainer.into_parts();
@@ -301,7 +308,8 @@ impl Metrics {
         let info = device.info();
         let last = history.epochs.last();
         let test = last.and_then(|report| report.test);
-        let per_step = |count: u64| count as f64 / history.steps as f64;
+        // A run that was resumed at its end has done none.
+        let per_step = |count: u64| count as f64 / history.steps.max(1) as f64;
         let each = |value: fn(&nn::EpochReport) -> f64| history.epochs.iter().map(value).collect();
         Self {
             device: info.name,

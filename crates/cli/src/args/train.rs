@@ -50,11 +50,12 @@ pub(crate) struct TrainArgs {
     /// The learning rate, at its highest where the schedule changes it [default: by the method; adamw: 0.001, sgd: 0.01]
     #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// What sgd, momentum, nesterov, lars and rmsprop keep of their moment from step to step [default: 0.9, rmsprop: 0]
+    /// What sgd, momentum, nesterov, lars, rmsprop, muon and sm3 keep of their moment from step to step [default: 0.9,
+    /// muon: 0.95, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
     momentum: Option<f64>,
-    /// Weight decay: decoupled for adamw, adamw8bit, lion, sophia, prodigy, adan and adabelief, else through the gradient [default:
-    /// adamw and adamw8bit: 0.01, lion: 0.001, else 0]
+    /// Weight decay: decoupled for adabelief, adafactor, adamw, adamw8bit, adan, lion, muon, prodigy, soap and sophia, else
+    /// through the gradient; rprop and sm3 have none [default: muon: 0.1, adamw, adamw8bit and soap: 0.01, lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are [default: 1,
@@ -99,7 +100,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Epochs from one writing of the checkpoint to the next [default: a twentieth of the run]
-    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true, requires = "checkpoint")]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     checkpoint_every: Option<u32>,
     /// Go on from this checkpoint, with the same model in the end as if the run had not been stopped; data and all other
     /// flags must be as they were
@@ -139,6 +140,18 @@ impl TrainArgs {
             Some(share) if share > 0.0 && self.schedule().is_cyclic() => {
                 let rule = "left out for cyclic and one-cycle, which rise by themselves";
                 Err(thalweg::nn::Error::Setting { field: "warmup", value: share.to_string(), rule }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a number of epochs between checkpoints where none is written.
+    pub(crate) fn check_checkpoint(&self) -> Result<(), Error> {
+        match (self.checkpoint_every, &self.checkpoint) {
+            (Some(epochs), None) => {
+                let rule = "left out, or come with the --checkpoint FILE to write";
+                let (field, value) = ("checkpoint_every", epochs.to_string());
+                Err(thalweg::nn::Error::Setting { field, value, rule }.into())
             }
             _ => Ok(()),
         }

@@ -74,6 +74,10 @@ fn a_checkpoint_of_another_run_is_refused() {
             "run: layers.1.weight: it has shape [3, 16], but must have [8, 16]",
         ),
         ("--device cpu --epochs 2 --clip-norm 0 --resume run", "run: optimizer clip: saved was Norm(1.0)"),
+        (
+            "--device cpu --epochs 2 --activation tanh --resume run",
+            "--resume run: model: saved was CrossEntropy, activation Relu",
+        ),
         ("--device cpu --epochs 2 --schedule constant --resume run", "run: the run had another --schedule"),
         ("--device cpu --epochs 3 --resume run", "run: the run had another --schedule, or other --epochs"),
         ("--device cpu --epochs 2 --resume iris.csv", "iris.csv: "),
@@ -81,11 +85,14 @@ fn a_checkpoint_of_another_run_is_refused() {
             "--device cpu --epochs 2 --out other --resume model.safetensors",
             "model.safetensors: training: the file is no checkpoint",
         ),
-        ("--device cpu --epochs 2 --resume missing", "cannot read missing: "),
+        ("--device cpu --epochs 2 --resume missing", "--resume: cannot read missing: "),
         ("--device cpu --resume run --out run", "--out run: this is also the file of --resume"),
         ("--device cpu --checkpoint iris.csv", "--checkpoint iris.csv: this is also the file of DATA"),
         ("--device cpu --checkpoint no/run", "--checkpoint no/run: "),
-        ("--device cpu --checkpoint-every 3", "the following required arguments were not provided: --checkpoint"),
+        (
+            "--device cpu --checkpoint-every 3",
+            "--checkpoint-every 3: it must be left out, or come with the --checkpoint FILE",
+        ),
         ("--device cpu --checkpoint run --checkpoint-every 0", "'--checkpoint-every <N>'"),
     ] {
         let line = error_line(&run(folder, flags), 2);
