@@ -289,6 +289,7 @@ impl Optimizer {
             Self::Adamax | Self::Radam | Self::Adan => 5e-3,
             Self::Nadam => 2e-3,
             Self::Sophia => 3e-4,
+            Self::Lion => 2e-4,
             Self::ScheduleFreeAdamw => 2.5e-3,
             Self::ScheduleFreeSgd => 0.5,
             Self::Soap => 3e-3,
