@@ -118,7 +118,9 @@ impl RangeTest {
             }
             least = least.min(smoothed);
         }
-        Ok(RangeReport::of(points, stopped_early, self.ramp))
+        // So many losses the average is of.
+        let window = (1.0 / (1.0 - self.smoothing)).ceil() as usize;
+        Ok(RangeReport::of(points, stopped_early, self.ramp, window))
     }
 }
 
@@ -237,8 +239,8 @@ pub struct RangeReport {
     pub points: Vec<RangePoint>,
     /// Whether the loss rose so much that it ended before its last step.
     pub stopped_early: bool,
-    /// The learning rate at which the smoothed loss falls steepest along the ramp: a suggestion. `None` where it never
-    /// falls.
+    /// The learning rate at which the smoothed loss falls steepest along the ramp: a suggestion. The first steps do not
+    /// count, as many as the average is of. `None` where it never falls.
     pub steepest: Option<f64>,
     /// A tenth of the learning rate at which the smoothed loss is least: a suggestion that is on the safe side. `None`
     /// where the loss never falls.
@@ -248,15 +250,19 @@ pub struct RangeReport {
 }
 
 impl RangeReport {
-    fn of(points: Vec<RangePoint>, stopped_early: bool, ramp: Ramp) -> Self {
+    fn of(points: Vec<RangePoint>, stopped_early: bool, ramp: Ramp, window: usize) -> Self {
         let finite = points.iter().take_while(|point| point.smoothed.is_finite()).count();
         let smoothed = |i: usize| points[i].smoothed;
         let least = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))).filter(|&i| i > 0);
         // Central differences as far as the minimum, so that neither the noise of two neighbours nor what comes behind
-        // counts.
+        // counts; nor the first ones, where the average is of a few batches and falls or rises with each.
+        let settled = |least: usize| window.min(least / 2).max(1);
         let slope = |i: usize| (smoothed(i + 1) - smoothed(i - 1)) / 2.0;
         let steepest = least.and_then(|least| {
-            (1..least).min_by(|&a, &b| slope(a).total_cmp(&slope(b))).filter(|&i| slope(i) < 0.0).or(Some(least))
+            (settled(least)..least)
+                .min_by(|&a, &b| slope(a).total_cmp(&slope(b)))
+                .filter(|&i| slope(i) < 0.0)
+                .or(Some(least))
         });
         let lr = |i: usize| points[i].lr;
         let (steepest, minimum_over_ten) = (steepest.map(lr), least.map(|i| lr(i) / 10.0));
@@ -411,6 +417,19 @@ mod tests {
         }
         assert!(!report.stopped_early);
         assert_eq!(report.minimum_over_ten, Some(report.points[2].lr / 10.0));
+    }
+
+    /// A second batch that is easier than the first is no descent.
+    #[test]
+    fn the_steepest_place_is_not_that_of_an_average_of_two() {
+        let test = RangeTest { from_lr: 1e-7, to_lr: 1.0, steps: 80, ..RangeTest::default() };
+        let mut i = 0;
+        let report = test.run(|_| {
+            i += 1;
+            Ok(if i == 1 { 2.0 } else { 1.0 - 0.5 * (f64::from(i - 50) / 10.0).clamp(0.0, 1.0) })
+        });
+        let steepest = report.unwrap().steepest.unwrap();
+        assert!(steepest > test.at(49) && steepest < test.at(70), "{steepest:e}");
     }
 
     #[test]
