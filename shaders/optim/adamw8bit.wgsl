@@ -22,6 +22,7 @@
 // workgroup memory, and a workgroup 1,024, to which the arena is padded.
 
 const EXTRA = NO_EXTRA;
+const IS_FOLLOWED = false;
 
 // Whether the grid is not folded.
 override SEQUENTIAL: bool = false;

@@ -17,6 +17,7 @@
 // takes 8,192 parameters in blocks of 1,024, in the order of optim/grad_norm.wgsl.
 
 const EXTRA = NO_EXTRA;
+const IS_FOLLOWED = true;
 
 struct Params {
     timing: Timing,

@@ -22,6 +22,8 @@ fn sum_of_components(x: vec4f) -> f32 {
     return (x.x + x.y) + (x.z + x.w);
 }
 
+const IS_FOLLOWED = true;
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,

@@ -17,6 +17,8 @@
 
 override SEQUENTIAL: bool = false;
 
+const IS_FOLLOWED = false;
+
 fn first_vector(block: u32, lane: u32) -> u32 {
     return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
 }

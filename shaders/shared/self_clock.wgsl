@@ -1,8 +1,9 @@
 // The clock for an update that keeps it itself: without clipping there is no launch before the update that could
 // advance it, so every workgroup works out the new values and the one that ends last stores them.
 //
-// A kernel that appends this text declares `clock`, `table`, `params.timing`, `params.settings`, and as EXTRA what its
-// method keeps in the clock, so that drivers in software can drop the rest of it.
+// A kernel that appends this text declares `clock`, `table`, `params.timing`, `params.settings`, as EXTRA what its
+// method keeps in the clock, and as IS_FOLLOWED whether other launches of the same step read it, so that drivers in
+// software can drop the rest of it.
 
 override SELF_CLOCKED: bool = false;
 
@@ -46,8 +47,8 @@ fn current_time() -> Now {
     );
 }
 
-// Must be called by all lanes (uniform control flow), after the last use of the clock. Weight decay and momentum are kept as
-// they hold for this step, for launches of the same step that follow.
+// Must be called by all lanes (uniform control flow), after the last use of the clock. Where launches of the
+// same step follow, weight decay and momentum are kept as they hold for this step.
 fn finish_time(now: Now, lane: u32, groups: vec3u) {
     if (SELF_CLOCKED) {
         storageBarrier();
@@ -57,12 +58,17 @@ fn finish_time(now: Now, lane: u32, groups: vec3u) {
             clock.bias_correction1 = now.bias_correction1;
             clock.bias_correction2 = now.bias_correction2;
             clock.clip_factor = 1.0;
-            clock.extra1 = now.extra1;
-            clock.extra2 = now.extra2;
             clock.step = now.step;
-            clock.weight_decay = now.weight_decay;
-            clock.momentum = now.momentum;
-            clock.one_minus_momentum = now.one_minus_momentum;
+            // Drivers in software go through a store lane by lane in every workgroup, also where none of them stores.
+            if (EXTRA != NO_EXTRA) {
+                clock.extra1 = now.extra1;
+                clock.extra2 = now.extra2;
+            }
+            if (IS_FOLLOWED) {
+                clock.weight_decay = now.weight_decay;
+                clock.momentum = now.momentum;
+                clock.one_minus_momentum = now.one_minus_momentum;
+            }
         }
     }
 }
