@@ -44,7 +44,7 @@ fn optim(criterion: &mut Criterion) {
             settle(&mut group);
             let count = parameters as u64;
             let layout = done(Parameters::new(&device, tensors, parameters / tensors));
-            for (name, update) in updates::updates_of(parameters) {
+            for (name, update) in updates::updates_of(&device, parameters) {
                 for (clip, name) in [(Clip::Off, name.to_string()), (Clip::Norm(1.0), format!("{name}, clipped"))] {
                     let bytes = count * updates::update_bytes(update, clip);
                     bench(&mut group, &device, &name, bytes, done(layout.update(update, clip)));

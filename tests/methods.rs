@@ -426,3 +426,39 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         assert!(make().lr() > 0.0);
     }
 }
+
+/// Products of the columns of SOAP's bases, in the first step by rotations and in the next ones by iteration; and a driver in
+/// software refuses sides whose loops it would end.
+#[test]
+fn soap_has_orthogonal_bases_or_says_that_it_cannot() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in devices() {
+        for side in [64, 128] {
+            let mut builder = ParamsBuilder::new(3);
+            builder.add("weight", &[side, 40], Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
+            let params = builder.build(&device).unwrap();
+            let soap = Soap { precondition_frequency: 1, ..Soap::default() };
+            let mut optimizer = Optimizer::new(&params, soap).unwrap();
+            for step in 0..3 {
+                params.grads().unwrap().get(0).write(&numbers(step, side * 40, -1.0, 1.0)).unwrap();
+                let done = optimizer.step();
+                if common::is_software(&device) && side > 64 {
+                    let refused = done.unwrap_err().to_string();
+                    assert!(refused.contains("max_precondition_dim") && refused.contains("64"), "{refused}");
+                    break;
+                }
+                done.unwrap();
+                let (_, arena) = optimizer.state().find(|(name, _)| *name == "Q.0").unwrap();
+                let q = common::floats(arena.get(0));
+                for i in 0..side {
+                    for j in 0..side {
+                        let dot: f32 = (0..side).map(|row| q[row * side + i] * q[row * side + j]).sum();
+                        let off = (dot - if i == j { 1.0 } else { 0.0 }).abs();
+                        // Some roundings of 6e-8 for each of the rotations or reflections that make an element.
+                        assert!(off < 2e-5, "{device}, side {side}, step {step}: columns {i} and {j} are {off} off");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -81,7 +81,7 @@ impl Group {
         let mut works: Vec<Work<'_>> = Vec::new();
         let mut described = Vec::new();
         for (tensors, layout) in &layouts {
-            for (name, update) in updates::updates_of(self.parameters) {
+            for (name, update) in updates::updates_of(device, self.parameters) {
                 for &clip in self.clips {
                     described.push((name, *tensors, clip != Clip::Off, updates::update_bytes(update, clip)));
                     works.push(Box::new(layout.update(update, clip)?));

@@ -3,10 +3,10 @@
 
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
-    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, LambUpdate, LarsUpdate, LionUpdate,
-    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate, RAdamUpdate, Result,
-    RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate, Sm3Update, SoapUpdate,
-    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
+    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, DeviceKind, LambUpdate, LarsUpdate,
+    LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate,
+    RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
+    Sm3Update, SoapUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
@@ -149,9 +149,14 @@ const WITH_PRODUCTS: &[(&str, &dyn Update)] = &[("muon", &MUON), ("soap", &SOAP)
 const MOST_WITH_PRODUCTS: usize = 64 << 10;
 
 /// What is measured with so many parameters.
-pub(crate) fn updates_of(parameters: usize) -> impl Iterator<Item = (&'static str, &'static dyn Update)> {
+pub(crate) fn updates_of(
+    device: &Device,
+    parameters: usize,
+) -> impl Iterator<Item = (&'static str, &'static dyn Update)> {
     let with_products = if parameters <= MOST_WITH_PRODUCTS { WITH_PRODUCTS } else { &[] };
-    UPDATES.iter().chain(with_products).copied()
+    // It refuses sides like these on drivers in software.
+    let has_soap = device.info().kind != DeviceKind::Software;
+    UPDATES.iter().chain(with_products).copied().filter(move |(name, _)| has_soap || *name != "soap")
 }
 
 /// The sides of a matrix of so many elements that is as square as it can be.

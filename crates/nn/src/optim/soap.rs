@@ -17,7 +17,8 @@ use crate::setting::{check, check_adam, fraction};
 /// The first step moves nothing: from its gradients come the first eigenbases Q0 and Q1, of GG0 and GG1. The updates t
 /// are counted behind it. After each `precondition_frequency` of them one step of orthogonal iteration follows the bases.
 /// Parameters of fewer than two dimensions go by Adam with the same numbers; a tensor of more counts as a matrix of the
-/// first one by the others. A side longer than `max_precondition_dim` has no basis.
+/// first one by the others. A side longer than `max_precondition_dim` has no basis; a driver in software refuses bases of sides
+/// over 64, since it may end the loops that find them.
 ///
 /// 8 launches, 9 with clipping by the norm, and 8 products for each matrix, 4 where only one side has a basis; beside
 /// these, 48 bytes moved per parameter. A basis is the work of one workgroup: k³ operations some times over, so sides of

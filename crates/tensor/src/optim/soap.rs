@@ -13,6 +13,10 @@ use crate::{Error, Result, Tensor};
 
 pub(crate) use basis::SOAP_BASIS;
 
+/// The longest side in software. Lavapipe ends the loops of a lane, without a word, after 65,535 turns in all; 15 sweeps over
+/// a side of 64 are some 46,000.
+const LONGEST_SIDE_IN_SOFTWARE: usize = 64;
+
 /// The longest side that a workgroup finds an eigenbasis of.
 const MOST_SIDE: usize = 1024;
 
@@ -79,6 +83,15 @@ impl Update for SoapUpdate {
         check_arenas(op, values, grads, state, &state_shapes)?;
         let [moment1, moment2, averages @ .., _, _] = state else { unreachable!("the arenas were counted") };
         let bases = &state[4..];
+        let longest = averages.iter().flat_map(Arena::tensors).filter_map(|average| average.shape().first()).max();
+        if values.device().is_software() && longest.is_some_and(|&side| side > LONGEST_SIDE_IN_SOFTWARE) {
+            return Err(Error::Argument {
+                op: "soap",
+                name: "max_precondition_dim",
+                value: self.max_precondition_dim.to_string(),
+                rule: "at most 64 on a driver in software, which ends loops after 65,535 turns; or choose another device",
+            });
+        }
         clock.advance(grads, clip, Timing::of_betas(self.betas))?;
 
         let device = values.device();
