@@ -124,7 +124,7 @@ impl fmt::Display for Error {
             }
             Self::TooLarge { flag, problem } => write!(f, "{flag}: {problem}"),
             Self::NoSetting { flag, optimizer, others } => {
-                write!(f, "{flag}: {optimizer} has no such setting; leave it out, or choose {others} by --optimizer")
+                write!(f, "{flag}: {optimizer} has no use for it; leave it out, or choose {others} by --optimizer")
             }
             Self::Row { path, line } => write!(
                 f,

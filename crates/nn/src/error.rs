@@ -65,7 +65,10 @@ pub enum Error {
         problem: String,
     },
     /// Training has left the numbers that floats reach.
-    #[error("training diverged in epoch {epoch}: losses or parameters are no longer finite; lower the learning rate")]
+    #[error(
+        "training diverged in epoch {epoch}: losses, gradients or parameters are no longer finite; lower the learning rate, or the \
+             weight decay where it is large"
+    )]
     Diverged {
         /// Counted from 1.
         epoch: u64,

@@ -287,7 +287,7 @@ impl<M: Module> Trainer<M> {
     /// [`Error::Setting`] where an option is 0; [`Error::Tensor`] where the data do not fit the model or the loss, lie on
     /// another device, or the device fails, or a gradient is not finite and that is to be an error
     /// ([`NonFinite::Error`](crate::NonFinite::Error)); [`Error::Diverged`] where no loss of an epoch is finite, or at the end the
-    /// parameters or the losses of most rows are not; [`Error::Model`] where a resumed run was of other data or options;
+    /// parameters or the losses of most rows are not, or most steps were skipped; [`Error::Model`] where a resumed run was of other data or options;
     /// [`Error::Io`] where a checkpoint cannot be written.
     pub fn fit(
         &mut self,
@@ -323,6 +323,7 @@ impl<M: Module> Trainer<M> {
         let mut counters = Counters::default();
         let mut clock = self.optimizer.read_clock()?;
         let first_step = u64::from(clock.step) + u64::from(clock.skipped);
+        let skipped_before = clock.skipped;
         let start = Instant::now();
         for epoch in first_epoch..options.epochs {
             let _span = tracing::debug_span!("epoch", epoch = epoch + 1).entered();
@@ -409,10 +410,11 @@ impl<M: Module> Trainer<M> {
         let (train, finite_rows) = self.evaluate_rows(train)?;
         // A ReLU may turn NaN into 0, so losses alone do not tell; nor do single rows that hold NaN themselves.
         let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
-        if !finite || finite_rows < 0.5 {
+        let skipped = u64::from(clock.skipped - skipped_before);
+        let steps = steps - first_epoch * steps_per_epoch;
+        if !finite || finite_rows < 0.5 || 2 * skipped > steps {
             return Err(Error::Diverged { epoch: options.epochs });
         }
-        let steps = steps - first_epoch * steps_per_epoch;
         Ok(History { epochs: history, train, steps, counters, seconds })
     }
 

@@ -122,12 +122,15 @@ impl TrainArgs {
 
     /// Refuses flags that the method has no setting for, which would change nothing.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
-        use Optimizer::{Lars, Momentum, Muon, Nesterov, Rmsprop, Rprop, Sgd, Sm3};
+        use Optimizer::{Lars, Momentum, Muon, Nesterov, Prodigy, Rmsprop, Rprop, Sgd, Sm3};
         let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Lars | Rmsprop | Muon | Sm3);
         let (flag, others) = if self.momentum.is_some() && !has_momentum {
             ("--momentum", "sgd, momentum, nesterov, lars, rmsprop, muon or sm3")
         } else if matches!(self.optimizer, Rprop | Sm3) && self.weight_decay() > 0.0 {
             ("--weight-decay", "any but rprop and sm3")
+        } else if matches!(self.optimizer, Rprop | Prodigy) && self.range_test.is_some() {
+            // They find the sizes of their steps by themselves.
+            ("--range-test", "any but rprop and prodigy")
         } else {
             return Ok(());
         };
