@@ -185,16 +185,25 @@ impl Tensor {
             });
         }
         let columns: usize = self.shape()[1..].iter().product();
-        let params =
-            ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count: indices.len() as u32 };
-        Launch::new(&SCATTER_ADD_ROWS, params)
-            .bind(&self.contiguous()?)
-            .bind(&indices.contiguous()?)
-            .bind(target)
-            .workgroups(columns.div_ceil(64))
-            .run(self.device())
+        let (x, indices) = (self.contiguous()?, indices.contiguous()?);
+        for start in (0..indices.len()).step_by(MOST_INDICES) {
+            let end = indices.len().min(start + MOST_INDICES);
+            let count = (end - start) as u32;
+            let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count };
+            Launch::new(&SCATTER_ADD_ROWS, params)
+                .bind(&x.slice(0, start, end)?)
+                .bind(&indices.slice(0, start, end)?)
+                .bind(target)
+                .workgroups(columns.div_ceil(64))
+                .run(self.device())?;
+        }
+        Ok(())
     }
 }
+
+/// Indices that a launch walks through at most: lavapipe ends the loops of a lane, without a word, after 65,535 turns. Rows
+/// of so many begin where buffers are aligned.
+const MOST_INDICES: usize = 1 << 15;
 
 #[cfg(test)]
 mod tests {
