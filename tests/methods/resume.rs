@@ -273,16 +273,14 @@ impl Method for Odd {
         &["row_norms", "factors"]
     }
 
-    fn state_shapes(&self, number: usize, parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
-        Some(if number == 0 {
-            parameters.iter().map(|shape| vec![shape[0]]).collect()
-        } else {
-            vec![vec![2, 3], vec![], vec![5]]
-        })
-    }
-
-    fn initial_state(&self, _: usize) -> f32 {
-        1.0
+    fn new_state(&self, values: &Arena) -> Result<Vec<Arena>> {
+        let rows = values.tensors().iter().map(|tensor| vec![tensor.shape()[0]]).collect();
+        let state = [rows, vec![vec![2, 3], vec![], vec![5]]].map(|shapes: Vec<Vec<usize>>| {
+            let arena = Arena::new(values.device(), &shapes).unwrap();
+            arena.tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
+            arena
+        });
+        Ok(state.into())
     }
 
     fn update(&self, step: StepArguments<'_>) -> Result<()> {

@@ -6,9 +6,9 @@
 use thalweg::tensor::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
     AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate,
-    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, Packing, ProdigyUpdate, RAdamUpdate, RmsPropUpdate,
-    RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update,
-    SoapUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
+    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate,
+    ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update, SoapUpdate,
+    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
 };
 
 use crate::Pair;
@@ -38,18 +38,7 @@ impl Run {
         let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
         let grads = values.zeros_like().unwrap();
         write(&values, 1);
-        let initial = |number| {
-            let packing = update.packing(number);
-            let arena = match update.state_shapes(number, shapes) {
-                None => values.zeros_packed(packing).unwrap(),
-                Some(shapes) => Arena::new(device, &shapes).unwrap(),
-            };
-            for tensor in arena.tensors().iter().filter(|_| packing == Packing::Plain) {
-                tensor.fill(update.initial_state(number)).unwrap();
-            }
-            arena
-        };
-        let state = (0..update.state_count()).map(initial).collect();
+        let state = update.new_state(&values).unwrap();
         let mut clock = Clock::new(device, 0.1).unwrap();
         // A schedule that ends before the run does.
         clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01, 0.03]).unwrap();

@@ -5,6 +5,7 @@ use serde_json::json;
 use thalweg_tensor::{Arena, Averaging, RunningAverage, hold_as};
 
 use super::as_setting;
+use super::evaluation::Swap;
 use super::state_dict::{Plan, check_same, from_json, read, to_json};
 use crate::{Checkpoint, Error, Params, Result};
 
@@ -53,8 +54,7 @@ const AVERAGE: &str = "average";
 pub struct WeightAverage {
     params: Params,
     average: RunningAverage,
-    kept: Option<Arena>,
-    is_in: bool,
+    swap: Swap,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl WeightAverage {
     /// [`Error::Setting`] where the decay is not in [0, 1); where the device has no room.
     pub fn new(params: &Params, averaging: Averaging) -> Result<Self> {
         let average = hold_as("optimizer state", || RunningAverage::new(params.values(), averaging));
-        Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, kept: None, is_in: false })
+        Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, swap: Swap::default() })
     }
 
     /// Takes the parameters as they are into the average.
@@ -90,18 +90,8 @@ impl WeightAverage {
     /// # Errors
     /// Where the device has no room, or work on it has failed.
     pub fn swap_in(&mut self) -> Result<()> {
-        if self.is_in {
-            return Ok(());
-        }
         let values = self.params.values();
-        let kept = match self.kept.take() {
-            Some(kept) => kept,
-            None => hold_as("optimizer state", || values.zeros_like())?,
-        };
-        let swapped = self.average.swap_in(values, &kept);
-        self.kept = Some(kept);
-        self.is_in = swapped.is_ok();
-        Ok(swapped?)
+        self.swap.put_in(values, |kept| self.average.swap_in(values, kept))
     }
 
     /// Puts the parameters back, to the bit.
@@ -109,15 +99,11 @@ impl WeightAverage {
     /// # Errors
     /// Where work on the device has failed.
     pub fn swap_out(&mut self) -> Result<()> {
-        if let (true, Some(kept)) = (self.is_in, &self.kept) {
-            self.params.values().copy_from(kept)?;
-        }
-        self.is_in = false;
-        Ok(())
+        self.swap.take_out(self.params.values())
     }
 
     fn check_is_out(&self) -> Result<()> {
-        if self.is_in {
+        if self.swap.is_in() {
             let value = "in the place of the parameters".to_string();
             return Err(Error::Setting { field: "average", value, rule: "swapped out first" });
         }

@@ -1,6 +1,6 @@
 //! Parameters that a model is evaluated with, where they are others than those that are trained: averages.
 
-use thalweg_tensor::Arena;
+use thalweg_tensor::{Arena, hold_as};
 
 use super::Optimizer;
 use crate::{Error, Result};
@@ -20,11 +20,46 @@ pub enum EvaluationPoint {
     },
 }
 
-/// What is kept of the parameters while others stand in their place.
+/// Other values in the place of the parameters, while these are kept.
 #[derive(Debug, Default)]
-pub(super) struct Evaluation {
+pub(super) struct Swap {
     kept: Option<Arena>,
-    is_on: bool,
+    is_in: bool,
+}
+
+impl Swap {
+    /// Whether other values stand in the place of the parameters.
+    pub(super) fn is_in(&self) -> bool {
+        self.is_in
+    }
+
+    /// Puts others in their place, unless there are some; `put` does, and keeps the parameters in the arena that it gets.
+    pub(super) fn put_in(
+        &mut self,
+        values: &Arena,
+        put: impl FnOnce(&Arena) -> thalweg_tensor::Result<()>,
+    ) -> Result<()> {
+        if self.is_in {
+            return Ok(());
+        }
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => hold_as("optimizer state", || values.zeros_like())?,
+        };
+        let done = put(&kept);
+        self.kept = Some(kept);
+        self.is_in = done.is_ok();
+        Ok(done?)
+    }
+
+    /// Puts the parameters back, to the bit: one copy.
+    pub(super) fn take_out(&mut self, values: &Arena) -> Result<()> {
+        if let (true, Some(kept)) = (self.is_in, &self.kept) {
+            values.copy_from(kept)?;
+        }
+        self.is_in = false;
+        Ok(())
+    }
 }
 
 impl Optimizer {
@@ -61,23 +96,14 @@ impl Optimizer {
     /// Whether [`eval`](Self::eval) has put other parameters in place.
     #[must_use]
     pub fn is_evaluating(&self) -> bool {
-        self.evaluation.is_on
+        self.evaluation.is_in()
     }
 
     /// Puts param + weight (other - param) in the place of the parameters.
     pub(super) fn swap_in(&mut self, other: &Arena, weight: f64) -> Result<()> {
-        if self.evaluation.is_on {
-            return Ok(());
-        }
-        let values = self.params.values();
-        let kept = match self.evaluation.kept.take() {
-            Some(kept) => kept,
-            None => thalweg_tensor::hold_as("optimizer state", || values.zeros_like())?,
-        };
-        let swapped = self.clock.swap_in(values, other, weight, &kept);
-        self.evaluation.kept = Some(kept);
-        self.evaluation.is_on = swapped.is_ok();
-        Ok(swapped?)
+        let Self { params, clock, evaluation, .. } = self;
+        let values = params.values();
+        evaluation.put_in(values, |kept| clock.swap_in(values, other, weight, kept))
     }
 
     /// Puts the parameters that are trained back, to the bit: one copy.
@@ -85,16 +111,12 @@ impl Optimizer {
     /// # Errors
     /// Where work on the device has failed.
     pub fn train(&mut self) -> Result<()> {
-        if let (true, Some(kept)) = (self.evaluation.is_on, &self.evaluation.kept) {
-            self.params.values().copy_from(kept)?;
-        }
-        self.evaluation.is_on = false;
-        Ok(())
+        self.evaluation.take_out(self.params.values())
     }
 
     /// That no other values stand in the place of the parameters.
     pub(super) fn check_is_training(&self) -> Result<()> {
-        if self.evaluation.is_on {
+        if self.evaluation.is_in() {
             return Err(Error::Setting {
                 field: "mode",
                 value: "evaluation".to_string(),

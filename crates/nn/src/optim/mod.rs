@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clip, Clock, ClockState, Packing, ScheduleTable, SegmentSettings, StepArguments, hold_as};
+use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
 
 use crate::{Error, Params, Result, Schedule};
 
@@ -59,20 +59,9 @@ macro_rules! fused_method {
                 $state
             }
 
-            #[allow(unused_variables, reason = "few methods have settings that it depends on")]
-            fn state_shapes(&self, number: usize, parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
+            fn new_state(&self, values: &thalweg_tensor::Arena) -> $crate::Result<Vec<thalweg_tensor::Arena>> {
                 let $settings = self;
-                thalweg_tensor::Update::state_shapes(&$update, number, parameters)
-            }
-
-            fn state_packing(&self, number: usize) -> thalweg_tensor::Packing {
-                let $settings = self;
-                thalweg_tensor::Update::packing(&$update, number)
-            }
-
-            fn initial_state(&self, number: usize) -> f32 {
-                let $settings = self;
-                thalweg_tensor::Update::initial_state(&$update, number)
+                Ok(thalweg_tensor::Update::new_state(&$update, values)?)
             }
 
             #[allow(unused_variables, reason = "it depends on the method, not on its settings")]
@@ -193,20 +182,12 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// The names of the arenas that the method keeps from step to step.
     fn state_names(&self) -> &'static [&'static str];
 
-    /// The shapes of the tensors of an arena of state, for parameters of these shapes; `None` where they are the same, in
-    /// the same layout.
-    fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
-        None
-    }
-
-    /// How an arena of state in the layout of the parameters is packed.
-    fn state_packing(&self, _number: usize) -> Packing {
-        Packing::Plain
-    }
-
-    /// What fills each of these arenas before the first step.
-    fn initial_state(&self, _number: usize) -> f32 {
-        0.0
+    /// These arenas as they are before the first step. By default zeros, in the layout of the parameters.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    fn new_state(&self, values: &Arena) -> Result<Vec<Arena>> {
+        self.state_names().iter().map(|_| Ok(values.zeros_like()?)).collect()
     }
 
     /// Where the parameters lie that a model is to be evaluated with.
@@ -268,7 +249,7 @@ pub struct Optimizer {
     clock: Clock,
     clip: Clip,
     around: clipping::Around,
-    evaluation: evaluation::Evaluation,
+    evaluation: evaluation::Swap,
 }
 
 impl Optimizer {
@@ -286,29 +267,15 @@ impl Optimizer {
     /// As [`new`](Self::new).
     pub fn from_boxed(params: &Params, method: Box<dyn Method>) -> Result<Self> {
         method.validate()?;
-        let names = method.state_names();
-        let shapes: Vec<Vec<usize>> = params.parameters().iter().map(|p| p.shape().to_vec()).collect();
         let (state, clock) = hold_as("optimizer state", || -> Result<_> {
-            let state = (0..names.len())
-                .map(|number| match method.state_shapes(number, &shapes) {
-                    None => Ok(params.values().zeros_packed(method.state_packing(number))?),
-                    Some(shapes) => Ok(Arena::new(params.device(), &shapes)?),
-                })
-                .collect::<Result<Vec<_>>>()?;
-            for (number, arena) in state.iter().enumerate() {
-                let initial = method.initial_state(number);
-                // Tensor by tensor: padding stays zero.
-                if initial != 0.0 {
-                    arena.tensors().iter().try_for_each(|tensor| tensor.fill(initial))?;
-                }
-            }
+            let state = method.new_state(params.values())?;
             let mut clock = Clock::new(params.device(), method.lr())?;
             if method.sums_tensors() {
                 clock.lay_out(params.values())?;
             }
             Ok((state, clock))
         })?;
-        let (around, evaluation) = (clipping::Around::default(), evaluation::Evaluation::default());
+        let (around, evaluation) = (clipping::Around::default(), evaluation::Swap::default());
         Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off, around, evaluation })
     }
 
@@ -335,8 +302,7 @@ impl Optimizer {
     /// [`Error::Setting`] where a pattern matches no parameter, or a value is out of its range, or the method has no weight
     /// decay to replace.
     pub fn with_groups(mut self, groups: &[ParameterGroup]) -> Result<Self> {
-        let mut settings =
-            self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec);
+        let mut settings = self.segments();
         groups::apply(groups, &*self.method, self.params.parameters(), &mut settings)?;
         self.set_segments(&settings)?;
         Ok(self)
@@ -348,8 +314,7 @@ impl Optimizer {
     /// # Errors
     /// Where the device has no room for the table.
     pub fn without_decay_on_bias_and_norm(mut self) -> Result<Self> {
-        let mut settings =
-            self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec);
+        let mut settings = self.segments();
         for (parameter, settings) in self.params.parameters().iter().zip(&mut settings) {
             if parameter.shape().len() < 2 {
                 settings.weight_decay = Some(0.0);
@@ -357,6 +322,11 @@ impl Optimizer {
         }
         self.set_segments(&settings)?;
         Ok(self)
+    }
+
+    /// What sets each parameter apart.
+    fn segments(&self) -> Vec<SegmentSettings> {
+        self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec)
     }
 
     fn set_segments(&mut self, settings: &[SegmentSettings]) -> Result<()> {

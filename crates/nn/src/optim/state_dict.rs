@@ -164,11 +164,6 @@ impl Optimizer {
         self.clock.schedule()
     }
 
-    /// What sets each parameter apart.
-    fn segments(&self) -> Vec<SegmentSettings> {
-        self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec)
-    }
-
     /// All that is done to gradients, as text.
     fn clipping(&self) -> String {
         let mut text = format!("{:?}", self.clip);

@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
 use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
+use super::update::{clipped, of_row};
 use crate::arena::{Arena, Layout, Place};
 use crate::kernel::{Kernel, Launch};
 use crate::math;
@@ -143,7 +144,7 @@ pub(super) struct MatrixStep {
 
 impl MatrixStep {
     pub(super) fn new(weight_decay: f64, momentum: f64, maximize: bool, clip: Clip) -> Self {
-        let clip_value = if let Clip::Value(value) = clip { Some(value as f32) } else { None };
+        let clip_value = clip.value();
         Self {
             weight_decay: weight_decay as f32,
             momentum: momentum as f32,
@@ -171,31 +172,22 @@ impl MatrixStep {
     pub(super) fn time_at(&self, offset: u32, table: &[f32], clock: &[u32]) -> Option<Now> {
         let clock: &ClockWords = bytemuck::from_bytes(bytemuck::cast_slice(clock));
         let timing = Timing::without_betas().with_one_minus_beta1(self.one_minus_momentum);
-        let (mut now, _) = current_time(clock, &[], timing, (self.weight_decay, self.momentum), false);
-        if self.segmented != 0 {
-            let table: &[Row] = bytemuck::cast_slice(table);
-            let row = table[self.first_row as usize + offset as usize / ROW_ELEMENTS];
-            let [lr_scale, weight_decay, clip_factor, _] = row.0;
-            if lr_scale < 0.0 {
-                return None;
-            }
-            now.learning_rate *= lr_scale;
-            now.weight_decay = if weight_decay >= 0.0 { weight_decay } else { now.weight_decay };
-            now.clip_factor = if now.clip_factor < 0.0 { -1.0 } else { now.clip_factor * clip_factor };
-        }
+        let (now, _) = current_time(clock, &[], timing, (self.weight_decay, self.momentum), false);
         // One that is not a number goes on.
-        if now.clip_factor < 0.0 { None } else { Some(now) }
+        if now.clip_factor < 0.0 {
+            return None;
+        }
+        if self.segmented == 0 {
+            return Some(now);
+        }
+        let table: &[Row] = bytemuck::cast_slice(table);
+        of_row(table[self.first_row as usize + offset as usize / ROW_ELEMENTS], &now)
     }
 
     /// An element of the gradient, clipped by value where it is to be.
     #[inline(always)]
     pub(super) fn limited(&self, grad: f32) -> f32 {
-        let mut grad = grad;
-        if self.clip != 0 {
-            grad = if grad > self.clip_value { self.clip_value } else { grad };
-            grad = if grad < -self.clip_value { -self.clip_value } else { grad };
-        }
-        grad
+        if self.clip != 0 { clipped(grad, self.clip_value) } else { grad }
     }
 
     /// The clip factor, negative where the method is to climb.

@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
 use super::clock::{Clock, ClockWords, Now, Prepared, ROW_ELEMENTS, Row, Timing, current_time};
+use super::matrices::shapes_of;
 use crate::arena::{Arena, Packing, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
 use crate::parallel::{for_each_block, for_each_chunks_beside};
@@ -39,6 +40,27 @@ pub trait Update: Debug + Send + Sync {
     /// How each of these arenas is packed.
     fn packing(&self, _number: usize) -> Packing {
         Packing::Plain
+    }
+
+    /// The arenas that it keeps, as they are before the first step.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    fn new_state(&self, values: &Arena) -> Result<Vec<Arena>> {
+        let shapes = shapes_of(values);
+        let arena = |number| {
+            let arena = match self.state_shapes(number, &shapes) {
+                Some(shapes) => Arena::new(values.device(), &shapes)?,
+                None => values.zeros_packed(self.packing(number))?,
+            };
+            let initial = self.initial_state(number);
+            // Tensor by tensor: padding stays zero.
+            if initial != 0.0 {
+                arena.tensors().iter().try_for_each(|tensor| tensor.fill(initial))?;
+            }
+            Ok(arena)
+        };
+        (0..self.state_count()).map(arena).collect()
     }
 
     /// Whether it needs sums over each tensor, for which [`Clock::lay_out`] must have been called before a step is recorded.
@@ -563,7 +585,7 @@ pub(super) fn runs<'a>(
 }
 
 /// The time as the parameters of a row have it; `None` where they are frozen.
-fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row, now: &Now) -> Option<Now> {
+pub(super) fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row, now: &Now) -> Option<Now> {
     let own = Now {
         learning_rate: now.learning_rate * lr_scale,
         weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
@@ -598,7 +620,7 @@ fn ready(
 
 /// An element of the gradient, limited; a NaN stays.
 #[inline(always)]
-fn clipped(grad: f32, most: f32) -> f32 {
+pub(super) fn clipped(grad: f32, most: f32) -> f32 {
     let grad = if grad > most { most } else { grad };
     if grad < -most { -most } else { grad }
 }
