@@ -47,10 +47,13 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that hold on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
+const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const MATRICES: &str = include_str!("shared/matrices.wgsl");
+const MATRIX_BLOCKS: &str = include_str!("shared/matrix_blocks.wgsl");
 const MATRIX_ROWS: &str = include_str!("shared/matrix_rows.wgsl");
 const MATRIX_STEP: &str = include_str!("shared/matrix_step.wgsl");
 const MATRIX_TIME: &str = include_str!("shared/matrix_time.wgsl");
+const MATRIX_WAYS: &str = include_str!("shared/matrix_ways.wgsl");
 const MEAN: &str = include_str!("shared/mean.wgsl");
 const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const NORMAL: &str = include_str!("shared/normal.wgsl");
@@ -88,12 +91,12 @@ macro_rules! shaders {
 shaders! {
     ADABELIEF "adabelief" "optim/adabelief.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    ADAFACTOR_APPLY "adafactor_apply" "optim/adafactor_apply.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_STEP];
+    ADAFACTOR_APPLY "adafactor_apply" "optim/adafactor_apply.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, ADAFACTOR];
     ADAFACTOR_FACTORS "adafactor_factors" "optim/adafactor_factors.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
-    ADAFACTOR_SQUARES "adafactor_squares" "optim/adafactor_squares.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_STEP];
+        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
+    ADAFACTOR_SQUARES "adafactor_squares" "optim/adafactor_squares.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, ADAFACTOR];
     ADAFACTOR_SUMS "adafactor_sums" "optim/adafactor_sums.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME];
+        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAMW8BIT "adamw8bit" "optim/adamw8bit.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP, MOMENTS];
@@ -129,10 +132,10 @@ shaders! {
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
-    MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
-    MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
-    MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES];
-    MUON_POLYNOMIAL "muon_polynomial" "optim/muon_polynomial.wgsl" [GRID, MATRICES];
+    MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
+    MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
+    MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS];
+    MUON_POLYNOMIAL "muon_polynomial" "optim/muon_polynomial.wgsl" [GRID, MATRICES, MATRIX_BLOCKS];
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SEGMENTS];
@@ -160,14 +163,14 @@ shaders! {
     SHARPNESS_SCALE "sharpness_scale" "optim/sharpness_scale.wgsl" [MATH, TREE];
     SM3_COMMIT "sm3_commit" "optim/sm3_commit.wgsl" [GRID, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
     SM3_STEP "sm3_step" "optim/sm3_step.wgsl"
-        [GRID, MATH, CLOCK_STATE, MATRICES, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME];
-    SOAP_APPLY "soap_apply" "optim/soap_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
-    SOAP_AVERAGE "soap_average" "optim/soap_average.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
+        [GRID, MATH, CLOCK_STATE, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME];
+    SOAP_APPLY "soap_apply" "optim/soap_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+    SOAP_AVERAGE "soap_average" "optim/soap_average.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_BASIS "soap_basis" "optim/soap_basis.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
-    SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
+        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
+    SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
-        [GRID, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
+        [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_STATE];

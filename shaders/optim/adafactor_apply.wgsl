@@ -10,21 +10,6 @@
 // twin      crates/tensor/src/optim/adafactor.rs
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
-struct Params {
-    work: Work,
-    step: MatrixStep,
-    beta2_decay: f32,
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-    // Where the sums of groups of rows and the facts of tensors begin.
-    groups_start: u32,
-    facts_start: u32,
-    padding: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;
 @group(0) @binding(2) var<storage, read> grads: array<f32>;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;
@@ -33,15 +18,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read> variance: array<f32>;
 @group(0) @binding(7) var<storage, read> sums: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.work.blocks) { return; }
-    let block = params.work.first_block + index;
+fn take_block(block: u32, lane: u32) {
     let number = matrix_at(block, BY_BLOCK);
     let matrix = matrices[number];
     let facts = params.facts_start + 8u * number;
@@ -51,10 +28,9 @@ fn main(
     let rms = sqrt(tree_sum(lane, sum)) / (sqrt(f32(matrix.length)) * params.d);
     let step_size = sums[facts] / max(1.0, rms);
     let kept = sums[facts + 1u];
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
-    var at = walk_from(start + lane, matrix);
-    for (var i = start + lane; i < end; i += 64u) {
+    let elements = elements_of(matrix, block);
+    var at = walk_from(elements.x + lane, matrix);
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let grad = sums[facts + 2u] * limited(grads[matrix.offset + i]);
         var v = 0.0;
         if (matrix.is_matrix != 0u) {

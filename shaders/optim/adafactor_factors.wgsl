@@ -12,21 +12,6 @@
 // twin      crates/tensor/src/optim/adafactor.rs
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
-struct Params {
-    work: Work,
-    step: MatrixStep,
-    beta2_decay: f32,
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-    // Where the sums of groups of rows and the facts of tensors begin.
-    groups_start: u32,
-    facts_start: u32,
-    padding: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
 @group(0) @binding(2) var<storage, read> clock: ClockView;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;

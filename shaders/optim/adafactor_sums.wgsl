@@ -12,21 +12,6 @@
 // twin      crates/tensor/src/optim/adafactor.rs
 // source    Shazeer, Stern: Adafactor, adaptive learning rates with sublinear memory cost (ICML 2018); torch.optim.Adafactor
 
-struct Params {
-    work: Work,
-    step: MatrixStep,
-    beta2_decay: f32,
-    eps1: f32,
-    eps1_squared: f32,
-    eps2: f32,
-    d: f32,
-    // Where the sums of groups of rows and the facts of tensors begin.
-    groups_start: u32,
-    facts_start: u32,
-    padding: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> values: array<f32>;
 @group(0) @binding(2) var<storage, read> grads: array<f32>;
 @group(0) @binding(3) var<storage, read> table: array<vec4f>;
@@ -36,12 +21,11 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> columns: array<f32>;
 @group(0) @binding(8) var<storage, read_write> sums: array<f32>;
 
-fn sum_block(block: u32, lane: u32) {
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
+    let elements = elements_of(matrix, block);
     var sum = 0.0;
-    for (var i = start + lane; i < end; i += 64u) {
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let value = values[matrix.offset + i];
         sum += value * value;
     }
@@ -49,7 +33,7 @@ fn sum_block(block: u32, lane: u32) {
     if (lane == 0u) { sums[block] = sum; }
 }
 
-fn sum_rows(group: u32, lane: u32) {
+fn take_group(group: u32, lane: u32) {
     let matrix = matrices[matrix_at(group, BY_GROUP)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
@@ -74,14 +58,14 @@ fn sum_rows(group: u32, lane: u32) {
     if (lane == 0u) { sums[params.groups_start + group] = moment; }
 }
 
-fn sum_columns(tile: u32, lane: u32) {
+fn take_tile(tile: u32, lane: u32) {
     let matrix = matrices[matrix_at(tile, BY_TILE)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
     let factor = grad_factor(now);
-    let tiles = (matrix.columns + 63u) / 64u;
-    let segment = (tile - matrix.first_tile) / tiles;
-    let column = (tile - matrix.first_tile) % tiles * 64u + lane;
+    let place = segment_and_column(matrix, tile, lane);
+    let segment = place.x;
+    let column = place.y;
     if (column >= matrix.columns) { return; }
     var sum = 0.0;
     for (var row = segment * 256u; row < min(segment * 256u + 256u, matrix.rows); row++) {
@@ -89,21 +73,4 @@ fn sum_columns(tile: u32, lane: u32) {
         sum += grad * grad;
     }
     columns[matrix.first_column + segment * matrix.columns + column] = sum;
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    let work = params.work;
-    if (index < work.blocks) {
-        sum_block(work.first_block + index, lane);
-    } else if (index < work.blocks + work.groups) {
-        sum_rows(work.first_group + index - work.blocks, lane);
-    } else if (index < work.blocks + work.groups + work.tiles) {
-        sum_columns(work.first_tile + index - work.blocks - work.groups, lane);
-    }
 }

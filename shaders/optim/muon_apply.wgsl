@@ -45,24 +45,15 @@ fn scale_of(matrix: Matrix) -> f32 {
     return sqrt(max(1.0, columns / rows));
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.work.blocks) { return; }
-    let block = params.work.first_block + index;
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
+    let elements = elements_of(matrix, block);
     if (matrix.is_matrix != 0u) {
         let kept = 1.0 - now.learning_rate * now.weight_decay;
         let rate = now.learning_rate * scale_of(matrix);
-        for (var i = start + lane; i < end; i += 64u) {
+        for (var i = elements.x + lane; i < elements.y; i += 64u) {
             let place = matrix.offset + i;
             values[place] = kept * values[place] - rate * x[matrix.places.x + i];
         }
@@ -73,7 +64,7 @@ fn main(
     // The first moment's bias correction is the clock's third: its first one is the momentum's.
     let step_size = rate / now.extra1;
     let inverse_root = 1.0 / sqrt(now.bias_correction2);
-    for (var i = start + lane; i < end; i += 64u) {
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let place = matrix.offset + i;
         let place1 = matrix.places.y + i;
         let place2 = matrix.places.z + i;

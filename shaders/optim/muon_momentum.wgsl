@@ -27,15 +27,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> x: array<f32>;
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.work.blocks) { return; }
-    let block = params.work.first_block + index;
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
     let now = time_of(matrix);
     if (matrix.is_matrix == 0u || now.clip_factor < 0.0) { return; }
@@ -46,10 +38,9 @@ fn main(
         of_buffer /= next_correction(now.bias_correction1, now.one_minus_momentum);
         of_grad /= now.bias_correction1;
     }
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
+    let elements = elements_of(matrix, block);
     var sum = 0.0;
-    for (var i = start + lane; i < end; i += 64u) {
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let grad = grad_factor(now) * limited(grads[matrix.offset + i]);
         let place = matrix.places.x + i;
         let moment = now.momentum * buffer[place] + now.one_minus_momentum * grad;

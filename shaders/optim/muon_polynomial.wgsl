@@ -17,19 +17,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gram: array<f32>;
 @group(0) @binding(3) var<storage, read_write> square: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.work.blocks) { return; }
-    let block = params.work.first_block + index;
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
-    for (var i = start + lane; i < end; i += 64u) {
+    let elements = elements_of(matrix, block);
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let place = matrix.offset + i;
         // The diagonal: i = row (columns + 1).
         let identity = select(0.0, params.a, i % (matrix.columns + 1u) == 0u);

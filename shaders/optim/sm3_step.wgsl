@@ -35,15 +35,14 @@ fn of_element(matrix: Matrix, row: u32, column: u32, grad: f32) -> f32 {
     return minimum(of_row, of_column) + grad * grad;
 }
 
-fn step_block(block: u32, lane: u32) {
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
     let factor = grad_factor(now);
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
-    var at = walk_from(start + lane, matrix);
-    for (var i = start + lane; i < end; i += 64u) {
+    let elements = elements_of(matrix, block);
+    var at = walk_from(elements.x + lane, matrix);
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let place = matrix.offset + i;
         let grad = factor * limited(grads[place]);
         var v = 0.0;
@@ -62,7 +61,7 @@ fn step_block(block: u32, lane: u32) {
     }
 }
 
-fn maxima_of_rows(group: u32, lane: u32) {
+fn take_group(group: u32, lane: u32) {
     let matrix = matrices[matrix_at(group, BY_GROUP)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
@@ -81,14 +80,14 @@ fn maxima_of_rows(group: u32, lane: u32) {
     }
 }
 
-fn maxima_of_columns(tile: u32, lane: u32) {
+fn take_tile(tile: u32, lane: u32) {
     let matrix = matrices[matrix_at(tile, BY_TILE)];
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
     let factor = grad_factor(now);
-    let tiles = (matrix.columns + 63u) / 64u;
-    let segment = (tile - matrix.first_tile) / tiles;
-    let column = (tile - matrix.first_tile) % tiles * 64u + lane;
+    let place = segment_and_column(matrix, tile, lane);
+    let segment = place.x;
+    let column = place.y;
     if (column >= matrix.columns) { return; }
     var largest = 0.0;
     for (var row = segment * 256u; row < min(segment * 256u + 256u, matrix.rows); row++) {
@@ -96,21 +95,4 @@ fn maxima_of_columns(tile: u32, lane: u32) {
         largest = maximum(largest, of_element(matrix, row, column, grad));
     }
     maxima[matrix.first_column + segment * matrix.columns + column] = largest;
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    let work = params.work;
-    if (index < work.blocks) {
-        step_block(work.first_block + index, lane);
-    } else if (index < work.blocks + work.groups) {
-        maxima_of_rows(work.first_group + index - work.blocks, lane);
-    } else if (index < work.blocks + work.groups + work.tiles) {
-        maxima_of_columns(work.first_tile + index - work.blocks - work.groups, lane);
-    }
 }

@@ -6,37 +6,17 @@
 // twin      crates/tensor/src/optim/soap.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
-struct Params {
-    work: Work,
-    step: MatrixStep,
-    beta2: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    one_minus_shampoo_beta: f32,
-    frequency: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
 @group(0) @binding(2) var<storage, read> clock: ClockView;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(4) var<storage, read> product: array<f32>;
 @group(0) @binding(5) var<storage, read_write> average: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.work.blocks) { return; }
-    let block = params.work.first_block + index;
+fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
     if (time_at(matrix.places.x).clip_factor < 0.0) { return; }
-    let start = (block - matrix.first_block) * matrix.block_elements;
-    let end = min(start + matrix.block_elements, matrix.length);
-    for (var i = start + lane; i < end; i += 64u) {
+    let elements = elements_of(matrix, block);
+    for (var i = elements.x + lane; i < elements.y; i += 64u) {
         let place = matrix.offset + i;
         let old = average[place];
         average[place] = old + params.one_minus_shampoo_beta * (product[place] - old);

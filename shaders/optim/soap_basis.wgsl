@@ -11,17 +11,6 @@
 // The columns are taken in the order of their Rayleigh quotients, the largest first, as the paper sorts them, but stay where
 // they are, so that second moments need not move. All sides are at most 1,024.
 
-struct Params {
-    work: Work,
-    step: MatrixStep,
-    beta2: f32,
-    one_minus_beta2: f32,
-    eps: f32,
-    one_minus_shampoo_beta: f32,
-    frequency: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
 @group(0) @binding(2) var<storage, read> clock: ClockView;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;

@@ -44,6 +44,12 @@ struct Work {
     tiles: u32,
 }
 
+// Where the elements of a block begin and end in its tensor.
+fn elements_of(matrix: Matrix, block: u32) -> vec2u {
+    let start = (block - matrix.first_block) * matrix.block_elements;
+    return vec2u(start, min(start + matrix.block_elements, matrix.length));
+}
+
 // Row and column of an element, and how they go on by 64 elements, so that only the first one costs a division.
 struct Walk {
     row: u32,

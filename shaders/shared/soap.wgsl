@@ -1,6 +1,19 @@
-// The step size of SOAP, whose first step moves nothing: it is that of the updates before this one.
+// What the stages of SOAP share: their parameters, and the step size. The first step moves nothing, so that it is that of the
+// updates before this one.
 //
 // twin: crates/tensor/src/optim/soap.rs
+
+struct Params {
+    work: Work,
+    step: MatrixStep,
+    beta2: f32,
+    one_minus_beta2: f32,
+    eps: f32,
+    one_minus_shampoo_beta: f32,
+    frequency: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 
 fn correction_before(correction: f32, one_minus_beta: f32) -> f32 {
     return select((correction - one_minus_beta) / (1.0 - one_minus_beta), 1.0, one_minus_beta >= 1.0);

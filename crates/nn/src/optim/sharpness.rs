@@ -68,7 +68,7 @@ impl SharpnessAware {
 /// gradient. `optax.contrib.sam` has no 1e-12, so that a gradient of zeros gives NaN there.
 ///
 /// # Launches
-/// Three uphill and a copy back, beside the method's own. 32 bytes moved per parameter (36 of ASAM) beside those of the
+/// Three uphill and a copy back, beside the method's own. 28 bytes moved per parameter (32 of ASAM) beside those of the
 /// method; 4 bytes of memory per parameter.
 ///
 /// ```
