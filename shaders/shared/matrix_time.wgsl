@@ -1,32 +1,9 @@
 // The time of a step as a tensor has it, for kernels that a launch of the clock stands before.
 //
-// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and, to read, `clock`.
+// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and `clock`, which holds an atomic and
+// so is bound as if it were written.
 //
 // twin: crates/tensor/src/optim/matrices.rs
-
-// `Clock` in shared/clock.wgsl, to be read.
-struct ClockView {
-    learning_rate: f32,
-    bias_correction1: f32,
-    bias_correction2: f32,
-    clip_factor: f32,
-    step: u32,
-    skipped: u32,
-    clipped: u32,
-    finished: u32,
-    gradient_norm: f32,
-    gradient_norm_sum: f32,
-    schedule_length: u32,
-    schedule_start: u32,
-    extra1: f32,
-    extra2: f32,
-    weight_decay: f32,
-    momentum: f32,
-    one_minus_momentum: f32,
-    first_skipped: u32,
-    update_norm: f32,
-    weight_norm: f32,
-}
 
 // A negative clip factor skips the tensor: all are to be skipped, or it is frozen.
 fn time_of(matrix: Matrix) -> Now {
