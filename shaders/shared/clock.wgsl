@@ -1,6 +1,6 @@
 // The clock of a training run: what changes from step to step, on the device, advanced by the step itself.
 //
-// twin: crates/tensor/src/optim/clock.rs
+// twin: crates/tensor/src/optim/time.rs
 //
 // Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c): exact at the first step, tending to 1, where
 // a power of beta in f32 would be off by the rounding of beta from the first step on.

@@ -13,7 +13,7 @@
 //
 // A workgroup takes 512 parameters so, or 1,024 where SEQUENTIAL. The arena is padded to 1,024, so there is no tail.
 //
-// twin: crates/tensor/src/optim/update.rs
+// twin: crates/tensor/src/optim/elements.rs
 
 override SEQUENTIAL: bool = false;
 

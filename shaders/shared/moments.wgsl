@@ -1,7 +1,7 @@
 // The factors of Adam and its kin, which correct both moments for having begun at zero: the step size over the first
 // bias correction, and the inverse root of the second.
 //
-// twin: crates/tensor/src/optim/clock.rs, `moment_factors`
+// twin: crates/tensor/src/optim/time.rs, `moment_factors`
 
 struct Factors {
     step_size: f32,

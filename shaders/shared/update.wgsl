@@ -11,7 +11,7 @@
 //
 // A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
 //
-// twin: crates/tensor/src/optim/update.rs
+// twin: crates/tensor/src/optim/elements.rs
 
 // Whether parameters are set apart: by group, or by a clip factor of their own.
 override SEGMENTED: bool = false;

@@ -4,7 +4,7 @@ use super::random::normal_pair;
 use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
 use crate::math;
 use crate::optim::Clock;
-use crate::optim::clock::steps_of;
+use crate::optim::time::steps_of;
 use crate::parallel::for_each_chunk;
 use crate::philox::{RUN, philox, philox_run, unit_interval};
 use crate::{DType, Error, Result, Tensor};

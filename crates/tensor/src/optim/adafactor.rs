@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::Timing;
 use super::matrices::{Matrix, MatrixStep, Plan, Table, Work, as_matrix, check_arenas, fold_row, launch, shapes_of};
+use super::time::Timing;
 use super::update::{StepArguments, Update};
 use crate::kernel::{Access, Call, Kernel};
 use crate::math::{self, LANES};

@@ -1,7 +1,8 @@
 //! AdaGrad in one launch.
 
-use super::clock::Timing;
-use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::elements::Elements;
+use super::time::Timing;
+use super::update::{Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

@@ -1,7 +1,8 @@
 //! Adam and AdamW in one launch.
 
-use super::clock::Timing;
-use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::elements::Elements;
+use super::time::Timing;
+use super::update::{Decay, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

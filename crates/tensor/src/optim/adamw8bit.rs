@@ -1,8 +1,10 @@
 //! AdamW with both moments in eight bits, in one launch.
 
 use super::adam::Params;
-use super::clock::{ROW_ELEMENTS, Timing};
-use super::update::{Block, Decay, Elements, Head, Span, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::elements::{Block, Elements, Span};
+use super::table::ROW_ELEMENTS;
+use super::time::Timing;
+use super::update::{Decay, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::arena::Packing;
 use crate::kernel::{Call, Kernel};

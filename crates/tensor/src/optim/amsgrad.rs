@@ -1,8 +1,9 @@
 //! AMSGrad in one launch.
 
 use super::adam::Params;
-use super::clock::Timing;
-use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::elements::Elements;
+use super::time::Timing;
+use super::update::{Decay, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

@@ -7,132 +7,21 @@ use super::clock_state::{ClockState, PendingClock};
 use super::matrices::Plan;
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
 use super::segments::Segments as TensorSums;
+use super::table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentSettings, Segments};
 use super::tensor_clip::{launch_scale_rows, launch_tensor_clip};
+use super::time::{ClockWords, SCHEDULE, Timing};
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS};
 use crate::math;
 use crate::{DType, Device, Error, Result, Tensor};
 
-/// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct ClockWords {
-    pub(crate) learning_rate: f32,
-    pub(crate) bias_correction1: f32,
-    pub(crate) bias_correction2: f32,
-    /// Negative where the update is to be skipped.
-    pub(crate) clip_factor: f32,
-    pub(crate) step: u32,
-    pub(crate) skipped: u32,
-    pub(crate) clipped: u32,
-    pub(crate) finished: u32,
-    pub(crate) gradient_norm: f32,
-    pub(crate) gradient_norm_sum: f32,
-    /// Rows of the schedule that count, and where they begin in the table.
-    schedule_length: u32,
-    schedule_start: u32,
-    /// What a method keeps of time beside the bias corrections: see [`Extra`].
-    pub(crate) extra: [f32; 2],
-    /// What the schedule says of weight decay and momentum; negative where it says nothing.
-    weight_decay: f32,
-    momentum: f32,
-    one_minus_momentum: f32,
-    /// The step, skipped ones counted too, that was skipped first; 0 where none was.
-    pub(crate) first_skipped: u32,
-    /// Norms of the last update, and of the parameters before it, where they are asked for.
-    pub(crate) update_norm: f32,
-    pub(crate) weight_norm: f32,
-}
-
-impl ClockWords {
-    /// The row of the schedule for a step; behind its end the last one.
-    fn row(&self, table: &[Row], position: u32) -> Row {
-        table[(self.schedule_start + position.min(self.schedule_length - 1)) as usize]
-    }
-
-    fn take_row(&mut self, row: Row) {
-        [self.learning_rate, self.weight_decay, self.momentum, self.one_minus_momentum] = row.0;
-    }
-
-    /// Bias corrections and what the method keeps of time, one step on.
-    fn go_on(&mut self, next_rate: f32, timing: Timing) {
-        let timing = Timing { one_minus_beta1: scheduled(self.one_minus_momentum, timing.one_minus_beta1), ..timing };
-        self.bias_correction1 = next_correction(self.bias_correction1, timing.one_minus_beta1);
-        self.bias_correction2 = next_correction(self.bias_correction2, timing.one_minus_beta2);
-        self.extra = next_extra(self.extra, self.step, next_rate, timing);
-    }
-}
-
-/// A row of the table that updates read: a step of the schedule, or what sets a vector of parameters apart.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Row(pub(crate) [f32; 4]);
-
-/// What the schedule says, or where it says nothing the settings.
-fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
-    if from_schedule >= 0.0 { from_schedule } else { from_settings }
-}
-
-/// The part of the clock that an update reads, with the settings that a schedule may replace. Twin of `Now` in
-/// `shaders/shared/clock.wgsl`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    pub(crate) learning_rate: f32,
-    pub(crate) bias_correction1: f32,
-    pub(crate) bias_correction2: f32,
-    /// Negative where the update is to be skipped.
-    pub(crate) clip_factor: f32,
-    pub(crate) extra: [f32; 2],
-    /// The number of this step, from 1 on.
-    pub(crate) step: u32,
-    pub(crate) weight_decay: f32,
-    /// The momentum, or the decay rate of the first moment.
-    pub(crate) momentum: f32,
-    pub(crate) one_minus_momentum: f32,
-    /// What a method has worked out from the norms of a tensor.
-    pub(crate) own_factor: f32,
-}
-
-impl Now {
-    /// The step size over the first bias correction, and the inverse root of the second. Twin of
-    /// `shaders/shared/moments.wgsl`.
-    pub(crate) fn moment_factors(&self) -> (f32, f32) {
-        (self.learning_rate / self.bias_correction1, 1.0 / self.bias_correction2.sqrt())
-    }
-
-    /// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
-    pub(crate) fn newest_share(&self) -> f32 {
-        let [largest, sum] = self.extra;
-        if sum > 0.0 { largest * largest / sum } else { 0.0 }
-    }
-}
-
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
-
-/// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
-pub(super) const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
-
-/// The steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl` counts on their places.
-pub(crate) fn steps_of(clock: &[u32]) -> u32 {
-    clock[STEP].wrapping_add(clock[STEP + 1])
-}
-
-/// Where [`ClockWords::step`] and, behind it, `skipped` stand.
-const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
-
-const _: () = assert!(STEP == 4, "the shaders that sample count on it");
 
 /// Where [`ClockWords::gradient_norm_sum`] stands.
 const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_sum) / 4;
 
 /// Rows for a schedule at first. A longer one needs a larger table.
 const LEAST_TABLE: usize = 4096;
-
-/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, and tending to 1, of which rounding leaves it short by at most
-/// 2^-25 / (1 - beta).
-fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
-    correction + one_minus_beta * (1.0 - correction)
-}
 
 /// The time of a training run, on its device: steps done, learning rate, bias corrections, clip factor.
 ///
@@ -159,116 +48,6 @@ pub struct Clock {
     /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
     plan: Option<Arc<Plan>>,
 }
-
-/// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScheduleTable {
-    /// Learning rates, at least one: finite and at least 0.
-    pub learning_rates: Vec<f64>,
-    /// Weight decays, finite and at least 0; empty where the settings of the method hold.
-    pub weight_decays: Vec<f64>,
-    /// Momentums, or decay rates of the first moment, at least 0 and less than 1; empty where the settings hold.
-    pub momentums: Vec<f64>,
-}
-
-impl ScheduleTable {
-    /// Learning rates alone.
-    #[must_use]
-    pub fn of_learning_rates(learning_rates: &[f64]) -> Self {
-        Self { learning_rates: learning_rates.to_vec(), weight_decays: Vec::new(), momentums: Vec::new() }
-    }
-
-    fn check(&self) -> Result<()> {
-        let wrong = |name, values: &[f64], is_right: fn(f64) -> bool, rule| {
-            let wrong = values.iter().find(|value| !is_right(**value));
-            wrong.map_or(Ok(()), |value| {
-                Err(Error::Argument { op: "set_schedule", name, value: value.to_string(), rule })
-            })
-        };
-        let not_negative = |value: f64| (value as f32).is_finite() && value >= 0.0;
-        if self.learning_rates.is_empty() {
-            return Err(Error::Argument {
-                op: "set_schedule",
-                name: "learning_rate",
-                value: "none".to_string(),
-                rule: "one at least",
-            });
-        }
-        wrong("learning_rate", &self.learning_rates, not_negative, "finite and at least 0")?;
-        wrong("weight_decay", &self.weight_decays, not_negative, "finite and at least 0")?;
-        wrong("momentum", &self.momentums, |value| (0.0..1.0).contains(&value), "at least 0 and less than 1")
-    }
-
-    fn rows(&self) -> Vec<Row> {
-        let length = self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len());
-        let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
-        (0..length)
-            .map(|i| {
-                let momentum = at(&self.momentums, i);
-                let row = [
-                    at(&self.learning_rates, i),
-                    at(&self.weight_decays, i),
-                    momentum,
-                    momentum.map(|momentum| 1.0 - momentum),
-                ];
-                Row(row.map(|value| value.unwrap_or(-1.0) as f32))
-            })
-            .collect()
-    }
-}
-
-/// What sets a tensor of parameters apart.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SegmentSettings {
-    /// What its learning rate is multiplied by: finite and at least 0. Default 1.
-    pub lr_scale: f64,
-    /// Its weight decay, instead of that of all: finite and at least 0. Default none.
-    pub weight_decay: Option<f64>,
-    /// Whether it stays as it is, with its state. Default false.
-    pub frozen: bool,
-}
-
-impl Default for SegmentSettings {
-    fn default() -> Self {
-        Self { lr_scale: 1.0, weight_decay: None, frozen: false }
-    }
-}
-
-impl SegmentSettings {
-    /// The row of the table; its third number is a clip factor.
-    fn row(&self) -> Row {
-        let scale = if self.frozen { -1.0 } else { self.lr_scale as f32 };
-        Row([scale, self.weight_decay.unwrap_or(-1.0) as f32, 1.0, 0.0])
-    }
-
-    fn check(&self) -> Result<()> {
-        for (name, value) in [("lr_scale", self.lr_scale), ("weight_decay", self.weight_decay.unwrap_or(0.0))] {
-            if !((value as f32).is_finite() && value >= 0.0) {
-                return Err(Error::Argument {
-                    op: "set_segments",
-                    name,
-                    value: value.to_string(),
-                    rule: "finite and at least 0",
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The tensors of an arena as the table has them.
-#[derive(Debug)]
-struct Segments {
-    settings: Vec<SegmentSettings>,
-    rows: Vec<Row>,
-    /// Where the rows of each page begin.
-    page_starts: Vec<u32>,
-}
-
-/// Parameters that a row of the table stands for: a tensor begins at a multiple of them.
-pub(crate) const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
-
-const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");
 
 /// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
 const UNTOUCHED: usize = 64;
@@ -610,110 +389,6 @@ impl Prepared {
     }
 }
 
-/// What an update says of how its time goes on. Twin of `Timing` in `shaders/shared/clock.wgsl`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Timing {
-    pub(crate) one_minus_beta1: f32,
-    pub(crate) one_minus_beta2: f32,
-    /// Another rate, and what it is for.
-    pub(crate) extra_rate: f32,
-    extra: u32,
-}
-
-/// What a method keeps of time in the clock, beside the bias corrections. Twin of the constants in
-/// `shaders/shared/clock.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extra {
-    /// Adan: 1 - beta3^t.
-    ThirdMoment = 1,
-    /// NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
-    MomentumDecay = 2,
-    /// RAdam: beta2^t, and the sum of beta2^i - beta2^t over i < t.
-    Rectification = 3,
-    /// Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average.
-    ScheduleFree = 4,
-}
-
-/// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the
-/// learning rate of the one behind it. Twin of `next_extra` in
-/// `shaders/shared/clock.wgsl`.
-fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32; 2] {
-    let first = step == 1;
-    if timing.extra == Extra::ThirdMoment as u32 {
-        [next_correction(old[0], timing.extra_rate), 0.0]
-    } else if timing.extra == Extra::MomentumDecay as u32 {
-        // A power that is lessened by a share of itself keeps its relative accuracy.
-        let before = if first { 1.0 } else { old[0] };
-        let d = before - timing.extra_rate * before;
-        let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
-        [d, next_correction(old[1], one_minus_mu)]
-    } else if timing.extra == Extra::Rectification as u32 {
-        // All terms of the sum are positive: the length of the average follows from it without cancellation.
-        let before = if first { 1.0 } else { old[0] };
-        let power = before - timing.one_minus_beta2 * before;
-        [power, old[1] + step as f32 * (timing.one_minus_beta2 * before)]
-    } else if timing.extra == Extra::ScheduleFree as u32 {
-        let largest = old[0].max(next_rate);
-        [largest, old[1] + largest * largest]
-    } else {
-        [0.0; 2]
-    }
-}
-
-impl Timing {
-    /// What an update needs to know to advance the clock, for betas of its own.
-    pub(crate) fn of_betas((beta1, beta2): (f64, f64)) -> Self {
-        Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, extra_rate: 0.0, extra: 0 }
-    }
-
-    /// With what the method keeps of time beside the bias corrections.
-    pub(crate) fn with_extra(self, extra: Extra, rate: f64) -> Self {
-        Self { extra_rate: rate as f32, extra: extra as u32, ..self }
-    }
-
-    /// With another rate of the first moment.
-    pub(crate) fn with_one_minus_beta1(self, one_minus_beta1: f32) -> Self {
-        Self { one_minus_beta1, ..self }
-    }
-
-    /// For an update that needs no bias corrections.
-    pub(crate) fn without_betas() -> Self {
-        Self::of_betas((0.0, 0.0))
-    }
-}
-
-/// The time of an update, and the clock as it is to be kept. Twin of `current_time` in
-/// `shaders/shared/self_clock.wgsl`; `weight_decay` and `momentum` are those of the settings.
-pub(crate) fn current_time(
-    clock: &ClockWords,
-    table: &[Row],
-    timing: Timing,
-    (weight_decay, momentum): (f32, f32),
-    self_clocked: bool,
-) -> (Now, ClockWords) {
-    let mut next = *clock;
-    if self_clocked {
-        let position = clock.step + clock.skipped;
-        (next.clip_factor, next.step) = (1.0, clock.step + 1);
-        next.take_row(clock.row(table, position));
-        next.go_on(clock.row(table, position + 1).0[0], timing);
-    }
-    let now = Now {
-        learning_rate: next.learning_rate,
-        bias_correction1: next.bias_correction1,
-        bias_correction2: next.bias_correction2,
-        clip_factor: next.clip_factor,
-        extra: next.extra,
-        step: next.step,
-        weight_decay: scheduled(next.weight_decay, weight_decay),
-        momentum: scheduled(next.momentum, momentum),
-        one_minus_momentum: scheduled(next.one_minus_momentum, timing.one_minus_beta1),
-        own_factor: 1.0,
-    };
-    (now, next)
-}
-
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct ClockParams {
@@ -796,42 +471,6 @@ pub(crate) static CLOCK: Kernel = Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn corrections_follow_the_powers() {
-        let mut correction = 0f32;
-        for t in 1..=2000 {
-            correction = next_correction(correction, 0.001);
-            let exact = 1.0 - 0.999f64.powi(t);
-            approx::assert_relative_eq!(f64::from(correction), exact, max_relative = 1e-6);
-        }
-    }
-
-    #[test]
-    fn what_methods_keep_of_time_is_exact_over_long_runs() {
-        let (beta1, beta2, momentum_decay) = (0.9f64, 0.999f64, 0.004f64);
-        let betas = Timing::of_betas((beta1, beta2));
-        let nadam = betas.with_extra(Extra::MomentumDecay, 1.0 - 0.96f64.powf(momentum_decay));
-        let radam = betas.with_extra(Extra::Rectification, 0.0);
-        let (mut decays, mut sums, mut product, mut correction) = ([0f32; 2], [0f32; 2], 1.0, 0f32);
-        for t in 1..=100_000u32 {
-            decays = next_extra(decays, t, 0.1, nadam);
-            sums = next_extra(sums, t, 0.1, radam);
-            correction = next_correction(correction, radam.one_minus_beta2);
-            let decay = 0.96f64.powf(f64::from(t) * momentum_decay);
-            product *= beta1 * (1.0 - 0.5 * decay);
-            if decay > 1e-6 {
-                approx::assert_relative_eq!(f64::from(decays[0]), decay, max_relative = 2e-5);
-            }
-            approx::assert_relative_eq!(f64::from(decays[1]), 1.0 - product, max_relative = 1e-6);
-            // The length of the average, RAdam's rho: 2 / (1 - beta2) - 1 - 2 t beta2^t / (1 - beta2^t).
-            let power = beta2.powf(f64::from(t));
-            let rho = 2.0 / (1.0 - beta2) - 1.0 - 2.0 * f64::from(t) * power / (1.0 - power);
-            let got = f64::from(2.0 * sums[1] / correction - 1.0);
-            let allowed = if t <= 1000 { 2e-6 } else { 2e-4 };
-            approx::assert_relative_eq!(got, rho, max_relative = allowed);
-        }
-    }
 
     #[test]
     fn the_norm_is_global_and_a_norm_that_is_not_finite_is_counted() {

@@ -1,7 +1,7 @@
 //! The clock as the host sees it, at once or later: steps, norms, statistics.
 
 use super::clip::NonFinite;
-use super::clock::ClockWords;
+use super::time::ClockWords;
 use crate::{Error, PendingRead, Result};
 
 /// The clock as read back from the device.

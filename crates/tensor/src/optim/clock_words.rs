@@ -2,11 +2,9 @@
 
 use std::mem::offset_of;
 
-use super::clock::{Clock, ClockWords, SCHEDULE};
+use super::clock::Clock;
+use super::time::{ClockWords, SCHEDULE, STEP};
 use crate::{Error, Result};
-
-/// Where the step stands; twins in `shaders/optim/lookahead.wgsl`.
-pub(super) const STEP: usize = offset_of!(ClockWords, step) / 4;
 
 /// Where the count of workgroups that have ended stands.
 const FINISHED: usize = offset_of!(ClockWords, finished) / 4;

@@ -1,6 +1,7 @@
 //! The running average of the Hessian's diagonal.
 
-use super::clock::{Clock, ROW_ELEMENTS, Row};
+use super::clock::Clock;
+use super::table::{ROW_ELEMENTS, Row};
 use crate::Result;
 use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch};

@@ -1,8 +1,9 @@
 //! LAMB in three launches.
 
-use super::clock::{Now, Timing};
+use super::elements::{Elements, Parts};
 use super::segments::{CHUNK_VARIANTS, ChunkElements, TRUST_RATIO, TrustRatio};
-use super::update::{Decay, Elements, Head, Parts, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::time::{Now, Timing};
+use super::update::{Decay, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Access, Call, Kernel};
 

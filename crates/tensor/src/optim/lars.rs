@@ -1,8 +1,9 @@
 //! LARS in three launches.
 
-use super::clock::Timing;
+use super::elements::Elements;
 use super::segments::{ChunkParams, PARAMETER_NORMS, TRUST_RATIO, TrustRatio};
-use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::time::Timing;
+use super::update::{Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

@@ -1,8 +1,8 @@
 //! Lookahead's slow weights.
 
 use super::clock::Clock;
-use super::clock_words::STEP;
 use super::pages::{PAGE_VARIANTS, over_page, vectors};
+use super::time::STEP;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::for_each_chunks;
 use crate::{Arena, Error, Result};

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
-use super::clock::{Clock, ClockWords, Now, ROW_ELEMENTS, Row, Timing, current_time};
-use super::update::{clipped, of_row};
+use super::clock::Clock;
+use super::elements::{clipped, of_row};
+use super::table::{ROW_ELEMENTS, Row};
+use super::time::{ClockWords, Now, Timing, current_time};
 use crate::arena::{Arena, Layout, Place};
 use crate::kernel::{Kernel, Launch};
 use crate::math;

@@ -2,8 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{Extra, Timing};
 use super::matrices::{MatrixStep, Plan, Table, Work, check_arenas, launch, shapes_of};
+use super::time::{Extra, Timing};
 use super::update::{StepArguments, Update};
 use crate::arena::{Arena, Layout};
 use crate::kernel::{Access, Call, Kernel};

@@ -1,8 +1,9 @@
 //! NovoGrad in three launches.
 
-use super::clock::{ClockWords, Timing};
+use super::elements::Elements;
 use super::segments::{ChunkParams, PARAMETER_NORMS, finish_segments};
-use super::update::{Decay, Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::time::{ClockWords, Timing};
+use super::update::{Decay, Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::kernel::{Access, Call, Kernel};
 use crate::{Error, Result};
 

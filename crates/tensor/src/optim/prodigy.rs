@@ -1,7 +1,9 @@
 //! Prodigy: sums over all parameters, an estimate of the distance to the solution, and the update by it.
 
-use super::clock::{ClockWords, Now, ROW_ELEMENTS, Timing};
-use super::update::{Block, Decay, Elements, Head, Pages, Span, StepArguments, UPDATE_VARIANTS, Update, grid};
+use super::elements::{Block, Elements, Span};
+use super::table::ROW_ELEMENTS;
+use super::time::{ClockWords, Now, Timing};
+use super::update::{Decay, Head, Pages, StepArguments, UPDATE_VARIANTS, Update, grid};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
 use crate::{DType, Error, Result, Tensor};

@@ -1,7 +1,8 @@
 //! RMSProp in one launch.
 
-use super::clock::Timing;
-use super::update::{Elements, Head, StepArguments, Update, access, update_variants};
+use super::elements::Elements;
+use super::time::Timing;
+use super::update::{Head, StepArguments, Update, access, update_variants};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

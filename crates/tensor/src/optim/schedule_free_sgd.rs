@@ -1,7 +1,8 @@
 //! Schedule-free stochastic gradient descent in one launch.
 
-use super::clock::{Extra, Timing};
-use super::update::{Elements, Head, StepArguments, UPDATE_VARIANTS, Update, access};
+use super::elements::Elements;
+use super::time::{Extra, Timing};
+use super::update::{Head, StepArguments, UPDATE_VARIANTS, Update, access};
 use crate::Result;
 use crate::kernel::{Call, Kernel};
 

@@ -10,8 +10,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{Now, Row};
-use super::update::{Head, Parts, runs};
+use super::elements::{Parts, runs};
+use super::table::Row;
+use super::time::Now;
+use super::update::Head;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
@@ -78,8 +80,8 @@ impl Segments {
             segments.push(Segment {
                 first_chunk: first_chunk as u32,
                 chunks: (chunks.len() - first_chunk) as u32,
-                first_row: page_rows[place.page] + (place.offset / super::clock::ROW_ELEMENTS) as u32,
-                rows: place.len.div_ceil(super::clock::ROW_ELEMENTS) as u32,
+                first_row: page_rows[place.page] + (place.offset / super::table::ROW_ELEMENTS) as u32,
+                rows: place.len.div_ceil(super::table::ROW_ELEMENTS) as u32,
                 elements: place.len as u32,
             });
         }
@@ -215,7 +217,7 @@ impl ChunkElements<'_> {
                 #[inline(always)]
                 |[start, vectors], partial, mut state| {
                     let (start, elements) = (4 * start as usize, 4 * vectors as usize);
-                    let row = rows.map(|rows| &rows[start / super::clock::ROW_ELEMENTS..][..1]);
+                    let row = rows.map(|rows| &rows[start / super::table::ROW_ELEMENTS..][..1]);
                     let Some((_, Some(own))) = runs(row, elements, &now).next() else { return };
                     let factors = factors(&own);
                     let gradient = head.gradient(&own, clip_value);

@@ -4,8 +4,8 @@ mod basis;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{Now, Timing};
 use super::matrices::{Group, MatrixStep, Plan, Table, Work, as_matrix, check_arenas, launch, shapes_of};
+use super::time::{Now, Timing};
 use super::update::{StepArguments, Update};
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel};

@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{Clock, ClockWords};
+use super::clock::Clock;
 use super::norm::partial_count;
+use super::time::ClockWords;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};

@@ -1,7 +1,8 @@
 //! Other values in the place of the parameters: averages, and what schedule-free methods are evaluated at.
 
-use super::clock::{Clock, ROW_ELEMENTS};
+use super::clock::Clock;
 use super::pages::{over_page, vectors};
+use super::table::ROW_ELEMENTS;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::for_each_chunks;
 use crate::{Arena, Result, Tensor};
@@ -50,7 +51,7 @@ impl Clock {
             others,
             kept,
             weight: weight as f32,
-            count: (self.state(), super::clock_words::STEP),
+            count: (self.state(), super::time::STEP),
             table: self.table(),
             first_rows: (0..values.pages().len()).map(|page| self.first_row(page)).collect(),
         })

@@ -2,8 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::clock::{ClockWords, ROW_ELEMENTS, Row};
 use super::segments::{Segments, finish_segments, sum_squares};
+use super::table::{ROW_ELEMENTS, Row};
+use super::time::ClockWords;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::LANES;

@@ -1,16 +1,16 @@
-//! What all element-wise updates share: how they are launched on the pages of an arena, and how their twins go through
-//! it. Twin of `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
+//! What all element-wise updates share: how they are launched on the pages of an arena. Twin of the parameters in
+//! `shaders/shared/update.wgsl`.
 
 use std::fmt::Debug;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
-use super::clock::{Clock, ClockWords, Now, Prepared, ROW_ELEMENTS, Row, Timing, current_time};
+use super::clock::{Clock, Prepared};
 use super::matrices::shapes_of;
+use super::time::Timing;
 use crate::arena::{Arena, Packing, UPDATE_BLOCK};
-use crate::kernel::{Access, Call, Kernel, Launch, MOST_BINDINGS, Slice};
-use crate::parallel::{for_each_block, for_each_chunks_beside};
+use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS};
 use crate::{Error, Result, Tensor};
 
 /// A method of optimization, fused: one launch takes a whole arena of parameters one step further, or a few where a method
@@ -97,14 +97,14 @@ pub struct StepArguments<'a> {
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub(super) struct Head {
     pub(super) timing: Timing,
-    weight_decay: f32,
-    decay: u32,
-    maximize: u32,
-    vectors: u32,
-    momentum: f32,
-    clip_value: f32,
-    first_row: u32,
-    padding: u32,
+    pub(super) weight_decay: f32,
+    pub(super) decay: u32,
+    pub(super) maximize: u32,
+    pub(super) vectors: u32,
+    pub(super) momentum: f32,
+    pub(super) clip_value: f32,
+    pub(super) first_row: u32,
+    pub(super) padding: u32,
 }
 
 /// How weights decay. Twin of the constants in WGSL.
@@ -163,14 +163,6 @@ impl Head {
     /// 1 - beta for the second moment.
     pub(super) fn one_minus_beta2(&self) -> f32 {
         self.timing.one_minus_beta2
-    }
-
-    /// The gradient of a parameter, from it and from its value: clipped, turned around where the method is to climb, with
-    /// coupled decay.
-    #[inline(always)]
-    pub(super) fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
-        let shared = Shared::of(now, self);
-        move |grad, value| shared.gradient(value, clip_value.map_or(grad, |most| clipped(grad, most)))
     }
 }
 
@@ -398,352 +390,3 @@ pub(super) const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
     0.0 0.0 0.0, 1.0 0.0 0.0, 0.0 1.0 0.0, 1.0 1.0 0.0,
     0.0 0.0 1.0, 1.0 0.0 1.0, 0.0 1.0 1.0, 1.0 1.0 1.0,
 ];
-
-/// What the twins of all launches over parameters see.
-pub(super) struct Parts<'a> {
-    pub(super) now: Now,
-    pub(super) head: Head,
-    /// The rows of this page's parameters, where they are set apart.
-    pub(super) rows: Option<&'a [Row]>,
-    pub(super) clip_value: Option<f32>,
-    pub(super) clock: (&'a mut ClockWords, ClockWords),
-    pub(super) values: &'a mut [f32],
-    pub(super) grads: &'a [f32],
-}
-
-/// Of an arena of state so many words for each group of parameters, from a word on.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) place: usize,
-    pub(super) start: usize,
-    pub(super) words: usize,
-}
-
-/// The time as the blocks of a page have it, and their gradients.
-pub(super) struct Time<'a> {
-    pub(super) now: Now,
-    head: Head,
-    rows: Option<&'a [Row]>,
-    clip_value: Option<f32>,
-    grads: &'a [f32],
-}
-
-/// 64 parameters and their gradients, which belong to one tensor, at the time that they have.
-pub(super) struct Block<'a> {
-    pub(super) now: Now,
-    pub(super) values: &'a mut [f32; ROW_ELEMENTS],
-    /// Clipped, turned around and decayed as the settings say; of the parameters decoupled decay has taken its share.
-    pub(super) grads: [f32; ROW_ELEMENTS],
-}
-
-impl Time<'_> {
-    /// The block with this number; `None` where it is frozen.
-    #[inline(always)]
-    pub(super) fn block<'v>(&self, number: usize, values: &'v mut [f32]) -> Option<Block<'v>> {
-        let now = self.rows.map_or(Some(self.now), |rows| of_row(rows[number], &self.now))?;
-        let values = values.first_chunk_mut()?;
-        let grads = ready(&now, self.head, self.clip_value, values, &self.grads[number * ROW_ELEMENTS..]);
-        Some(Block { now, values, grads })
-    }
-}
-
-impl<'a> Parts<'a> {
-    /// The launch, at the time of its step, and its bindings behind the clock.
-    pub(super) fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
-        let head: Head = bytemuck::pod_read_unaligned(&call.params[..size_of::<Head>()]);
-        let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
-        let is_segmented = call.constant("SEGMENTED") != 0.0;
-        let clip_value = (call.constant("CLIP_VALUE") != 0.0).then_some(head.clip_value);
-        let [values, grads, table, clock, state @ ..] = call.slices;
-        let values = values.write::<f32>();
-        let table: &[Row] = bytemuck::cast_slice(table.read::<f32>());
-        let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
-        let (now, next) = current_time(clock, table, head.timing, (head.weight_decay, head.momentum), self_clocked);
-        let rows = is_segmented.then(|| &table[head.first_row as usize..][..values.len() / ROW_ELEMENTS]);
-        (Self { now, head, rows, clip_value, clock: (clock, next), values, grads: grads.read() }, state)
-    }
-}
-
-/// A launch as the twin of an update sees it.
-pub(super) struct Elements<'a> {
-    parts: Parts<'a>,
-    state: [Slice<'a>; MOST_STATE],
-}
-
-impl<'a> Elements<'a> {
-    /// The launch, at the time of its step.
-    pub(super) fn of(call: Call<'a>) -> Self {
-        let (parts, state) = Parts::of(call);
-        Self { parts, state }
-    }
-
-    /// The number of this step, from 1 on.
-    pub(super) fn step(&self) -> u32 {
-        self.parts.now.step
-    }
-
-    /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
-    /// clock. `factors` are what is the same for all parameters of one time. The gradient is clipped, turned around and
-    /// decayed as the settings say; of the parameter decoupled decay has taken its share.
-    #[inline(always)]
-    pub(super) fn each<const N: usize, F: Copy + Sync>(
-        self,
-        factors: impl Fn(&Now) -> F,
-        rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
-    ) where
-        for<'s> [&'s mut [f32]; N]: Rows<N>,
-    {
-        self.each_of(std::array::from_fn(|number| number), factors, rule);
-    }
-
-    /// Of the state the arena at this place, which the kernel only reads.
-    pub(super) fn read(&mut self, place: usize) -> &'a [f32] {
-        std::mem::replace(&mut self.state[place], Slice::Read(&[])).read()
-    }
-
-    /// Applies a rule to groups of so many parameters, whole blocks of 64, and their state: of each arena that `spans` names
-    /// the words that belong to a group. The rule gets the number of the group and its parameters, and goes from block to
-    /// block by [`Time::block`].
-    pub(super) fn each_group<const N: usize>(
-        self,
-        length: usize,
-        spans: [Span; N],
-        rule: impl Fn(usize, &mut [f32], &Time<'_>, [&mut [u32]; N]) + Sync,
-    ) {
-        let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
-        // A NaN spreads where it is not looked for.
-        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
-            let mut state = state.map(Some);
-            let state = spans.map(|span| {
-                let arena = state[span.place].take().unwrap_or_else(|| unreachable!("places are taken once"));
-                &mut arena.write::<u32>()[span.start..]
-            });
-            let time = Time { now, head, rows, clip_value, grads };
-            for_each_block(
-                length,
-                spans.map(|span| span.words),
-                values,
-                state,
-                #[inline(always)]
-                |group, values, state| rule(group, values, &time, state),
-            );
-        }
-        *clock.0 = clock.1;
-    }
-
-    /// As [`each`](Self::each), of the state at these places.
-    #[inline(always)]
-    pub(super) fn each_of<const N: usize, F: Copy + Sync>(
-        self,
-        places: [usize; N],
-        factors: impl Fn(&Now) -> F,
-        rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
-    ) where
-        for<'s> [&'s mut [f32]; N]: Rows<N>,
-    {
-        let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
-        // A NaN spreads where it is not looked for.
-        if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
-            let mut state = state.map(Some);
-            let mut state = places.map(|place| {
-                state[place].take().unwrap_or_else(|| unreachable!("places are taken once")).write::<f32>()
-            });
-            let (mut values, mut grads) = (values, grads);
-            for (length, own) in runs(rows, values.len(), &now) {
-                let (here, rest) = values.split_at_mut(length);
-                let (grads_here, grads_rest) = grads.split_at(length);
-                let mut state_rest = state.map(Some);
-                let state_here = std::array::from_fn(|number| {
-                    let whole = state_rest[number].take().unwrap_or_default();
-                    let (here, rest) = whole.split_at_mut(length);
-                    state_rest[number] = Some(rest);
-                    here
-                });
-                (values, grads, state) = (rest, grads_rest, state_rest.map(Option::unwrap_or_default));
-                if let Some(own) = own {
-                    apply(&own, head, clip_value, here, grads_here, state_here, factors(&own), rule);
-                }
-            }
-        }
-        *clock.0 = clock.1;
-    }
-}
-
-/// The lengths of what parameters are gone through by, with the time as each has it; `None` where they are frozen. Twin
-/// of `time_of` in WGSL.
-pub(super) fn runs<'a>(
-    rows: Option<&'a [Row]>,
-    length: usize,
-    now: &'a Now,
-) -> impl Iterator<Item = (usize, Option<Now>)> + 'a {
-    let whole = rows.is_none().then_some((length, Some(*now)));
-    let apart = rows
-        .unwrap_or_default()
-        .chunk_by(|a, b| a == b)
-        .map(|equal| (equal.len() * ROW_ELEMENTS, of_row(equal[0], now)));
-    whole.into_iter().chain(apart)
-}
-
-/// The time as the parameters of a row have it; `None` where they are frozen.
-pub(super) fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row, now: &Now) -> Option<Now> {
-    let own = Now {
-        learning_rate: now.learning_rate * lr_scale,
-        weight_decay: if weight_decay >= 0.0 { weight_decay } else { now.weight_decay },
-        clip_factor: now.clip_factor * clip_factor,
-        own_factor,
-        ..*now
-    };
-    (lr_scale >= 0.0).then_some(own)
-}
-
-/// The gradients of a block as its rule gets them; and decoupled decay takes its share of the parameters.
-#[inline(always)]
-fn ready(
-    now: &Now,
-    head: Head,
-    clip_value: Option<f32>,
-    values: &mut [f32; ROW_ELEMENTS],
-    grads: &[f32],
-) -> [f32; ROW_ELEMENTS] {
-    let shared = Shared::of(now, head);
-    let mut ready = [0f32; ROW_ELEMENTS];
-    ready.copy_from_slice(&grads[..ROW_ELEMENTS]);
-    if let Some(most) = clip_value {
-        ready.iter_mut().for_each(|grad| *grad = clipped(*grad, most));
-    }
-    for (grad, value) in ready.iter_mut().zip(values) {
-        *grad = shared.gradient(*value, *grad);
-        *value *= shared.kept;
-    }
-    ready
-}
-
-/// An element of the gradient, limited; a NaN stays.
-#[inline(always)]
-pub(super) fn clipped(grad: f32, most: f32) -> f32 {
-    let grad = if grad > most { most } else { grad };
-    if grad < -most { -most } else { grad }
-}
-
-/// What is the same for all elements of one time by the rules that all methods share. Twin of `Step` in WGSL.
-#[derive(Clone, Copy)]
-struct Shared {
-    sign: f32,
-    clip_factor: f32,
-    coupled_decay: f32,
-    kept: f32,
-}
-
-impl Shared {
-    fn of(now: &Now, head: Head) -> Self {
-        let decoupled = head.decay == Decay::Decoupled as u32;
-        Self {
-            sign: if head.maximize != 0 { -1.0 } else { 1.0 },
-            clip_factor: now.clip_factor,
-            coupled_decay: if head.decay == Decay::Coupled as u32 { now.weight_decay } else { 0.0 },
-            kept: if decoupled { 1.0 - now.learning_rate * now.weight_decay } else { 1.0 },
-        }
-    }
-
-    #[inline(always)]
-    fn gradient(self, value: f32, grad: f32) -> f32 {
-        self.sign * (grad * self.clip_factor) + self.coupled_decay * value
-    }
-}
-
-#[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "a loop's all")]
-fn apply<const N: usize, F: Copy + Sync>(
-    now: &Now,
-    head: Head,
-    clip_value: Option<f32>,
-    values: &mut [f32],
-    grads: &[f32],
-    state: [&mut [f32]; N],
-    factors: F,
-    rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
-) where
-    for<'s> [&'s mut [f32]; N]: Rows<N>,
-{
-    let shared = Shared::of(now, head);
-    // What does not change from element to element is moved into each piece: behind a reference it might for all that a
-    // compiler knows, and the loop would not be turned into vectors.
-    let step = move |value: &mut f32, grad: f32, state: [&mut f32; N]| {
-        let grad = shared.gradient(*value, grad);
-        *value *= shared.kept;
-        rule(factors, value, grad, state);
-    };
-    for_each_chunks_beside(
-        values,
-        state,
-        #[inline(always)]
-        move |start, values, state| {
-            let grads = &grads[start..];
-            if let Some(most) = clip_value {
-                state.each(
-                    values,
-                    grads,
-                    #[inline(always)]
-                    move |value, grad, state| step(value, clipped(grad, most), state),
-                );
-            } else {
-                state.each(
-                    values,
-                    grads,
-                    #[inline(always)]
-                    move |value, grad, state| step(value, grad, state),
-                );
-            }
-        },
-    );
-}
-
-/// 1, -1 or 0, as WGSL's.
-#[inline(always)]
-pub(super) fn sign(x: f32) -> f32 {
-    let negative = if x < 0.0 { -1.0 } else { 0.0 };
-    if x > 0.0 { 1.0 } else { negative }
-}
-
-/// Slices of state, gone through element by element.
-pub(super) trait Rows<const N: usize> {
-    /// Calls `rule` with each value, its gradient and its state.
-    fn each(self, values: &mut [f32], grads: &[f32], rule: impl Fn(&mut f32, f32, [&mut f32; N]));
-}
-
-/// For these numbers of slices. They are handed on as arguments of their own, since a compiler knows of arguments that
-/// they do not overlap, and does not turn loops over many that might into vectors.
-macro_rules! rows {
-    ($($count:literal [$($state:ident)*];)*) => {$(
-        impl Rows<$count> for [&mut [f32]; $count] {
-            #[inline(always)]
-            fn each(self, values: &mut [f32], grads: &[f32], rule: impl Fn(&mut f32, f32, [&mut f32; $count])) {
-                #[inline(always)]
-                #[allow(clippy::needless_range_loop, reason = "one index for all slices")]
-                fn apart(
-                    values: &mut [f32],
-                    grads: &[f32],
-                    $($state: &mut [f32],)*
-                    rule: impl Fn(&mut f32, f32, [&mut f32; $count]),
-                ) {
-                    let length = values.len();
-                    let grads = &grads[..length];
-                    $(let $state = &mut $state[..length];)*
-                    for i in 0..length {
-                        rule(&mut values[i], grads[i], [$(&mut $state[i]),*]);
-                    }
-                }
-                let [$($state),*] = self;
-                apart(values, grads, $($state,)* rule);
-            }
-        }
-    )*};
-}
-
-rows! {
-    0 [];
-    1 [a];
-    2 [a b];
-    3 [a b c];
-    4 [a b c d];
-}

@@ -1,0 +1,118 @@
+//! What stands in the table that updates read: what sets tensors apart, and the schedule.
+
+use crate::{Error, Result};
+
+/// A row of the table that updates read: a step of the schedule, or what sets a vector of parameters apart.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Row(pub(crate) [f32; 4]);
+
+/// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleTable {
+    /// Learning rates, at least one: finite and at least 0.
+    pub learning_rates: Vec<f64>,
+    /// Weight decays, finite and at least 0; empty where the settings of the method hold.
+    pub weight_decays: Vec<f64>,
+    /// Momentums, or decay rates of the first moment, at least 0 and less than 1; empty where the settings hold.
+    pub momentums: Vec<f64>,
+}
+
+impl ScheduleTable {
+    /// Learning rates alone.
+    #[must_use]
+    pub fn of_learning_rates(learning_rates: &[f64]) -> Self {
+        Self { learning_rates: learning_rates.to_vec(), weight_decays: Vec::new(), momentums: Vec::new() }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |name, values: &[f64], is_right: fn(f64) -> bool, rule| {
+            let wrong = values.iter().find(|value| !is_right(**value));
+            wrong.map_or(Ok(()), |value| {
+                Err(Error::Argument { op: "set_schedule", name, value: value.to_string(), rule })
+            })
+        };
+        let not_negative = |value: f64| (value as f32).is_finite() && value >= 0.0;
+        if self.learning_rates.is_empty() {
+            return Err(Error::Argument {
+                op: "set_schedule",
+                name: "learning_rate",
+                value: "none".to_string(),
+                rule: "one at least",
+            });
+        }
+        wrong("learning_rate", &self.learning_rates, not_negative, "finite and at least 0")?;
+        wrong("weight_decay", &self.weight_decays, not_negative, "finite and at least 0")?;
+        wrong("momentum", &self.momentums, |value| (0.0..1.0).contains(&value), "at least 0 and less than 1")
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row> {
+        let length = self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len());
+        let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
+        (0..length)
+            .map(|i| {
+                let momentum = at(&self.momentums, i);
+                let row = [
+                    at(&self.learning_rates, i),
+                    at(&self.weight_decays, i),
+                    momentum,
+                    momentum.map(|momentum| 1.0 - momentum),
+                ];
+                Row(row.map(|value| value.unwrap_or(-1.0) as f32))
+            })
+            .collect()
+    }
+}
+
+/// What sets a tensor of parameters apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SegmentSettings {
+    /// What its learning rate is multiplied by: finite and at least 0. Default 1.
+    pub lr_scale: f64,
+    /// Its weight decay, instead of that of all: finite and at least 0. Default none.
+    pub weight_decay: Option<f64>,
+    /// Whether it stays as it is, with its state. Default false.
+    pub frozen: bool,
+}
+
+impl Default for SegmentSettings {
+    fn default() -> Self {
+        Self { lr_scale: 1.0, weight_decay: None, frozen: false }
+    }
+}
+
+impl SegmentSettings {
+    /// The row of the table; its third number is a clip factor.
+    pub(super) fn row(&self) -> Row {
+        let scale = if self.frozen { -1.0 } else { self.lr_scale as f32 };
+        Row([scale, self.weight_decay.unwrap_or(-1.0) as f32, 1.0, 0.0])
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, value) in [("lr_scale", self.lr_scale), ("weight_decay", self.weight_decay.unwrap_or(0.0))] {
+            if !((value as f32).is_finite() && value >= 0.0) {
+                return Err(Error::Argument {
+                    op: "set_segments",
+                    name,
+                    value: value.to_string(),
+                    rule: "finite and at least 0",
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tensors of an arena as the table has them.
+#[derive(Debug)]
+pub(super) struct Segments {
+    pub(super) settings: Vec<SegmentSettings>,
+    pub(super) rows: Vec<Row>,
+    /// Where the rows of each page begin.
+    pub(super) page_starts: Vec<u32>,
+}
+
+/// Parameters that a row of the table stands for: a tensor begins at a multiple of them.
+pub(crate) const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
+
+const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");

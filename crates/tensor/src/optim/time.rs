@@ -1,0 +1,257 @@
+//! What the clock keeps of time, how it goes on, and what an update sees of it. Twin of `shaders/shared/clock.wgsl` and
+//! `shaders/shared/self_clock.wgsl`.
+
+use super::table::Row;
+
+/// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct ClockWords {
+    pub(crate) learning_rate: f32,
+    pub(crate) bias_correction1: f32,
+    pub(crate) bias_correction2: f32,
+    /// Negative where the update is to be skipped.
+    pub(crate) clip_factor: f32,
+    pub(crate) step: u32,
+    pub(crate) skipped: u32,
+    pub(crate) clipped: u32,
+    pub(crate) finished: u32,
+    pub(crate) gradient_norm: f32,
+    pub(crate) gradient_norm_sum: f32,
+    /// Rows of the schedule that count, and where they begin in the table.
+    schedule_length: u32,
+    schedule_start: u32,
+    /// What a method keeps of time beside the bias corrections: see [`Extra`].
+    pub(crate) extra: [f32; 2],
+    /// What the schedule says of weight decay and momentum; negative where it says nothing.
+    weight_decay: f32,
+    momentum: f32,
+    one_minus_momentum: f32,
+    /// The step, skipped ones counted too, that was skipped first; 0 where none was.
+    pub(crate) first_skipped: u32,
+    /// Norms of the last update, and of the parameters before it, where they are asked for.
+    pub(crate) update_norm: f32,
+    pub(crate) weight_norm: f32,
+}
+
+impl ClockWords {
+    /// The row of the schedule for a step; behind its end the last one.
+    pub(super) fn row(&self, table: &[Row], position: u32) -> Row {
+        table[(self.schedule_start + position.min(self.schedule_length - 1)) as usize]
+    }
+
+    pub(super) fn take_row(&mut self, row: Row) {
+        [self.learning_rate, self.weight_decay, self.momentum, self.one_minus_momentum] = row.0;
+    }
+
+    /// Bias corrections and what the method keeps of time, one step on.
+    pub(super) fn go_on(&mut self, next_rate: f32, timing: Timing) {
+        let timing = Timing { one_minus_beta1: scheduled(self.one_minus_momentum, timing.one_minus_beta1), ..timing };
+        self.bias_correction1 = next_correction(self.bias_correction1, timing.one_minus_beta1);
+        self.bias_correction2 = next_correction(self.bias_correction2, timing.one_minus_beta2);
+        self.extra = next_extra(self.extra, self.step, next_rate, timing);
+    }
+}
+
+/// What the schedule says, or where it says nothing the settings.
+fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
+    if from_schedule >= 0.0 { from_schedule } else { from_settings }
+}
+
+/// The part of the clock that an update reads, with the settings that a schedule may replace. Twin of `Now` in
+/// `shaders/shared/clock.wgsl`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    pub(crate) learning_rate: f32,
+    pub(crate) bias_correction1: f32,
+    pub(crate) bias_correction2: f32,
+    /// Negative where the update is to be skipped.
+    pub(crate) clip_factor: f32,
+    pub(crate) extra: [f32; 2],
+    /// The number of this step, from 1 on.
+    pub(crate) step: u32,
+    pub(crate) weight_decay: f32,
+    /// The momentum, or the decay rate of the first moment.
+    pub(crate) momentum: f32,
+    pub(crate) one_minus_momentum: f32,
+    /// What a method has worked out from the norms of a tensor.
+    pub(crate) own_factor: f32,
+}
+
+impl Now {
+    /// The step size over the first bias correction, and the inverse root of the second. Twin of
+    /// `shaders/shared/moments.wgsl`.
+    pub(crate) fn moment_factors(&self) -> (f32, f32) {
+        (self.learning_rate / self.bias_correction1, 1.0 / self.bias_correction2.sqrt())
+    }
+
+    /// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
+    pub(crate) fn newest_share(&self) -> f32 {
+        let [largest, sum] = self.extra;
+        if sum > 0.0 { largest * largest / sum } else { 0.0 }
+    }
+}
+
+/// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
+pub(super) const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
+
+/// The steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl` counts on their places.
+pub(crate) fn steps_of(clock: &[u32]) -> u32 {
+    clock[STEP].wrapping_add(clock[STEP + 1])
+}
+
+/// Where [`ClockWords::step`] and, behind it, `skipped` stand.
+pub(super) const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
+
+const _: () = assert!(STEP == 4, "the shaders that sample count on it");
+
+/// What an update says of how its time goes on. Twin of `Timing` in `shaders/shared/clock.wgsl`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(crate) struct Timing {
+    pub(crate) one_minus_beta1: f32,
+    pub(crate) one_minus_beta2: f32,
+    /// Another rate, and what it is for.
+    pub(crate) extra_rate: f32,
+    extra: u32,
+}
+
+/// What a method keeps of time in the clock, beside the bias corrections. Twin of the constants in
+/// `shaders/shared/clock.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extra {
+    /// Adan: 1 - beta3^t.
+    ThirdMoment = 1,
+    /// NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
+    MomentumDecay = 2,
+    /// RAdam: beta2^t, and the sum of beta2^i - beta2^t over i < t.
+    Rectification = 3,
+    /// Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average.
+    ScheduleFree = 4,
+}
+
+/// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the
+/// learning rate of the one behind it. Twin of `next_extra` in
+/// `shaders/shared/clock.wgsl`.
+fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32; 2] {
+    let first = step == 1;
+    if timing.extra == Extra::ThirdMoment as u32 {
+        [next_correction(old[0], timing.extra_rate), 0.0]
+    } else if timing.extra == Extra::MomentumDecay as u32 {
+        // A power that is lessened by a share of itself keeps its relative accuracy.
+        let before = if first { 1.0 } else { old[0] };
+        let d = before - timing.extra_rate * before;
+        let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
+        [d, next_correction(old[1], one_minus_mu)]
+    } else if timing.extra == Extra::Rectification as u32 {
+        // All terms of the sum are positive: the length of the average follows from it without cancellation.
+        let before = if first { 1.0 } else { old[0] };
+        let power = before - timing.one_minus_beta2 * before;
+        [power, old[1] + step as f32 * (timing.one_minus_beta2 * before)]
+    } else if timing.extra == Extra::ScheduleFree as u32 {
+        let largest = old[0].max(next_rate);
+        [largest, old[1] + largest * largest]
+    } else {
+        [0.0; 2]
+    }
+}
+
+impl Timing {
+    /// What an update needs to know to advance the clock, for betas of its own.
+    pub(crate) fn of_betas((beta1, beta2): (f64, f64)) -> Self {
+        Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, extra_rate: 0.0, extra: 0 }
+    }
+
+    /// With what the method keeps of time beside the bias corrections.
+    pub(crate) fn with_extra(self, extra: Extra, rate: f64) -> Self {
+        Self { extra_rate: rate as f32, extra: extra as u32, ..self }
+    }
+
+    /// With another rate of the first moment.
+    pub(crate) fn with_one_minus_beta1(self, one_minus_beta1: f32) -> Self {
+        Self { one_minus_beta1, ..self }
+    }
+
+    /// For an update that needs no bias corrections.
+    pub(crate) fn without_betas() -> Self {
+        Self::of_betas((0.0, 0.0))
+    }
+}
+
+/// The time of an update, and the clock as it is to be kept. Twin of `current_time` in
+/// `shaders/shared/self_clock.wgsl`; `weight_decay` and `momentum` are those of the settings.
+pub(crate) fn current_time(
+    clock: &ClockWords,
+    table: &[Row],
+    timing: Timing,
+    (weight_decay, momentum): (f32, f32),
+    self_clocked: bool,
+) -> (Now, ClockWords) {
+    let mut next = *clock;
+    if self_clocked {
+        let position = clock.step + clock.skipped;
+        (next.clip_factor, next.step) = (1.0, clock.step + 1);
+        next.take_row(clock.row(table, position));
+        next.go_on(clock.row(table, position + 1).0[0], timing);
+    }
+    let now = Now {
+        learning_rate: next.learning_rate,
+        bias_correction1: next.bias_correction1,
+        bias_correction2: next.bias_correction2,
+        clip_factor: next.clip_factor,
+        extra: next.extra,
+        step: next.step,
+        weight_decay: scheduled(next.weight_decay, weight_decay),
+        momentum: scheduled(next.momentum, momentum),
+        one_minus_momentum: scheduled(next.one_minus_momentum, timing.one_minus_beta1),
+        own_factor: 1.0,
+    };
+    (now, next)
+}
+
+/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, and tending to 1, of which rounding leaves it short by at most
+/// 2^-25 / (1 - beta).
+fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
+    correction + one_minus_beta * (1.0 - correction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corrections_follow_the_powers() {
+        let mut correction = 0f32;
+        for t in 1..=2000 {
+            correction = next_correction(correction, 0.001);
+            let exact = 1.0 - 0.999f64.powi(t);
+            approx::assert_relative_eq!(f64::from(correction), exact, max_relative = 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_methods_keep_of_time_is_exact_over_long_runs() {
+        let (beta1, beta2, momentum_decay) = (0.9f64, 0.999f64, 0.004f64);
+        let betas = Timing::of_betas((beta1, beta2));
+        let nadam = betas.with_extra(Extra::MomentumDecay, 1.0 - 0.96f64.powf(momentum_decay));
+        let radam = betas.with_extra(Extra::Rectification, 0.0);
+        let (mut decays, mut sums, mut product, mut correction) = ([0f32; 2], [0f32; 2], 1.0, 0f32);
+        for t in 1..=100_000u32 {
+            decays = next_extra(decays, t, 0.1, nadam);
+            sums = next_extra(sums, t, 0.1, radam);
+            correction = next_correction(correction, radam.one_minus_beta2);
+            let decay = 0.96f64.powf(f64::from(t) * momentum_decay);
+            product *= beta1 * (1.0 - 0.5 * decay);
+            if decay > 1e-6 {
+                approx::assert_relative_eq!(f64::from(decays[0]), decay, max_relative = 2e-5);
+            }
+            approx::assert_relative_eq!(f64::from(decays[1]), 1.0 - product, max_relative = 1e-6);
+            // The length of the average, RAdam's rho: 2 / (1 - beta2) - 1 - 2 t beta2^t / (1 - beta2^t).
+            let power = beta2.powf(f64::from(t));
+            let rho = 2.0 / (1.0 - beta2) - 1.0 - 2.0 * f64::from(t) * power / (1.0 - power);
+            let got = f64::from(2.0 * sums[1] / correction - 1.0);
+            let allowed = if t <= 1000 { 2e-6 } else { 2e-4 };
+            approx::assert_relative_eq!(got, rho, max_relative = allowed);
+        }
+    }
+}
