@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::form::{Epilogue, Family, Form, Layout};
-use super::generate::{COMPONENTS, Operand, line, operands, row_sums, store};
+use super::generate::{COMPONENTS, Operand, line, operands, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Blocks { rows, columns, thread_rows, thread_columns, depth } = form.family else {
@@ -82,18 +82,10 @@ let first_column = tile % tiles_wide * {columns}u;",
     line!(text, "workgroupBarrier();");
     line!(text, "}}");
     line!(text, "if (past) {{ return; }}");
-    for j in 0..thread_columns / 4 {
-        line!(text, "let column{j} = first_column + 4u * (across + {}u);", j * wide);
-        line!(text, "if (column{j} < p.{}) {{", right.extent);
-        for i in 0..thread_rows {
-            let row = format!("(first_row + 4u * (over + {}u) + {}u)", i / 4 * high, i % 4);
-            line!(text, "if ({row} < p.{}) {{", left.extent);
-            store(text, form, &row, &format!("column{j}"), &format!("sum{i}_{j}"));
-            line!(text, "}}");
-        }
-        line!(text, "}}");
-    }
-    row_sums(text, form, rows, invocations);
+    let row = |i: u32| format!("(first_row + 4u * (over + {}u) + {}u)", i / 4 * high, i % 4);
+    let column = |j: u32| format!("first_column + 4u * (across + {}u)", j * wide);
+    stores(text, form, (thread_rows, thread_columns / 4), row, column);
+    row_sums(text, form, invocations);
     line!(text, "}}");
 }
 

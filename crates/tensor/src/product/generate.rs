@@ -47,6 +47,18 @@ pub(super) struct Operand {
     pub(super) layout: Option<Layout>,
 }
 
+impl Operand {
+    /// Its first element.
+    pub(super) fn offset(&self) -> String {
+        format!("p.{}_offset", self.name)
+    }
+
+    /// What turns an index of elements into one of what is loaded at once.
+    pub(super) fn divisor(&self) -> &'static str {
+        if self.layout.is_some() { " / 4u" } else { "" }
+    }
+}
+
 /// The left and the right operand.
 pub(super) fn operands(form: &Form) -> (Operand, Operand) {
     let layouts = match form.loads {
@@ -102,68 +114,63 @@ fn declarations(text: &mut String, form: &Form) {
     line!(text, "fn group_index(group: vec3u, groups: vec3u) -> u32 {{ return group.y * groups.x + group.x; }}");
 }
 
-/// Names `count` groups of four columns at k + 0 … `steps` - 1 as vectors `right{step}_{vector}`. Where the columns are
-/// contiguous, `place` gives the index of a group's vector at a step; else that of a single column, with the step for
-/// scalars, or the index of four steps at once.
-pub(super) fn load_right(text: &mut String, right: Operand, vectors: u32, steps: u32) {
-    let name = right.name;
+/// The stores of an invocation's results `sum{row}_{vector}`, guarded, and with the epilogue. `row` and `column` give the
+/// place of a row, and of the first column of a vector, in the product that is computed, which may be the transposed one.
+pub(super) fn stores(
+    text: &mut String,
+    form: &Form,
+    (rows, vectors): (u32, u32),
+    row: impl Fn(u32) -> String,
+    column: impl Fn(u32) -> String,
+) {
+    let (left, right) = operands(form);
     for j in 0..vectors {
-        match right.layout {
-            Some(Layout::Outer) => {
-                for step in 0..steps {
-                    line!(text, "let right{step}_{j} = {name}[right_at{j} + (k + {step}u) * right_inner];");
+        line!(text, "let column{j} = {};", column(j));
+        line!(text, "if (column{j} < p.{}) {{", right.extent);
+        if form.swapped {
+            // A vector's four results are one column's of c; those of four rows, turned, are vectors of c.
+            let group = if form.vector_stores { 4 } else { 1 };
+            for (e, x) in COMPONENTS.iter().enumerate() {
+                line!(text, "if (column{j} + {e}u < p.{}) {{", right.extent);
+                for i in (0..rows).step_by(group) {
+                    let row = row(i);
+                    let results: Vec<String> = (i..i + group as u32).map(|i| format!("sum{i}_{j}.{x}")).collect();
+                    let at = format!("(column{j} + {e}u) * p.n + {row}");
+                    line!(text, "if ({row} < p.{}) {{", left.extent);
+                    if form.vector_stores {
+                        let results = format!("vec4f({})", results.join(", "));
+                        line!(text, "{}", assign(form, &format!("({at}) / 4u"), &format!("{row} / 4u"), &results));
+                    } else {
+                        line!(text, "{}", assign(form, &at, &row, &results[0]));
+                    }
+                    line!(text, "}}");
                 }
+                line!(text, "}}");
             }
-            Some(Layout::Inner) => {
-                for e in 0..4 {
-                    line!(text, "let column{j}_{e} = {name}[right_at{j}_{e} + k / 4u];");
+        } else {
+            for i in 0..rows {
+                let (row, result) = (row(i), format!("sum{i}_{j}"));
+                line!(text, "if ({row} < p.{}) {{", left.extent);
+                if form.vector_stores {
+                    let at = format!("({row} * p.n + column{j}) / 4u");
+                    line!(text, "{}", assign(form, &at, &format!("column{j} / 4u"), &result));
+                } else {
+                    for (e, x) in COMPONENTS.iter().enumerate() {
+                        let column = format!("(column{j} + {e}u)");
+                        let store = assign(form, &format!("{row} * p.n + {column}"), &column, &format!("{result}.{x}"));
+                        line!(text, "if ({column} < p.n) {{ {store} }}");
+                    }
                 }
-                for (step, x) in COMPONENTS.iter().enumerate() {
-                    line!(
-                        text,
-                        "let right{step}_{j} = vec4f(column{j}_0.{x}, column{j}_1.{x}, column{j}_2.{x}, column{j}_3.{x});"
-                    );
-                }
-            }
-            None => {
-                for step in 0..steps {
-                    let at = |e| format!("{name}[right_at{j}_{e} + (k + {step}u) * right_inner]");
-                    line!(text, "let right{step}_{j} = vec4f({}, {}, {}, {});", at(0), at(1), at(2), at(3));
-                }
+                line!(text, "}}");
             }
         }
-    }
-}
-
-/// The store of four results of a row, the columns from `column` on: guarded, and with the epilogue.
-pub(super) fn store(text: &mut String, form: &Form, row: &str, column: &str, value: &str) {
-    if form.swapped {
-        // The four results are one column's, in rows from `column` on.
-        for (e, x) in COMPONENTS.iter().enumerate() {
-            let element = format!("{value}.{x}");
-            line!(
-                text,
-                "if ({column} + {e}u < p.m) {{ {} }}",
-                assign(form, &format!("({column} + {e}u) * p.n + {row}"), row, &element)
-            );
-        }
-    } else if form.vector_stores {
-        line!(text, "{}", assign(form, &format!("({row} * p.n + {column}) / 4u"), &format!("{column} / 4u"), value));
-    } else {
-        for (e, x) in COMPONENTS.iter().enumerate() {
-            let (column, element) = (format!("{column} + {e}u"), format!("{value}.{x}"));
-            line!(
-                text,
-                "if ({column} < p.n) {{ {} }}",
-                assign(form, &format!("{row} * p.n + {column}"), &column, &element)
-            );
-        }
+        line!(text, "}}");
     }
 }
 
 /// One assignment, of a vector or an element.
 fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
-    let zero = if form.vector_stores && !form.swapped { "vec4f()" } else { "0.0" };
+    let zero = if form.vector_stores { "vec4f()" } else { "0.0" };
     match form.epilogue {
         Epilogue::Matmul { accumulate: false } | Epilogue::WeightGrad { accumulate: false } => {
             format!("c[{index}] = {value};")
@@ -182,9 +189,9 @@ fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
     }
 }
 
-/// The sums over k of the rows of a, in order of k, each by one of `lanes` invocations; the workgroups of the first
-/// column of tiles compute them.
-pub(super) fn row_sums(text: &mut String, form: &Form, rows: u32, lanes: u32) {
+/// The sums over k of the rows of a, in order of k, each by one of `lanes` invocations: by the workgroups of the first
+/// column of tiles, or, where the transposed product is computed and the rows of a are its columns, the first row.
+pub(super) fn row_sums(text: &mut String, form: &Form, lanes: u32) {
     let (target, assignment, k) = match form.epilogue {
         Epilogue::WeightGrad { accumulate } => ("bias_grad[r]", if accumulate { "+=" } else { "=" }, ["0u", "p.k"]),
         Epilogue::Partial { row_sums: true } => ("c[partial + p.m * p.n + r]", "=", ["first_k", "last_k"]),
@@ -194,11 +201,16 @@ pub(super) fn row_sums(text: &mut String, form: &Form, rows: u32, lanes: u32) {
         Loads::Scalars => "a[at]",
         Loads::Vectors(..) => "a[at / 4u][at % 4u]",
     };
+    let (tile_rows, tile_columns) = form.family.tile();
+    let (once, start, extent) = match form.swapped {
+        false => ("first_column", "first_row", tile_rows),
+        true => ("first_row", "first_column", tile_columns),
+    };
     let [first, last] = k;
     line!(
         text,
-        "if (first_column == 0u) {{
-    for (var r = first_row + lane; r < min(first_row + {rows}u, p.m); r += {lanes}u) {{
+        "if ({once} == 0u) {{
+    for (var r = {start} + lane; r < min({start} + {extent}u, p.m); r += {lanes}u) {{
         var sum = 0.0;
         var at = p.a_offset + r * p.a_row + {first} * p.a_column;
         for (var k = {first}; k < {last}; k++) {{

@@ -160,19 +160,14 @@ impl Products {
         if tuned.is_empty() || extents.k == 0 {
             return (chosen, None);
         }
-        let can_swap = !matches!(epilogue, Epilogue::WeightGrad { .. });
-        match tuned.get(&tune::Class::of(extents, loads(product))) {
-            Some(Some(candidate)) if candidate.swapped && !can_swap => (chosen, None),
-            Some(tuned) => (*tuned, None),
-            None => (chosen, None),
-        }
+        (tuned.get(&tune::Class::of(extents, loads(product))).copied().unwrap_or(chosen), None)
     }
 }
 
 /// The form of a candidate that fits the strides of a product.
 fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
     let Candidate { family, swapped } = candidate;
-    let vector_stores = product.n.is_multiple_of(4) && !swapped && !matches!(epilogue, Epilogue::Partial { .. });
+    let vector_stores = product.n.is_multiple_of(4) && !matches!(epilogue, Epilogue::Partial { .. });
     Form { family, loads: loads(product), vector_stores, swapped, epilogue }
 }
 
@@ -285,12 +280,8 @@ fn forms(candidate: Candidate) -> Vec<Form> {
     let mut forms = Vec::new();
     for loads in vectors.chain([Loads::Scalars]) {
         for vector_stores in [true, false] {
-            for epilogue in EPILOGUES {
-                if swapped && (vector_stores || matches!(epilogue, Epilogue::WeightGrad { .. })) {
-                    continue;
-                }
-                forms.push(Form { family, loads, vector_stores, swapped, epilogue });
-            }
+            let form = |epilogue| Form { family, loads, vector_stores, swapped, epilogue };
+            forms.extend(EPILOGUES.map(form));
         }
         if let (Family::Blocks { .. }, false) = (family, swapped) {
             for row_sums in [false, true] {

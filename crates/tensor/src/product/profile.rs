@@ -49,10 +49,14 @@ impl Candidate {
 /// What a unit takes to compile on lavapipe.
 const NANOSECONDS_TO_COMPILE: f64 = 4e6;
 
-/// Tiles of the subgroup family: rows in multiples of the lanes' least, and vectors a lane. Larger ones load less for
-/// each result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache. The last
-/// is for 16 lanes and more, where it is a square.
-const SUBGROUP_TILES: [(u32, u32); 6] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2), (64, 1)];
+/// Tiles of the subgroup family: rows, at least as many as lanes, and vectors a lane. Larger ones load less for each
+/// result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache. The last two
+/// are for 16 lanes and more: 64 rows make a square there, and 56 go into 784, the pixels of 28 x 28, without a rest.
+/// Still larger ones are slower: their text outgrows what a processor keeps of decoded instructions.
+const SUBGROUP_TILES: [(u32, u32); 7] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2), (64, 1), (56, 1)];
+
+/// Tiles of the subgroup family that compute the transposed product as well have as many rows.
+const SWAPPED_ROWS: u32 = 56;
 
 /// Fewer operations go by the strided kernel in hardware, which compiles it as fast as it launches it.
 const LEAST_OPERATIONS: f64 = 60e3;
@@ -105,6 +109,11 @@ impl Profile {
             _ => BLOCKS[BLOCKS.len() - 1],
         };
         candidates.push(Candidate { family: skinny, swapped: true });
+        for family in self.families() {
+            if matches!(family, Family::Subgroup { rows, .. } if rows >= SWAPPED_ROWS) {
+                candidates.push(Candidate { family, swapped: true });
+            }
+        }
         candidates
     }
 
@@ -138,9 +147,8 @@ impl Profile {
         if extents.k == 0 || (operations < LEAST_OPERATIONS && !subgroups) {
             return None;
         }
-        let can_swap = !matches!(epilogue, Epilogue::WeightGrad { .. });
         let candidates = self.candidates();
-        let mut fitting = candidates.iter().copied().filter(|candidate| can_swap || !candidate.swapped);
+        let mut fitting = candidates.iter().copied();
         if subgroups {
             let smallest = candidates.first().map_or(0, |candidate| candidate.units());
             let most = match operations / FEW_OPERATIONS {
@@ -159,6 +167,8 @@ impl Profile {
             return estimates.min_by(|x, y| x.1.total_cmp(&y.1)).map(|(candidate, _)| candidate);
         }
         let Extents { m, n, .. } = extents;
+        // Swapped kernels do not split k, which is long in a weight's gradient.
+        let can_swap = !matches!(epilogue, Epilogue::WeightGrad { .. });
         if m <= SKINNY || (n <= SKINNY && can_swap) {
             return fitting.find(|candidate| candidate.family.tile().0 <= SKINNY && candidate.swapped == (m > SKINNY));
         }
@@ -192,11 +202,15 @@ impl Profile {
         let (m, n) = if candidate.swapped { (n, m) } else { (m, n) };
         let (tile_rows, tile_columns) = candidate.family.tile();
         let tiles = m.div_ceil(tile_rows) * n.div_ceil(tile_columns);
-        let loads = f64::from(rows / lanes + 4 * vectors) * f64::from(lanes) / 8.0;
+        let loads = f64::from(rows.div_ceil(lanes) + 4 * vectors) * f64::from(lanes) / 8.0;
         let step = 15.0 * loads + 2.9 * f64::from(rows * vectors);
-        // A store is a load; a lane that stores single elements needs four.
-        let stores =
-            15.0 * f64::from(rows * vectors) * f64::from(lanes) / 8.0 * if candidate.swapped { 3.0 } else { 1.0 };
+        // A store is a load; it takes longer where lanes store to rows of their own, and longer still by elements.
+        let slower = match candidate.swapped {
+            false => 1.0,
+            true if extents.n.is_multiple_of(4) => 1.75,
+            true => 3.0,
+        };
+        let stores = 15.0 * f64::from(rows * vectors) * f64::from(lanes) / 8.0 * slower;
         tiles.div_ceil(self.threads) as f64 * (step * k.div_ceil(4) as f64 + stores)
     }
 }

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::form::{Family, Form, Layout};
-use super::generate::{COMPONENTS, Operand, line, load_right, operands, row_sums, store};
+use super::generate::{COMPONENTS, Operand, line, operands, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Subgroup { lanes, rows, vectors } = form.family else {
@@ -31,153 +31,188 @@ let first_column = index % tiles * {width}u;",
         right.extent,
         width - 1
     );
-    places(text, left, right, lanes, rows, vectors);
+    for (operand, side) in [(left, "left"), (right, "right")] {
+        line!(text, "let {side}_inner = p.{}{};", operand.inner, operand.divisor());
+    }
     for i in 0..rows {
         for j in 0..vectors {
             line!(text, "var sum{i}_{j} = vec4f();");
         }
     }
-    let inner = [left, right].iter().any(|operand| operand.layout == Some(Layout::Inner));
+    // A place that is carried from step to step is a value to the driver's compiler; one that is computed from k would
+    // be computed anew for each lane.
+    let tile = Tile { left, right, lanes, rows, vectors };
+    let loads = tile.loads(4);
+    for Load { value, place, .. } in &loads {
+        line!(text, "var {value}_at = {place};");
+    }
     line!(text, "let whole = p.k & ~3u;");
     line!(text, "for (var k = 0u; k < whole; k += 4u) {{");
-    step(text, left, right, lanes, rows, vectors, 4);
+    for Load { operand, value, .. } in &loads {
+        line!(text, "let {value} = {}[{value}_at];", operand.name);
+    }
+    for Load { operand, side, value, .. } in &loads {
+        let inner = operand.layout == Some(Layout::Inner);
+        line!(text, "{value}_at += {};", if inner { "1u".to_string() } else { format!("4u * {side}_inner") });
+    }
+    tile.accumulate(text, 4);
     line!(text, "}}");
     // An operand that is loaded by vectors along k has a multiple of four of them.
-    if !inner {
+    if ![left, right].iter().any(|operand| operand.layout == Some(Layout::Inner)) {
         line!(text, "for (var k = whole; k < p.k; k++) {{");
-        step(text, left, right, lanes, rows, vectors, 1);
-        line!(text, "}}");
-    }
-    for j in 0..vectors {
-        line!(text, "let column{j} = first_column + 4u * (lane + {}u);", lanes * j);
-        line!(text, "if (column{j} < p.{}) {{", right.extent);
-        for i in 0..rows {
-            line!(text, "if (first_row + {i}u < p.{}) {{", left.extent);
-            store(text, form, &format!("(first_row + {i}u)"), &format!("column{j}"), &format!("sum{i}_{j}"));
-            line!(text, "}}");
+        for Load { operand, side, value, place } in tile.loads(1) {
+            line!(text, "let {value} = {}[{place} + k * {side}_inner];", operand.name);
         }
+        tile.accumulate(text, 1);
         line!(text, "}}");
     }
-    row_sums(text, form, rows, lanes);
+    let row = |i: u32| format!("(first_row + {i}u)");
+    stores(text, form, (rows, vectors), row, |j| format!("first_column + 4u * (lane + {}u)", lanes * j));
+    row_sums(text, form, lanes);
     line!(text, "}}");
 }
 
-/// Where each lane loads from, hoisted out of the loop over k.
-fn places(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u32, vectors: u32) {
-    let offset = |operand: Operand| format!("p.{}_offset", operand.name);
-    let divisor = |operand: Operand| if operand.layout.is_some() { " / 4u" } else { "" };
-    line!(text, "let left_inner = p.{}{};", left.inner, divisor(left));
-    line!(text, "let right_inner = p.{}{};", right.inner, divisor(right));
-    if left.layout == Some(Layout::Outer) {
-        // A lane loads four rows at one k; where the tile has fewer groups of four rows than lanes, they share out the
-        // steps of k as well.
-        let groups = rows / 4;
-        for at in 0..groups.div_ceil(lanes) {
-            let group = if groups < lanes { format!("lane % {groups}u") } else { format!("{}u + lane", at * lanes) };
-            line!(
-                text,
-                "let left_at{at} = {} / 4u + min(first_row / 4u + {group}, p.{} / 4u - 1u);",
-                offset(left),
-                left.extent
-            );
-        }
-        if groups < lanes {
-            line!(text, "let left_step = lane / {groups}u;");
-        }
-    } else {
-        for at in 0..rows / lanes {
-            line!(
-                text,
-                "let left_at{at} = ({} + min(first_row + {}u + lane, p.{} - 1u) * p.{}){};",
-                offset(left),
-                at * lanes,
-                left.extent,
-                left.outer,
-                divisor(left)
-            );
-        }
-    }
-    for j in 0..vectors {
-        let column = format!("first_column + 4u * (lane + {}u)", lanes * j);
-        if right.layout == Some(Layout::Outer) {
-            line!(text, "let right_at{j} = ({} + min({column}, p.{} - 4u)) / 4u;", offset(right), right.extent);
-        } else {
-            for e in 0..4 {
-                line!(
-                    text,
-                    "let right_at{j}_{e} = ({} + min({column} + {e}u, p.{} - 1u) * p.{}){};",
-                    offset(right),
-                    right.extent,
-                    right.outer,
-                    divisor(right)
-                );
-            }
-        }
-    }
+struct Tile {
+    left: Operand,
+    right: Operand,
+    lanes: u32,
+    rows: u32,
+    vectors: u32,
 }
 
-/// Four steps of k, or one. All loads come first, those of the left operand before the others: each is a loop to the
-/// driver's compiler, and arithmetic between two of them is cut up for it.
-fn step(text: &mut String, left: Operand, right: Operand, lanes: u32, rows: u32, vectors: u32, steps: u32) {
-    load_left(text, left, lanes, rows, steps);
-    load_right(text, right, vectors, steps);
-    let accumulate = |text: &mut String, row: u32, factors: &[String]| {
+/// A load of a lane.
+struct Load {
+    operand: Operand,
+    /// The side that the operand is on, by which its strides are called.
+    side: &'static str,
+    /// The name of what is loaded.
+    value: String,
+    /// Where it lies for the first step of k.
+    place: String,
+}
+
+impl Tile {
+    /// What a lane loads for four steps of k, or for one. All loads of a step come before its arithmetic, which the
+    /// driver's compiler would cut up between two of them.
+    fn loads(&self, steps: u32) -> Vec<Load> {
+        let &Self { left, right, .. } = self;
+        let load = |operand, side| move |(value, place)| Load { operand, side, value, place };
+        let lefts = self.left_places(steps).into_iter().map(load(left, "left"));
+        lefts.chain(self.right_places(steps).into_iter().map(load(right, "right"))).collect()
+    }
+
+    /// The values of the left operand `left{load}`, or, where they are single elements, `left{load}_{step}`.
+    fn left_places(&self, steps: u32) -> Vec<(String, String)> {
+        let &Self { left, lanes, rows, .. } = self;
+        let (offset, extent) = (left.offset(), left.extent);
+        let mut places = Vec::new();
+        if left.layout == Some(Layout::Outer) {
+            // Four rows at a step: the groups of the first step, then those of the next.
+            let groups = rows / 4;
+            for load in 0..(groups * steps).div_ceil(lanes) {
+                let unit = format!("min({}u + lane, {}u)", load * lanes, groups * steps - 1);
+                let row = format!("min(first_row / 4u + {unit} % {groups}u, p.{extent} / 4u - 1u)");
+                places
+                    .push((format!("left{load}"), format!("{offset} / 4u + {row} + {unit} / {groups}u * left_inner")));
+            }
+            return places;
+        }
+        for load in 0..rows.div_ceil(lanes) {
+            let row = format!("min(first_row + {}u + lane, p.{extent} - 1u)", load * lanes);
+            let place = format!("({offset} + {row} * p.{}){}", left.outer, left.divisor());
+            match left.layout {
+                Some(_) => places.push((format!("left{load}"), place)),
+                None => {
+                    let element = |step| (format!("left{load}_{step}"), format!("{place} + {step}u * left_inner"));
+                    places.extend((0..steps).map(element));
+                }
+            }
+        }
+        places
+    }
+
+    /// The values of the right operand: four columns at a step, `right{step}_{vector}`; four steps of a column,
+    /// `column{column}_{vector}`; or one element, `right{step}_{vector}_{column}`.
+    fn right_places(&self, steps: u32) -> Vec<(String, String)> {
+        let &Self { right, lanes, vectors, .. } = self;
+        let (offset, extent) = (right.offset(), right.extent);
+        let mut places = Vec::new();
         for j in 0..vectors {
-            let sum: String =
-                factors.iter().enumerate().map(|(step, factor)| format!(" + {factor} * right{step}_{j}")).collect();
-            line!(text, "sum{row}_{j} = sum{row}_{j}{sum};");
-        }
-    };
-    if left.layout == Some(Layout::Outer) {
-        let groups = rows / 4;
-        for group in 0..groups {
-            for step in 0..steps {
-                let place = step * groups + group;
-                line!(text, "let value{group}_{step} = subgroupBroadcast(left{}, {}u);", place / lanes, place % lanes);
+            let column = format!("first_column + 4u * (lane + {}u)", lanes * j);
+            if right.layout == Some(Layout::Outer) {
+                let place = format!("({offset} + min({column}, p.{extent} - 4u)) / 4u");
+                let vector = |step| (format!("right{step}_{j}"), format!("{place} + {step}u * right_inner"));
+                places.extend((0..steps).map(vector));
+                continue;
             }
-            for (e, x) in COMPONENTS.iter().enumerate() {
-                let factors: Vec<String> = (0..steps).map(|step| format!("value{group}_{step}.{x}")).collect();
-                accumulate(text, 4 * group + e as u32, &factors);
+            for e in 0..4 {
+                let column = format!("min({column} + {e}u, p.{extent} - 1u)");
+                let place = format!("({offset} + {column} * p.{}){}", right.outer, right.divisor());
+                match right.layout {
+                    Some(_) => places.push((format!("column{e}_{j}"), place)),
+                    None => {
+                        let element =
+                            |step| (format!("right{step}_{j}_{e}"), format!("{place} + {step}u * right_inner"));
+                        places.extend((0..steps).map(element));
+                    }
+                }
             }
         }
-        return;
+        places
     }
-    for row in 0..rows {
-        line!(text, "let value{row} = subgroupBroadcast(left{}, {}u);", row / lanes, row % lanes);
-        let factors: Vec<String> = match steps {
-            1 => vec![format!("value{row}")],
-            _ => COMPONENTS.iter().map(|x| format!("value{row}.{x}")).collect(),
-        };
-        accumulate(text, row, &factors);
-    }
-}
 
-/// Names what the lanes load of the left operand for some steps of k `left0`, `left1`, …
-fn load_left(text: &mut String, left: Operand, lanes: u32, rows: u32, steps: u32) {
-    let name = left.name;
-    if left.layout == Some(Layout::Outer) {
-        let groups = rows / 4;
-        // The values of a step, group by group, then those of the next: `lanes` of them in a load.
-        for load in 0..(groups * steps).div_ceil(lanes) {
-            let (at, step) = if groups < lanes {
-                // A single step needs the first groups of lanes alone; the others load what is there.
-                let step =
-                    if steps == 1 { "k".to_string() } else { format!("k + {}u + left_step", load * (lanes / groups)) };
-                (0, step)
-            } else {
-                (load % (groups / lanes), format!("k + {}u", load / (groups / lanes)))
+    /// Adds the products of four steps of k, or of one, whose operands have been loaded.
+    fn accumulate(&self, text: &mut String, steps: u32) {
+        let &Self { left, right, lanes, rows, vectors } = self;
+        for (j, step) in (0..vectors).flat_map(|j| (0..steps).map(move |step| (j, step))) {
+            let element = |e: u32| match right.layout {
+                Some(_) => format!("column{e}_{j}.{}", COMPONENTS[step as usize]),
+                None => format!("right{step}_{j}_{e}"),
             };
-            line!(text, "let left{load} = {name}[left_at{at} + ({step}) * left_inner];");
+            if right.layout != Some(Layout::Outer) {
+                line!(text, "let right{step}_{j} = vec4f({});", [0, 1, 2, 3].map(element).join(", "));
+            }
         }
-        return;
-    }
-    for load in 0..rows / lanes {
-        let at = |step: u32| format!("{name}[left_at{load} + (k + {step}u) * left_inner]");
-        let value = match (left.layout, steps) {
-            (Some(_), _) => format!("{name}[left_at{load} + k / 4u]"),
-            (None, 1) => at(0),
-            (None, _) => format!("vec4f({}, {}, {}, {})", at(0), at(1), at(2), at(3)),
+        let add = |text: &mut String, row: u32, factors: &[String]| {
+            for j in 0..vectors {
+                let products: String =
+                    factors.iter().enumerate().map(|(step, factor)| format!(" + {factor} * right{step}_{j}")).collect();
+                line!(text, "sum{row}_{j} = sum{row}_{j}{products};");
+            }
         };
-        line!(text, "let left{load} = {value};");
+        if left.layout == Some(Layout::Outer) {
+            let groups = rows / 4;
+            for group in 0..groups {
+                for step in 0..steps {
+                    let unit = step * groups + group;
+                    line!(
+                        text,
+                        "let value{group}_{step} = subgroupBroadcast(left{}, {}u);",
+                        unit / lanes,
+                        unit % lanes
+                    );
+                }
+                for (e, x) in COMPONENTS.iter().enumerate() {
+                    let factors: Vec<String> = (0..steps).map(|step| format!("value{group}_{step}.{x}")).collect();
+                    add(text, 4 * group + e as u32, &factors);
+                }
+            }
+            return;
+        }
+        if left.layout.is_none() {
+            for load in 0..rows.div_ceil(lanes) {
+                let elements: Vec<String> = (0..steps).map(|step| format!("left{load}_{step}")).collect();
+                let (open, close) = if steps == 4 { ("vec4f(", ")") } else { ("", "") };
+                line!(text, "let left{load} = {open}{}{close};", elements.join(", "));
+            }
+        }
+        for row in 0..rows {
+            line!(text, "let value{row} = subgroupBroadcast(left{}, {}u);", row / lanes, row % lanes);
+            let factors: Vec<String> = match steps {
+                1 => vec![format!("value{row}")],
+                _ => COMPONENTS.iter().map(|x| format!("value{row}.{x}")).collect(),
+            };
+            add(text, row, &factors);
+        }
     }
 }

@@ -20,7 +20,7 @@ use crate::ops::Product;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The version of the generator: what was measured of another one's kernels is of no use.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Products that one choice is made for: extents up to a power of two, and the layouts of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -173,8 +173,7 @@ fn tune(
     if split || m * n * k == 0 || known.contains_key(&class) {
         return Ok(None);
     }
-    // Of a swapped kernel a weight's gradient has no form, and it is what asks for a transposed a.
-    let all = products.profile.candidates().into_iter().filter(|candidate| !(candidate.swapped && transpose_a));
+    let all = products.profile.candidates().into_iter();
     let choices: Vec<Option<Candidate>> = std::iter::once(None).chain(all.map(Some)).collect();
     let time = |choice: Option<Candidate>, calls: u32| -> Result<Duration> {
         let start = Instant::now();
