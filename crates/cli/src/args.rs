@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
+
+use crate::bench::updates;
 
 pub(crate) mod train;
 
@@ -42,7 +44,7 @@ pub(crate) struct DevicesArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
     /// Fused updates of optimizers, beside compositions of tensor operations and plain copies
-    Optim(BenchArgs),
+    Optim(OptimArgs),
     /// Matrix products at the shapes of a small network, beside the `gemm` crate on all threads
     Matmul(BenchArgs),
     /// A training step of a small network, eager and recorded, beside the time of its kernels
@@ -59,6 +61,21 @@ pub(crate) struct BenchArgs {
     /// Take a few seconds: fewer sizes, short and rough measurements
     #[arg(long)]
     pub(crate) quick: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OptimArgs {
+    #[command(flatten)]
+    pub(crate) bench: BenchArgs,
+    /// Only these, and each for longer [default: all]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(updates::names()),
+        hide_possible_values = true
+    )]
+    pub(crate) optimizer: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -34,8 +34,8 @@ pub(crate) enum Error {
     Output { flag: &'static str, path: PathBuf, source: io::Error },
     /// A file is to be written that another argument names too.
     SameFile { flag: &'static str, path: PathBuf, other: &'static str },
-    /// A flag's value is within its range, but too large together with others.
-    TooLarge { flag: &'static str, problem: String },
+    /// A flag's value is within its range, but does not go with other flags or with the device.
+    Unfit { flag: &'static str, problem: String },
     /// A flag sets what the chosen method has not.
     NoSetting { flag: &'static str, optimizer: String, others: &'static str },
     /// A row is no number to the model.
@@ -56,7 +56,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::NoSetting { .. } => USAGE,
+            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } => USAGE,
             Self::Row { .. } | Self::Threads { .. } => USAGE,
             // What is tuned has no folder, or one that cannot be written.
             Self::Tensor(tensor::Error::File { .. }) => USAGE,
@@ -122,7 +122,7 @@ impl fmt::Display for Error {
             Self::SameFile { flag, path, other } => {
                 write!(f, "{flag} {}: this is also the file of {other}; choose another one", path.display())
             }
-            Self::TooLarge { flag, problem } => write!(f, "{flag}: {problem}"),
+            Self::Unfit { flag, problem } => write!(f, "{flag}: {problem}"),
             Self::NoSetting { flag, optimizer, others } => {
                 write!(f, "{flag}: {optimizer} has no use for it; leave it out, or choose {others} by --optimizer")
             }
@@ -144,7 +144,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
-            Self::SameFile { .. } | Self::TooLarge { .. } | Self::NoSetting { .. } => None,
+            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } => None,
             Self::Row { .. } | Self::Threads { .. } => None,
             Self::Nn(error) | Self::Resume(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),

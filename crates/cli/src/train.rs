@@ -69,7 +69,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         dropout: args.dropout as f32,
     };
     let model = TabularModel::new(data.schema.clone(), mlp, args.seed, &device).map_err(|error| match error {
-        nn::Error::Tensor(limit @ tensor::Error::Limit { .. }) => Error::TooLarge {
+        nn::Error::Tensor(limit @ tensor::Error::Limit { .. }) => Error::Unfit {
             flag: "--hidden",
             problem: format!("{limit}; make the layers smaller, or choose another --device"),
         },
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let steps = steps_per_epoch.saturating_mul(options.epochs);
     if steps > MAX_STEPS {
         let problem = format!("{} epochs are {steps} steps, but a run has at most {MAX_STEPS}", options.epochs);
-        return Err(Error::TooLarge { flag: "--epochs", problem });
+        return Err(Error::Unfit { flag: "--epochs", problem });
     }
 
     let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?.with_clip(args.clip())?;
@@ -175,7 +175,7 @@ fn check_size(hidden: &[u32], inputs: usize, outputs: usize) -> Result<()> {
     if parameters > MAX_PARAMETERS {
         let problem =
             format!("the network would have {parameters} parameters, but at most {MAX_PARAMETERS}; make it smaller");
-        return Err(Error::TooLarge { flag: "--hidden", problem });
+        return Err(Error::Unfit { flag: "--hidden", problem });
     }
     Ok(())
 }

@@ -159,6 +159,11 @@ pub(crate) fn updates_of(
     UPDATES.iter().chain(with_products).copied().filter(move |(name, _)| has_soap || *name != "soap")
 }
 
+/// The names of all that can be measured.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    UPDATES.iter().chain(WITH_PRODUCTS).map(|&(name, _)| name)
+}
+
 /// The sides of a matrix of so many elements that is as square as it can be.
 fn sides(elements: usize) -> Vec<usize> {
     let rows = (1..=elements.isqrt()).rev().find(|rows| elements.is_multiple_of(*rows)).unwrap_or(1);

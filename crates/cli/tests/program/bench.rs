@@ -88,6 +88,15 @@ fn optim_measures_updates_on_every_device() {
     }
 }
 
+#[test]
+fn optim_measures_those_that_are_named() {
+    let (_, rows) = measure(&["optim", "--optimizer", "lion,sgd"], "cpu", &OPTIM_FIELDS);
+    let names: std::collections::BTreeSet<_> = rows.iter().map(|row| row["optimizer"].as_str().unwrap()).collect();
+    assert_eq!(names, ["lion", "sgd"].into());
+    let line = error_line(&thalweg(&["bench", "optim", "--optimizer", "lbfgs"]), 2);
+    assert!(line.contains("--optimizer") && line.contains("lbfgs"), "{line}");
+}
+
 /// Holds the rows against the figures' own definitions.
 fn check_optim(rows: &[serde_json::Value]) {
     let (off, on) = (false, true);
