@@ -25,7 +25,9 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
     // No capability beyond those that every device has, but for kernels that are chosen where there are subgroups.
     let subgroups = source.contains("subgroup_invocation_id");
-    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let cooperative = source.contains("enable wgpu_cooperative_matrix;");
+    let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16, cooperative);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -43,15 +45,19 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {error}"))?;
 
-    let options = msl::Options { lang_version: (2, if subgroups { 1 } else { 0 }), ..Default::default() };
+    let lang_version = (2, if cooperative { 3 } else { subgroups.into() });
+    let options = msl::Options { lang_version, ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
     let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
 
+    // DX12 has no cooperative matrices.
     let (mut direct, options) = (String::new(), hlsl::Options::default());
-    hlsl::Writer::new(&mut direct, &options, &hlsl::PipelineOptions { entry_point })
-        .write(&module, &info, None)
-        .map_err(|error| format!("HLSL: {error}"))?;
-    if words.is_empty() || metal.is_empty() || direct.is_empty() {
+    if !cooperative {
+        hlsl::Writer::new(&mut direct, &options, &hlsl::PipelineOptions { entry_point })
+            .write(&module, &info, None)
+            .map_err(|error| format!("HLSL: {error}"))?;
+    }
+    if words.is_empty() || metal.is_empty() || (direct.is_empty() && !cooperative) {
         return Err("a back end wrote nothing".to_string());
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::updates;
 
@@ -54,7 +54,7 @@ pub(crate) enum Bench {
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     #[command(flatten)]
-    pub(crate) device: DeviceArg,
+    pub(crate) device: ComputeArgs,
     /// Write the figures to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -97,7 +97,7 @@ pub(crate) struct StepArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ProfileArgs {
     #[command(flatten)]
-    pub(crate) device: DeviceArg,
+    pub(crate) device: ComputeArgs,
     /// Units of the layers, from the inputs to the classes
     #[arg(long, value_name = "WIDTHS", default_value = "784,256,128,10", value_parser = network, allow_negative_numbers = true)]
     pub(crate) network: Network,
@@ -154,6 +154,23 @@ pub(crate) struct DeviceArg {
     /// Where to compute: auto (a hardware GPU if there is one, else the CPU), cpu, gpu, an index, or part of a name
     #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) device: String,
+}
+
+/// A device, and how it is to compute.
+#[derive(Debug, Args)]
+pub(crate) struct ComputeArgs {
+    #[command(flatten)]
+    pub(crate) choice: DeviceArg,
+    /// Numbers that matrix products multiply: f16 rounds them, for cooperative matrices (tensor cores), where the device
+    /// has them
+    #[arg(long, value_enum, value_name = "PRECISION", default_value = "f32")]
+    pub(crate) matmul_precision: MatmulPrecision,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MatmulPrecision {
+    F32,
+    F16,
 }
 
 #[cfg(test)]

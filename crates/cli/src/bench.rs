@@ -35,7 +35,7 @@ fn report<R: Serialize>(
     measure: impl FnOnce(&Device, Pace) -> Result<Vec<R>>,
     render: impl FnOnce(&[R]) -> String,
 ) -> Result<()> {
-    let device = devices::open(&args.device)?;
+    let device = devices::open_to_compute(&args.device)?;
     let file = args.json.as_deref().map(|path| Named::new("--json", path));
     check_outputs(&[], file.as_slice())?;
     let rows = measure(&device, if args.quick { Pace::QUICK } else { Pace::FULL })?;

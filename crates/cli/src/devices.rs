@@ -1,9 +1,9 @@
 //! `thalweg devices`, and opening the one that `--device` names.
 
 use serde::Serialize;
-use thalweg::tensor::{Device, DeviceInfo};
+use thalweg::tensor::{Device, DeviceInfo, MatmulPrecision};
 
-use crate::args::{DeviceArg, DevicesArgs};
+use crate::args::{self, ComputeArgs, DeviceArg, DevicesArgs};
 use crate::error::{Error, Result};
 use crate::output;
 use crate::table::table;
@@ -11,6 +11,17 @@ use crate::table::table;
 /// Opens the device that the user has chosen.
 pub(crate) fn open(choice: &DeviceArg) -> Result<Device> {
     Device::open(&choice.device).map_err(|source| Error::Device { choice: choice.device.clone(), source })
+}
+
+/// Opens the device that the user has chosen, to compute as the user wants it to.
+pub(crate) fn open_to_compute(args: &ComputeArgs) -> Result<Device> {
+    let device = open(&args.choice)?;
+    if args.matmul_precision == args::MatmulPrecision::F16 && device.set_matmul_precision(MatmulPrecision::F16).is_err()
+    {
+        let problem = format!("{} has no cooperative matrices of f16; leave it out", device.info().name);
+        return Err(Error::Unfit { flag: "--matmul-precision", problem });
+    }
+    Ok(device)
 }
 
 #[derive(Debug, Serialize)]

@@ -14,7 +14,7 @@ use crate::output::print;
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     let out = Named::new("--out", &args.out);
     check_outputs(&[Named::new("MODEL", &args.model), Named::new("DATA", &args.data)], &[out])?;
-    let device = devices::open(&args.device)?;
+    let device = devices::open_to_compute(&args.device)?;
     let model = TabularModel::load(&args.model, &device)?;
     let table = Table::read(&args.data)?;
     let rows = table.numeric_columns(&model.schema().features)?;

@@ -31,7 +31,7 @@ fn is_in_place(name: &str) -> bool {
 }
 
 pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
-    let device = devices::open(&args.device)?;
+    let device = devices::open_to_compute(&args.device)?;
     let file = args.trace.as_deref().map(|path| Named::new("--trace", path));
     check_outputs(&[], file.as_slice())?;
     let mut step = TrainingStep::new(&device, &args.network.0, args.batch as usize)?;

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         &inputs.into_iter().flatten().collect::<Vec<_>>(),
         &outputs.into_iter().flatten().collect::<Vec<_>>(),
     )?;
-    let device = devices::open(&args.device)?;
+    let device = devices::open_to_compute(&args.device)?;
     let target = match &args.target {
         Some(target) => target.clone(),
         // A table that was read has a column.

@@ -60,7 +60,7 @@ pub use optim::{
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
 pub use pending_read::PendingRead;
 pub use philox::philox;
-pub use product::{ProductShape, ProductTuning, TunedProduct, product_kernels};
+pub use product::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
 pub use profile::{Cost, KernelProfile, LaunchProfile, Profile, TimeSource};
 pub use recording::{RecordOptions, Recording, on_replay};
 pub use shape::MAX_RANK;

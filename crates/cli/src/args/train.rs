@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use thalweg::nn::Clip;
 
-use super::DeviceArg;
+use super::ComputeArgs;
 use crate::error::Error;
 
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
@@ -91,7 +91,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     #[command(flatten)]
-    pub(crate) device: DeviceArg,
+    pub(crate) device: ComputeArgs,
     /// The file for the trained model
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub(crate) out: PathBuf,
@@ -229,7 +229,7 @@ pub(crate) struct PredictArgs {
     #[arg(long, value_name = "FILE", default_value = "predictions.csv")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
-    pub(crate) device: DeviceArg,
+    pub(crate) device: ComputeArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

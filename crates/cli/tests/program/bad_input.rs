@@ -128,6 +128,7 @@ fn flags_with_values_that_cannot_be() {
         ("--schedule", &["never"]),
         ("--warmup", &["1", "-0.1", "nan"]),
         ("--device", &["", "4096", "no-such-device"]),
+        ("--matmul-precision", &["f8", "16"]),
         ("--no-such-flag", &["1"]),
     ] {
         for value in values {
@@ -136,6 +137,8 @@ fn flags_with_values_that_cannot_be() {
     }
     refused(folder.path(), 2, "train iris.csv --optimizer rprop --weight-decay 0.1", &["--weight-decay", "rprop"]);
     refused(folder.path(), 2, "train iris.csv --optimizer lion --momentum 0.5", &["--momentum", "lion has no"]);
+    let command = "train iris.csv --device cpu --matmul-precision f16";
+    refused(folder.path(), 2, command, &["--matmul-precision", "cpu has no cooperative matrices"]);
     refused(folder.path(), 2, "train iris.csv --momentum 0.9", &["--momentum", "adamw has no"]);
     for schedule in ["cyclic", "one-cycle"] {
         let command = format!("train iris.csv --schedule {schedule} --warmup 0.1");

@@ -80,4 +80,7 @@ pub struct DeviceInfo {
     pub subgroup_size: (u32, u32),
     /// Optional features that the adapter has, of those thalweg can use.
     pub features: Vec<&'static str>,
+    /// Rows, and columns, of the largest square matrices of f16 that the adapter multiplies in one instruction of a
+    /// subgroup and adds to one of f32; `None` where it has none. See [`MatmulPrecision`](crate::MatmulPrecision).
+    pub cooperative_matrix_side: Option<u32>,
 }

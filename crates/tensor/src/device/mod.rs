@@ -209,6 +209,7 @@ impl Device {
                 max_storage_buffers: u32::MAX,
                 subgroup_size: (0, 0),
                 features: Vec::new(),
+                cooperative_matrix_side: None,
             },
         }
     }

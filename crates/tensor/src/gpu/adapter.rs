@@ -14,7 +14,7 @@ const USEFUL: [(wgpu::Features, &str); 5] = [
 
 /// The adapters, hardware before software. wgpu's `noop` backend is none.
 pub(crate) fn list() -> Vec<DeviceInfo> {
-    adapters().iter().map(|a| describe(&a.get_info(), &a.limits(), a.features())).collect()
+    adapters().iter().map(|a| describe(&a.get_info(), &a.limits(), a.features(), cooperative_matrix_side(a))).collect()
 }
 
 fn adapters() -> Vec<wgpu::Adapter> {
@@ -35,8 +35,14 @@ fn adapters() -> Vec<wgpu::Adapter> {
 }
 
 /// What is known of an adapter or of a device that was opened from it.
-pub(crate) fn describe(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features: wgpu::Features) -> DeviceInfo {
+pub(crate) fn describe(
+    info: &wgpu::AdapterInfo,
+    limits: &wgpu::Limits,
+    features: wgpu::Features,
+    cooperative_matrix_side: Option<u32>,
+) -> DeviceInfo {
     let software = info.device_type == wgpu::DeviceType::Cpu;
+    let useful = USEFUL.iter().filter(|(feature, _)| features.contains(*feature)).map(|&(_, name)| name);
     DeviceInfo {
         name: info.name.clone(),
         kind: if software { DeviceKind::Software } else { DeviceKind::Hardware },
@@ -46,12 +52,39 @@ pub(crate) fn describe(info: &wgpu::AdapterInfo, limits: &wgpu::Limits, features
         max_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
-        features: USEFUL.iter().filter(|(f, _)| features.contains(*f)).map(|&(_, name)| name).collect(),
+        features: useful.chain(cooperative_matrix_side.map(|_| "cooperative-matrices")).collect(),
+        cooperative_matrix_side,
     }
 }
 
+/// The side of the largest square matrices of f16 that the adapter multiplies and adds to one of f32.
+fn cooperative_matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let needed = COOPERATIVE | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+    let info = adapter.get_info();
+    // Lavapipe (Mesa 26.2) crashes on them while it compiles for other subgroups than those of eight lanes.
+    let crashes = info.device_type == wgpu::DeviceType::Cpu && info.subgroup_max_size != 8;
+    if crashes || !adapter.features().contains(needed) {
+        return None;
+    }
+    let all = adapter.cooperative_matrix_properties().into_iter();
+    let fitting = all.filter(|matrices| (matrices.ab_type, matrices.cr_type) == (F16, F32));
+    let square = fitting.filter(|matrices| matrices.m_size == matrices.n_size && matrices.n_size == matrices.k_size);
+    square.map(|matrices| matrices.m_size).filter(|side| matches!(side, 8 | 16)).max()
+}
+
+/// What cooperative matrices need of wgpu, which counts them among its experiments.
+const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+
+/// A device that was opened, and the side of its cooperative matrices.
+pub(crate) struct Opened {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    pub(crate) cooperative_matrix_side: Option<u32>,
+}
+
 /// Opens the adapter at an index of [`list`], with its own limits and the useful ones of its features.
-pub(crate) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
+pub(crate) fn open(index: usize) -> Result<Opened> {
     let adapters = adapters();
     let Some(adapter) = adapters.get(index) else {
         return Err(Error::NoAdapter {
@@ -63,7 +96,7 @@ pub(crate) fn open(index: usize) -> Result<(wgpu::Device, wgpu::Queue)> {
 }
 
 /// Opens wgpu's `noop` adapter, with the limits that all GPUs have.
-pub(crate) fn open_noop() -> Result<(wgpu::Device, wgpu::Queue)> {
+pub(crate) fn open_noop() -> Result<Opened> {
     let backends = wgpu::Backends::NOOP;
     let mut descriptor =
         wgpu::InstanceDescriptor { backends, ..wgpu::InstanceDescriptor::new_without_display_handle() };
@@ -79,14 +112,26 @@ pub(crate) fn open_noop() -> Result<(wgpu::Device, wgpu::Queue)> {
     }
 }
 
-fn request(adapter: &wgpu::Adapter) -> Result<(wgpu::Device, wgpu::Queue)> {
-    let useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
+    let cooperative_matrix_side = cooperative_matrix_side(adapter);
+    let mut useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+    if cooperative_matrix_side.is_some() {
+        useful |= COOPERATIVE;
+        #[allow(unsafe_code, reason = "the one experiment that is used is in kernels of our own, on request alone")]
+        // SAFETY: what is asked for is to know that wgpu may have errors there, and to report them.
+        let enabled = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        experimental_features = enabled;
+    }
     let request = adapter.request_device(&wgpu::DeviceDescriptor {
         label: Some("thalweg"),
         required_features: adapter.features() & useful,
         required_limits: adapter.limits(),
+        experimental_features,
         ..Default::default()
     });
-    pollster::block_on(request)
-        .map_err(|error| Error::Adapter { adapter: adapter.get_info().name, reason: error.to_string() })
+    match pollster::block_on(request) {
+        Ok((device, queue)) => Ok(Opened { device, queue, cooperative_matrix_side }),
+        Err(error) => Err(Error::Adapter { adapter: adapter.get_info().name, reason: error.to_string() }),
+    }
 }

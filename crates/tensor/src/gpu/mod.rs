@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use adapter::Opened;
 pub(crate) use adapter::list;
 
 use crate::buffer::ALIGNMENT;
@@ -78,19 +79,17 @@ impl Failure {
 impl Gpu {
     /// Opens the adapter at an index of [`list`].
     pub(crate) fn open(index: usize) -> Result<Self> {
-        let (device, queue) = adapter::open(index)?;
-        Ok(Self::watched(device, queue))
+        Ok(Self::watched(adapter::open(index)?))
     }
 
     /// Opens the adapter that does nothing.
     pub(crate) fn open_noop() -> Result<Self> {
-        let (device, queue) = adapter::open_noop()?;
-        Ok(Self::watched(device, queue))
+        Ok(Self::watched(adapter::open_noop()?))
     }
 
     /// A device of our own, whose errors are kept.
-    fn watched(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        let gpu = Self::from_wgpu(device, queue);
+    fn watched(opened: Opened) -> Self {
+        let gpu = Self::new(opened);
         let failure = gpu.failure.clone();
         gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             tracing::error!(%error, "uncaptured error of the GPU");
@@ -105,8 +104,13 @@ impl Gpu {
         gpu
     }
 
+    /// A device of somebody else's, of which is not known what cooperative matrices it has.
     pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features());
+        Self::new(Opened { device, queue, cooperative_matrix_side: None })
+    }
+
+    fn new(Opened { device, queue, cooperative_matrix_side: cooperative }: Opened) -> Self {
+        let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features(), cooperative);
         let stream = Mutex::new(Stream::new(&device));
         let products = Products::new(&info);
         Self { info, products, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }

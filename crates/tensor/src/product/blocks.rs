@@ -22,6 +22,8 @@ pub(super) fn body(text: &mut String, form: &Form) {
         text,
         "var<workgroup> left_tile: array<vec4f, {}>;
 var<workgroup> right_tile: array<vec4f, {}>;
+fn put_left(at: u32, value: vec4f) {{ left_tile[at] = value; }}
+fn put_right(at: u32, value: vec4f) {{ right_tile[at] = value; }}
 @compute @workgroup_size({invocations})
 fn main(
     @builtin(workgroup_id) group: vec3u,
@@ -89,9 +91,18 @@ let first_column = tile % tiles_wide * {columns}u;",
     line!(text, "}}");
 }
 
-/// Loads `depth` steps of `extent` rows or columns from `first` on. What lies past the end of k is zero, since zeros add
-/// nothing; what lies past the edge of the matrix is something, and is not stored.
-fn stage(text: &mut String, operand: Operand, side: &str, first: &str, extent: u32, depth: u32, invocations: u32) {
+/// Loads `depth` steps of `extent` rows or columns from `first` on, and has `put_{side}` keep four of them at a step in a
+/// place of their own, step by step. What lies past the end of k is zero, since zeros add nothing; what lies past the edge
+/// of the matrix is something, and is not stored.
+pub(super) fn stage(
+    text: &mut String,
+    operand: Operand,
+    side: &str,
+    first: &str,
+    extent: u32,
+    depth: u32,
+    invocations: u32,
+) {
     let Operand { name, outer, inner, extent: limit, layout } = operand;
     let vectors = extent / 4;
     // Vectors along k are loaded in blocks of four by four and turned.
@@ -102,7 +113,7 @@ fn stage(text: &mut String, operand: Operand, side: &str, first: &str, extent: u
             line!(text, "let k = k0 + unit / {vectors}u;");
             line!(text, "let at = min({first} + 4u * (unit % {vectors}u), p.{limit} - 4u);");
             line!(text, "let loaded = {name}[(p.{name}_offset + min(k, p.k - 1u) * p.{inner} + at) / 4u];");
-            line!(text, "{side}_tile[unit] = select(vec4f(), loaded, k < last_k);");
+            line!(text, "put_{side}(unit, select(vec4f(), loaded, k < last_k));");
         }
         Some(Layout::Inner) => {
             let quads = depth / 4;
@@ -117,8 +128,8 @@ fn stage(text: &mut String, operand: Operand, side: &str, first: &str, extent: u
             for (step, x) in COMPONENTS.iter().enumerate() {
                 line!(
                     text,
-                    "{side}_tile[(4u * (unit % {quads}u) + {step}u) * {vectors}u + unit / {quads}u] = \
-                     select(vec4f(), vec4f(loaded0.{x}, loaded1.{x}, loaded2.{x}, loaded3.{x}), k + {step}u < last_k);"
+                    "put_{side}((4u * (unit % {quads}u) + {step}u) * {vectors}u + unit / {quads}u, \
+                     select(vec4f(), vec4f(loaded0.{x}, loaded1.{x}, loaded2.{x}, loaded3.{x}), k + {step}u < last_k));"
                 );
             }
         }
@@ -128,7 +139,7 @@ fn stage(text: &mut String, operand: Operand, side: &str, first: &str, extent: u
             line!(text, "let base = p.{name}_offset + min(k, p.k - 1u) * p.{inner};");
             let element = |e: u32| format!("{name}[base + min(at + {e}u, p.{limit} - 1u) * p.{outer}]");
             line!(text, "let loaded = vec4f({}, {}, {}, {});", element(0), element(1), element(2), element(3));
-            line!(text, "{side}_tile[unit] = select(vec4f(), loaded, k < last_k);");
+            line!(text, "put_{side}(unit, select(vec4f(), loaded, k < last_k));");
         }
     }
     line!(text, "}}");

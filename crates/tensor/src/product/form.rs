@@ -1,5 +1,7 @@
 //! What tells one generated product kernel from another.
 
+use super::cooperative;
+
 /// How a kernel is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Family {
@@ -25,6 +27,13 @@ pub(crate) enum Family {
         /// Steps of the inner dimension that are staged at once, a multiple of four.
         depth: u32,
     },
+    /// A tile a workgroup of some subgroups, by cooperative matrices, of operands that are rounded to f16.
+    Cooperative {
+        /// Lanes of a subgroup.
+        lanes: u32,
+        /// Rows, and columns, of a matrix.
+        side: u32,
+    },
 }
 
 impl Family {
@@ -33,6 +42,7 @@ impl Family {
         let (rows, columns) = match self {
             Self::Subgroup { lanes, rows, vectors } => (rows, 4 * lanes * vectors),
             Self::Blocks { rows, columns, .. } => (rows, columns),
+            Self::Cooperative { .. } => (cooperative::TILE, cooperative::TILE),
         };
         (rows as usize, columns as usize)
     }
@@ -44,6 +54,7 @@ impl Family {
             Self::Blocks { rows, columns, thread_rows, thread_columns, .. } => {
                 (rows / thread_rows) * (columns / thread_columns)
             }
+            Self::Cooperative { lanes, .. } => cooperative::SUBGROUPS * lanes,
         }
     }
 
@@ -55,6 +66,7 @@ impl Family {
             Self::Blocks { thread_rows, thread_columns, depth, .. } => {
                 format!("blocks_{rows}x{columns}x{depth}_{thread_rows}x{thread_columns}")
             }
+            Self::Cooperative { lanes, side } => format!("cooperative{lanes}_{side}x{side}"),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The text of product kernels.
 //!
 //! Register blocks are unrolled text: a lane's results lie in named variables, since arrays of them would leave the
-//! registers. Every kernel here sums in order of k, one product at a time, and starts at zero, as
-//! `shaders/shared/product.wgsl` does; so which of them runs makes no difference to the bits, unless a driver contracts
-//! products and sums. Indices past an edge are clamped where operands are loaded, and the stores test them.
+//! registers. Every kernel here, but for those of cooperative matrices, sums in order of k, one product at a time, and
+//! starts at zero, as `shaders/shared/product.wgsl` does; so which of them runs makes no difference to the bits, unless a
+//! driver contracts products and sums. Indices past an edge are clamped where operands are loaded, and the stores test them.
 
 use std::fmt::Write;
 
@@ -24,10 +24,14 @@ pub(super) use line;
 /// The WGSL of a form.
 pub(crate) fn generate(form: &Form) -> String {
     let mut text = String::new();
+    if let Family::Cooperative { .. } = form.family {
+        text.push_str("enable f16;\nenable wgpu_cooperative_matrix;\n");
+    }
     declarations(&mut text, form);
     match form.family {
         Family::Subgroup { .. } => super::subgroup::body(&mut text, form),
         Family::Blocks { .. } => super::blocks::body(&mut text, form),
+        Family::Cooperative { .. } => super::cooperative::body(&mut text, form),
     }
     text
 }
@@ -169,7 +173,7 @@ pub(super) fn stores(
 }
 
 /// One assignment, of a vector or an element.
-fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
+pub(super) fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
     let zero = if form.vector_stores { "vec4f()" } else { "0.0" };
     match form.epilogue {
         Epilogue::Matmul { accumulate: false } | Epilogue::WeightGrad { accumulate: false } => {

@@ -5,6 +5,7 @@
 //! Both have the same parameters, the same bindings and the same twin.
 
 mod blocks;
+mod cooperative;
 mod form;
 mod generate;
 mod profile;
@@ -16,6 +17,7 @@ mod tune;
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 pub(crate) use form::Epilogue;
@@ -27,7 +29,7 @@ pub use tune::{ProductShape, ProductTuning, TunedProduct};
 use crate::kernel::{Kernel, Launch};
 use crate::ops::Product;
 use crate::ops::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD, MATMUL};
-use crate::{DType, DeviceInfo, Result, Tensor};
+use crate::{DType, Device, DeviceInfo, Error, Result, Tensor};
 
 /// The kernels of a product.
 #[derive(Debug, Clone, Copy)]
@@ -135,10 +137,69 @@ pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epi
     }
 }
 
+/// How exact the operands of matrix products are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MatmulPrecision {
+    /// As they are, in f32.
+    #[default]
+    F32,
+    /// Rounded to f16, whose fractions have 10 bits and whose largest number is 65,504; numbers below 6e-5 lose digits, and
+    /// those below 6e-8 are 0. Products are added in f32. It is what cooperative matrices compute, also called tensor
+    /// cores, several times as fast as f32 where they are in hardware. Products with an extent of 16 or less stay in f32.
+    F16,
+}
+
+impl Device {
+    /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
+    /// layers, of their gradients, and of optimizers.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where [`F16`](MatmulPrecision::F16) is asked of a device that has no cooperative matrices
+    /// ([`DeviceInfo::cooperative_matrix_side`]); the CPU has none.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, MatmulPrecision};
+    /// let device = Device::best();
+    /// if device.info().cooperative_matrix_side.is_some() {
+    ///     device.set_matmul_precision(MatmulPrecision::F16).unwrap();
+    /// } else {
+    ///     assert!(device.set_matmul_precision(MatmulPrecision::F16).is_err());
+    /// }
+    /// ```
+    pub fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()> {
+        let half_precision = precision == MatmulPrecision::F16;
+        match self.products() {
+            Some(products) if !half_precision || products.profile.cooperative.is_some() => {
+                products.half_precision.store(half_precision, Ordering::Relaxed);
+            }
+            None if !half_precision => {}
+            _ => {
+                return Err(Error::Argument {
+                    op: "set_matmul_precision",
+                    name: "precision",
+                    value: "f16".to_string(),
+                    rule: "f32 on this device, which has no cooperative matrices of f16",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The precision of matrix products on this device.
+    #[must_use]
+    pub fn matmul_precision(&self) -> MatmulPrecision {
+        match self.products().is_some_and(|products| products.half_precision.load(Ordering::Relaxed)) {
+            true => MatmulPrecision::F16,
+            false => MatmulPrecision::F32,
+        }
+    }
+}
+
 /// What a GPU knows of its products: its profile, and what was measured on it.
 #[derive(Debug)]
 pub(crate) struct Products {
     pub(crate) profile: Profile,
+    half_precision: AtomicBool,
     tuned: RwLock<tune::Choices>,
 }
 
@@ -146,11 +207,15 @@ impl Products {
     /// The products of a device, with the choices that a tuner has left in the cache file.
     pub(crate) fn new(info: &DeviceInfo) -> Self {
         let profile = Profile::new(info);
-        Self { profile, tuned: RwLock::new(tune::load(info, &profile)) }
+        Self { profile, half_precision: AtomicBool::new(false), tuned: RwLock::new(tune::load(info, &profile)) }
     }
 
     /// The kernel for a product, none being the strided one, and the length of its slices where k is split.
     fn choose(&self, product: &Product, extents: Extents, epilogue: Epilogue) -> (Option<Candidate>, Option<u32>) {
+        let half_precision = self.half_precision.load(Ordering::Relaxed);
+        if let Some(candidate) = self.profile.of_half_precision(extents).filter(|_| half_precision) {
+            return (Some(candidate), None);
+        }
         let made = |candidate| is_made(&form(product, candidate, epilogue));
         let chosen = self.profile.choose(extents, epilogue, made);
         if let Some(slice) = chosen.and_then(|candidate| self.profile.slice(extents, candidate)) {
@@ -255,8 +320,10 @@ fn shader(name: String, text: String) -> &'static Shader {
 #[doc(hidden)]
 #[must_use]
 pub fn product_kernels() -> Vec<&'static Kernel> {
-    let profile = |lanes| Profile { lanes, software: lanes.is_some(), threads: 2 };
-    let candidates = [None, Some(4), Some(8), Some(16), Some(32)].map(profile).into_iter().flat_map(|p| p.candidates());
+    let profile = |lanes| Profile { lanes, software: lanes.is_some(), threads: 2, cooperative: None };
+    let profiles = [None, Some(4), Some(8), Some(16), Some(32)].map(profile).into_iter();
+    let cooperative = [8, 16].map(|side| Candidate { family: Family::Cooperative { lanes: 32, side }, swapped: false });
+    let candidates = profiles.flat_map(|profile| profile.candidates()).chain(cooperative);
     let kernels = candidates.flat_map(forms).map(kernel);
     kernels.chain(EPILOGUES.map(sum_kernel)).collect()
 }

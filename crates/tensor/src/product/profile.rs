@@ -1,5 +1,6 @@
 //! Which kernel computes a product, by what is known of the device.
 
+use super::cooperative;
 use super::form::{Epilogue, Family};
 use crate::device::{DeviceInfo, DeviceKind};
 
@@ -12,6 +13,8 @@ pub(crate) struct Profile {
     pub(crate) software: bool,
     /// Threads that a software driver has at most.
     pub(crate) threads: usize,
+    /// Rows, and columns, of cooperative matrices, where there are any.
+    pub(crate) cooperative: Option<u32>,
 }
 
 /// The extents of a product.
@@ -42,6 +45,7 @@ impl Candidate {
         match self.family {
             Family::Subgroup { rows, vectors, .. } => rows * vectors,
             Family::Blocks { thread_rows, thread_columns, .. } => thread_rows * thread_columns / 4,
+            Family::Cooperative { .. } => cooperative::TILE,
         }
     }
 }
@@ -94,7 +98,16 @@ impl Profile {
             lanes: usable.then_some(least),
             software: info.kind == DeviceKind::Software,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
+            // A kernel names the subgroups of its workgroup, which must be as many as it counts on.
+            cooperative: info.cooperative_matrix_side.filter(|_| usable),
         }
+    }
+
+    /// The kernel whose operands are f16, where the adapter has one, and the product is large enough to fill it.
+    pub(crate) fn of_half_precision(&self, extents: Extents) -> Option<Candidate> {
+        let family = Family::Cooperative { lanes: self.lanes?, side: self.cooperative? };
+        let Extents { m, n, k } = extents;
+        (m.min(n) > SKINNY && k > SKINNY).then_some(Candidate { family, swapped: false })
     }
 
     /// All kernels that this profile may choose.

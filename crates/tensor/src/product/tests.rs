@@ -18,7 +18,7 @@ fn gpu() -> Option<Device> {
 
 /// All kernels that run on a device: those of its own profile, and the blocks, which run everywhere.
 fn candidates(device: &Device) -> Vec<Candidate> {
-    let everywhere = Profile { lanes: None, software: false, threads: 1 };
+    let everywhere = Profile { lanes: None, software: false, threads: 1, cooperative: None };
     let own = device.products().unwrap().profile.candidates();
     let own = own.into_iter().filter(|candidate| matches!(candidate.family, Family::Subgroup { .. }));
     own.chain(everywhere.candidates()).collect()
@@ -149,8 +149,8 @@ fn views_empty_sums_and_special_values_pass_through_every_kernel() {
 #[test]
 fn a_profile_knows_when_a_kernel_is_worth_it() {
     let store = Epilogue::Matmul { accumulate: false };
-    let software = Profile { lanes: Some(8), software: true, threads: 2 };
-    let hardware = Profile { lanes: Some(32), software: false, threads: 2 };
+    let software = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
+    let hardware = Profile { lanes: Some(32), software: false, threads: 2, cooperative: None };
     let extents = |m, n, k| Extents { m, n, k };
     assert_eq!(hardware.choose(extents(8, 8, 8), store, |_| false), None);
     assert_eq!(software.choose(extents(512, 512, 0), store, |_| false), None);
@@ -172,9 +172,53 @@ fn a_profile_knows_when_a_kernel_is_worth_it() {
         assert!(hardware.choose(extents, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
     }
     // 14 tiles of 56 columns leave no rest of 784, while 13 of 64 do.
-    let wide = Profile { lanes: Some(16), software: true, threads: 2 };
+    let wide = Profile { lanes: Some(16), software: true, threads: 2, cooperative: None };
     let pixels = wide.choose(extents(64, 784, 256), store, |_| true).unwrap();
     assert!(pixels.swapped && pixels.family.tile() == (56, 64), "{pixels:?}");
+}
+
+/// Whole numbers up to 8 and their sums are exact in both precisions, so that every text is held to the bit; fractions
+/// are off by what rounding both operands to f16 makes of a product, 2^-10 of the sum of sizes. On a device without such
+/// matrices the precision is refused, and nothing changes.
+#[test]
+fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
+    let Some(device) = gpu() else { return };
+    let whole = |seed, rows, columns, transposed| {
+        let x = matrix(&device, seed, rows, columns, transposed);
+        let elements: Vec<f32> = x.to_vec::<f32>().unwrap().iter().map(|x| x.trunc()).collect();
+        let shape = if transposed { [columns, rows] } else { [rows, columns] };
+        let whole = Tensor::from_slice(&device, &elements, &[rows, columns]).unwrap();
+        // The same numbers, stored by columns where that is asked for.
+        if transposed { whole.t().unwrap().contiguous().unwrap().reshape(&shape).unwrap().t().unwrap() } else { whole }
+    };
+    let (a, b) = (matrix(&device, 1, 70, 100, false), matrix(&device, 2, 100, 130, false));
+    let exact = a.matmul(&b).unwrap().to_vec::<f32>().unwrap();
+    let sizes = a.abs().unwrap().matmul(&b.abs().unwrap()).unwrap().to_vec::<f32>().unwrap();
+    if device.info().cooperative_matrix_side.is_none() {
+        let error = device.set_matmul_precision(MatmulPrecision::F16).unwrap_err().to_string();
+        assert!(error.contains("precision") && error.contains("cooperative"), "{error}");
+        assert_eq!(device.matmul_precision(), MatmulPrecision::F32);
+        assert_eq!(a.matmul(&b).unwrap().to_vec::<f32>().unwrap(), exact);
+        return;
+    }
+    let profile = &device.products().unwrap().profile;
+    let candidate = profile.of_half_precision(Extents { m: 64, n: 64, k: 64 }).unwrap();
+    // Operations in turn, since a driver in software takes a second and more for each text.
+    let mut operations = (0..OPERATIONS).cycle();
+    for [m, n, k] in [[64, 64, 32], [68, 60, 36], [61, 130, 33], [20, 200, 100], [128, 64, 7]] {
+        for (transposed_a, transposed_b) in [(false, true), (true, false), (false, false), (true, true)] {
+            let (a, b) = (whole(1, m, k, transposed_a), whole(2, k, n, transposed_b));
+            compare(candidate, operations.next().unwrap(), &a, &b);
+        }
+    }
+    device.set_matmul_precision(MatmulPrecision::F16).unwrap();
+    let rounded = a.matmul(&b).unwrap().to_vec::<f32>().unwrap();
+    assert_ne!(rounded, exact, "nothing was rounded");
+    for ((rounded, exact), size) in rounded.iter().zip(&exact).zip(&sizes) {
+        assert!((rounded - exact).abs() <= size / 1024.0, "{rounded} {exact}");
+    }
+    device.set_matmul_precision(MatmulPrecision::F32).unwrap();
+    assert_eq!(a.matmul(&b).unwrap().to_vec::<f32>().unwrap(), exact);
 }
 
 /// The sum over slices is another sum, so the numbers are whole. On the CPU the twins of both kernels run.
@@ -190,7 +234,7 @@ fn split_sums_are_the_same_numbers() {
         }
     };
     for device in [Some(Device::cpu()), gpu()].into_iter().flatten() {
-        let blocks = Profile { lanes: None, software: false, threads: 1 }.candidates();
+        let blocks = Profile { lanes: None, software: false, threads: 1, cooperative: None }.candidates();
         let small = blocks.into_iter().filter(|candidate| candidate.family.tile().0 <= 32 && !candidate.swapped);
         for (i, candidate) in small.enumerate() {
             for ([m, n, k], slice) in [([32, 64, 128], 32), ([33, 20, 101], 48), ([5, 7, 16], 16), ([16, 12, 100], 64)]
@@ -234,10 +278,10 @@ fn compute_whole(operation: usize, a: &Tensor, b: &Tensor) -> Vec<Tensor> {
 fn sums_are_split_on_hardware_alone_and_in_whole_vectors() {
     let store = Epilogue::WeightGrad { accumulate: false };
     let extents = Extents { m: 10, n: 128, k: 5000 };
-    let hardware = Profile { lanes: None, software: false, threads: 2 };
+    let hardware = Profile { lanes: None, software: false, threads: 2, cooperative: None };
     let slice = hardware.slice(extents, hardware.choose(extents, store, |_| false).unwrap()).unwrap();
     assert!(slice >= 256 && slice.is_multiple_of(16) && slice < 5000, "{slice}");
-    let software = Profile { lanes: Some(8), software: true, threads: 2 };
+    let software = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
     assert_eq!(software.slice(extents, software.choose(extents, store, |_| false).unwrap()), None);
     let square = Extents { m: 4096, n: 4096, k: 4096 };
     assert_eq!(hardware.slice(square, hardware.choose(square, store, |_| false).unwrap()), None);

@@ -348,7 +348,7 @@ mod tests {
     fn choices_are_kept_by_device_and_a_broken_file_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("below/products.json");
-        let profile = Profile { lanes: Some(8), software: true, threads: 2 };
+        let profile = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
         let info = DeviceInfo { name: "an adapter".to_string(), driver: "new".to_string(), ..Device::cpu().info() };
         assert!(load_from(&path, &info, &profile).is_empty());
         let candidate = profile.candidates()[1];
