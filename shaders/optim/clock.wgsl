@@ -7,10 +7,13 @@
 // bindings  1: partials [partials] read   2: table [rows] read   3: clock read_write
 // twin      crates/tensor/src/optim/clock.rs
 // source    Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks (ICML 2013);
-//           the factor is torch.nn.utils.clip_grad_norm_'s
+//           the factor is torch.nn.utils.clip_grad_norm_'s; the scale follows torch.amp.GradScaler's rule
 //
 // max_norm = 0 does not clip. The place in the schedule counts skipped steps too, as a loop over batches does. Where
 // gradients are clipped tensor by tensor, the partials are pairs: a tensor's sum of squares, and its own clip factor.
+//
+// Gradients of a loss that was multiplied by a scale are divided by it again, in the norm and by the clip factor. A step
+// that is skipped makes the scale smaller; `growth_interval` steps in a row that are done make it larger.
 
 // Which norm the partials are of: see grad_norm.wgsl.
 override NORM: u32 = 0u;
@@ -19,6 +22,11 @@ const LARGEST = 2u;
 const OF_POWER = 3u;
 // Whether partials are those of tensors that are clipped by themselves.
 override BY_TENSOR: bool = false;
+// Whether the loss was multiplied by the clock's scale.
+override SCALED: bool = false;
+
+// The scale gets no smaller.
+const LEAST_LOSS_SCALE = 1e-30;
 
 struct Params {
     timing: Timing,
@@ -27,6 +35,9 @@ struct Params {
     // 1 / p.
     root: f32,
     ignore: u32,
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -63,7 +74,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         sum = tree_sum(lane, sum);
     }
     if (lane != 0u) { return; }
-    let norm = norm_of(sum);
+    var scale = 1.0;
+    if (SCALED) { scale = clock.loss_scale; }
+    let norm = norm_of(sum) / scale;
     let row = table[schedule_row(clock.step + clock.skipped, clock.schedule_length, clock.schedule_start)];
     clock.learning_rate = row.x;
     clock.weight_decay = row.y;
@@ -75,13 +88,25 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         clock.clip_factor = -1.0;
         clock.skipped += 1u;
         if (clock.first_skipped == 0u) { clock.first_skipped = clock.step + clock.skipped; }
+        if (SCALED) {
+            clock.loss_scale = max(scale * params.backoff_factor, LEAST_LOSS_SCALE);
+            clock.growth_tracker = 0u;
+        }
         return;
     }
     var factor = 1.0;
     if (params.max_norm > 0.0) { factor = min(1.0, params.max_norm / (norm + 1e-6)); }
     if (params.max_norm > 0.0 && is_nan(norm)) { factor = norm; }
     if (factor < 1.0 || smallest_factor < 1.0) { clock.clipped += 1u; }
-    clock.clip_factor = factor;
+    clock.clip_factor = factor / scale;
+    if (SCALED) {
+        clock.growth_tracker += 1u;
+        if (clock.growth_tracker == params.growth_interval) {
+            let larger = scale * params.growth_factor;
+            if (is_finite(larger)) { clock.loss_scale = larger; }
+            clock.growth_tracker = 0u;
+        }
+    }
     if (is_good) { clock.gradient_norm_sum += norm; }
     clock.step += 1u;
     var timing = params.timing;

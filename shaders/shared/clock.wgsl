@@ -32,6 +32,9 @@ struct Clock {
     // Statistics of the last update, where they are asked for: its 2-norm, and that of the parameters before it.
     update_norm: f32,
     weight_norm: f32,
+    // What the loss is multiplied by, and the steps since it changed; 0 where it is not.
+    loss_scale: f32,
+    growth_tracker: u32,
 }
 
 // A step of the schedule, a row of the table: learning rate, weight decay, momentum, 1 - momentum. The last three are

@@ -162,7 +162,7 @@ pub(crate) struct ComputeArgs {
     #[command(flatten)]
     pub(crate) choice: DeviceArg,
     /// Numbers that matrix products multiply: f16 rounds them, for cooperative matrices (tensor cores), where the device
-    /// has them
+    /// has them, and scales the loss in training
     #[arg(long, value_enum, value_name = "PRECISION", default_value = "f32")]
     pub(crate) matmul_precision: MatmulPrecision,
 }

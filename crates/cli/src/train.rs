@@ -10,9 +10,9 @@ use serde::Serialize;
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
     self, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event,
-    FitOptions, History, Lamb, Lars, Lion, Method, MlpConfig, Muon, NAdam, NovoGrad, Optimizer, Prodigy, RAdam,
-    RangeReport, RangeTest, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, TabularData,
-    TabularModel, Trainer, Yogi,
+    FitOptions, History, Lamb, Lars, Lion, LossScale, Method, MlpConfig, Muon, NAdam, NovoGrad, Optimizer, Prodigy,
+    RAdam, RangeReport, RangeTest, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia,
+    TabularData, TabularModel, Trainer, Yogi,
 };
 use thalweg::tensor;
 
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     args.check_method()?;
     args.check_schedule()?;
     args.check_checkpoint()?;
+    args.check_clip()?;
     let data_file = Named::new("DATA", &args.data);
     let out = Named::new("--out", &args.out);
     let metrics_file = args.metrics.as_deref().map(|path| Named::new("--metrics", path));
@@ -88,6 +89,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
 
     let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?.with_clip(args.clip())?;
+    if args.scales_loss() {
+        optimizer = optimizer.with_loss_scale(LossScale::default())?;
+    }
     optimizer.set_schedule(&*schedule::of(args, steps), steps)?;
     if let Some(momentum) = schedule::of_momentum(args, steps)
         && optimizer.method().momentum().is_some()

@@ -46,5 +46,5 @@ pub use schedule::{
     WarmupCosine, WarmupStableDecay,
 };
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
-pub use thalweg_tensor::{Averaging, Clip, ClockState, MuonScale, NonFinite, PendingClock};
+pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, MuonScale, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

@@ -437,7 +437,7 @@ impl<M: Module> Trainer<M> {
         let output = self.model.forward(tape.constant(&features))?;
         let loss = self.loss.of_logged(output, &targets, Some(losses))?;
         self.optimizer.params().zero_grad();
-        tape.backward_and_free(loss)?;
+        tape.backward_and_free(self.optimizer.scale_loss(loss)?)?;
         self.optimizer.step()?;
         if estimates {
             let tape = Tape::new();

@@ -52,7 +52,7 @@ pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel
 pub use optim::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
     AdanUpdate, AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate,
-    LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock,
+    LionUpdate, LossScale, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock,
     ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
     ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update, SoapUpdate, SophiaUpdate, StepArguments, Update, UpdateNorms,
     YogiUpdate,

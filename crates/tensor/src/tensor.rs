@@ -93,6 +93,12 @@ impl Tensor {
         Self(Arc::new(Inner { buffer, device, dtype, shape, strides, offset }))
     }
 
+    /// The same words, seen as floats.
+    pub(crate) fn bits_as_f32(&self) -> Self {
+        let Inner { buffer, device, shape, strides, offset, .. } = &*self.0;
+        Self::from_parts(buffer.clone(), device.clone(), DType::F32, shape.clone(), strides.clone(), *offset)
+    }
+
     fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
         Self::from_parts(self.0.buffer.clone(), self.0.device.clone(), self.0.dtype, shape, strides, offset)
     }

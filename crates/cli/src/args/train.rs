@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use thalweg::nn::Clip;
 
-use super::ComputeArgs;
+use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
 
 /// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
@@ -180,6 +180,21 @@ impl TrainArgs {
             Optimizer::Muon => 0.1,
             _ => 0.0,
         })
+    }
+
+    /// Whether the loss is scaled, so that small gradients do not vanish where products round to f16.
+    pub(crate) fn scales_loss(&self) -> bool {
+        self.device.matmul_precision == MatmulPrecision::F16
+    }
+
+    /// Checks that gradients are clipped in a way that goes with that.
+    pub(crate) fn check_clip(&self) -> Result<(), Error> {
+        if self.scales_loss() && matches!(self.clip(), Clip::Value(_)) {
+            let problem =
+                "it does not go with --matmul-precision f16, which scales the loss; use --clip-norm".to_string();
+            return Err(Error::Unfit { flag: "--clip-value", problem });
+        }
+        Ok(())
     }
 
     pub(crate) fn clip(&self) -> Clip {

@@ -139,6 +139,8 @@ fn flags_with_values_that_cannot_be() {
     refused(folder.path(), 2, "train iris.csv --optimizer lion --momentum 0.5", &["--momentum", "lion has no"]);
     let command = "train iris.csv --device cpu --matmul-precision f16";
     refused(folder.path(), 2, command, &["--matmul-precision", "cpu has no cooperative matrices"]);
+    let command = "train iris.csv --matmul-precision f16 --clip-value 1";
+    refused(folder.path(), 2, command, &["--clip-value", "--clip-norm"]);
     refused(folder.path(), 2, "train iris.csv --momentum 0.9", &["--momentum", "adamw has no"]);
     for schedule in ["cyclic", "one-cycle"] {
         let command = format!("train iris.csv --schedule {schedule} --warmup 0.1");

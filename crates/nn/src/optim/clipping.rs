@@ -54,6 +54,7 @@ impl Optimizer {
             hold_as("optimizer state", || clock.lay_out(values))?;
         }
         self.clip = clip;
+        self.check_loss_scale()?;
         Ok(self)
     }
 
@@ -67,6 +68,7 @@ impl Optimizer {
         let values = self.params.values();
         let clip = hold_as("optimizer state", || AdaptiveClip::new(values, clipping, eps));
         self.around.adaptive = Some(clip.map_err(as_setting)?);
+        self.check_loss_scale()?;
         Ok(self)
     }
 

@@ -98,6 +98,7 @@ mod lamb;
 mod lars;
 mod lion;
 mod lookahead;
+mod loss_scale;
 mod muon;
 mod nadam;
 mod novograd;

@@ -170,6 +170,9 @@ impl Optimizer {
         if let Some(adaptive) = &self.around.adaptive {
             text += &format!(", adaptive {:?}", adaptive.settings());
         }
+        if let Some(loss_scale) = self.clock.loss_scale() {
+            text += &format!(", {loss_scale:?}");
+        }
         if let Some(non_finite) = self.clock.non_finite() {
             text += &format!(", non-finite {non_finite:?}");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::clip::{Clip, NonFinite};
 use super::clock_state::{ClockState, PendingClock};
+use super::loss_scale::LossScale;
 use super::matrices::Plan;
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
 use super::segments::Segments as TensorSums;
@@ -43,6 +44,7 @@ pub struct Clock {
     non_finite: Option<NonFinite>,
     /// Whether the norm is taken even where nothing else needs it.
     measures: bool,
+    loss_scale: Option<LossScale>,
     /// Places for bindings that an update does not touch.
     untouched: Tensor,
     /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
@@ -69,6 +71,7 @@ impl Clock {
             has_tensor_factors: false,
             non_finite: None,
             measures: false,
+            loss_scale: None,
             untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
             plan: None,
         };
@@ -215,6 +218,16 @@ impl Clock {
         self.non_finite
     }
 
+    /// How the loss is scaled, where it is.
+    #[must_use]
+    pub fn loss_scale(&self) -> Option<&LossScale> {
+        self.loss_scale.as_ref()
+    }
+
+    pub(super) fn keep_loss_scale(&mut self, loss_scale: Option<LossScale>) {
+        self.loss_scale = loss_scale;
+    }
+
     /// Whether every step takes the norm of the gradients, clipped by it or not: two launches. Recordings made before must
     /// be made anew.
     pub fn measure_gradient_norm(&mut self, measures: bool) {
@@ -290,6 +303,9 @@ impl Clock {
     }
 
     fn advance_with(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
+        if self.loss_scale.is_some() {
+            LossScale::check_clip(clip)?;
+        }
         let (max_norm, norm) = clip.norm().unwrap_or((0.0, Norm::Euclidean));
         let (partials, count) = if let Some(limit) = clip.by_tensor() {
             self.lay_out(grads)?;
@@ -305,16 +321,21 @@ impl Clock {
             let takes_norm = max_norm > 0.0 || self.takes_norm();
             (&self.partials, if takes_norm { launch_norm(grads, &self.partials, norm)? } else { 0 })
         };
+        let LossScale { growth_factor, backoff_factor, growth_interval, .. } = self.loss_scale.unwrap_or_default();
         let params = ClockParams {
             timing,
             partials: count as u32,
             max_norm,
             root: norm.power().recip(),
             ignore: (!self.skips(clip)).into(),
+            growth_factor: growth_factor as f32,
+            backoff_factor: backoff_factor as f32,
+            growth_interval,
         };
         Launch::new(&CLOCK, params)
             .constant("NORM", norm.constant())
             .constant("BY_TENSOR", clip.by_tensor().is_some())
+            .constant("SCALED", self.loss_scale.is_some())
             .bind(partials)
             .bind(&self.table)
             .bind(&self.state)
@@ -323,12 +344,15 @@ impl Clock {
 
     /// Whether a step takes the norm of the gradients though they are not clipped by it.
     fn takes_norm(&self) -> bool {
-        self.measures || matches!(self.non_finite, Some(NonFinite::Skip | NonFinite::Error))
+        self.measures
+            || self.loss_scale.is_some()
+            || matches!(self.non_finite, Some(NonFinite::Skip | NonFinite::Error))
     }
 
     /// Whether a norm that is not finite skips the step.
     fn skips(&self, clip: Clip) -> bool {
         match self.non_finite {
+            _ if self.loss_scale.is_some() => true,
             Some(NonFinite::Skip | NonFinite::Error) => true,
             Some(NonFinite::Ignore) => false,
             None => clip.norm().is_some() || clip.by_tensor().is_some(),
@@ -398,14 +422,20 @@ struct ClockParams {
     /// 1 / p.
     root: f32,
     ignore: u32,
+    growth_factor: f32,
+    backoff_factor: f32,
+    growth_interval: u32,
 }
 
+/// A loss scale gets no smaller.
+const LEAST_LOSS_SCALE: f32 = 1e-30;
+
 /// norm = (Σ partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is
-/// not finite and that is not ignored.
+/// not finite and that is not ignored. Gradients of a scaled loss are divided by the scale, which then follows them.
 fn clock_twin(call: Call<'_>) {
     let params: ClockParams = call.params();
     let norm = Norm::of(call.constant("NORM"), params.root.recip());
-    let by_tensor = call.constant("BY_TENSOR") != 0.0;
+    let [by_tensor, scaled] = ["BY_TENSOR", "SCALED"].map(|name| call.constant(name) != 0.0);
     let [partials, table, clock] = call.bindings();
     let (partials, table) = (partials.read::<f32>(), bytemuck::cast_slice::<f32, Row>(table.read()));
     let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));
@@ -422,11 +452,12 @@ fn clock_twin(call: Call<'_>) {
     } else {
         (math::tree_sum(&partials[..count], |x| x), false)
     };
+    let scale = if scaled { clock.loss_scale } else { 1.0 };
     let norm = match norm {
         Norm::Euclidean => sum.sqrt(),
         Norm::Absolute | Norm::Largest => sum,
         Norm::OfPower(_) => sum.powf(params.root),
-    };
+    } / scale;
     clock.take_row(clock.row(table, clock.step + clock.skipped));
     clock.gradient_norm = norm;
     let is_good = sum.is_finite() && norm.is_finite();
@@ -435,6 +466,10 @@ fn clock_twin(call: Call<'_>) {
         clock.skipped += 1;
         if clock.first_skipped == 0 {
             clock.first_skipped = clock.step + clock.skipped;
+        }
+        if scaled {
+            clock.loss_scale = (scale * params.backoff_factor).max(LEAST_LOSS_SCALE);
+            clock.growth_tracker = 0;
         }
         return;
     }
@@ -445,7 +480,17 @@ fn clock_twin(call: Call<'_>) {
     if factor < 1.0 || is_tensor_clipped {
         clock.clipped += 1;
     }
-    clock.clip_factor = factor;
+    clock.clip_factor = factor / scale;
+    if scaled {
+        clock.growth_tracker += 1;
+        if clock.growth_tracker == params.growth_interval {
+            let larger = scale * params.growth_factor;
+            if larger.is_finite() {
+                clock.loss_scale = larger;
+            }
+            clock.growth_tracker = 0;
+        }
+    }
     if is_good {
         clock.gradient_norm_sum += norm;
     }
@@ -459,11 +504,15 @@ pub(crate) static CLOCK: Kernel = Kernel {
     uniform: size_of::<ClockParams>(),
     access: &[Access::Read, Access::Read, Access::Write],
     variants: &[
-        &[("NORM", 0.0), ("BY_TENSOR", 0.0)],
-        &[("NORM", 1.0), ("BY_TENSOR", 0.0)],
-        &[("NORM", 2.0), ("BY_TENSOR", 0.0)],
-        &[("NORM", 3.0), ("BY_TENSOR", 0.0)],
-        &[("NORM", 0.0), ("BY_TENSOR", 1.0)],
+        &[("NORM", 0.0), ("BY_TENSOR", 0.0), ("SCALED", 0.0)],
+        &[("NORM", 1.0), ("BY_TENSOR", 0.0), ("SCALED", 0.0)],
+        &[("NORM", 2.0), ("BY_TENSOR", 0.0), ("SCALED", 0.0)],
+        &[("NORM", 3.0), ("BY_TENSOR", 0.0), ("SCALED", 0.0)],
+        &[("NORM", 0.0), ("BY_TENSOR", 1.0), ("SCALED", 0.0)],
+        &[("NORM", 0.0), ("BY_TENSOR", 0.0), ("SCALED", 1.0)],
+        &[("NORM", 1.0), ("BY_TENSOR", 0.0), ("SCALED", 1.0)],
+        &[("NORM", 2.0), ("BY_TENSOR", 0.0), ("SCALED", 1.0)],
+        &[("NORM", 3.0), ("BY_TENSOR", 0.0), ("SCALED", 1.0)],
     ],
     twin: clock_twin,
 };

@@ -28,6 +28,8 @@ pub struct ClockState {
     pub update_norm: f32,
     /// The 2-norm of the parameters before it; likewise.
     pub weight_norm: f32,
+    /// What the loss of the next step is to be multiplied by; `None` where it is not ([`LossScale`](super::LossScale)).
+    pub loss_scale: Option<f32>,
 }
 
 impl ClockState {
@@ -57,6 +59,7 @@ impl ClockState {
             first_skipped: (words.first_skipped > 0).then_some(words.first_skipped),
             update_norm: words.update_norm,
             weight_norm: words.weight_norm,
+            loss_scale: (words.loss_scale > 0.0).then_some(words.loss_scale),
         })
     }
 }

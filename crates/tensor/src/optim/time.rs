@@ -32,6 +32,9 @@ pub(crate) struct ClockWords {
     /// Norms of the last update, and of the parameters before it, where they are asked for.
     pub(crate) update_norm: f32,
     pub(crate) weight_norm: f32,
+    /// What the loss is multiplied by, and the steps since it changed; 0 where it is not.
+    pub(crate) loss_scale: f32,
+    pub(crate) growth_tracker: u32,
 }
 
 impl ClockWords {

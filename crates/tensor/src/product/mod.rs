@@ -151,7 +151,8 @@ pub enum MatmulPrecision {
 
 impl Device {
     /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
-    /// layers, of their gradients, and of optimizers.
+    /// layers, of their gradients, and of optimizers. Small gradients vanish in f16, unless the loss is
+    /// [scaled](crate::LossScale).
     ///
     /// # Errors
     /// [`Error::Argument`] where [`F16`](MatmulPrecision::F16) is asked of a device that has no cooperative matrices
