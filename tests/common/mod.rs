@@ -39,6 +39,18 @@ pub(crate) fn is_software(device: &Device) -> bool {
     device.info().kind == DeviceKind::Software
 }
 
+/// Whether the device takes numbers below the smallest normal one for zero, and results as well, as WGSL leaves it free
+/// to: newer drivers in software do, and much hardware.
+pub(crate) fn flushes_subnormals(device: &Device) -> bool {
+    floats(&tensor(device, &[1e-39], &[1]).affine(1.0, 0.0).unwrap()) == [0.0]
+}
+
+/// Below which results may come back as zero: the smallest normal number, or, where steps on the way are flushed, what is
+/// made of it by a factor of the size of an argument.
+pub(crate) fn vanishing(device: &Device) -> f32 {
+    if flushes_subnormals(device) { 128.0 * f32::MIN_POSITIVE } else { f32::MIN_POSITIVE }
+}
+
 /// The elements of a tensor of f32.
 pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.to_vec::<f32>().unwrap()

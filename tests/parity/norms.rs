@@ -184,7 +184,9 @@ pub(crate) fn scale_rows(pair: &Pair) {
         let run = |device: &Device| {
             let grads = tensor(device, &numbers(1, 4 * vectors as usize, -1.0, 1.0), &[4 * vectors as usize]);
             let table = tensor(device, &numbers(2, 4 * rows, 0.0, 1.0), &[4 * rows]);
-            let clock = Tensor::from_slice(device, &[&[0, 0, 0, clip_factor.to_bits()][..], &[0; 16]].concat(), &[20]);
+            let mut words = [0; Clock::SAVED_WORDS];
+            words[3] = clip_factor.to_bits();
+            let clock = Tensor::from_slice(device, &words, &[Clock::SAVED_WORDS]);
             Launch::new(crate::kernel("scale_rows"), [vectors, 2])
                 .bind(&grads)
                 .bind(&table)
@@ -278,10 +280,10 @@ pub(crate) fn statistics(pair: &Pair) {
     measured(pair, &[vec![2_000_003]], usize::MAX);
     for device in [&pair.cpu, &pair.gpu] {
         let partials = tensor(device, &[4.0, 9.0, 5.0, 7.0], &[4]);
-        let clock = Tensor::from_slice(device, &(0..20).collect::<Vec<u32>>(), &[20]).unwrap();
+        let mut expected: Vec<u32> = (0..).take(Clock::SAVED_WORDS).collect();
+        let clock = Tensor::from_slice(device, &expected, &[Clock::SAVED_WORDS]).unwrap();
         Launch::new(crate::kernel("statistics"), 2u32).bind(&partials).bind(&clock).run(device).unwrap();
-        let mut expected: Vec<u32> = (0..20).collect();
-        expected[18..].copy_from_slice(&[3f32.to_bits(), 4f32.to_bits()]);
+        expected[18..20].copy_from_slice(&[3f32.to_bits(), 4f32.to_bits()]);
         assert_eq!(words(&clock), expected, "{device}");
     }
 }
