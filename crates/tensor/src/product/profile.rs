@@ -54,13 +54,10 @@ impl Candidate {
 const NANOSECONDS_TO_COMPILE: f64 = 4e6;
 
 /// Tiles of the subgroup family: rows, at least as many as lanes, and vectors a lane. Larger ones load less for each
-/// result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache. The last two
-/// are for 16 lanes and more: 64 rows make a square there, and 56 go into 784, the pixels of 28 x 28, without a rest.
-/// Still larger ones are slower: their text outgrows what a processor keeps of decoded instructions.
-const SUBGROUP_TILES: [(u32, u32); 7] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2), (64, 1), (56, 1)];
-
-/// Tiles of the subgroup family that compute the transposed product as well have as many rows.
-const SWAPPED_ROWS: u32 = 56;
+/// result, and take longer to compile: 40, 70, 115, 120 and 235 ms on lavapipe, with nothing in its cache. The last is for
+/// 16 lanes and more, where it is a square. Still larger ones are slower: their text outgrows what a processor keeps of
+/// decoded instructions.
+const SUBGROUP_TILES: [(u32, u32); 6] = [(8, 1), (16, 1), (32, 1), (16, 2), (32, 2), (64, 1)];
 
 /// Fewer operations go by the strided kernel in hardware, which compiles it as fast as it launches it.
 const LEAST_OPERATIONS: f64 = 60e3;
@@ -122,11 +119,6 @@ impl Profile {
             _ => BLOCKS[BLOCKS.len() - 1],
         };
         candidates.push(Candidate { family: skinny, swapped: true });
-        for family in self.families() {
-            if matches!(family, Family::Subgroup { rows, .. } if rows >= SWAPPED_ROWS) {
-                candidates.push(Candidate { family, swapped: true });
-            }
-        }
         candidates
     }
 

@@ -171,10 +171,6 @@ fn a_profile_knows_when_a_kernel_is_worth_it() {
     for extents in [extents(512, 10, 128), extents(10, 512, 128), extents(300, 300, 128), extents(3, 3, 100_000)] {
         assert!(hardware.choose(extents, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
     }
-    // 14 tiles of 56 columns leave no rest of 784, while 13 of 64 do.
-    let wide = Profile { lanes: Some(16), software: true, threads: 2, cooperative: None };
-    let pixels = wide.choose(extents(64, 784, 256), store, |_| true).unwrap();
-    assert!(pixels.swapped && pixels.family.tile() == (56, 64), "{pixels:?}");
 }
 
 /// Whole numbers up to 8 and their sums are exact in both precisions, so that every text is held to the bit; fractions
