@@ -7,8 +7,8 @@ mod common;
 use common::{devices, numbers};
 use thalweg::autograd::Tape;
 use thalweg::nn::{
-    AdamW, AdamW8bit, Clip, Error, Lamb, Linear, Lion, Loss, LossScale, Method, Module, Muon, Optimizer, ParamsBuilder,
-    Sgd,
+    AdamW, AdamW8bit, Clip, Error, GradientAccumulation, Lamb, Linear, Lion, Loss, LossScale, Method, Module, Muon,
+    Optimizer, ParamsBuilder, Sam, Sgd, SharpnessAware,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -79,6 +79,39 @@ fn powers_of_two_change_no_bit_of_what_is_learned() {
             assert_eq!((plain.loss_scale, scaled.loss_scale), (None, Some(4.0 * 65_536.0)), "{name}");
             assert_eq!((plain.gradient_norm, plain.clipped), (scaled.gradient_norm, scaled.clipped), "{name}");
             assert!(scaled.clipped > 0, "{name}: the gradients were to be clipped");
+        }
+    }
+}
+
+/// Wrappers take gradients in closures, of losses that are scaled there.
+#[test]
+fn wrappers_scale_as_well() {
+    for device in devices() {
+        let run = |loss_scale: Option<LossScale>, sharpness_aware: bool| {
+            let Run { layers, features, classes, optimizer } = Run::new(&device, Box::<AdamW>::default(), loss_scale);
+            let (scaler, params) = (optimizer.loss_scaler().unwrap(), optimizer.params().clone());
+            let backward = || {
+                let tape = Tape::new();
+                let hidden = layers[0].forward(tape.constant(&features))?.relu()?;
+                let loss = Loss::CrossEntropy.of(layers[1].forward(hidden)?, &classes)?;
+                Ok(tape.backward(scaler.scale(loss)?)?)
+            };
+            if sharpness_aware {
+                let mut sam = Sam::new(optimizer, SharpnessAware::sam()).unwrap();
+                (0..6).for_each(|_| sam.step(backward).unwrap());
+            } else {
+                let mut accumulation = GradientAccumulation::new(optimizer, 2).unwrap();
+                for i in 1..=6 {
+                    assert_eq!(accumulation.micro_step(backward).unwrap(), i % 2 == 0);
+                }
+            }
+            let parameters = params.parameters().iter();
+            parameters.flat_map(|p| p.value().unwrap().to_vec::<f32>().unwrap()).map(f32::to_bits).collect::<Vec<_>>()
+        };
+        for sharpness_aware in [false, true] {
+            let growing = LossScale { growth_interval: 2, ..LossScale::default() };
+            let (plain, scaled) = (run(None, sharpness_aware), run(Some(growing), sharpness_aware));
+            assert_eq!(plain, scaled, "sharpness-aware: {sharpness_aware}");
         }
     }
 }

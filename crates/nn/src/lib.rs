@@ -36,7 +36,7 @@ pub use optim::{
     ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 pub use optim::{
-    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, Sam, SharpnessAware, WeightAverage,
+    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware, WeightAverage,
 };
 pub use params::{Params, ParamsBuilder};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};

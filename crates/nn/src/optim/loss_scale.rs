@@ -1,10 +1,29 @@
 //! Scaling of the loss.
 
 use thalweg_autograd::Var;
-use thalweg_tensor::LossScale;
+use thalweg_tensor::{LossScale, Tensor};
 
 use super::{Optimizer, as_setting};
 use crate::{Error, Result};
+
+/// Scales losses for an optimizer: [`Optimizer::loss_scaler`] gives it.
+#[derive(Debug, Clone)]
+pub struct LossScaler {
+    scale: Option<Tensor>,
+}
+
+impl LossScaler {
+    /// As [`Optimizer::scale_loss`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn scale<'tape>(&self, loss: Var<'tape>) -> Result<Var<'tape>> {
+        match &self.scale {
+            Some(scale) => Ok(loss.mul(loss.tape().constant(scale))?),
+            None => Ok(loss),
+        }
+    }
+}
 
 impl Optimizer {
     /// Has gradients be those of a loss that was multiplied by a scale, which [`scale_loss`](Self::scale_loss) does: the
@@ -48,10 +67,16 @@ impl Optimizer {
     /// # Errors
     /// Where work on the device has failed.
     pub fn scale_loss<'tape>(&self, loss: Var<'tape>) -> Result<Var<'tape>> {
-        match self.clock.loss_scale_now()? {
-            Some(scale) => Ok(loss.mul(loss.tape().constant(&scale))?),
-            None => Ok(loss),
-        }
+        self.loss_scaler()?.scale(loss)
+    }
+
+    /// What scales losses for this optimizer, to go into the closures of wrappers such as
+    /// [`GradientAccumulation`](crate::GradientAccumulation) and [`Sam`](crate::Sam). It follows the scale on the device.
+    ///
+    /// # Errors
+    /// Where work on the device has failed.
+    pub fn loss_scaler(&self) -> Result<LossScaler> {
+        Ok(LossScaler { scale: self.clock.loss_scale_now()? })
     }
 
     /// Checks that gradients are clipped in a way that goes with a scale.

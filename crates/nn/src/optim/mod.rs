@@ -135,6 +135,7 @@ pub use lamb::Lamb;
 pub use lars::Lars;
 pub use lion::Lion;
 pub use lookahead::{Lookahead, LookaheadSettings};
+pub use loss_scale::LossScaler;
 pub use muon::Muon;
 pub use nadam::NAdam;
 pub use novograd::NovoGrad;
