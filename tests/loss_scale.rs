@@ -177,7 +177,7 @@ fn settings_that_cannot_be_are_refused_by_name() {
     let optimizer = || Run::new(&device, Box::<AdamW>::default(), None).optimizer;
     let good = LossScale::default();
     for (field, wrong) in [
-        ("initial_scale", LossScale { initial_scale: 0.0, ..good }),
+        ("initial_scale", LossScale { initial_scale: 0.5, ..good }),
         ("initial_scale", LossScale { initial_scale: 1e39, ..good }),
         ("growth_factor", LossScale { growth_factor: 0.5, ..good }),
         ("growth_factor", LossScale { growth_factor: f64::NAN, ..good }),

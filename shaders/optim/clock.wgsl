@@ -26,7 +26,7 @@ override BY_TENSOR: bool = false;
 override SCALED: bool = false;
 
 // The scale gets no smaller.
-const LEAST_LOSS_SCALE = 1e-30;
+const LEAST_LOSS_SCALE = 1.0;
 
 struct Params {
     timing: Timing,
@@ -87,7 +87,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (!is_good && params.ignore == 0u) {
         clock.clip_factor = -1.0;
         clock.skipped += 1u;
-        if (clock.first_skipped == 0u) { clock.first_skipped = clock.step + clock.skipped; }
+        if (clock.first_skipped == 0u && !SCALED) { clock.first_skipped = clock.step + clock.skipped; }
         if (SCALED) {
             clock.loss_scale = max(scale * params.backoff_factor, LEAST_LOSS_SCALE);
             clock.growth_tracker = 0u;

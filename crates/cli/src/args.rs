@@ -67,7 +67,7 @@ pub(crate) struct BenchArgs {
 pub(crate) struct OptimArgs {
     #[command(flatten)]
     pub(crate) bench: BenchArgs,
-    /// Only these, and each for longer [default: all]
+    /// Only these, and without --quick each for longer [default: all]
     #[arg(
         long,
         value_name = "NAMES",
@@ -161,8 +161,8 @@ pub(crate) struct DeviceArg {
 pub(crate) struct ComputeArgs {
     #[command(flatten)]
     pub(crate) choice: DeviceArg,
-    /// Numbers that matrix products multiply: f16 rounds them, for cooperative matrices (tensor cores), where the device
-    /// has them, and scales the loss in training
+    /// Numbers that matrix products multiply: f16 rounds them, for cooperative matrices (tensor cores), and scales the loss
+    /// of a training step; refused where the device has none
     #[arg(long, value_enum, value_name = "PRECISION", default_value = "f32")]
     pub(crate) matmul_precision: MatmulPrecision,
 }

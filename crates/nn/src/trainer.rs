@@ -412,7 +412,9 @@ impl<M: Module> Trainer<M> {
         let finite = self.optimizer.params().to_host()?.iter().all(CheckpointTensor::is_finite);
         let skipped = u64::from(clock.skipped - skipped_before);
         let steps = steps - first_epoch * steps_per_epoch;
-        if !finite || finite_rows < 0.5 || 2 * skipped > steps {
+        // Skipped steps are also how the scale of a loss is found.
+        let is_search = clock.loss_scale.is_some() && skipped < steps;
+        if !finite || finite_rows < 0.5 || (2 * skipped > steps && !is_search) {
             return Err(Error::Diverged { epoch: options.epochs });
         }
         Ok(History { epochs: history, train, steps, counters, seconds })

@@ -93,6 +93,10 @@ impl Group {
         wanted: impl Fn(&str) -> bool,
         progress: &ProgressBar,
     ) -> Result<Vec<Row>, Error> {
+        // Products of matrices are measured with few parameters alone.
+        if !updates::updates_of(device, self.parameters).any(|(name, _)| wanted(name)) {
+            return Ok(Vec::new());
+        }
         let layouts = self
             .tensors
             .iter()
@@ -121,10 +125,6 @@ impl Group {
                 by_hand::adamw(&mut params, &grads, &mut moment1, &mut moment2, 1.0, (0.1, 0.001));
                 Ok(())
             }));
-        }
-        // Products of matrices are measured with few parameters alone.
-        if works.is_empty() {
-            return Ok(Vec::new());
         }
         for copy in updates::copies(device, self.parameters)? {
             works.push(Box::new(copy));

@@ -3,8 +3,8 @@
 use thalweg::Result;
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
-use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
-use thalweg::tensor::{Device, Recording, Tensor, ValueLog};
+use thalweg::nn::{AdamW, Loss, LossScale, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::tensor::{Device, MatmulPrecision, Recording, Tensor, ValueLog};
 
 /// Units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
 pub(crate) const WIDTHS: [usize; 4] = [784, 256, 128, 10];
@@ -35,7 +35,10 @@ impl TrainingStep {
         let config = MlpConfig { inputs, hidden, outputs, ..MlpConfig::default() };
         let model = Mlp::new(&mut builder, &config)?;
         let params = builder.build(device)?;
-        let optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(MAX_NORM)?;
+        let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(MAX_NORM)?;
+        if device.matmul_precision() == MatmulPrecision::F16 {
+            optimizer = optimizer.with_loss_scale(LossScale::default())?;
+        }
         let rows = ROWS.min(FEATURES / inputs).max(1);
         let features = Tensor::uniform(device, 0, 0, 0.0, 1.0, &[rows, inputs])?;
         let classes: Vec<u32> = (0..rows).map(|row| (row % outputs) as u32).collect();
@@ -57,7 +60,7 @@ impl TrainingStep {
         let logits = self.model.forward(tape.constant(&features))?;
         let loss = Loss::CrossEntropy.of_logged(logits, &targets, Some(&self.losses))?;
         self.optimizer.params().zero_grad();
-        tape.backward_and_free(loss)?;
+        tape.backward_and_free(self.optimizer.scale_loss(loss)?)?;
         self.optimizer.step()
     }
 

@@ -29,10 +29,12 @@ impl Optimizer {
     /// Has gradients be those of a loss that was multiplied by a scale, which [`scale_loss`](Self::scale_loss) does: the
     /// update divides by it again, and the scale follows the gradients, all on the device. It keeps small gradients from
     /// vanishing where matrix products round to f16 ([`MatmulPrecision`](thalweg_tensor::MatmulPrecision)). Steps that are
-    /// skipped, as the scale is too large, count as [`ClockState::skipped`](crate::ClockState::skipped), and those at the
-    /// beginning are as it is meant to be. The norm of the gradients is taken in every step.
+    /// skipped, as the scale is too large, count as [`ClockState::skipped`](crate::ClockState::skipped), whatever
+    /// [`with_non_finite`](Self::with_non_finite) says; they are how the scale is found. The norm of the gradients is taken in
+    /// every step. The [`Trainer`](crate::Trainer) scales its losses by itself.
     ///
-    /// Scales that are powers of two, as the default's are, change no bit of what is learned in f32.
+    /// Scales that are powers of two, as the default's are, change no bit of what is learned in f32 while no step is skipped,
+    /// unless gradients are clipped by another norm than those of p = 1, 2 and infinity.
     ///
     /// ```
     /// use thalweg_autograd::Tape;

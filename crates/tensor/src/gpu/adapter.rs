@@ -64,7 +64,9 @@ fn cooperative_matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     let info = adapter.get_info();
     // Lavapipe (Mesa 26.2) crashes on them while it compiles for other subgroups than those of eight lanes.
     let crashes = info.device_type == wgpu::DeviceType::Cpu && info.subgroup_max_size != 8;
-    if crashes || !adapter.features().contains(needed) {
+    // The kernel names the subgroups of its workgroup, which must be as many as it counts on.
+    let varies = info.subgroup_min_size != info.subgroup_max_size || !matches!(info.subgroup_max_size, 4 | 8 | 16 | 32);
+    if crashes || varies || !adapter.features().contains(needed) {
         return None;
     }
     let all = adapter.cooperative_matrix_properties().into_iter();
@@ -113,12 +115,18 @@ pub(crate) fn open_noop() -> Result<Opened> {
 }
 
 fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
-    let cooperative_matrix_side = cooperative_matrix_side(adapter);
+    let side = cooperative_matrix_side(adapter);
+    let opened = request_with(adapter, side);
+    // What is an experiment to wgpu is to keep nobody from the rest.
+    if opened.is_err() && side.is_some() { request_with(adapter, None) } else { opened }
+}
+
+fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u32>) -> Result<Opened> {
     let mut useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if cooperative_matrix_side.is_some() {
         useful |= COOPERATIVE;
-        #[allow(unsafe_code, reason = "the one experiment that is used is in kernels of our own, on request alone")]
+        #[allow(unsafe_code, reason = "the one experiment is used by kernels of our own, which run on request alone")]
         // SAFETY: what is asked for is to know that wgpu may have errors there, and to report them.
         let enabled = unsafe { wgpu::ExperimentalFeatures::enabled() };
         experimental_features = enabled;

@@ -94,7 +94,8 @@ impl Clip {
 /// overflows.
 ///
 /// Without such a word it is [`Skip`](Self::Skip) where a norm is there, since gradients are clipped by it, and
-/// [`Ignore`](Self::Ignore) where none is.
+/// [`Ignore`](Self::Ignore) where none is. While the loss is scaled ([`LossScale`](super::LossScale)) it is `Skip` whatever is
+/// said, since such steps are how the scale is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NonFinite {
     /// The update is skipped on the device, with nothing changed, and counted. Where gradients are not clipped by a norm it

@@ -428,7 +428,7 @@ struct ClockParams {
 }
 
 /// A loss scale gets no smaller.
-const LEAST_LOSS_SCALE: f32 = 1e-30;
+const LEAST_LOSS_SCALE: f32 = 1.0;
 
 /// norm = (Σ partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is
 /// not finite and that is not ignored. Gradients of a scaled loss are divided by the scale, which then follows them.
@@ -464,7 +464,7 @@ fn clock_twin(call: Call<'_>) {
     if !is_good && params.ignore == 0 {
         clock.clip_factor = -1.0;
         clock.skipped += 1;
-        if clock.first_skipped == 0 {
+        if clock.first_skipped == 0 && !scaled {
             clock.first_skipped = clock.step + clock.skipped;
         }
         if scaled {

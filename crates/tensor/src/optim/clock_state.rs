@@ -22,7 +22,7 @@ pub struct ClockState {
     /// The sum of the norms of the updates that were done, since it was last begun anew
     /// ([`Clock::restart_gradient_norm_sum`](super::Clock::restart_gradient_norm_sum)).
     pub gradient_norm_sum: f32,
-    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was.
+    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was, or the loss is scaled.
     pub first_skipped: Option<u32>,
     /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
     pub update_norm: f32,

@@ -18,11 +18,12 @@ const _: () = assert!(offset_of!(ClockWords, growth_tracker) / 4 == LOSS_SCALE +
 /// is made larger.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossScale {
-    /// The scale at first, greater than 0: 65,536 by default. Powers of two change no digit.
+    /// The scale at first, at least 1: 65,536 by default. Powers of two change no digit.
     pub initial_scale: f64,
     /// What it is multiplied by to grow, at least 1: 2 by default. It stays where it would not be finite.
     pub growth_factor: f64,
-    /// What it is multiplied by behind a step that was skipped, greater than 0 and at most 1: 0.5 by default.
+    /// What it is multiplied by behind a step that was skipped, greater than 0 and at most 1: 0.5 by default. The scale gets
+    /// no smaller than 1, below which it would make small gradients vanish rather than keep them.
     pub backoff_factor: f64,
     /// Steps in a row without a skipped one before it grows, at least 1: 2,000 by default.
     pub growth_interval: u32,
@@ -46,7 +47,7 @@ impl LossScale {
         };
         let Self { initial_scale, growth_factor, backoff_factor, growth_interval } = *self;
         let scale = initial_scale as f32;
-        check("initial_scale", initial_scale, scale > 0.0 && scale.is_finite(), "finite and greater than 0")?;
+        check("initial_scale", initial_scale, (1.0..f32::INFINITY).contains(&scale), "at least 1, and finite in f32")?;
         check("growth_factor", growth_factor, (1.0..=1e30).contains(&growth_factor), "1 to 1e30")?;
         let backs_off = backoff_factor as f32 > 0.0 && backoff_factor <= 1.0;
         check("backoff_factor", backoff_factor, backs_off, "greater than 0 and at most 1")?;
@@ -73,8 +74,8 @@ impl LossScale {
 
 impl Clock {
     /// Has updates divide gradients by a scale that the loss was multiplied by ([`loss_scale_now`](Self::loss_scale_now)),
-    /// and the scale follow them; `None` ends it. Every step then takes the norm of the gradients. Recordings made before
-    /// must be made anew.
+    /// and the scale follow them; `None` ends it. Every step then takes the norm of the gradients, and is skipped where it is
+    /// not finite, whatever [`NonFinite`](super::NonFinite) says; that is no error. Recordings made before must be made anew.
     ///
     /// # Errors
     /// Where a setting is out of its range, work on the device has failed, or this thread records.

@@ -145,17 +145,18 @@ pub enum MatmulPrecision {
     F32,
     /// Rounded to f16, whose fractions have 10 bits and whose largest number is 65,504; numbers below 6e-5 lose digits, and
     /// those below 6e-8 are 0. Products are added in f32. It is what cooperative matrices compute, also called tensor
-    /// cores, several times as fast as f32 where they are in hardware. Products with an extent of 16 or less stay in f32.
+    /// cores. Products with an extent of 16 or less stay in f32.
     F16,
 }
 
 impl Device {
     /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
     /// layers, of their gradients, and of optimizers. Small gradients vanish in f16, unless the loss is
-    /// [scaled](crate::LossScale).
+    /// [scaled](crate::LossScale). That does not reach what is no longer scaled: the products of SOAP, whose small gradients
+    /// lose digits, and estimates of the Hessian's diagonal for Sophia.
     ///
     /// # Errors
-    /// [`Error::Argument`] where [`F16`](MatmulPrecision::F16) is asked of a device that has no cooperative matrices
+    /// [`Error::Argument`] where [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
     /// ([`DeviceInfo::cooperative_matrix_side`]); the CPU has none.
     ///
     /// ```
@@ -323,7 +324,8 @@ fn shader(name: String, text: String) -> &'static Shader {
 pub fn product_kernels() -> Vec<&'static Kernel> {
     let profile = |lanes| Profile { lanes, software: lanes.is_some(), threads: 2, cooperative: None };
     let profiles = [None, Some(4), Some(8), Some(16), Some(32)].map(profile).into_iter();
-    let cooperative = [8, 16].map(|side| Candidate { family: Family::Cooperative { lanes: 32, side }, swapped: false });
+    let cooperative = [(8, 8), (32, 8), (32, 16)]
+        .map(|(lanes, side)| Candidate { family: Family::Cooperative { lanes, side }, swapped: false });
     let candidates = profiles.flat_map(|profile| profile.candidates()).chain(cooperative);
     let kernels = candidates.flat_map(forms).map(kernel);
     kernels.chain(EPILOGUES.map(sum_kernel)).collect()

@@ -1,6 +1,5 @@
 //! Which kernel computes a product, by what is known of the device.
 
-use super::cooperative;
 use super::form::{Epilogue, Family};
 use crate::device::{DeviceInfo, DeviceKind};
 
@@ -45,7 +44,8 @@ impl Candidate {
         match self.family {
             Family::Subgroup { rows, vectors, .. } => rows * vectors,
             Family::Blocks { thread_rows, thread_columns, .. } => thread_rows * thread_columns / 4,
-            Family::Cooperative { .. } => cooperative::TILE,
+            // It is not chosen by what it takes to compile.
+            Family::Cooperative { .. } => 0,
         }
     }
 }
@@ -95,8 +95,7 @@ impl Profile {
             lanes: usable.then_some(least),
             software: info.kind == DeviceKind::Software,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            // A kernel names the subgroups of its workgroup, which must be as many as it counts on.
-            cooperative: info.cooperative_matrix_side.filter(|_| usable),
+            cooperative: info.cooperative_matrix_side,
         }
     }
 
@@ -207,7 +206,7 @@ impl Profile {
         let (m, n) = if candidate.swapped { (n, m) } else { (m, n) };
         let (tile_rows, tile_columns) = candidate.family.tile();
         let tiles = m.div_ceil(tile_rows) * n.div_ceil(tile_columns);
-        let loads = f64::from(rows.div_ceil(lanes) + 4 * vectors) * f64::from(lanes) / 8.0;
+        let loads = f64::from(rows / lanes + 4 * vectors) * f64::from(lanes) / 8.0;
         let step = 15.0 * loads + 2.9 * f64::from(rows * vectors);
         // A store is a load; it takes longer where lanes store to rows of their own, and longer still by elements.
         let slower = match candidate.swapped {

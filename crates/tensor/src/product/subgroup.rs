@@ -117,7 +117,7 @@ impl Tile {
             }
             return places;
         }
-        for load in 0..rows.div_ceil(lanes) {
+        for load in 0..rows / lanes {
             let row = format!("min(first_row + {}u + lane, p.{extent} - 1u)", load * lanes);
             let place = format!("({offset} + {row} * p.{}){}", left.outer, left.divisor());
             match left.layout {
@@ -200,7 +200,7 @@ impl Tile {
             return;
         }
         if left.layout.is_none() {
-            for load in 0..rows.div_ceil(lanes) {
+            for load in 0..rows / lanes {
                 let elements: Vec<String> = (0..steps).map(|step| format!("left{load}_{step}")).collect();
                 let (open, close) = if steps == 4 { ("vec4f(", ")") } else { ("", "") };
                 line!(text, "let left{load} = {open}{}{close};", elements.join(", "));
