@@ -33,6 +33,10 @@ impl Optimizer {
     /// [`with_non_finite`](Self::with_non_finite) says; they are how the scale is found. The norm of the gradients is taken in
     /// every step. The [`Trainer`](crate::Trainer) scales its losses by itself.
     ///
+    /// # Launches
+    /// None more of the update where gradients are clipped by their norm, else two; the product of loss and scale, and what
+    /// its gradient takes, are four with cross-entropy.
+    ///
     /// Scales that are powers of two, as the default's are, change no bit of what is learned in f32 while no step is skipped,
     /// unless gradients are clipped by another norm than those of p = 1, 2 and infinity.
     ///
