@@ -38,12 +38,11 @@ fn take_group(group: u32, lane: u32) {
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
     let factor = grad_factor(now);
-    let row = (group - matrix.first_group) * (64u / matrix.lanes) + lane / matrix.lanes;
-    let base = matrix.offset + row * matrix.columns;
+    let row = row_of_group(matrix, group, lane);
     var sum = 0.0;
     if (row < matrix.rows) {
         for (var j = lane % matrix.lanes; j < matrix.columns; j += matrix.lanes) {
-            let grad = factor * limited(grads[base + j]);
+            let grad = gradient_at(matrix, row, j, factor);
             sum += grad * grad;
         }
     }
@@ -68,8 +67,9 @@ fn take_tile(tile: u32, lane: u32) {
     let column = place.y;
     if (column >= matrix.columns) { return; }
     var sum = 0.0;
-    for (var row = segment * 256u; row < min(segment * 256u + 256u, matrix.rows); row++) {
-        let grad = factor * limited(grads[matrix.offset + row * matrix.columns + column]);
+    let rows = rows_of_segment(matrix, segment);
+    for (var row = rows.x; row < rows.y; row++) {
+        let grad = gradient_at(matrix, row, column, factor);
         sum += grad * grad;
     }
     columns[matrix.first_column + segment * matrix.columns + column] = sum;

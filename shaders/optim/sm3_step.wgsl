@@ -66,11 +66,11 @@ fn take_group(group: u32, lane: u32) {
     let now = time_of(matrix);
     if (now.clip_factor < 0.0) { return; }
     let factor = grad_factor(now);
-    let row = (group - matrix.first_group) * (64u / matrix.lanes) + lane / matrix.lanes;
+    let row = row_of_group(matrix, group, lane);
     var largest = 0.0;
     if (row < matrix.rows) {
         for (var j = lane % matrix.lanes; j < matrix.columns; j += matrix.lanes) {
-            let grad = factor * limited(grads[matrix.offset + row * matrix.columns + j]);
+            let grad = gradient_at(matrix, row, j, factor);
             largest = maximum(largest, of_element(matrix, row, j, grad));
         }
     }
@@ -90,8 +90,9 @@ fn take_tile(tile: u32, lane: u32) {
     let column = place.y;
     if (column >= matrix.columns) { return; }
     var largest = 0.0;
-    for (var row = segment * 256u; row < min(segment * 256u + 256u, matrix.rows); row++) {
-        let grad = factor * limited(grads[matrix.offset + row * matrix.columns + column]);
+    let rows = rows_of_segment(matrix, segment);
+    for (var row = rows.x; row < rows.y; row++) {
+        let grad = gradient_at(matrix, row, column, factor);
         largest = maximum(largest, of_element(matrix, row, column, grad));
     }
     maxima[matrix.first_column + segment * matrix.columns + column] = largest;

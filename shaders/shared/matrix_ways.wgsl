@@ -9,6 +9,21 @@ fn segment_and_column(matrix: Matrix, tile: u32, lane: u32) -> vec2u {
     return vec2u(number / tiles, number % tiles * 64u + lane);
 }
 
+// The rows of a segment, from the first to behind the last.
+fn rows_of_segment(matrix: Matrix, segment: u32) -> vec2u {
+    return vec2u(segment * 256u, min(segment * 256u + 256u, matrix.rows));
+}
+
+// The row that a lane has a share in, which may be past the end.
+fn row_of_group(matrix: Matrix, group: u32, lane: u32) -> u32 {
+    return (group - matrix.first_group) * (64u / matrix.lanes) + lane / matrix.lanes;
+}
+
+// An element of the gradient, clipped and scaled.
+fn gradient_at(matrix: Matrix, row: u32, column: u32, factor: f32) -> f32 {
+    return factor * limited(grads[matrix.offset + row * matrix.columns + column]);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,

@@ -53,11 +53,12 @@ struct Row {
 pub(crate) fn run(args: &OptimArgs) -> Result<()> {
     let wanted = |name: &str| args.optimizer.is_empty() || args.optimizer.iter().any(|wanted| wanted == name);
     let measure = |device: &Device, pace| {
-        let rows = match args.bench.quick {
-            true => measure_groups(device, pace, &QUICK, wanted)?,
-            false if args.optimizer.is_empty() => measure_groups(device, Pace::MANY, &FULL, wanted)?,
-            false => measure_groups(device, pace, &FULL, wanted)?,
+        let (pace, groups) = match (args.bench.quick, args.optimizer.is_empty()) {
+            (true, _) => (pace, &QUICK[..]),
+            (false, true) => (Pace::MANY, &FULL[..]),
+            (false, false) => (pace, &FULL[..]),
         };
+        let rows = measure_groups(device, pace, groups, wanted)?;
         if rows.is_empty() {
             let problem = "soap runs with sides as large as here in hardware and on the CPU alone".to_string();
             return Err(Error::Unfit { flag: "--optimizer", problem });

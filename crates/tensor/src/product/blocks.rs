@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::form::{Epilogue, Family, Form, Layout};
-use super::generate::{COMPONENTS, Operand, line, operands, row_sums, stores};
+use super::generate::{COMPONENTS, Operand, line, operands, place_of_tile, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Blocks { rows, columns, thread_rows, thread_columns, depth } = form.family else {
@@ -30,20 +30,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {{
-let p = params.product;
-let tiles_wide = (p.{right} + {}u) / {columns}u;
-let tiles = (p.{left} + {}u) / {rows}u * tiles_wide;
-let index = group_index(group, groups);
-let tile = index % tiles;
-let first_row = tile / tiles_wide * {rows}u;
-let first_column = tile % tiles_wide * {columns}u;",
+let p = params.product;",
         depth * rows / 4,
         depth * columns / 4,
-        columns - 1,
-        rows - 1,
-        right = right.extent,
-        left = left.extent
     );
+    place_of_tile(text, form);
     // A grid that was folded may have workgroups past the end.
     if let Epilogue::Partial { row_sums } = form.epilogue {
         line!(text, "let slice = index / tiles;");

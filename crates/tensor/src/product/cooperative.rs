@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::blocks::stage;
 use super::form::{Family, Form};
-use super::generate::{assign, line, operands, row_sums};
+use super::generate::{COMPONENTS, assign, line, operands, place_of_tile, row_sums};
 
 /// Rows, and columns, of the tile.
 pub(super) const TILE: u32 = 64;
@@ -31,7 +31,7 @@ pub(super) fn body(text: &mut String, form: &Form) {
     for name in ["left", "right"] {
         line!(text, "var<workgroup> {name}_tile: array<f16, {}>;", TILE * DEPTH);
         line!(text, "fn put_{name}(at: u32, value: vec4f) {{");
-        for (e, x) in super::generate::COMPONENTS.iter().enumerate() {
+        for (e, x) in COMPONENTS.iter().enumerate() {
             line!(text, "{name}_tile[4u * at + {e}u] = f16(value.{x});");
         }
         line!(text, "}}");
@@ -48,21 +48,13 @@ fn main(
     @builtin(subgroup_invocation_id) place: u32,
 ) {{
 let p = params.product;
-let tiles_wide = (p.{right} + {last}u) / {TILE}u;
-let tiles = (p.{left} + {last}u) / {TILE}u * tiles_wide;
-let index = group_index(group, groups);
-let tile = index % tiles;
-let first_row = tile / tiles_wide * {TILE}u;
-let first_column = tile % tiles_wide * {TILE}u;
-let past = index >= tiles;
 let last_k = p.k;
 let own_row = subgroup / 2u * {quarter}u;
 let own_column = subgroup % 2u * {quarter}u;",
         SUBGROUPS * side * side,
-        right = right.extent,
-        left = left.extent,
-        last = TILE - 1,
     );
+    place_of_tile(text, form);
+    line!(text, "let past = index >= tiles;");
     let each = || (0..matrices).flat_map(|i| (0..matrices).map(move |j| (i, j)));
     for (i, j) in each() {
         line!(text, "var sum{i}_{j} = coop_mat{side}x{side}<f32, C>();");

@@ -118,6 +118,26 @@ fn declarations(text: &mut String, form: &Form) {
     line!(text, "fn group_index(group: vec3u, groups: vec3u) -> u32 {{ return group.y * groups.x + group.x; }}");
 }
 
+/// Names the number of tiles, the `index` of the workgroup, and the first row and column of its tile. A grid that was folded
+/// has workgroups past the end, which get a tile that another one has.
+pub(super) fn place_of_tile(text: &mut String, form: &Form) {
+    let (left, right) = operands(form);
+    let (rows, columns) = form.family.tile();
+    line!(
+        text,
+        "let tiles_wide = (p.{} + {}u) / {columns}u;
+let tiles = (p.{} + {}u) / {rows}u * tiles_wide;
+let index = group_index(group, groups);
+let tile = index % tiles;
+let first_row = tile / tiles_wide * {rows}u;
+let first_column = tile % tiles_wide * {columns}u;",
+        right.extent,
+        columns - 1,
+        left.extent,
+        rows - 1
+    );
+}
+
 /// The stores of an invocation's results `sum{row}_{vector}`, guarded, and with the epilogue. `row` and `column` give the
 /// place of a row, and of the first column of a vector, in the product that is computed, which may be the transposed one.
 pub(super) fn stores(
