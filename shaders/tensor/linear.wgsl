@@ -2,7 +2,7 @@
 //
 // bindings  1: a = x [m, k] read   2: b = W^T [k, n] read   3: bias [n] read   4: y [m, n] write, contiguous
 // work      2 m n k operations
-// twin      crates/tensor/src/ops/linear.rs
+// twin      crates/tensor/src/matmul/linear.rs
 
 struct Params {
     product: Product,

@@ -3,7 +3,7 @@
 //
 // bindings  1: a = dy [m, k] read   2: b = W [k, n] read   3: activation [m, n] read   4: dx [m, n] write
 // work      2 m n k operations
-// twin      crates/tensor/src/ops/linear.rs
+// twin      crates/tensor/src/matmul/linear.rs
 //
 // Activation and dx are contiguous.
 

@@ -2,7 +2,7 @@
 //
 // bindings  1: a [m, k] read   2: b [k, n] read   3: c [m, n] read_write, contiguous
 // work      2 m n k operations
-// twin      crates/tensor/src/ops/matmul.rs
+// twin      crates/tensor/src/matmul/operation.rs
 
 struct Params {
     product: Product,

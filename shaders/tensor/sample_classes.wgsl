@@ -3,7 +3,7 @@
 //
 // bindings  1: logits [rows, classes] read   2: clock u32 read   3: sampled [rows] u32 write
 // bytes     12 read per logit
-// twin      crates/tensor/src/ops/sample.rs
+// twin      crates/tensor/src/optim/sample.rs
 //
 // u is made of word 0 of Philox at counter (row, time, stream); the time is the clock's steps, done and skipped, so that a
 // recorded step draws anew. A lane takes a row.

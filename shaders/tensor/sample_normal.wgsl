@@ -2,7 +2,7 @@
 //
 // bindings  1: means [length] read   2: clock u32 read   3: y [length] write
 // bytes     4 read, 4 written per element
-// twin      crates/tensor/src/ops/sample.rs
+// twin      crates/tensor/src/optim/sample.rs
 //
 // The z of element 4 c + i come from the words of Philox at counter (c, time, stream); the time is the clock's steps, done
 // and skipped, so that a recorded step draws anew.

@@ -18,7 +18,7 @@ mod shapes;
 use std::collections::BTreeSet;
 
 use common::Tolerance;
-use thalweg::tensor::{DType, Device, KERNELS, Kernel, Tensor};
+use thalweg::tensor::{DType, Device, Kernel, Tensor, kernels};
 
 /// Numbers of elements: none, one, around a vector's, a wave's and a workgroup's, and a prime.
 const SIZES: [usize; 13] = [0, 1, 3, 4, 5, 63, 64, 65, 255, 256, 257, 512, 1009];
@@ -135,13 +135,13 @@ kernels! {
 #[test]
 fn every_kernel_has_its_test() {
     let covered: BTreeSet<&str> = COVERED.iter().copied().collect();
-    let kernels: BTreeSet<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
-    assert_eq!(covered, kernels);
+    let names: BTreeSet<&str> = kernels().map(|kernel| kernel.name()).collect();
+    assert_eq!(covered, names);
 }
 
 /// A kernel by its name.
 fn kernel(name: &str) -> &'static Kernel {
-    KERNELS.iter().find(|kernel| kernel.name() == name).unwrap_or_else(|| panic!("no kernel {name}"))
+    kernels().find(|kernel| kernel.name() == name).unwrap_or_else(|| panic!("no kernel {name}"))
 }
 
 /// The two devices that are compared.

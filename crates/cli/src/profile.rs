@@ -6,7 +6,7 @@ mod trace;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thalweg::tensor::{Cost, Device, KERNELS, LaunchProfile, Profile, Recording};
+use thalweg::tensor::{Cost, Device, LaunchProfile, Profile, Recording, kernels};
 
 use crate::args::ProfileArgs;
 use crate::bench::training_step::TrainingStep;
@@ -26,7 +26,7 @@ const LEAST_SUBMISSIONS: usize = 3;
 
 /// Whether a kernel reads what it writes, so that it counts twice: the updates of parameters and their state do.
 fn is_in_place(name: &str) -> bool {
-    let kernel = KERNELS.iter().find(|kernel| kernel.name() == name);
+    let kernel = kernels().find(|kernel| kernel.name() == name);
     kernel.is_some_and(|kernel| kernel.shader.path.starts_with("optim/") && kernel.shader.text.contains("fn factors("))
 }
 

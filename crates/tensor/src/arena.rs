@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::buffer::ALIGNMENT;
+use crate::pages::{PAGE_BLOCK, Pages, Place};
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
 /// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.
-pub(crate) const UPDATE_BLOCK: usize = 1024;
+pub(crate) const UPDATE_BLOCK: usize = PAGE_BLOCK;
 
 /// A place for f32 tensors of fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding is
 /// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own; state may be
@@ -67,73 +68,27 @@ impl Packing {
 /// Which tensors lie where.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    segments: Vec<Segment>,
-    /// Elements of each page, padding included.
-    pages: Vec<usize>,
-}
-
-#[derive(Debug)]
-struct Segment {
-    page: usize,
-    offset: usize,
-    shape: Vec<usize>,
-}
-
-/// Where a tensor lies: the page, and the elements of it before and in the tensor.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) page: usize,
-    pub(crate) offset: usize,
-    pub(crate) len: usize,
+    shapes: Vec<Vec<usize>>,
+    pages: Pages,
 }
 
 impl Layout {
     /// For tensors of these shapes, with pages of at most so many elements and than the device's limit.
     pub(crate) fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+        let counts = shapes.iter().map(|shape| shape::element_count("arena", shape)).collect::<Result<Vec<_>>>()?;
         let device_limit = device.info().max_binding_bytes / 4;
-        let limit = page_elements
-            .max(UPDATE_BLOCK)
-            .min(usize::try_from(device_limit).unwrap_or(usize::MAX))
-            .min(u32::MAX as usize);
-        let limit = limit / UPDATE_BLOCK * UPDATE_BLOCK;
-        let mut segments = Vec::with_capacity(shapes.len());
-        let mut pages = Vec::new();
-        let mut used = 0;
-        for shape in shapes {
-            let count = shape::element_count("arena", shape)?;
-            let padded = count.next_multiple_of(ALIGNMENT);
-            if padded > limit {
-                return Err(Error::Limit {
-                    op: "arena",
-                    limit: "max_storage_buffer_binding_size",
-                    asked: 4 * padded as u64,
-                    allowed: 4 * limit as u64,
-                });
-            }
-            if used + padded > limit {
-                pages.push(used);
-                used = 0;
-            }
-            segments.push(Segment { page: pages.len(), offset: used, shape: shape.clone() });
-            used += padded;
-        }
-        pages.push(used);
-        let pages = pages.into_iter().map(|used| used.next_multiple_of(UPDATE_BLOCK)).collect();
-        Ok(Self { segments, pages })
+        let limit = page_elements.max(UPDATE_BLOCK).min(usize::try_from(device_limit).unwrap_or(usize::MAX));
+        Ok(Self { shapes: shapes.to_vec(), pages: Pages::new(counts, limit)? })
     }
 
     /// Where each tensor lies.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
-        self.segments.iter().map(|segment| Place {
-            page: segment.page,
-            offset: segment.offset,
-            len: segment.shape.iter().product(),
-        })
+        self.pages.places().iter().copied()
     }
 
     /// The shape of each tensor.
     pub(crate) fn shapes(&self) -> impl Iterator<Item = &[usize]> {
-        self.segments.iter().map(|segment| &*segment.shape)
+        self.shapes.iter().map(|shape| &**shape)
     }
 }
 
@@ -196,17 +151,17 @@ impl Arena {
         let share = packing.parameters();
         let pages = layout
             .pages
+            .elements()
             .iter()
             .map(|&elements| page(device, packing.dtype(), &[elements / share]))
             .collect::<Result<Vec<_>>>()?;
         let tensors = layout
-            .segments
-            .iter()
-            .map(|segment| {
-                let count: usize = segment.shape.iter().product();
-                let start = segment.offset / share;
-                let tensor = pages[segment.page].slice(0, start, start + count.div_ceil(share))?;
-                if packing == Packing::Plain { tensor.reshape(&segment.shape) } else { Ok(tensor) }
+            .places()
+            .zip(layout.shapes())
+            .map(|(place, shape)| {
+                let start = place.offset / share;
+                let tensor = pages[place.page].slice(0, start, start + place.len.div_ceil(share))?;
+                if packing == Packing::Plain { tensor.reshape(shape) } else { Ok(tensor) }
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { layout, packing, pages, tensors })
@@ -292,8 +247,10 @@ impl Arena {
 
     /// Checks that an arena has the same layout, in this packing.
     pub(crate) fn same_packed_layout(&self, op: &'static str, other: &Self, packing: Packing) -> Result<()> {
-        let pages = &self.layout.pages;
-        if (Arc::ptr_eq(&self.layout, &other.layout) || *pages == other.layout.pages) && other.packing == packing {
+        let pages = self.layout.pages.elements();
+        if (Arc::ptr_eq(&self.layout, &other.layout) || pages == other.layout.pages.elements())
+            && other.packing == packing
+        {
             return self.pages[0].same_device(op, &other.pages[0]);
         }
         Err(Error::Shape {

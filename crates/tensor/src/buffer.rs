@@ -6,8 +6,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use crate::device::Device;
-use crate::{Error, Result, recording};
+use crate::{Error, Result};
 
 /// Buffers are counted in words of four bytes, and slices of them start at multiples of 64 words: 256 bytes, the
 /// portable alignment of a binding.
@@ -17,7 +16,14 @@ pub(crate) const ALIGNMENT: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Memory {
     Cpu(RwLock<Vec<u32>>),
-    Gpu(crate::gpu::GpuBuffer),
+    Gpu(GpuBuffer),
+}
+
+/// A buffer of a GPU, with the number of the batch of commands that used it last.
+#[derive(Debug)]
+pub(crate) struct GpuBuffer {
+    pub(crate) buffer: wgpu::Buffer,
+    pub(crate) last_batch: AtomicU64,
 }
 
 /// A piece of a device's memory; it returns to the pool when the last tensor lets go of it.
@@ -36,7 +42,7 @@ thread_local! {
     static HOLDER: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Gives the memory that a closure takes on this thread a name, by which [`Device::memory`] counts it. Unnamed memory is
+/// Gives the memory that a closure takes on this thread a name, by which [`Device::memory`](crate::Device::memory) counts it. Unnamed memory is
 /// counted as `recordings` where it is taken while a recording is made, and else as `tensors`. The innermost name counts.
 ///
 /// ```
@@ -60,7 +66,24 @@ pub fn hold_as<T>(holder: &'static str, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Who holds the memory of a device: see [`Device::memory`]. All in bytes, rounded up to the sizes in which memory is kept.
+/// Returns the name that memory taken on this thread has by [`hold_as`].
+pub(crate) fn named_holder() -> Option<&'static str> {
+    HOLDER.get()
+}
+
+/// Where a pool takes memory from.
+pub(crate) trait MemorySource {
+    /// Takes fresh memory of so many words.
+    fn take(&self, words: usize) -> Result<Memory>;
+
+    /// Returns the size of the largest buffer in words, a multiple of [`ALIGNMENT`].
+    fn most_words(&self) -> usize;
+
+    /// Waits for the work under way, which may hold memory.
+    fn wait(&self) -> Result<()>;
+}
+
+/// Who holds the memory of a device: see [`Device::memory`](crate::Device::memory). All in bytes, rounded up to the sizes in which memory is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryReport {
@@ -140,7 +163,7 @@ impl Buffer {
     }
 
     /// The buffer of a GPU.
-    pub(crate) fn gpu(&self) -> &crate::gpu::GpuBuffer {
+    pub(crate) fn gpu(&self) -> &GpuBuffer {
         match self.memory() {
             Memory::Gpu(buffer) => buffer,
             Memory::Cpu(_) => unreachable!("a launch on a GPU got a buffer of the CPU"),
@@ -153,6 +176,68 @@ impl Drop for Buffer {
         if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
             pool.give_back(self.words, self.holder, memory);
         }
+    }
+}
+
+/// A range of a buffer, in elements.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(crate) buffer: Arc<Buffer>,
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+    /// Elements that the kernel uses of them.
+    pub(crate) used: usize,
+    /// Whether it may be bound as it lies.
+    pub(crate) bindable: bool,
+}
+
+/// A value in the memory of a device that a launch binds, such as a tensor.
+pub trait ToView {
+    /// Returns the range of memory that the value is in.
+    fn to_view(&self) -> View;
+}
+
+impl ToView for View {
+    fn to_view(&self) -> View {
+        self.clone()
+    }
+}
+
+impl<T: ToView + ?Sized> ToView for &T {
+    fn to_view(&self) -> View {
+        (**self).to_view()
+    }
+}
+
+impl View {
+    /// Returns a range that a kernel may bind if it starts at a multiple of [`ALIGNMENT`].
+    pub(crate) fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
+        Self { buffer, offset, length, used: length, bindable: offset.is_multiple_of(ALIGNMENT) }
+    }
+
+    /// Returns a range whose elements have gaps or another order, which no kernel may bind as it is.
+    pub(crate) fn with_gaps(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
+        Self { buffer, offset, length, used: length, bindable: false }
+    }
+
+    /// Returns the whole buffer, of which a kernel uses as many elements as the range has.
+    pub(crate) fn whole(self) -> Self {
+        let length = self.buffer.words();
+        Self { offset: 0, length, used: self.length.min(length), bindable: true, buffer: self.buffer }
+    }
+
+    pub(crate) fn is_bindable(&self) -> bool {
+        self.bindable
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.buffer.id() == other.buffer.id() && (self.offset, self.length) == (other.offset, other.length)
+    }
+
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.buffer.id() == other.buffer.id()
+            && self.offset < other.offset + other.length
+            && other.offset < self.offset + self.length
     }
 }
 
@@ -169,22 +254,27 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// A buffer of at least `words` words with whatever it held last.
-    pub(crate) fn allocate(self: &Arc<Self>, device: &Device, words: usize) -> Result<Arc<Buffer>> {
-        let words = limited_size_class(words, device.max_buffer_words());
+    pub(crate) fn allocate(
+        self: &Arc<Self>,
+        source: &impl MemorySource,
+        words: usize,
+        holder: &'static str,
+    ) -> Result<Arc<Buffer>> {
+        let words = limited_size_class(words, source.most_words());
         let recycled = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&words).and_then(Vec::pop);
         let memory = match recycled {
             Some(memory) => memory,
             None => {
                 self.taken_words.fetch_add(words, Ordering::Relaxed);
-                match device.allocate_memory(words) {
+                match source.take(words) {
                     Ok(memory) => memory,
                     Err(Error::OutOfMemory { .. }) => {
                         // What lies idle may be what is missing.
                         self.release();
                         // So may what work under way holds; what has failed there shows again at the next call.
-                        let _ = device.synchronize();
+                        let _ = source.wait();
                         self.release();
-                        device.allocate_memory(words).inspect_err(|_| {
+                        source.take(words).inspect_err(|_| {
                             self.taken_words.fetch_sub(words, Ordering::Relaxed);
                         })?
                     }
@@ -196,8 +286,6 @@ impl Pool {
             }
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let unnamed = || if recording::is_on(device) { "recordings" } else { "tensors" };
-        let holder = HOLDER.get().unwrap_or_else(unnamed);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let (held_words, buffers) = held.entry(holder).or_default();
         *held_words += words;

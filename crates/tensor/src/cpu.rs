@@ -57,7 +57,7 @@ pub(crate) fn run(launch: &Launch) {
         constants: &launch.constants,
         slices,
         count,
-        chain: launch.chain,
+        extra: launch.extra,
     });
 }
 

@@ -4,15 +4,15 @@
 //! parameters, buffer views and a number of workgroups. The GPU encodes a launch; the CPU calls the twin with slices in
 //! the same order as the bindings.
 
+use std::any::Any;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
-use crate::buffer::{ALIGNMENT, Buffer};
-use crate::profile::Cost;
-use crate::recording::Chain;
-use crate::{DType, Device, Element, Result, Tensor};
+use crate::buffer::{Buffer, ToView, View};
+use crate::{Element, Result};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
@@ -90,36 +90,26 @@ impl Kernel {
     }
 }
 
-/// A range of a buffer, in elements.
-#[derive(Debug, Clone)]
-pub(crate) struct View {
-    pub(crate) buffer: Arc<Buffer>,
-    pub(crate) offset: usize,
-    pub(crate) length: usize,
-    /// Elements that the kernel uses of them.
-    used: usize,
-    /// Whether it may be bound as it lies.
-    bindable: bool,
+/// What a launch moves and computes, as its bindings and what was said of it have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Bytes of the elements that it reads, each counted once.
+    pub bytes_read: u64,
+    /// Bytes of the elements that it writes, and may read as well.
+    pub bytes_written: u64,
+    /// Arithmetic operations of a matrix product, a product and a sum counting as two; 0 for other kernels.
+    pub operations: u64,
 }
 
-impl View {
-    /// A range that starts at an aligned place.
-    pub(crate) fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
-        Self { buffer, offset, length, used: length, bindable: offset.is_multiple_of(ALIGNMENT) }
-    }
+impl std::ops::Add for Cost {
+    type Output = Self;
 
-    pub(crate) fn is_bindable(&self) -> bool {
-        self.bindable
-    }
-
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.buffer.id() == other.buffer.id() && (self.offset, self.length) == (other.offset, other.length)
-    }
-
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.buffer.id() == other.buffer.id()
-            && self.offset < other.offset + other.length
-            && other.offset < self.offset + self.length
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_written: self.bytes_written + other.bytes_written,
+            operations: self.operations + other.operations,
+        }
     }
 }
 
@@ -132,9 +122,12 @@ pub struct Launch {
     pub(crate) views: Vec<View>,
     pub(crate) workgroups: usize,
     operations: u64,
-    /// What a generated kernel computes, for its twin.
-    pub(crate) chain: Option<&'static Chain>,
+    /// What its twin needs beside the parameters, where the kernel was generated.
+    pub(crate) extra: Option<Extra>,
 }
+
+/// A value of any type that a launch carries to its twin.
+pub(crate) type Extra = &'static (dyn Any + Send + Sync);
 
 impl Launch {
     /// A launch of `kernel` with its parameters; bindings follow by [`bind`](Self::bind).
@@ -146,18 +139,19 @@ impl Launch {
             views: Vec::with_capacity(kernel.access.len()),
             workgroups: 1,
             operations: 0,
-            chain: None,
+            extra: None,
         }
     }
 
-    /// A launch of a kernel that was generated for a chain of element-wise operations.
-    pub(crate) fn of_chain(
-        (kernel, chain): (&'static Kernel, &'static Chain),
+    /// A launch of a generated kernel, whose twin gets `extra`.
+    pub(crate) fn generated(
+        kernel: &'static Kernel,
+        extra: Extra,
         params: Vec<u8>,
         views: Vec<View>,
         workgroups: usize,
     ) -> Self {
-        Self { kernel, constants: Vec::new(), params, views, workgroups, operations: 0, chain: Some(chain) }
+        Self { kernel, constants: Vec::new(), params, views, workgroups, operations: 0, extra: Some(extra) }
     }
 
     /// Sets an override constant of the shader.
@@ -167,20 +161,18 @@ impl Launch {
         self
     }
 
-    /// Binds a tensor that is contiguous, as [`Tensor::contiguous`] gives it: the first element is the binding's first.
+    /// Binds a tensor that is contiguous, as [`Tensor::contiguous`](crate::Tensor::contiguous) gives it, or another view:
+    /// its first element is the binding's first.
     #[must_use]
-    pub fn bind(mut self, tensor: &Tensor) -> Self {
-        let (buffer, offset, length) = (tensor.buffer().clone(), tensor.offset(), tensor.len());
-        self.views.push(View { buffer, offset, length, used: length, bindable: tensor.is_bindable() });
+    pub fn bind(mut self, operand: &(impl ToView + ?Sized)) -> Self {
+        self.views.push(operand.to_view());
         self
     }
 
-    /// Binds the whole buffer behind a tensor; the kernel gets offset and strides as parameters.
+    /// Binds the whole buffer of a tensor or of another view. The kernel gets offset and strides as parameters.
     #[must_use]
-    pub fn bind_whole(mut self, tensor: &Tensor) -> Self {
-        let buffer = tensor.buffer().clone();
-        let length = buffer.words();
-        self.views.push(View { buffer, offset: 0, length, used: tensor.len().min(length), bindable: true });
+    pub fn bind_whole(mut self, operand: &(impl ToView + ?Sized)) -> Self {
+        self.views.push(operand.to_view().whole());
         self
     }
 
@@ -216,8 +208,8 @@ impl Launch {
         Cost { bytes_read: bytes(Access::Read), bytes_written: bytes(Access::Write), operations: self.operations }
     }
 
-    /// Holds the launch against its kernel and its device, so that neither executor meets what it cannot run.
-    pub(crate) fn check(&self, device: &Device) -> Result<()> {
+    /// Checks the launch against its kernel and its device, so that no executor meets a launch that it cannot run.
+    pub(crate) fn check(&self, device: &dyn Display, owns: impl Fn(&Buffer) -> bool) -> Result<()> {
         let problem = if self.kernel.access.len() > MOST_BINDINGS {
             Some(format!("has {} bindings, more than {MOST_BINDINGS}", self.kernel.access.len()))
         } else if self.views.len() != self.kernel.access.len() {
@@ -229,7 +221,7 @@ impl Launch {
         } else if let Some(i) = self.views.iter().position(|view| !view.bindable) {
             Some(format!("binding {} is not contiguous, or starts at an unaligned place", i + 1))
         } else {
-            let i = self.views.iter().position(|view| !device.owns(&view.buffer));
+            let i = self.views.iter().position(|view| !owns(&view.buffer));
             i.map(|i| format!("binding {} lies on another device than {device}", i + 1))
         };
         match problem {
@@ -252,14 +244,48 @@ impl Launch {
         }
         Ok(())
     }
+}
 
-    /// Hands the launch to the device that its tensors lie on.
-    ///
-    /// # Errors
-    /// Where the device refuses the launch: bindings or parameters that are not the kernel's, a buffer both read and
-    /// written, a shader that does not compile, a limit.
-    pub fn run(self, device: &Device) -> Result<()> {
-        device.run(&self)
+/// A piece of work of a device.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Launch(Launch),
+    Copy { source: Arc<Buffer>, source_offset: usize, target: Arc<Buffer>, target_offset: usize, length: usize },
+    Clear { buffer: Arc<Buffer>, offset: usize, length: usize },
+}
+
+impl Work {
+    /// Calls `body` with each buffer and what is done with it; with one that is bound several times, several times.
+    pub(crate) fn each_buffer<'a>(&'a self, mut body: impl FnMut(&'a Arc<Buffer>, Access)) {
+        match self {
+            Self::Launch(launch) => {
+                launch.views.iter().zip(launch.kernel.access).for_each(|(view, access)| body(&view.buffer, *access));
+            }
+            Self::Copy { source, target, .. } => {
+                body(source, Access::Read);
+                body(target, Access::Write);
+            }
+            Self::Clear { buffer, .. } => body(buffer, Access::Write),
+        }
+    }
+
+    /// Calls `body` with each place where a buffer stands.
+    pub(crate) fn each_buffer_mut(&mut self, mut body: impl FnMut(&mut Arc<Buffer>)) {
+        match self {
+            Self::Launch(launch) => launch.views.iter_mut().for_each(|view| body(&mut view.buffer)),
+            Self::Copy { source, target, .. } => {
+                body(source);
+                body(target);
+            }
+            Self::Clear { buffer, .. } => body(buffer),
+        }
+    }
+
+    /// Whether it uses a buffer.
+    pub(crate) fn touches(&self, buffer: &Buffer) -> bool {
+        let mut touches = false;
+        self.each_buffer(|other, _| touches |= other.id() == buffer.id());
+        touches
     }
 }
 
@@ -271,7 +297,7 @@ pub struct Call<'a> {
     pub(crate) slices: [Slice<'a>; MOST_BINDINGS],
     /// How many of them the kernel has.
     pub(crate) count: usize,
-    pub(crate) chain: Option<&'static Chain>,
+    pub(crate) extra: Option<Extra>,
 }
 
 impl<'a> Call<'a> {
@@ -332,9 +358,4 @@ impl<'a> Slice<'a> {
             Self::Write(words) => bytemuck::cast_slice_mut(words),
         }
     }
-}
-
-/// Checks that a tensor has the type an operation works on.
-pub(crate) fn expect_dtype(op: &'static str, tensor: &Tensor, expected: DType) -> Result<()> {
-    if tensor.dtype() == expected { Ok(()) } else { Err(crate::Error::DType { op, expected, found: tensor.dtype() }) }
 }

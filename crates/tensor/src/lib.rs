@@ -28,27 +28,29 @@ mod device;
 mod dtype;
 mod error;
 mod gpu;
+mod info;
 mod kernel;
 mod math;
-mod multiply;
+mod matmul;
 mod ops;
 mod optim;
+mod pages;
 mod parallel;
-mod pending_read;
 mod philox;
-mod product;
 mod profile;
 mod recording;
 mod shape;
 mod tensor;
 
 pub use arena::{Arena, Packing};
-pub use buffer::{Held, MemoryReport, hold_as};
-pub use device::{Counters, Device, DeviceInfo, DeviceKind};
+pub use buffer::{Held, MemoryReport, ToView, View, hold_as};
+pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use kernel::{Access, Call, Kernel, Launch, Slice};
-pub use ops::{BinaryOp, DropoutState, KERNELS, UnaryOp, ValueLog, copy_by_kernel, next_batch};
+pub use info::{Counters, DeviceInfo, DeviceKind};
+pub use kernel::{Access, Call, Cost, Kernel, Launch, Slice};
+pub use matmul::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
+pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
     AdanUpdate, AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate,
@@ -58,13 +60,16 @@ pub use optim::{
     YogiUpdate,
 };
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
-pub use pending_read::PendingRead;
 pub use philox::philox;
-pub use product::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
-pub use profile::{Cost, KernelProfile, LaunchProfile, Profile, TimeSource};
+pub use profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
 pub use recording::{RecordOptions, Recording, on_replay};
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
 pub use thalweg_shaders::Shader;
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;
+
+/// Returns all kernels that are written by hand, each folder's in turn: tests and benches go through them.
+pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    [ops::KERNELS, matmul::KERNELS, optim::KERNELS].into_iter().flatten().copied()
+}

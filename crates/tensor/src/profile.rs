@@ -4,34 +4,11 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::kernel::Launch;
-use crate::{Device, Error, Result};
+use crate::kernel::{Cost, Launch};
+use crate::{Error, Result};
 
 /// Launches that one profile keeps; those behind them run without being timed and are only counted.
 pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
-
-/// What a launch moves and computes, as its bindings and what was said of it have it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
-    /// Bytes of the elements that it reads, each counted once.
-    pub bytes_read: u64,
-    /// Bytes of the elements that it writes, and may read as well.
-    pub bytes_written: u64,
-    /// Arithmetic operations of a matrix product, a product and a sum counting as two; 0 for other kernels.
-    pub operations: u64,
-}
-
-impl std::ops::Add for Cost {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            bytes_read: self.bytes_read + other.bytes_read,
-            bytes_written: self.bytes_written + other.bytes_written,
-            operations: self.operations + other.operations,
-        }
-    }
-}
 
 /// One launch of a profile.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,15 +62,15 @@ impl fmt::Display for TimeSource {
     }
 }
 
-/// The launches of some work, in order, each with its duration: [`Device::profile`] makes it.
+/// The launches of some work, in order, each with its duration: [`Device::profile`](crate::Device::profile) makes it.
 ///
 /// Copies and clears of the driver are no launches and do not appear.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    began: Instant,
-    source: TimeSource,
-    launches: Vec<LaunchProfile>,
-    omitted: u64,
+    pub(crate) began: Instant,
+    pub(crate) source: TimeSource,
+    pub(crate) launches: Vec<LaunchProfile>,
+    pub(crate) omitted: u64,
 }
 
 impl Profile {
@@ -143,51 +120,6 @@ impl Profile {
         }
         kernels.sort_by_key(|kernel| std::cmp::Reverse(kernel.duration));
         kernels
-    }
-}
-
-impl Device {
-    /// Runs a closure and takes the time of every launch in it, of eager work and of replays alike. Results are the same
-    /// bits as without. Waits for the device before and after.
-    ///
-    /// A GPU that has timestamps gives each launch a compute pass of its own, so that the whole takes longer than it
-    /// would; the durations are the kernels' own, and in hardware those of launches that do not depend on each other may
-    /// overlap. Launches of other threads on the same GPU are included, on the CPU only this thread's are.
-    ///
-    /// # Errors
-    /// Whatever the closure fails with; [`Error::Profile`] where the device, or on the CPU this thread, is being profiled
-    /// already; [`Error::Recording`] while a recording is made.
-    ///
-    /// ```
-    /// use thalweg_tensor::{Device, Result, Tensor};
-    /// # fn main() -> Result<()> {
-    /// let device = Device::best();
-    /// let x = Tensor::full(&device, 2.0f32, &[1000])?;
-    /// let (profile, y) = device.profile(|| x.square()?.sqrt())?;
-    /// assert_eq!(profile.launches().len(), 2);
-    /// assert_eq!(profile.launches()[0].cost.bytes_written, 4000);
-    /// assert_eq!(y.to_vec::<f32>()?, [2.0; 1000]);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn profile<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Profile, T), E> {
-        /// Ends a profile whose closure fails or panics.
-        struct Stop<'a>(&'a Device);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.stop_timing();
-            }
-        }
-        self.synchronize()?;
-        let began = Instant::now();
-        let source = self.start_timing(began)?;
-        let stop = Stop(self);
-        let value = body()?;
-        self.synchronize()?;
-        // From here on a profile of another thread may begin, which is not this one's to stop.
-        std::mem::forget(stop);
-        let Times { launches, omitted } = self.finish_timing()?;
-        Ok((Profile { began, source, launches, omitted }, value))
     }
 }
 

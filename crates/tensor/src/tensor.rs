@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::buffer::{ALIGNMENT, Buffer};
-use crate::{DType, Device, Element, Error, Result, shape};
+use crate::buffer::{ALIGNMENT, Buffer, ToView, View};
+use crate::{DType, Device, Element, Error, PendingRead, Result, shape};
 
 /// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.
 ///
@@ -169,10 +169,35 @@ impl Tensor {
     /// # Errors
     /// Where `T` is not the element type, or work on the device has failed.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        crate::kernel::expect_dtype("to_vec", self, T::DTYPE)?;
+        expect_dtype("to_vec", self, T::DTYPE)?;
         let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
         let words = source.device().read(source.buffer(), source.offset(), source.len())?;
         Ok(bytemuck::cast_vec(words))
+    }
+
+    /// Has the elements read, as they are behind all work so far, without waiting: [`PendingRead`] gives them when they
+    /// are there. What is done to the tensor afterwards does not change them.
+    ///
+    /// # Errors
+    /// Where `T` is not the element type, or work on the device has failed.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let device = Device::cpu();
+    /// let x = Tensor::from_slice(&device, &[1.0, 2.0], &[2])?;
+    /// let mut pending = x.read_later::<f32>()?;
+    /// // … more work …
+    /// if let Some(elements) = pending.poll()? {
+    ///     assert_eq!(elements, [1.0, 2.0]);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn read_later<T: Element>(&self) -> Result<PendingRead<T>> {
+        expect_dtype("read_later", self, T::DTYPE)?;
+        let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
+        source.device().read_later(source.buffer(), source.offset(), source.len())
     }
 
     /// The one element of a tensor of one element. Waits for the device.
@@ -191,7 +216,7 @@ impl Tensor {
     /// # Errors
     /// Where the number or the type of the elements differs, or the tensor is not contiguous.
     pub fn write<T: Element>(&self, elements: &[T]) -> Result<()> {
-        crate::kernel::expect_dtype("write", self, T::DTYPE)?;
+        expect_dtype("write", self, T::DTYPE)?;
         if elements.len() != self.len() || !self.is_contiguous() {
             return Err(Error::Shape {
                 op: "write",
@@ -353,6 +378,32 @@ impl Tensor {
         } else {
             Err(Error::Device { op, left: self.device().to_string(), right: other.device().to_string() })
         }
+    }
+}
+
+/// Checks that a tensor has the type an operation works on.
+pub(crate) fn expect_dtype(op: &'static str, tensor: &Tensor, expected: DType) -> Result<()> {
+    if tensor.dtype() == expected { Ok(()) } else { Err(Error::DType { op, expected, found: tensor.dtype() }) }
+}
+
+/// Checks the tensor that an operation writes.
+pub(crate) fn expect_target(op: &'static str, target: &Tensor, shape: &[usize]) -> Result<()> {
+    expect_dtype(op, target, DType::F32)?;
+    if target.shape() == shape && target.is_bindable() {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        op,
+        rule: "the target has another shape, or gaps",
+        left: target.shape().to_vec(),
+        right: shape.to_vec(),
+    })
+}
+
+impl ToView for Tensor {
+    fn to_view(&self) -> View {
+        let view = if self.is_contiguous() { View::new } else { View::with_gaps };
+        view(self.buffer().clone(), self.offset(), self.len())
     }
 }
 

@@ -1,18 +1,24 @@
 //! [`Device`]: the place where tensors lie and launches run.
 
-mod info;
+mod extensions;
+mod observer;
+mod pending_read;
+mod profile;
 mod work;
 
+use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
-pub use info::{Counters, DeviceInfo, DeviceKind};
+use extensions::Extensions;
+pub(crate) use observer::{Observer, observe};
+pub use pending_read::PendingRead;
 
-use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, Pool};
+use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, MemorySource, Pool, named_holder};
 use crate::gpu::{self, Gpu, GpuRead};
-use crate::product::Products;
-use crate::{Error, Result, recording};
+use crate::info::{Counters, DeviceInfo, DeviceKind};
+use crate::{Error, Result};
 
 /// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
 ///
@@ -39,6 +45,7 @@ struct Inner {
     launches: AtomicU64,
     submissions: AtomicU64,
     host_syncs: AtomicU64,
+    extensions: Extensions,
 }
 
 /// A read-back under way.
@@ -160,6 +167,7 @@ impl Device {
                 launches: AtomicU64::new(0),
                 submissions: AtomicU64::new(0),
                 host_syncs: AtomicU64::new(0),
+                extensions: Extensions::default(),
             }),
         }
     }
@@ -183,12 +191,9 @@ impl Device {
         }
     }
 
-    /// What the choice of product kernels depends on; none on the CPU, which has one.
-    pub(crate) fn products(&self) -> Option<&Products> {
-        match &self.inner.executor {
-            Executor::Gpu(gpu) => Some(gpu.products()),
-            Executor::Cpu => None,
-        }
+    /// Returns the value of a type that a layer above keeps on this device. `make` makes it on the first use.
+    pub(crate) fn extension<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+        self.inner.extensions.get_or_init(make)
     }
 
     /// What is known of the device.
@@ -256,7 +261,7 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed.
     pub fn synchronize(&self) -> Result<()> {
-        recording::check("synchronize")?;
+        observer::check("synchronize")?;
         self.flush()?;
         self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
@@ -270,20 +275,19 @@ impl Device {
         buffer.is_of(&self.inner.pool)
     }
 
-    /// The largest buffer in words, a multiple of the alignment.
-    pub(crate) fn max_buffer_words(&self) -> usize {
-        let bytes = match &self.inner.executor {
-            Executor::Cpu => return usize::MAX / ALIGNMENT * ALIGNMENT,
-            Executor::Gpu(gpu) => gpu.max_buffer_bytes(),
-        };
-        usize::try_from(bytes / 4).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
-    }
-
     pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
-        self.inner.pool.allocate(self, words)
+        let holder = named_holder().or_else(|| observer::holder(self)).unwrap_or("tensors");
+        self.inner.pool.allocate(self, words, holder)
     }
 
-    pub(crate) fn allocate_memory(&self, words: usize) -> Result<Memory> {
+    /// The number that the next buffer gets.
+    pub(crate) fn next_buffer(&self) -> u64 {
+        self.inner.pool.next_id()
+    }
+}
+
+impl MemorySource for Device {
+    fn take(&self, words: usize) -> Result<Memory> {
         match &self.inner.executor {
             Executor::Gpu(gpu) => Ok(Memory::Gpu(gpu.allocate(words)?)),
             Executor::Cpu => {
@@ -295,9 +299,16 @@ impl Device {
         }
     }
 
-    /// The number that the next buffer gets.
-    pub(crate) fn next_buffer(&self) -> u64 {
-        self.inner.pool.next_id()
+    fn most_words(&self) -> usize {
+        let bytes = match &self.inner.executor {
+            Executor::Cpu => return usize::MAX / ALIGNMENT * ALIGNMENT,
+            Executor::Gpu(gpu) => gpu.max_buffer_bytes(),
+        };
+        usize::try_from(bytes / 4).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.synchronize()
     }
 }
 

@@ -4,22 +4,32 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::{Device, Executor, Reading};
+use super::{Device, Executor, Reading, observer};
 use crate::buffer::Buffer;
 use crate::gpu::GpuRecording;
-use crate::kernel::Launch;
+use crate::kernel::{Launch, Work};
 use crate::profile::{self, TimeSource, Times};
-use crate::recording::{self, Work};
 use crate::{Error, Result};
+
+impl Launch {
+    /// Hands the launch to the device that its tensors lie on.
+    ///
+    /// # Errors
+    /// If the device refuses the launch: bindings or parameters that are not the kernel's, a buffer that is both read and
+    /// written, a shader that does not compile, a limit.
+    pub fn run(self, device: &Device) -> Result<()> {
+        device.run(&self)
+    }
+}
 
 impl Device {
     /// Runs a launch: at once on the CPU, with the next batch on a GPU.
     pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
-        launch.check(self)?;
+        launch.check(self, |buffer| self.owns(buffer))?;
         if launch.workgroups == 0 {
             return Ok(());
         }
-        recording::note(self, || Work::Launch(launch.clone()));
+        observer::note(self, || Work::Launch(launch.clone()));
         self.inner.launches.fetch_add(1, Ordering::Relaxed);
         match &self.inner.executor {
             Executor::Cpu => {
@@ -43,9 +53,14 @@ impl Device {
     }
 
     /// Does recorded work again.
-    pub(crate) fn replay(&self, work: &[Work], prepared: Option<&GpuRecording>, times: usize) -> Result<()> {
-        let launches = recording::count_launches(work) * times;
-        self.inner.launches.fetch_add(launches as u64, Ordering::Relaxed);
+    pub(crate) fn replay(
+        &self,
+        work: &[Work],
+        launches: u64,
+        prepared: Option<&GpuRecording>,
+        times: usize,
+    ) -> Result<()> {
+        self.inner.launches.fetch_add(launches, Ordering::Relaxed);
         if let (Executor::Gpu(gpu), Some(prepared)) = (&self.inner.executor, prepared) {
             let submitted = gpu.replay(prepared, times)?;
             self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
@@ -90,7 +105,7 @@ impl Device {
     }
 
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
-        recording::check_write(buffer)?;
+        observer::check_write(buffer)?;
         if words.is_empty() {
             return Ok(());
         }
@@ -118,7 +133,7 @@ impl Device {
 
     /// Has words read back behind all work so far, without waiting; the CPU does it at once.
     pub(crate) fn start_read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Reading> {
-        recording::check("read-back")?;
+        observer::check("read-back")?;
         match &self.inner.executor {
             _ if length == 0 => Ok(Reading::Done(Vec::new())),
             Executor::Gpu(gpu) => {
@@ -157,7 +172,7 @@ impl Device {
         if source.id() == target.id() {
             return Err(Error::Aliasing { op: "copy" });
         }
-        recording::note(self, || {
+        observer::note(self, || {
             let (source, target) = (source.clone(), target.clone());
             Work::Copy { source, source_offset, target, target_offset, length }
         });
@@ -179,7 +194,7 @@ impl Device {
         if length == 0 {
             return Ok(());
         }
-        recording::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
+        observer::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
                 let submitted = gpu.clear(buffer.gpu(), offset, length)?;

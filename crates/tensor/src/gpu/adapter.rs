@@ -1,6 +1,6 @@
 //! Adapters: listing, describing, opening.
 
-use crate::device::{DeviceInfo, DeviceKind};
+use crate::info::{DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
 /// Features that kernels can make use of where they are there; none is needed.

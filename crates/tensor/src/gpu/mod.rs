@@ -14,30 +14,20 @@ use std::time::{Duration, Instant};
 use adapter::Opened;
 pub(crate) use adapter::list;
 
-use crate::buffer::ALIGNMENT;
-use crate::device::DeviceInfo;
-use crate::kernel::Launch;
-use crate::product::Products;
+use crate::buffer::{ALIGNMENT, GpuBuffer};
+use crate::info::DeviceInfo;
+use crate::kernel::{Launch, Work};
 use crate::profile::{TimeSource, Times};
-use crate::recording::Work;
 use crate::{Error, Result};
 use pipeline::{Pipeline, Pipelines};
 use stream::{Command, Stream, UNIFORM_SLOT};
 use timing::Timing;
-
-/// A buffer of a GPU, with the number of the batch of commands that used it last.
-#[derive(Debug)]
-pub(crate) struct GpuBuffer {
-    buffer: wgpu::Buffer,
-    last_batch: AtomicU64,
-}
 
 /// An opened GPU.
 pub(crate) struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: DeviceInfo,
-    products: Products,
     pipelines: Pipelines,
     stream: Mutex<Stream>,
     failure: Failure,
@@ -112,16 +102,11 @@ impl Gpu {
     fn new(Opened { device, queue, cooperative_matrix_side: cooperative }: Opened) -> Self {
         let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features(), cooperative);
         let stream = Mutex::new(Stream::new(&device));
-        let products = Products::new(&info);
-        Self { info, products, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
+        Self { info, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
         &self.info
-    }
-
-    pub(crate) fn products(&self) -> &Products {
-        &self.products
     }
 
     fn stream(&self) -> MutexGuard<'_, Stream> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pipeline::Pipeline;
 use super::timing::Timing;
-use crate::profile::Cost;
+use crate::kernel::Cost;
 
 /// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
 pub(super) const UNIFORM_SLOT: usize = 256;

@@ -1,7 +1,8 @@
 //! The place of the largest element.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::{CHUNK, for_each_chunk_of};
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

@@ -57,8 +57,8 @@ pub fn next_batch(
     count: usize,
 ) -> Result<(Tensor, Tensor)> {
     let op = "batch";
-    crate::kernel::expect_dtype(op, order, DType::U32)?;
-    crate::kernel::expect_dtype(op, cursor, DType::U32)?;
+    crate::tensor::expect_dtype(op, order, DType::U32)?;
+    crate::tensor::expect_dtype(op, cursor, DType::U32)?;
     for tensor in [targets, order, cursor] {
         features.same_device(op, tensor)?;
     }

@@ -1,9 +1,10 @@
 //! Element-wise functions of two arguments, with broadcasting.
 
 use crate::buffer::ALIGNMENT;
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::for_each_chunk;
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor, shape};
 
 /// An element-wise function of two arguments. Comparisons give 1 or 0.

@@ -171,8 +171,8 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
 /// # Errors
 /// Where the tensors are not contiguous f32 of one shape, a multiple of four in length.
 pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
-    crate::kernel::expect_dtype("copy_by_kernel", x, DType::F32)?;
-    crate::kernel::expect_dtype("copy_by_kernel", y, DType::F32)?;
+    crate::tensor::expect_dtype("copy_by_kernel", x, DType::F32)?;
+    crate::tensor::expect_dtype("copy_by_kernel", y, DType::F32)?;
     if x.shape() != y.shape()
         || !x.len().is_multiple_of(4)
         || !x.is_bindable()

@@ -1,8 +1,9 @@
 //! Cross-entropy of logits with classes, fused with its gradient.
 
 use super::record_value::{MEAN_VARIANTS, MOST_IN_ONE_WORKGROUP, MeanOutput, ValueLog};
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

@@ -1,8 +1,9 @@
 //! Dropout, with random numbers by counter.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::for_each_chunks;
 use crate::philox::{RUN, philox_run};
+use crate::tensor::expect_dtype;
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]

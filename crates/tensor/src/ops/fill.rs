@@ -45,7 +45,7 @@ impl Tensor {
     /// # Errors
     /// Where `T` is not the element type, or the tensor has gaps.
     pub fn fill<T: Element>(&self, value: T) -> Result<()> {
-        crate::kernel::expect_dtype("fill", self, T::DTYPE)?;
+        crate::tensor::expect_dtype("fill", self, T::DTYPE)?;
         if !self.is_bindable() {
             return Err(Error::Shape {
                 op: "fill",

@@ -1,9 +1,9 @@
 //! Squared errors, fused with their gradient.
 
-use super::product::expect_target;
 use super::record_value::{MEAN_VARIANTS, MOST_IN_ONE_WORKGROUP, MeanOutput, ValueLog};
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::LANES;
+use crate::tensor::{expect_dtype, expect_target};
 use crate::{DType, Result, Tensor};
 
 #[repr(C)]

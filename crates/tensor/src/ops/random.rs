@@ -45,7 +45,7 @@ fn twin(call: Call<'_>) {
 }
 
 /// Two independent standard normal numbers of two words, by Box and Muller.
-pub(super) fn normal_pair(first: u32, second: u32) -> [f32; 2] {
+pub(crate) fn normal_pair(first: u32, second: u32) -> [f32; 2] {
     // 1 - u lies in (0, 1], so that its logarithm is finite.
     let radius = (-2.0 * portable_log(1.0 - unit_interval(first))).sqrt();
     let (sine, cosine) = portable_sine_cosine(std::f32::consts::TAU * unit_interval(second));

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::buffer::ALIGNMENT;
-use crate::kernel::{Access, Call, Kernel, Launch, Slice, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch, Slice};
 use crate::math::{self, LANES};
+use crate::tensor::expect_dtype;
 use crate::{DType, Device, Error, PendingRead, Result, Tensor};
 
 #[repr(C)]

@@ -1,8 +1,9 @@
 //! Sums, means and extremes, over everything or along one dimension.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::{CHUNK, for_each_chunk_of};
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};
 
 /// What a reduction computes.

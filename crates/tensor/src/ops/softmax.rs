@@ -1,8 +1,9 @@
 //! Softmax and its logarithm.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::for_each_row;
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

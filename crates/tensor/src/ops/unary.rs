@@ -1,8 +1,9 @@
 //! Element-wise functions of one argument.
 
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::for_each_chunk;
+use crate::tensor::expect_dtype;
 use crate::{DType, Result, Tensor};
 
 /// An element-wise function of one argument. Numbers in a variant are the function's own.

@@ -38,6 +38,7 @@ pub(crate) mod prodigy;
 pub(crate) mod radam;
 pub(crate) mod rmsprop;
 pub(crate) mod rprop;
+mod sample;
 pub(crate) mod schedule_free_adamw;
 pub(crate) mod schedule_free_sgd;
 pub(crate) mod segments;
@@ -93,3 +94,72 @@ pub use statistics::UpdateNorms;
 pub use table::{ScheduleTable, SegmentSettings};
 pub use update::{StepArguments, Update};
 pub use yogi::YogiUpdate;
+
+use crate::kernel::Kernel;
+
+/// The kernels of updates, of clipping and of other work on arenas.
+pub(crate) static KERNELS: &[&Kernel] = &[
+    &adabelief::ADABELIEF,
+    &adadelta::ADADELTA,
+    &adafactor::ADAFACTOR_APPLY,
+    &adafactor::ADAFACTOR_FACTORS,
+    &adafactor::ADAFACTOR_SQUARES,
+    &adafactor::ADAFACTOR_SUMS,
+    &adagrad::ADAGRAD,
+    &adam::ADAM,
+    &adamax::ADAMAX,
+    &adamw8bit::ADAMW8BIT,
+    &adan::ADAN,
+    &amsgrad::AMSGRAD,
+    &asgd::ASGD,
+    &clock::CLOCK,
+    &norm::GRAD_NORM,
+    &adaptive_clip::ADAPTIVE_CLIP,
+    &lamb::LAMB,
+    &lamb::LAMB_MOMENTS,
+    &lars::LARS,
+    &novograd::NOVOGRAD,
+    &novograd::NOVOGRAD_MOMENT,
+    &segments::PARAMETER_NORMS,
+    &segments::TRUST_RATIO,
+    &statistics::STATISTICS,
+    &statistics::UPDATE_NORMS,
+    &tensor_clip::SCALE_ROWS,
+    &tensor_clip::TENSOR_CLIP,
+    &tensor_clip::TENSOR_NORMS,
+    &hessian::HESSIAN,
+    &lion::LION,
+    &momentum::MOMENTUM,
+    &muon::MUON_APPLY,
+    &muon::MUON_MOMENTUM,
+    &muon::MUON_NORMALIZE,
+    &muon::MUON_POLYNOMIAL,
+    &nadam::NADAM,
+    &prodigy::PRODIGY,
+    &prodigy::PRODIGY_ESTIMATE,
+    &prodigy::PRODIGY_SUMS,
+    &radam::RADAM,
+    &rmsprop::RMSPROP,
+    &rprop::RPROP,
+    &schedule_free_adamw::SCHEDULE_FREE_ADAMW,
+    &schedule_free_sgd::SCHEDULE_FREE_SGD,
+    &sgd::SGD,
+    &sm3::SM3_COMMIT,
+    &sm3::SM3_STEP,
+    &soap::SOAP_APPLY,
+    &soap::SOAP_AVERAGE,
+    &soap::SOAP_BASIS,
+    &soap::SOAP_MOMENTS,
+    &soap::SOAP_NORMALIZE,
+    &sophia::SOPHIA,
+    &yogi::YOGI,
+    &average::AVERAGE,
+    &lookahead::LOOKAHEAD,
+    &pages::SCALE,
+    &sharpness::SHARPNESS_ASCENT,
+    &sharpness::SHARPNESS_NORM,
+    &sharpness::SHARPNESS_SCALE,
+    &swap_in::SWAP_IN,
+    &sample::SAMPLE_CLASSES,
+    &sample::SAMPLE_NORMAL,
+];

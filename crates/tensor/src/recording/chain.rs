@@ -162,7 +162,9 @@ impl Registered {
 
 /// The program of the chain, element by element.
 pub(super) fn twin(call: Call<'_>) {
-    let Some(chain) = call.chain else { unreachable!("a launch of a generated kernel carries its chain") };
+    let Some(chain) = call.extra.and_then(|extra| extra.downcast_ref::<Chain>()) else {
+        unreachable!("a launch of a generated kernel carries its chain")
+    };
     let mut read: [&[f32]; MOST_BINDINGS] = [&[]; MOST_BINDINGS];
     let mut written: [&mut [f32]; MOST_BINDINGS] = std::array::from_fn(|_| Default::default());
     for ((bound, read), slice) in chain.bindings.iter().zip(&mut read).zip(call.slices) {

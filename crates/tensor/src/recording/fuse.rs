@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::Work;
 use super::plan::temporaries;
 use super::program::{Function, Instruction, MOST_NUMBERS, Program, Source};
-use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, View};
+use crate::buffer::View;
+use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
 use crate::ops::binary::{self, Place};
 use crate::ops::unary;
 
@@ -254,7 +254,8 @@ impl Group {
         }
         let views = bindings.iter().map(|&binding| self.bound[binding].view.clone()).collect();
         let params = program.params(self.length);
-        Some(Launch::of_chain(program.kernel(), params, views, self.length.div_ceil(256)))
+        let (kernel, chain) = program.kernel();
+        Some(Launch::generated(kernel, chain, params, views, self.length.div_ceil(256)))
     }
 }
 
@@ -306,7 +307,7 @@ pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
 pub(super) fn generated(work: &[Work]) -> Vec<&'static Kernel> {
     let mut kernels: Vec<&'static Kernel> = Vec::new();
     for work in work {
-        if let Work::Launch(Launch { kernel, chain: Some(_), .. }) = work
+        if let Work::Launch(Launch { kernel, extra: Some(_), .. }) = work
             && !kernels.iter().any(|known| std::ptr::eq(*known, *kernel))
         {
             kernels.push(kernel);

@@ -9,56 +9,12 @@ mod text;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use crate::buffer::Buffer;
+use crate::device::{Observer, observe};
 use crate::gpu::GpuRecording;
-use crate::kernel::{Access, Kernel, Launch};
+use crate::kernel::{Kernel, Work};
 use crate::{Device, Error, Result};
-
-pub(crate) use chain::Chain;
-
-/// A piece of work of a device.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Launch(Launch),
-    Copy { source: Arc<Buffer>, source_offset: usize, target: Arc<Buffer>, target_offset: usize, length: usize },
-    Clear { buffer: Arc<Buffer>, offset: usize, length: usize },
-}
-
-impl Work {
-    /// Calls `body` with each buffer and what is done with it; with one that is bound several times, several times.
-    fn each_buffer<'a>(&'a self, mut body: impl FnMut(&'a Arc<Buffer>, Access)) {
-        match self {
-            Self::Launch(launch) => {
-                launch.views.iter().zip(launch.kernel.access).for_each(|(view, access)| body(&view.buffer, *access));
-            }
-            Self::Copy { source, target, .. } => {
-                body(source, Access::Read);
-                body(target, Access::Write);
-            }
-            Self::Clear { buffer, .. } => body(buffer, Access::Write),
-        }
-    }
-
-    /// Calls `body` with each place where a buffer stands.
-    fn each_buffer_mut(&mut self, mut body: impl FnMut(&mut Arc<Buffer>)) {
-        match self {
-            Self::Launch(launch) => launch.views.iter_mut().for_each(|view| body(&mut view.buffer)),
-            Self::Copy { source, target, .. } => {
-                body(source);
-                body(target);
-            }
-            Self::Clear { buffer, .. } => body(buffer),
-        }
-    }
-
-    fn touches(&self, buffer: &Buffer) -> bool {
-        let mut touches = false;
-        self.each_buffer(|other, _| touches |= other.id() == buffer.id());
-        touches
-    }
-}
 
 /// What is being recorded on this thread.
 struct Recorder {
@@ -156,7 +112,7 @@ impl Device {
         let recorder =
             Recorder { device: self.clone(), first_buffer: self.next_buffer(), work: Vec::new(), hooks: Vec::new() };
         RECORDER.set(Some(recorder));
-        let stop = Stop;
+        let stop = (Stop, observe(&ThreadRecorder));
         let value = body()?;
         let Some(Recorder { first_buffer, mut work, hooks, .. }) = RECORDER.take() else {
             unreachable!("nothing else takes the recorder while this thread records")
@@ -183,7 +139,8 @@ impl Recording {
     pub fn replay(&self, times: usize) -> Result<()> {
         check("replay")?;
         let _span = tracing::debug_span!("replay", times).entered();
-        self.device.replay(&self.work, self.prepared.as_ref(), times)?;
+        let launches = (self.launches() * times) as u64;
+        self.device.replay(&self.work, launches, self.prepared.as_ref(), times)?;
         if times > 0 {
             self.hooks.iter().for_each(|hook| hook());
         }
@@ -246,7 +203,7 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
     });
 }
 
-pub(crate) fn count_launches(work: &[Work]) -> usize {
+fn count_launches(work: &[Work]) -> usize {
     work.iter().filter(|work| matches!(work, Work::Launch(_))).count()
 }
 
@@ -263,22 +220,34 @@ fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
     words.values().sum()
 }
 
-/// Notes a piece of work where this thread records on its device.
-pub(crate) fn note(device: &Device, work: impl FnOnce() -> Work) {
-    RECORDER.with_borrow_mut(|recorder| {
-        if let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.device == *device) {
-            recorder.work.push(work());
-        }
-    });
-}
+/// The recorder of the thread that works, as devices see it.
+struct ThreadRecorder;
 
-/// Whether this thread records on a device.
-pub(crate) fn is_on(device: &Device) -> bool {
-    RECORDER.with_borrow(|recorder| recorder.as_ref().is_some_and(|recorder| recorder.device == *device))
+impl Observer for ThreadRecorder {
+    fn note(&self, device: &Device, work: Work) {
+        RECORDER.with_borrow_mut(|recorder| {
+            if let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.device == *device) {
+                recorder.work.push(work);
+            }
+        });
+    }
+
+    fn holder(&self, device: &Device) -> Option<&'static str> {
+        let is_on = |recorder: &Option<Recorder>| recorder.as_ref().is_some_and(|recorder| recorder.device == *device);
+        RECORDER.with_borrow(is_on).then_some("recordings")
+    }
+
+    fn check(&self, op: &'static str) -> Result<()> {
+        check(op)
+    }
+
+    fn check_write(&self, buffer: &Buffer) -> Result<()> {
+        check_write(buffer)
+    }
 }
 
 /// Refuses what a recording cannot hold.
-pub(crate) fn check(op: &'static str) -> Result<()> {
+fn check(op: &'static str) -> Result<()> {
     refuse(op, "a recording cannot wait for the device, nor hold a replay")
 }
 
@@ -293,7 +262,7 @@ fn refuse(op: &'static str, rule: &'static str) -> Result<()> {
 
 /// Refuses writes from the host that a replay would have to do again: to memory that was there before, or that recorded
 /// work has used. What is written to fresh memory is a constant of the recording.
-pub(crate) fn check_write(buffer: &Buffer) -> Result<()> {
+fn check_write(buffer: &Buffer) -> Result<()> {
     let refused = RECORDER.with_borrow(|recorder| {
         recorder.as_ref().is_some_and(|recorder| {
             let before = buffer.id() < recorder.first_buffer || recorder.work.iter().any(|work| work.touches(buffer));

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Work;
 use crate::buffer::Buffer;
-use crate::kernel::Access;
+use crate::kernel::{Access, Work};
 
 /// When a buffer is used, in places of the list of work.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::form::{Epilogue, Layout, Loads};
+use super::choose::{Forced, Products, forced, loads, products};
+use super::generated::form::{Epilogue, Layout, Loads};
+use super::product::Product;
 use super::profile::{Candidate, Extents, Profile};
-use super::{Forced, Products, forced, loads};
-use crate::device::DeviceInfo;
-use crate::ops::Product;
+use crate::info::DeviceInfo;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The version of the generator: what was measured of another one's kernels is of no use.
@@ -134,7 +134,7 @@ impl Device {
         let info = self.info();
         let mut tuning =
             ProductTuning { adapter: info.name, driver: info.driver, choices: Choices::new(), rows: Vec::new() };
-        let Some(products) = self.products() else { return Ok(tuning) };
+        let Some(products) = products(self) else { return Ok(tuning) };
         for &shape in shapes {
             let Some((class, choice, row)) = tune(self, products, shape, &tuning.choices)? else { continue };
             tuning.choices.insert(class, choice);

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::form::{Epilogue, Family, Form, Layout};
-use super::generate::{COMPONENTS, Operand, line, operands, place_of_tile, row_sums, stores};
+use super::text::{COMPONENTS, Operand, line, operands, place_of_tile, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Blocks { rows, columns, thread_rows, thread_columns, depth } = form.family else {

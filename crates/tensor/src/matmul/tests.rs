@@ -1,8 +1,9 @@
 //! Every kernel that this machine's adapter can run against the plain strided one, to the bit.
 
-use super::form::Family;
-use super::*;
-use crate::{Device, DeviceKind, Tensor};
+use super::choose::{Forced, forced, products};
+use super::generated::form::{Epilogue, Family};
+use super::profile::{Candidate, Extents, Profile};
+use crate::{Device, DeviceKind, MatmulPrecision, Tensor};
 
 /// The adapter; without one, nothing is tested, unless one is required.
 fn gpu() -> Option<Device> {
@@ -19,7 +20,7 @@ fn gpu() -> Option<Device> {
 /// All kernels that run on a device: those of its own profile, and the blocks, which run everywhere.
 fn candidates(device: &Device) -> Vec<Candidate> {
     let everywhere = Profile { lanes: None, software: false, threads: 1, cooperative: None };
-    let own = device.products().unwrap().profile.candidates();
+    let own = products(device).unwrap().profile.candidates();
     let own = own.into_iter().filter(|candidate| matches!(candidate.family, Family::Subgroup { .. }));
     own.chain(everywhere.candidates()).collect()
 }
@@ -197,7 +198,7 @@ fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
         assert_eq!(a.matmul(&b).unwrap().to_vec::<f32>().unwrap(), exact);
         return;
     }
-    let profile = &device.products().unwrap().profile;
+    let profile = &products(&device).unwrap().profile;
     let candidate = profile.of_half_precision(Extents { m: 64, n: 64, k: 64 }).unwrap();
     // Operations in turn, since a driver in software takes a second and more for each text.
     let mut operations = (0..OPERATIONS).cycle();

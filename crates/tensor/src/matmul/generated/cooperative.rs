@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::blocks::stage;
 use super::form::{Family, Form};
-use super::generate::{COMPONENTS, assign, line, operands, place_of_tile, row_sums};
+use super::text::{COMPONENTS, assign, line, operands, place_of_tile, row_sums};
 
 /// Rows, and columns, of the tile.
 pub(super) const TILE: u32 = 64;

@@ -1,8 +1,9 @@
 //! The matrix product.
 
-use super::product::{Product, expect_target};
+use super::generated::form::Epilogue;
+use super::product::Product;
 use crate::kernel::{Access, Call, Kernel};
-use crate::product::Epilogue;
+use crate::tensor::expect_target;
 use crate::{DType, Result, Tensor};
 
 #[repr(C)]

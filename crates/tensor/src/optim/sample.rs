@@ -1,12 +1,13 @@
 //! Random numbers that a recorded step draws anew: classes from a softmax, and normal numbers around means.
 
-use super::random::normal_pair;
-use crate::kernel::{Access, Call, Kernel, Launch, expect_dtype};
+use super::Clock;
+use super::time::steps_of;
+use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
-use crate::optim::Clock;
-use crate::optim::time::steps_of;
+use crate::ops::random::normal_pair;
 use crate::parallel::for_each_chunk;
 use crate::philox::{RUN, philox, philox_run, unit_interval};
+use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

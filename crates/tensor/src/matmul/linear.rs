@@ -1,10 +1,10 @@
 //! The fully connected layer in fused kernels: forward with bias and ReLU, and the two backward products.
 
-use super::binary::relu_grad;
-use super::product::{Product, expect_target};
-use super::unary::relu;
-use crate::kernel::{Access, Call, Kernel, expect_dtype};
-use crate::product::Epilogue;
+use super::generated::form::Epilogue;
+use super::product::Product;
+use crate::kernel::{Access, Call, Kernel};
+use crate::ops::{relu, relu_grad};
+use crate::tensor::{expect_dtype, expect_target};
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

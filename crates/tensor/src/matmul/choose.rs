@@ -1,35 +1,22 @@
-//! Matrix products on GPUs: kernels generated for a tile, a layout and an epilogue, and the choice among them.
-//!
-//! An operation asks for a plan. On the CPU, and for small products in hardware, it is the kernel of the operation's own
-//! shader; else one that is generated, once for each form, and kept for the life of the process.
-//! Both have the same parameters, the same bindings and the same twin.
-
-mod blocks;
-mod cooperative;
-mod form;
-mod generate;
-mod profile;
-mod split;
-mod subgroup;
-#[cfg(test)]
-mod tests;
-mod tune;
+//! The choice of the kernels of a product: an operation asks for a [`Plan`].
 
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-pub(crate) use form::Epilogue;
-use form::{Family, Form, Layout, Loads};
-use profile::{Candidate, Extents, Profile};
 use thalweg_shaders::Shader;
-pub use tune::{ProductShape, ProductTuning, TunedProduct};
 
+use super::generated::form::{Epilogue, Family, Form, Layout, Loads};
+use super::generated::{split, text};
+use super::linear::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD};
+use super::operation::MATMUL;
+use super::product::Product;
+use super::profile::{Candidate, Extents, Profile};
+use super::tune;
+use crate::info::DeviceInfo;
 use crate::kernel::{Kernel, Launch};
-use crate::ops::Product;
-use crate::ops::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD, MATMUL};
-use crate::{DType, Device, DeviceInfo, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// The kernels of a product.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +157,7 @@ impl Device {
     /// ```
     pub fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()> {
         let half_precision = precision == MatmulPrecision::F16;
-        match self.products() {
+        match products(self) {
             Some(products) if !half_precision || products.profile.cooperative.is_some() => {
                 products.half_precision.store(half_precision, Ordering::Relaxed);
             }
@@ -190,11 +177,16 @@ impl Device {
     /// The precision of matrix products on this device.
     #[must_use]
     pub fn matmul_precision(&self) -> MatmulPrecision {
-        match self.products().is_some_and(|products| products.half_precision.load(Ordering::Relaxed)) {
+        match products(self).is_some_and(|products| products.half_precision.load(Ordering::Relaxed)) {
             true => MatmulPrecision::F16,
             false => MatmulPrecision::F32,
         }
     }
+}
+
+/// Returns what the choice of product kernels on a device depends on; `None` on the CPU, which has one kernel.
+pub(crate) fn products(device: &Device) -> Option<&Products> {
+    (!device.is_cpu()).then(|| device.extension(|| Products::new(&device.info())))
 }
 
 /// What a GPU knows of its products: its profile, and what was measured on it.
@@ -202,12 +194,12 @@ impl Device {
 pub(crate) struct Products {
     pub(crate) profile: Profile,
     half_precision: AtomicBool,
-    tuned: RwLock<tune::Choices>,
+    pub(super) tuned: RwLock<tune::Choices>,
 }
 
 impl Products {
     /// The products of a device, with the choices that a tuner has left in the cache file.
-    pub(crate) fn new(info: &DeviceInfo) -> Self {
+    fn new(info: &DeviceInfo) -> Self {
         let profile = Profile::new(info);
         Self { profile, half_precision: AtomicBool::new(false), tuned: RwLock::new(tune::load(info, &profile)) }
     }
@@ -232,14 +224,14 @@ impl Products {
 }
 
 /// The form of a candidate that fits the strides of a product.
-fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
+pub(super) fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
     let Candidate { family, swapped } = candidate;
     let vector_stores = product.n.is_multiple_of(4) && !matches!(epilogue, Epilogue::Partial { .. });
     Form { family, loads: loads(product), vector_stores, swapped, epilogue }
 }
 
 /// How the operands of a product can be loaded.
-fn loads(product: &Product) -> Loads {
+pub(super) fn loads(product: &Product) -> Loads {
     let layout = |offset: u32, outer: u32, inner: u32, extent: u32| {
         let even = |x: u32| x.is_multiple_of(4);
         // Slices of k start at multiples of four as well.
@@ -281,10 +273,10 @@ fn is_made(form: &Form) -> bool {
 }
 
 /// The generated kernel of a form: made once, and never given back, as launches and pipelines refer to it.
-fn kernel(form: Form) -> &'static Kernel {
+pub(super) fn kernel(form: Form) -> &'static Kernel {
     let mut kernels = kernels();
     kernels.entry(form).or_insert_with(|| {
-        let shader = shader(form.name(), generate::generate(&form));
+        let shader = shader(form.name(), text::generate(&form));
         Box::leak(Box::new(match form.epilogue {
             Epilogue::Partial { .. } => Kernel {
                 shader,

@@ -5,31 +5,32 @@
 
 use super::form::Epilogue;
 use crate::kernel::{Access, Call, Kernel};
-use crate::ops::{Product, relu, relu_grad};
+use crate::matmul::product::Product;
+use crate::ops::{relu, relu_grad};
 
 /// What the kernel of the partial sums gets.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct PartialParams {
-    pub(super) product: Product,
+pub(crate) struct PartialParams {
+    pub(crate) product: Product,
 }
 
 /// What the kernel that adds them gets.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(super) struct SumParams {
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-    pub(super) slices: u32,
+pub(crate) struct SumParams {
+    pub(crate) rows: u32,
+    pub(crate) columns: u32,
+    pub(crate) slices: u32,
     /// Elements of a slice's results: rows columns, and the sums of the rows where they are asked for.
-    pub(super) stride: u32,
+    pub(crate) stride: u32,
 }
 
 /// Invocations of a workgroup that adds partial sums.
-pub(super) const SUM_WORKGROUP: usize = 64;
+pub(crate) const SUM_WORKGROUP: usize = 64;
 
 /// Partial sums of slices of k: those of the product, then those of the rows of a, slice after slice.
-pub(super) fn partial_twin(call: Call<'_>) {
+pub(crate) fn partial_twin(call: Call<'_>) {
     let PartialParams { product } = call.params();
     let [a, b, partial] = call.bindings();
     let (a, b, partial) = (a.read::<f32>(), b.read::<f32>(), partial.write::<f32>());
@@ -92,7 +93,7 @@ fn add(call: Call<'_>, epilogue: Epilogue) {
 }
 
 /// Bindings and twin of the kernel that adds partial sums for an epilogue; its parameters are [`SumParams`].
-pub(super) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::Shader) -> Kernel {
+pub(crate) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::Shader) -> Kernel {
     use Access::{Read, Write};
     let (access, twin): (&'static [Access], fn(Call<'_>)) = match epilogue {
         Epilogue::Matmul { accumulate: false } => {
@@ -116,7 +117,7 @@ pub(super) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::S
 }
 
 /// The WGSL of the kernel that adds partial sums.
-pub(super) fn sum_text(epilogue: Epilogue) -> String {
+pub(crate) fn sum_text(epilogue: Epilogue) -> String {
     let (bindings, store) = match epilogue {
         Epilogue::Matmul { accumulate } => ("read_write c", if accumulate { "c[i] += sum;" } else { "c[i] = sum;" }),
         Epilogue::Linear { relu } => (

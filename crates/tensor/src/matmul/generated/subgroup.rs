@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::form::{Family, Form, Layout};
-use super::generate::{COMPONENTS, Operand, line, operands, row_sums, stores};
+use super::text::{COMPONENTS, Operand, line, operands, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Subgroup { lanes, rows, vectors } = form.family else {

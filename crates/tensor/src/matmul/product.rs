@@ -1,9 +1,10 @@
 //! What the matrix products share: operands as kernels read them, and the product of the CPU.
 
-use crate::kernel::expect_dtype;
-use crate::multiply::{Operand, multiply};
+use super::choose::{self, Plan};
+use super::cpu::{Operand, multiply};
+use super::generated::form::Epilogue;
 use crate::parallel::vectorized;
-use crate::product::{self, Epilogue, Plan};
+use crate::tensor::expect_dtype;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
@@ -102,7 +103,7 @@ impl Product {
 
     /// The kernels that compute this product on a device, with the operation's epilogue.
     pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> Plan {
-        product::plan(device.products(), self, epilogue)
+        choose::plan(choose::products(device), self, epilogue)
     }
 
     /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and
@@ -123,18 +124,4 @@ impl Product {
         let b = operand(b, self.b_offset, self.b_row, self.b_column);
         multiply([self.m as usize, self.n as usize, self.k as usize], a, b, c, accumulate, finish);
     }
-}
-
-/// Checks the tensor that an operation writes.
-pub(super) fn expect_target(op: &'static str, target: &Tensor, shape: &[usize]) -> Result<()> {
-    expect_dtype(op, target, DType::F32)?;
-    if target.shape() == shape && target.is_bindable() {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        op,
-        rule: "the target has another shape, or gaps",
-        left: target.shape().to_vec(),
-        right: shape.to_vec(),
-    })
 }

@@ -1,0 +1,65 @@
+//! [`Pages`]: places for many arrays in a few buffers, so that one launch reaches all of them.
+
+use crate::buffer::ALIGNMENT;
+use crate::{Error, Result};
+
+/// Pages are multiples of so many elements, so that kernels that go over a page need no test for a tail.
+pub(crate) const PAGE_BLOCK: usize = 1024;
+
+/// The place of an array: its page, and the elements of the page before and in the array.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) page: usize,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
+/// Places for arrays of known lengths. Each array is in one page, from a multiple of [`ALIGNMENT`] on.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    places: Vec<Place>,
+    /// Elements of each page, padding included.
+    elements: Vec<usize>,
+}
+
+impl Pages {
+    /// Returns places for arrays of these lengths, in pages of at most `most` elements, at least [`PAGE_BLOCK`]. There is
+    /// always a page, even for no array.
+    ///
+    /// # Errors
+    /// If one array alone is longer than a page may be.
+    pub(crate) fn new(lengths: impl IntoIterator<Item = usize>, most: usize) -> Result<Self> {
+        let most = most.min(u32::MAX as usize) / PAGE_BLOCK * PAGE_BLOCK;
+        let (mut places, mut elements, mut used) = (Vec::new(), Vec::new(), 0);
+        for len in lengths {
+            let padded = len.next_multiple_of(ALIGNMENT);
+            if padded > most {
+                return Err(Error::Limit {
+                    op: "arena",
+                    limit: "max_storage_buffer_binding_size",
+                    asked: 4 * padded as u64,
+                    allowed: 4 * most as u64,
+                });
+            }
+            if used + padded > most {
+                elements.push(used);
+                used = 0;
+            }
+            places.push(Place { page: elements.len(), offset: used, len });
+            used += padded;
+        }
+        elements.push(used);
+        elements.iter_mut().for_each(|used| *used = used.next_multiple_of(PAGE_BLOCK));
+        Ok(Self { places, elements })
+    }
+
+    /// Returns the place of each array.
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Returns the number of elements of each page, padding included.
+    pub(crate) fn elements(&self) -> &[usize] {
+        &self.elements
+    }
+}
