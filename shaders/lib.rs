@@ -41,6 +41,8 @@ impl Shader {
 /// The element-wise functions of two arguments: a `switch` over their numbers.
 pub const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
+/// The clock for kernels that do not advance it by a counter.
+const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
 const GATHER: &str = include_str!("shared/gather.wgsl");
 /// Where a workgroup stands in a grid: `group_index`.
 pub const GRID: &str = include_str!("shared/grid.wgsl");
@@ -93,10 +95,10 @@ shaders! {
     ADADELTA "adadelta" "optim/adadelta.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAFACTOR_APPLY "adafactor_apply" "optim/adafactor_apply.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, ADAFACTOR];
     ADAFACTOR_FACTORS "adafactor_factors" "optim/adafactor_factors.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
+        [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
     ADAFACTOR_SQUARES "adafactor_squares" "optim/adafactor_squares.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, ADAFACTOR];
     ADAFACTOR_SUMS "adafactor_sums" "optim/adafactor_sums.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
+        [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME, ADAFACTOR];
     ADAGRAD "adagrad" "optim/adagrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAM "adam" "optim/adam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAMW8BIT "adamw8bit" "optim/adamw8bit.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP, MOMENTS];
@@ -110,7 +112,7 @@ shaders! {
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
     BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
     BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
-    CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_STATE];
+    CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
     CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE];
@@ -132,16 +134,16 @@ shaders! {
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
-    MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
-    MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
+    MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
+    MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS];
     MUON_POLYNOMIAL "muon_polynomial" "optim/muon_polynomial.wgsl" [GRID, MATRICES, MATRIX_BLOCKS];
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SEGMENTS];
+    NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_WORDS, SEGMENTS];
     PARAMETER_NORMS "parameter_norms" "optim/parameter_norms.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS];
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_STATE];
+    PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
     PRODIGY_SUMS "prodigy_sums" "optim/prodigy_sums.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
@@ -151,7 +153,7 @@ shaders! {
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCALE "scale" "optim/scale.wgsl" [GRID, PAGES];
-    SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_STATE];
+    SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_WORDS];
     SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
     SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
@@ -161,19 +163,19 @@ shaders! {
     SHARPNESS_ASCENT "sharpness_ascent" "optim/sharpness_ascent.wgsl" [GRID, PAGES];
     SHARPNESS_NORM "sharpness_norm" "optim/sharpness_norm.wgsl" [MATH, TREE];
     SHARPNESS_SCALE "sharpness_scale" "optim/sharpness_scale.wgsl" [MATH, TREE];
-    SM3_COMMIT "sm3_commit" "optim/sm3_commit.wgsl" [GRID, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME];
+    SM3_COMMIT "sm3_commit" "optim/sm3_commit.wgsl" [GRID, MATH, CLOCK_WORDS, MATRICES, MATRIX_STEP, MATRIX_TIME];
     SM3_STEP "sm3_step" "optim/sm3_step.wgsl"
-        [GRID, MATH, CLOCK_STATE, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME];
-    SOAP_APPLY "soap_apply" "optim/soap_apply.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
-    SOAP_AVERAGE "soap_average" "optim/soap_average.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+        [GRID, MATH, CLOCK_WORDS, MATRICES, MATRIX_WAYS, MATRIX_ROWS, MATRIX_STEP, MATRIX_TIME];
+    SOAP_APPLY "soap_apply" "optim/soap_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+    SOAP_AVERAGE "soap_average" "optim/soap_average.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_BASIS "soap_basis" "optim/soap_basis.wgsl"
-        [GRID, TREE, MATH, CLOCK_STATE, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
-    SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+        [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
+    SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
-        [GRID, CLOCK_STATE, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+        [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
-    STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_STATE];
+    STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS];

@@ -5,13 +5,14 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
-use thalweg::tensor::{Access, Device, Error, Kernel, kernels, product_kernels};
+use thalweg::tensor::{Access, Device, Error, Kernel, Recording, kernels, product_kernels};
 
 type Constants = &'static [(&'static str, f64)];
 
@@ -140,9 +141,8 @@ fn every_kernel_is_valid_for_every_back_end() {
     assert!(checked >= 90, "{checked} variants were checked");
 }
 
-/// What recordings generate: every function, operands of every kind, results and state.
-#[test]
-fn generated_kernels_are_valid_for_every_back_end() {
+/// A recording of every function, with operands of every kind, results and state.
+fn recording_of_chains() -> Recording {
     let device = Device::cpu();
     let value = |seed, shape: &[usize]| {
         common::tensor(&device, &common::numbers(seed, shape.iter().product(), 0.1, 1.0), shape)
@@ -167,6 +167,12 @@ fn generated_kernels_are_valid_for_every_back_end() {
             Ok(kept)
         })
         .unwrap();
+    recording
+}
+
+#[test]
+fn generated_kernels_are_valid_for_every_back_end() {
+    let recording = recording_of_chains();
     let mut checked = 0;
     for kernel in recording.generated() {
         check(kernel, &kernel.shader.source(), &[])
@@ -197,6 +203,29 @@ fn every_generated_product_is_valid_for_every_back_end() {
     });
 }
 
+/// `tools/check-wgsl` reads the file: a line for each text, with layout and constants.
+#[test]
+fn every_text_is_written_for_other_compilers() {
+    let recording = recording_of_chains();
+    let listed = kernels().map(|kernel| (kernel, kernel.variants));
+    let generated = product_kernels().into_iter().chain(recording.generated());
+    let all = listed.chain(generated.map(|kernel| (kernel, &[&[] as Constants][..])));
+    let lines = all.map(|(kernel, variants)| {
+        let access = kernel.access.iter().map(|access| if *access == Access::Read { "read" } else { "write" });
+        let line = serde_json::json!({
+            "name": kernel.name(),
+            "source": kernel.shader.source(),
+            "uniform": kernel.uniform,
+            "access": access.collect::<Vec<_>>(),
+            "variants": variants.iter().map(|set| set.iter().copied().collect()).collect::<Vec<BTreeMap<_, _>>>(),
+        });
+        format!("{line}\n")
+    });
+    let text: String = lines.collect();
+    assert!(kernels().all(|kernel| text.contains(&format!("\"name\":\"{}\"", kernel.name()))));
+    std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders.jsonl"), text).unwrap();
+}
+
 #[test]
 fn every_shader_has_its_kernel_and_its_file() {
     let shaders: BTreeSet<&str> = thalweg_shaders::ALL.iter().map(|shader| shader.name).collect();
@@ -204,7 +233,7 @@ fn every_shader_has_its_kernel_and_its_file() {
     assert_eq!(shaders, names);
     assert_eq!(shaders.len(), thalweg_shaders::ALL.len(), "a name stands twice");
     assert_eq!(names.len(), kernels().count(), "a name stands twice");
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
     let listed: BTreeSet<_> = thalweg_shaders::ALL.iter().map(|shader| folder.join(shader.path)).collect();
     let lying = ["tensor", "optim"].iter().flat_map(|part| std::fs::read_dir(folder.join(part)).unwrap());
     let lying: BTreeSet<_> = lying.map(|entry| entry.unwrap().path()).collect();
@@ -216,7 +245,7 @@ fn every_shader_has_its_kernel_and_its_file() {
 
 #[test]
 fn every_shader_names_its_twin() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for shader in thalweg_shaders::ALL {
         let line = shader.text.lines().find(|line| line.starts_with("// twin"));
         let path = line.and_then(|line| line.split_whitespace().last()).unwrap_or_else(|| panic!("{}", shader.path));

@@ -13,7 +13,7 @@
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> clock: Clock;
+@group(0) @binding(2) var<storage, read> clock: Clock;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(4) var<storage, read> columns: array<f32>;
 @group(0) @binding(5) var<storage, read_write> col_var: array<f32>;

@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> grads: array<f32>;
 @group(0) @binding(2) var<storage, read> table: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> clock: Clock;
+@group(0) @binding(3) var<storage, read> clock: Clock;
 @group(0) @binding(4) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(5) var<storage, read_write> buffer: array<f32>;
 @group(0) @binding(6) var<storage, read_write> x: array<f32>;

@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> segments: array<Segment>;
 @group(0) @binding(2) var<storage, read> partials: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> table: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> clock: Clock;
+@group(0) @binding(4) var<storage, read> clock: Clock;
 @group(0) @binding(5) var<storage, read_write> moment2: array<f32>;
 
 @compute @workgroup_size(64)

@@ -5,7 +5,7 @@
 //   d_max     = max(d_max, d_hat)
 //   d         = min(d_max, growth_rate d)           (growth_rate max(d, d_hat) while d = d0)
 //
-// bindings  1: partials [2 blocks] read   2: clock read_write, but only read   3: estimate [4] read_write:
+// bindings  1: partials [2 blocks] read   2: clock read   3: estimate [4] read_write:
 //           d, d_max, numerator, and the d of the step before, by which its gradients are scaled
 // twin      crates/tensor/src/optim/prodigy.rs
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024)
@@ -23,7 +23,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partials: array<vec2f>;
-@group(0) @binding(2) var<storage, read_write> clock: Clock;
+@group(0) @binding(2) var<storage, read> clock: Clock;
 @group(0) @binding(3) var<storage, read_write> estimate: array<f32>;
 
 @compute @workgroup_size(64)

@@ -15,7 +15,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> grads: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> table: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> clock: Clock;
+@group(0) @binding(3) var<storage, read> clock: Clock;
 
 @compute @workgroup_size(64)
 fn main(

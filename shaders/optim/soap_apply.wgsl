@@ -8,7 +8,7 @@
 
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;
 @group(0) @binding(2) var<storage, read> table: array<vec4f>;
-@group(0) @binding(3) var<storage, read_write> clock: Clock;
+@group(0) @binding(3) var<storage, read> clock: Clock;
 @group(0) @binding(4) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(5) var<storage, read> x: array<f32>;
 

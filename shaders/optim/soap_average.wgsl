@@ -7,7 +7,7 @@
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> clock: Clock;
+@group(0) @binding(2) var<storage, read> clock: Clock;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(4) var<storage, read> product: array<f32>;
 @group(0) @binding(5) var<storage, read_write> average: array<f32>;

@@ -12,7 +12,7 @@
 // they are, so that second moments need not move. All sides are at most 1,024.
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> clock: Clock;
+@group(0) @binding(2) var<storage, read> clock: Clock;
 @group(0) @binding(3) var<storage, read> matrices: array<Matrix>;
 @group(0) @binding(4) var<storage, read> average: array<f32>;
 @group(0) @binding(5) var<storage, read_write> basis: array<f32>;

@@ -14,7 +14,9 @@ struct Clock {
     step: u32,
     skipped: u32,
     clipped: u32,
-    finished: atomic<u32>,
+    // An atomic in kernels that advance the clock themselves (shared/self_clock.wgsl), plain in all others
+    // (shared/plain_clock.wgsl).
+    finished: ClockCounter,
     gradient_norm: f32,
     gradient_norm_sum: f32,
     // Rows of the schedule that count, and where they begin in the table.

@@ -1,7 +1,6 @@
 // The time of a step as a tensor has it, for kernels that a launch of the clock stands before.
 //
-// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and `clock`, which holds an atomic and
-// so is bound as if it were written.
+// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and `clock`, both as read.
 //
 // twin: crates/tensor/src/optim/matrices.rs
 

@@ -7,6 +7,8 @@
 
 override SELF_CLOCKED: bool = false;
 
+alias ClockCounter = atomic<u32>;
+
 // The table: what parameters are set apart by (see shared/update.wgsl), then the rows of the schedule.
 
 fn current_time() -> Now {

@@ -218,7 +218,7 @@ pub(crate) static ADAFACTOR_SUMS: Kernel = Kernel {
         Access::Read,
         Access::Read,
         Access::Read,
-        Access::Write,
+        Access::Read,
         Access::Read,
         Access::Write,
         Access::Write,
@@ -265,7 +265,7 @@ fn factors_twin(call: Call<'_>) {
 pub(crate) static ADAFACTOR_FACTORS: Kernel = Kernel {
     shader: &thalweg_shaders::ADAFACTOR_FACTORS,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Write, Access::Read, Access::Read, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin: factors_twin,
 };

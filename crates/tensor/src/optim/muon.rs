@@ -242,7 +242,7 @@ fn momentum_twin(call: Call<'_>) {
 pub(crate) static MUON_MOMENTUM: Kernel = Kernel {
     shader: &thalweg_shaders::MUON_MOMENTUM,
     uniform: size_of::<MomentumParams>(),
-    access: &[Access::Read, Access::Read, Access::Write, Access::Read, Access::Write, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
     variants: &[&[]],
     twin: momentum_twin,
 };
@@ -364,7 +364,7 @@ pub(crate) static MUON_APPLY: Kernel = Kernel {
         Access::Write,
         Access::Read,
         Access::Read,
-        Access::Write,
+        Access::Read,
         Access::Read,
         Access::Read,
         Access::Write,

@@ -123,7 +123,7 @@ fn twin(call: Call<'_>) {
 pub(crate) static NOVOGRAD_MOMENT: Kernel = Kernel {
     shader: &thalweg_shaders::NOVOGRAD_MOMENT,
     uniform: size_of::<MomentParams>(),
-    access: &[Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Write, Access::Read, Access::Write],
     variants: &[&[]],
     twin: moment_twin,
 };

@@ -278,7 +278,7 @@ fn estimate_twin(call: Call<'_>) {
 pub(crate) static PRODIGY_ESTIMATE: Kernel = Kernel {
     shader: &thalweg_shaders::PRODIGY_ESTIMATE,
     uniform: size_of::<EstimateParams>(),
-    access: &[Access::Read, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Write],
     variants: &[&[]],
     twin: estimate_twin,
 };

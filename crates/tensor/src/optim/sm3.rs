@@ -154,7 +154,7 @@ pub(crate) static SM3_STEP: Kernel = Kernel {
         Access::Write,
         Access::Read,
         Access::Read,
-        Access::Write,
+        Access::Read,
         Access::Read,
         Access::Write,
         Access::Write,
@@ -186,7 +186,7 @@ fn commit_twin(call: Call<'_>) {
 pub(crate) static SM3_COMMIT: Kernel = Kernel {
     shader: &thalweg_shaders::SM3_COMMIT,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Write, Access::Read, Access::Read, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     variants: &[&[]],
     twin: commit_twin,
 };

@@ -273,7 +273,7 @@ pub(crate) static SOAP_MOMENTS: Kernel = Kernel {
         Access::Write,
         Access::Read,
         Access::Read,
-        Access::Write,
+        Access::Read,
         Access::Read,
         Access::Write,
         Access::Write,
@@ -304,7 +304,7 @@ fn normalize_twin(call: Call<'_>) {
 pub(crate) static SOAP_NORMALIZE: Kernel = Kernel {
     shader: &thalweg_shaders::SOAP_NORMALIZE,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Write, Access::Read, Access::Read, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin: normalize_twin,
 };
@@ -327,7 +327,7 @@ fn apply_twin(call: Call<'_>) {
 pub(crate) static SOAP_APPLY: Kernel = Kernel {
     shader: &thalweg_shaders::SOAP_APPLY,
     uniform: size_of::<Params>(),
-    access: &[Access::Write, Access::Read, Access::Write, Access::Read, Access::Read],
+    access: &[Access::Write, Access::Read, Access::Read, Access::Read, Access::Read],
     variants: &[&[]],
     twin: apply_twin,
 };
@@ -351,7 +351,7 @@ fn average_twin(call: Call<'_>) {
 pub(crate) static SOAP_AVERAGE: Kernel = Kernel {
     shader: &thalweg_shaders::SOAP_AVERAGE,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Write, Access::Read, Access::Read, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write],
     variants: &[&[]],
     twin: average_twin,
 };

@@ -142,7 +142,7 @@ fn scale_twin(call: Call<'_>) {
 pub(crate) static SCALE_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::SCALE_ROWS,
     uniform: size_of::<ScaleParams>(),
-    access: &[Access::Write, Access::Write, Access::Write],
+    access: &[Access::Write, Access::Write, Access::Read],
     variants: &[&[]],
     twin: scale_twin,
 };

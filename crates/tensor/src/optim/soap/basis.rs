@@ -29,7 +29,7 @@ fn twin(call: Call<'_>) {
 pub(crate) static SOAP_BASIS: Kernel = Kernel {
     shader: &thalweg_shaders::SOAP_BASIS,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Write, Access::Read, Access::Read, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin,
 };
