@@ -63,6 +63,7 @@ const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
+const SHORT_ROWS: &str = include_str!("shared/short_rows.wgsl");
 const SOAP: &str = include_str!("shared/soap.wgsl");
 /// The end of a tensor whose length is no multiple of four: `keep_first`.
 pub const TAIL: &str = include_str!("shared/tail.wgsl");
@@ -115,7 +116,7 @@ shaders! {
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
-    CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE];
+    CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
@@ -149,7 +150,7 @@ shaders! {
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
-    REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE];
+    REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCALE "scale" "optim/scale.wgsl" [GRID, PAGES];
@@ -173,7 +174,7 @@ shaders! {
     SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
         [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
-    SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE];
+    SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];

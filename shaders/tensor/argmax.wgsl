@@ -3,6 +3,11 @@
 // bindings  1: x [rows, row_length] read   2: y [rows] u32 write
 // bytes     4 read per element
 // twin      crates/tensor/src/ops/argmax.rs
+//
+// A workgroup takes a row, or a lane where rows are short.
+
+// Whether a lane takes a row.
+override SHORT: bool = false;
 
 struct Params {
     rows: u32,
@@ -24,13 +29,22 @@ fn wins(value: f32, index: u32, best: f32, best_index: u32) -> bool {
     return value > best || (value == best && index < best_index);
 }
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let row = group_index(group, groups);
+fn short_row(row: u32) {
+    if (row >= params.rows) { return; }
+    let base = row * params.row_length;
+    var best = x[base];
+    var best_index = 0u;
+    for (var i = 1u; i < params.row_length; i++) {
+        let value = x[base + i];
+        if (wins(value, i, best, best_index)) {
+            best = value;
+            best_index = i;
+        }
+    }
+    y[row] = best_index;
+}
+
+fn long_row(row: u32, lane: u32) {
     if (row >= params.rows) { return; }
     let base = row * params.row_length;
     var best = -infinity();
@@ -53,4 +67,18 @@ fn main(
         workgroupBarrier();
     }
     if (lane == 0u) { y[row] = indices[0]; }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups);
+    if (SHORT) {
+        short_row(index * 64u + lane);
+    } else {
+        long_row(index, lane);
+    }
 }

@@ -5,7 +5,8 @@
 // twin      crates/tensor/src/ops/reduce.rs
 //
 // A workgroup takes one segment of one row: `segment_length` elements, the last one what is left. Lane j adds the
-// elements j, j + 64, …; a tree joins the lanes. Long rows are cut into segments and reduced once more.
+// elements j, j + 64, …; a tree joins the lanes. Long rows are cut into segments and reduced once more. Where rows are
+// short a lane takes a row: see shared/short_rows.wgsl.
 
 override OP: u32 = 0u;
 
@@ -21,13 +22,29 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
+// The minimum is the negated maximum of the negated elements.
+fn sign_of_maximum() -> f32 {
+    return select(1.0, -1.0, OP == 2u);
+}
+
+fn short_row(row: u32) {
+    if (row >= params.rows) { return; }
+    let base = row * params.row_length;
+    var result = 0.0;
+    if (OP == 0u) {
+        var sums = ShortSum();
+        for (var i = 0u; i < params.row_length; i++) { sums = with_element(sums, i, x[base + i]); }
+        result = folded(sums);
+    } else {
+        let sign = sign_of_maximum();
+        result = -infinity();
+        for (var i = 0u; i < params.row_length; i++) { result = maximum(result, sign * x[base + i]); }
+        result *= sign;
+    }
+    y[row] = result * params.scale;
+}
+
+fn long_row(index: u32, lane: u32) {
     if (index >= params.rows * params.segments) { return; }
     let row = index / params.segments;
     let start = (index % params.segments) * params.segment_length;
@@ -38,11 +55,24 @@ fn main(
         for (var i = start + lane; i < end; i += 64u) { result += x[base + i]; }
         result = tree_sum(lane, result);
     } else {
-        // The minimum is the negated maximum of the negated elements.
-        let sign = select(1.0, -1.0, OP == 2u);
+        let sign = sign_of_maximum();
         result = -infinity();
         for (var i = start + lane; i < end; i += 64u) { result = maximum(result, sign * x[base + i]); }
         result = sign * tree_maximum(lane, result);
     }
     if (lane == 0u) { y[index] = result * params.scale; }
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups);
+    if (SHORT) {
+        short_row(index * 64u + lane);
+    } else {
+        long_row(index, lane);
+    }
 }

@@ -10,6 +10,25 @@ fn sums(pair: &Pair) -> Tolerance {
     pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-4, 1e-6))
 }
 
+/// Up to 32 elements a lane takes a row, and from 33 on a workgroup; below 8, 16 and 24 a lane adds in fewer folds.
+const SHORT_AND_LONG: [usize; 8] = [7, 8, 9, 16, 17, 31, 32, 33];
+
+/// Short rows have the bits of longer ones that are filled up with what changes nothing, which a workgroup takes.
+fn hold_short(pair: &Pair, filler: f32, compute: impl Fn(&Tensor) -> Vec<Tensor>) {
+    const WIDE: usize = 40;
+    for length in [1, 3, 8, 20, 32] {
+        let x = numbers(7, 9 * length, -3.0, 3.0);
+        let filled: Vec<f32> =
+            x.chunks(length).flat_map(|row| (0..WIDE).map(|i| row.get(i).copied().unwrap_or(filler))).collect();
+        let narrow = compute(&tensor(&pair.gpu, &x, &[9, length]));
+        let wide = compute(&tensor(&pair.gpu, &filled, &[9, WIDE]));
+        for (narrow, wide) in narrow.iter().zip(&wide) {
+            let wide = if wide.shape() == [9, WIDE] { wide.slice(1, 0, length).unwrap() } else { wide.clone() };
+            assert_same_bits(&format!("rows of {length}"), &floats(&wide), &floats(narrow));
+        }
+    }
+}
+
 /// e^x is right to some 2 ulp, and so are their sum and the quotient.
 const SOFTMAX: Tolerance = Tolerance::new(1e-6, 1e-6);
 
@@ -24,7 +43,7 @@ fn all_reductions(x: &Tensor, dimension: usize) -> Vec<Tensor> {
 
 pub(crate) fn reduce_rows(pair: &Pair) {
     // From 4,097 elements on a row takes several stages; 16,777,217 elements take three.
-    for length in SIZES.into_iter().chain([4095, 4096, 4097, 10_007]) {
+    for length in SIZES.into_iter().chain(SHORT_AND_LONG).chain([4095, 4096, 4097, 10_007]) {
         for rows in [0, 1, 3] {
             let x = numbers(1, rows * length, -3.0, 3.0);
             pair.compare(&format!("{rows} rows of {length}"), sums(pair), |device| {
@@ -40,6 +59,12 @@ pub(crate) fn reduce_rows(pair: &Pair) {
         });
     }
     hold_special(pair, |x| all_reductions(&x.t().unwrap(), 1));
+    // Short parts of the same rows, one of each kind of special value.
+    for (start, end) in [(0, 32), (48, 72), (95, 100)] {
+        hold_special(pair, |x| all_reductions(&x.slice(0, start, end).unwrap().t().unwrap(), 1));
+    }
+    hold_short(pair, 0.0, |x| vec![x.sum_along(1).unwrap()]);
+    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.max_along(1).unwrap()]);
     let x = numbers(3, 30 * 40, -3.0, 3.0);
     pair.compare("everything of views", sums(pair), |device| {
         let x = tensor(device, &x, &[30, 40]);
@@ -85,7 +110,7 @@ fn hold_special(pair: &Pair, compute: impl Fn(&Tensor) -> Vec<Tensor>) {
 }
 
 pub(crate) fn argmax(pair: &Pair) {
-    for length in SIZES.into_iter().filter(|&n| n > 0) {
+    for length in SIZES.into_iter().chain(SHORT_AND_LONG).filter(|&n| n > 0) {
         for rows in [0, 1, 5] {
             // Whole numbers, so that many are equal.
             let x: Vec<f32> = numbers(1, rows * length, -4.0, 4.0).into_iter().map(f32::round).collect();
@@ -126,7 +151,7 @@ fn hard_logits() -> Vec<f32> {
 }
 
 pub(crate) fn softmax(pair: &Pair) {
-    for length in SIZES {
+    for length in SIZES.into_iter().chain(SHORT_AND_LONG) {
         for rows in [0, 1, 5] {
             let x = numbers(1, rows * length, -5.0, 5.0);
             pair.compare(&format!("{rows} rows of {length}"), SOFTMAX, |device| {
@@ -135,6 +160,7 @@ pub(crate) fn softmax(pair: &Pair) {
             });
         }
     }
+    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.softmax().unwrap(), x.log_softmax().unwrap()]);
     let x = numbers(2, 2 * FOLDED, -5.0, 5.0);
     pair.compare("a folded grid", SOFTMAX, |device| vec![tensor(device, &x, &[FOLDED, 2]).softmax().unwrap()]);
     pair.compare("hard rows", SOFTMAX, |device| {
@@ -144,7 +170,7 @@ pub(crate) fn softmax(pair: &Pair) {
 }
 
 pub(crate) fn cross_entropy(pair: &Pair) {
-    for classes in [1, 2, 10, 63, 64, 65, 257, 1000] {
+    for classes in [1, 2, 10, 63, 64, 65, 257, 1000].into_iter().chain(SHORT_AND_LONG) {
         for rows in [0, 1, 7] {
             let x = numbers(1, rows * classes, -5.0, 5.0);
             let targets: Vec<u32> = (0..rows as u32).map(|i| (i * 37 + 5) % classes as u32).collect();
@@ -155,6 +181,10 @@ pub(crate) fn cross_entropy(pair: &Pair) {
             });
         }
     }
+    hold_short(pair, f32::NEG_INFINITY, |x| {
+        let (losses, grad) = x.cross_entropy(&Tensor::full(x.device(), 0u32, &[9]).unwrap(), 0.25).unwrap();
+        vec![losses, grad]
+    });
     pair.compare("hard rows, and targets that are no class", SOFTMAX, |device| {
         let x = tensor(device, &hard_logits(), &[7, 4]);
         let mut results = Vec::new();

@@ -1,5 +1,6 @@
 //! The place of the largest element.
 
+use super::short_rows::{SHORT_VARIANTS, over_rows};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::parallel::{CHUNK, for_each_chunk_of};
 use crate::tensor::expect_dtype;
@@ -40,7 +41,7 @@ pub(super) static ARGMAX: Kernel = Kernel {
     shader: &thalweg_shaders::ARGMAX,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Write],
-    variants: &[&[]],
+    variants: SHORT_VARIANTS,
     twin,
 };
 
@@ -63,10 +64,10 @@ impl Tensor {
             });
         };
         let y = Self::uninitialized(self.device(), DType::U32, outer)?;
-        Launch::new(&ARGMAX, Params { rows: y.len() as u32, row_length: row_length as u32 })
+        let params = Params { rows: y.len() as u32, row_length: row_length as u32 };
+        over_rows(Launch::new(&ARGMAX, params), y.len(), row_length)
             .bind(&self.contiguous()?)
             .bind(&y)
-            .workgroups(y.len())
             .run(self.device())?;
         Ok(y)
     }

@@ -1,6 +1,7 @@
 //! Cross-entropy of logits with classes, fused with its gradient.
 
 use super::record_value::{MEAN_VARIANTS, MOST_IN_ONE_WORKGROUP, MeanOutput, ValueLog};
+use super::short_rows::{SHORT_VARIANTS, over_rows};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
 use crate::tensor::expect_dtype;
@@ -43,7 +44,7 @@ pub(super) static CROSS_ENTROPY: Kernel = Kernel {
     shader: &thalweg_shaders::CROSS_ENTROPY,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Write, Access::Write],
-    variants: &[&[]],
+    variants: SHORT_VARIANTS,
     twin,
 };
 
@@ -160,12 +161,12 @@ impl Tensor {
         let (rows, classes) = self.rows_of_logits(targets)?;
         let losses = Self::uninitialized(self.device(), DType::F32, &[rows])?;
         let grad = Self::uninitialized(self.device(), DType::F32, &[rows, classes])?;
-        Launch::new(&CROSS_ENTROPY, Params { rows: rows as u32, classes: classes as u32, scale })
+        let params = Params { rows: rows as u32, classes: classes as u32, scale };
+        over_rows(Launch::new(&CROSS_ENTROPY, params), rows, classes)
             .bind(&self.contiguous()?)
             .bind(&targets.contiguous()?)
             .bind(&losses)
             .bind(&grad)
-            .workgroups(rows)
             .run(self.device())?;
         Ok((losses, grad))
     }

@@ -12,6 +12,7 @@ mod mse;
 pub(crate) mod random;
 mod record_value;
 mod reduce;
+mod short_rows;
 mod softmax;
 pub(crate) mod unary;
 

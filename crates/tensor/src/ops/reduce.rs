@@ -1,5 +1,6 @@
 //! Sums, means and extremes, over everything or along one dimension.
 
+use super::short_rows::over_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::{CHUNK, for_each_chunk_of};
@@ -27,7 +28,15 @@ impl ReduceOp {
     }
 }
 
-const VARIANTS: &[&[(&str, f64)]] = &[&[("OP", 0.0)], &[("OP", 1.0)], &[("OP", 2.0)]];
+const COLUMN_VARIANTS: &[&[(&str, f64)]] = &[&[("OP", 0.0)], &[("OP", 1.0)], &[("OP", 2.0)]];
+const ROW_VARIANTS: &[&[(&str, f64)]] = &[
+    &[("OP", 0.0), ("SHORT", 0.0)],
+    &[("OP", 1.0), ("SHORT", 0.0)],
+    &[("OP", 2.0), ("SHORT", 0.0)],
+    &[("OP", 0.0), ("SHORT", 1.0)],
+    &[("OP", 1.0), ("SHORT", 1.0)],
+    &[("OP", 2.0), ("SHORT", 1.0)],
+];
 
 /// Elements that one workgroup, or one lane in a column, reduces at most; what is longer is cut into segments.
 const SEGMENT: usize = 4096;
@@ -77,7 +86,7 @@ pub(super) static REDUCE_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::REDUCE_ROWS,
     uniform: size_of::<RowParams>(),
     access: &[Access::Read, Access::Write],
-    variants: VARIANTS,
+    variants: ROW_VARIANTS,
     twin: rows_twin,
 };
 
@@ -130,7 +139,7 @@ pub(super) static REDUCE_COLUMNS: Kernel = Kernel {
     shader: &thalweg_shaders::REDUCE_COLUMNS,
     uniform: size_of::<ColumnParams>(),
     access: &[Access::Read, Access::Write],
-    variants: VARIANTS,
+    variants: COLUMN_VARIANTS,
     twin: columns_twin,
 };
 
@@ -245,11 +254,11 @@ impl Tensor {
             segment_length: row_length.min(SEGMENT) as u32,
             scale: if segments == 1 { scale } else { 1.0 },
         };
-        Launch::new(&REDUCE_ROWS, params)
+        // A short row is one segment.
+        over_rows(Launch::new(&REDUCE_ROWS, params), rows * segments, row_length)
             .constant("OP", op as u32)
             .bind(self)
             .bind(&y)
-            .workgroups(rows * segments)
             .run(self.device())?;
         if segments == 1 { Ok(y) } else { y.reduce_rows(op, rows, segments, scale) }
     }

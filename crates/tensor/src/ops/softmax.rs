@@ -1,5 +1,6 @@
 //! Softmax and its logarithm.
 
+use super::short_rows::{SHORT_VARIANTS, over_rows};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::parallel::for_each_row;
@@ -40,7 +41,7 @@ pub(super) static SOFTMAX: Kernel = Kernel {
     shader: &thalweg_shaders::SOFTMAX,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Write],
-    variants: &[&[]],
+    variants: SHORT_VARIANTS,
     twin,
 };
 
@@ -76,7 +77,7 @@ impl Tensor {
         let y = Self::uninitialized(self.device(), DType::F32, self.shape())?;
         let rows = x.len().checked_div(row_length).unwrap_or(0);
         let params = Params { rows: rows as u32, row_length: row_length as u32, logarithm: logarithm.into() };
-        Launch::new(&SOFTMAX, params).bind(&x).bind(&y).workgroups(rows).run(self.device())?;
+        over_rows(Launch::new(&SOFTMAX, params), rows, row_length).bind(&x).bind(&y).run(self.device())?;
         Ok(y)
     }
 }

@@ -1,0 +1,17 @@
+//! How kernels over rows share them out: a workgroup takes a row, or a lane where rows are short.
+
+use crate::kernel::Launch;
+
+/// Elements of a row that a lane takes by itself, at most. `shaders/shared/short_rows.wgsl` adds no more in the order of a
+/// workgroup.
+const MOST_SHORT: usize = 32;
+
+/// The override constants of kernels that have no others.
+pub(super) const SHORT_VARIANTS: &[&[(&str, f64)]] = &[&[("SHORT", 0.0)], &[("SHORT", 1.0)]];
+
+/// Returns the launch with a lane or a workgroup for each row.
+pub(super) fn over_rows(launch: Launch, rows: usize, row_length: usize) -> Launch {
+    let is_short = row_length <= MOST_SHORT;
+    let workgroups = if is_short { rows.div_ceil(crate::math::LANES) } else { rows };
+    launch.constant("SHORT", is_short).workgroups(workgroups)
+}
