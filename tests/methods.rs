@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
 mod common;
+#[path = "methods/precision.rs"]
+mod precision;
 #[path = "methods/resume.rs"]
 mod resume;
 

@@ -14,7 +14,8 @@ const EXTRA = NO_EXTRA;
 struct Params {
     timing: Timing,
     settings: Settings,
-    dampening: f32,
+    // 1 - dampening.
+    undamped: f32,
     nesterov: u32,
 }
 
@@ -26,7 +27,7 @@ struct Factors {
 }
 
 fn factors(now: Now) -> Factors {
-    return Factors(select(1.0 - params.dampening, 1.0, now.step == 1u), now.learning_rate);
+    return Factors(select(params.undamped, 1.0, now.step == 1u), now.learning_rate);
 }
 
 fn update(i: u32, step: Step, f: Factors) {

@@ -34,12 +34,12 @@ struct Factors {
 fn factors(now: Now) -> Factors {
     let d = now.extra1;
     let next_d = d - params.timing.extra_rate * d;
-    let beta1 = 1.0 - now.one_minus_momentum;
-    let one_minus_mu = now.one_minus_momentum + beta1 * (0.5 * d);
-    let mu_next = beta1 * (1.0 - 0.5 * next_d);
+    let one_minus_mu = now.one_minus_momentum + now.momentum * (0.5 * d);
+    let mu_next = now.momentum * (1.0 - 0.5 * next_d);
+    let one_minus_mu_next = now.one_minus_momentum + now.momentum * (0.5 * next_d);
     return Factors(
         now.learning_rate * one_minus_mu / now.extra2,
-        now.learning_rate * mu_next / (now.extra2 + (1.0 - now.extra2) * (1.0 - mu_next)),
+        now.learning_rate * mu_next / (now.extra2 + (1.0 - now.extra2) * one_minus_mu_next),
         1.0 / sqrt(now.bias_correction2),
     );
 }

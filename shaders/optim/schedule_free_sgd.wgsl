@@ -31,7 +31,7 @@ fn factors(now: Now) -> Factors {
         now.step == 1u,
         newest_share(now),
         now.learning_rate,
-        now.learning_rate * (1.0 - now.momentum * (1.0 - newest_share(now))),
+        now.learning_rate * direct_share(now),
     );
 }
 

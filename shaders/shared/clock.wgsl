@@ -124,6 +124,12 @@ fn newest_share(now: Now) -> f32 {
     return select(0.0, now.extra1 * now.extra1 / now.extra2, now.extra2 > 0.0);
 }
 
+// 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once: where beta1 is close to 1, from its
+// complement, so that no digits cancel.
+fn direct_share(now: Now) -> f32 {
+    return now.one_minus_momentum + now.momentum * newest_share(now);
+}
+
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
     return correction + one_minus_beta * (1.0 - correction);
 }

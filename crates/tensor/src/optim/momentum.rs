@@ -38,7 +38,7 @@ impl Update for MomentumUpdate {
         let head = Head::new(Timing::without_betas(), self.weight_decay, self.maximize).momentum(self.momentum);
         step.run(&MOMENTUM, head, |head| Params {
             head,
-            dampening: self.dampening as f32,
+            undamped: (1.0 - self.dampening) as f32,
             nesterov: self.nesterov.into(),
         })
     }
@@ -48,17 +48,18 @@ impl Update for MomentumUpdate {
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
     head: Head,
-    dampening: f32,
+    /// 1 - dampening, which would lose digits in f32.
+    undamped: f32,
     nesterov: u32,
 }
 
 /// The formula of [`MomentumUpdate`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { dampening, nesterov, .. } = call.params();
+    let Params { undamped, nesterov, .. } = call.params();
     let nesterov = nesterov != 0;
     Elements::of(call).each(
         #[inline(always)]
-        |now| (now.momentum, now.learning_rate, if now.step == 1 { 1.0 } else { 1.0 - dampening }),
+        |now| (now.momentum, now.learning_rate, if now.step == 1 { 1.0 } else { undamped }),
         #[inline(always)]
         move |(momentum, lr, undamped), param, grad, [moment]| {
             *moment = momentum * *moment + undamped * grad;

@@ -68,12 +68,13 @@ fn twin(call: Call<'_>) {
         #[inline(always)]
         |now| {
             let [decay, one_minus_product] = now.extra;
-            let beta1 = 1.0 - now.one_minus_momentum;
-            let one_minus_mu = now.one_minus_momentum + beta1 * (0.5 * decay);
-            let mu_next = beta1 * (1.0 - 0.5 * (decay - rate * decay));
+            let next_decay = decay - rate * decay;
+            let one_minus_mu = now.one_minus_momentum + now.momentum * (0.5 * decay);
+            let mu_next = now.momentum * (1.0 - 0.5 * next_decay);
+            let one_minus_mu_next = now.one_minus_momentum + now.momentum * (0.5 * next_decay);
             let of_grad = now.learning_rate * one_minus_mu / one_minus_product;
             let of_moment =
-                now.learning_rate * mu_next / (one_minus_product + (1.0 - one_minus_product) * (1.0 - mu_next));
+                now.learning_rate * mu_next / (one_minus_product + (1.0 - one_minus_product) * one_minus_mu_next);
             (now.momentum, now.one_minus_momentum, of_grad, of_moment, 1.0 / now.bias_correction2.sqrt())
         },
         #[inline(always)]

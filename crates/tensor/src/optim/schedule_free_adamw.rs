@@ -65,7 +65,7 @@ fn twin(call: Call<'_>) {
         #[inline(always)]
         |now| {
             let (share, lr) = (now.newest_share(), now.learning_rate);
-            let of_direction = lr * (1.0 - now.momentum * (1.0 - share));
+            let of_direction = lr * now.direct_share();
             ((now.step == 1, share), (lr, of_direction), 1.0 / now.bias_correction2.sqrt(), now.weight_decay)
         },
         #[inline(always)]

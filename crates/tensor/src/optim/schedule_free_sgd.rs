@@ -34,9 +34,8 @@ impl Update for ScheduleFreeSgdUpdate {
     }
 
     fn step(&self, step: StepArguments<'_>) -> Result<()> {
-        let head =
-            Head::new(Timing::without_betas().with_extra(Extra::ScheduleFree, 0.0), self.weight_decay, self.maximize)
-                .momentum(self.beta1);
+        let timing = Timing::of_betas((self.beta1, 0.0)).with_extra(Extra::ScheduleFree, 0.0);
+        let head = Head::new(timing, self.weight_decay, self.maximize).momentum(self.beta1);
         step.run(&SCHEDULE_FREE_SGD, head, |head| head)
     }
 }
@@ -47,7 +46,7 @@ fn twin(call: Call<'_>) {
         #[inline(always)]
         |now| {
             let share = now.newest_share();
-            (now.step == 1, share, now.learning_rate, now.learning_rate * (1.0 - now.momentum * (1.0 - share)))
+            (now.step == 1, share, now.learning_rate, now.learning_rate * now.direct_share())
         },
         #[inline(always)]
         move |(is_first, share, lr, of_grad), y, grad, [z]| {

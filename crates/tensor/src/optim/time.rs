@@ -93,6 +93,12 @@ impl Now {
         let [largest, sum] = self.extra;
         if sum > 0.0 { largest * largest / sum } else { 0.0 }
     }
+
+    /// 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once: where beta1 is close to 1, from its
+    /// complement, so that no digits cancel.
+    pub(crate) fn direct_share(&self) -> f32 {
+        self.one_minus_momentum + self.momentum * self.newest_share()
+    }
 }
 
 /// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
