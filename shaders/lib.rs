@@ -36,6 +36,13 @@ impl Shader {
         }
         source
     }
+
+    /// Returns whether the text, without its comments, reads the extents of the grid, `num_workgroups`.
+    #[must_use]
+    pub fn reads_grid(&self) -> bool {
+        let code = |line: &str| line.split("//").next().is_some_and(|code| code.contains("num_workgroups"));
+        std::iter::once(&self.text).chain(self.shared).any(|text| text.lines().any(code))
+    }
 }
 
 /// The element-wise functions of two arguments: a `switch` over their numbers.
@@ -44,7 +51,8 @@ const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 /// The clock for kernels that do not advance it by a counter.
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
 const GATHER: &str = include_str!("shared/gather.wgsl");
-/// Where a workgroup stands in a grid: `group_index`.
+/// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup in a grid that may be
+/// folded over x and y, from `workgroup_id` and `num_workgroups`.
 pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that hold on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");

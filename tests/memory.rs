@@ -15,7 +15,7 @@ fn memory_is_counted_by_holder_and_given_back() {
         return;
     }
     // A device of its own, so that what it counts is this test's alone.
-    let device = Device::gpu().unwrap();
+    let device = Device::open_new("gpu").unwrap();
     let mut builder = ParamsBuilder::new(0);
     let layer = Linear::new(&mut builder, "layer", 100, 10).unwrap();
     let params = builder.build(&device).unwrap();
@@ -50,7 +50,7 @@ fn memory_is_counted_by_holder_and_given_back() {
 
 /// The bytes that the tape of 30 layers holds when its gradients are there, and the gradient of the first weight.
 fn deep_pass(free: bool) -> (u64, Vec<f32>) {
-    let device = Device::gpu().unwrap();
+    let device = Device::open_new("gpu").unwrap();
     let mut builder = ParamsBuilder::new(3);
     let layers: Vec<Linear> =
         (0..30).map(|i| Linear::new(&mut builder, &format!("layer{i}"), 16, 16).unwrap()).collect();

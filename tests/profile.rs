@@ -12,7 +12,10 @@ use thalweg::tensor::{Device, Error, Profile, Result, Tensor, TimeSource};
 
 /// A device of its own where it is a GPU, since profiles of one device do not nest; on the CPU threads are apart.
 fn own_devices() -> Vec<Device> {
-    devices().into_iter().map(|device| if device.is_cpu() { device } else { Device::gpu().unwrap() }).collect()
+    devices()
+        .into_iter()
+        .map(|device| if device.is_cpu() { device } else { Device::open_new("gpu").unwrap() })
+        .collect()
 }
 
 /// y = (x W)² summed up: four launches, of which two are of one kernel.
@@ -138,7 +141,7 @@ fn without_timestamps_launches_are_waited_for_one_by_one() {
     let required_limits = adapter.limits();
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    let device = Device::from_wgpu(device, queue);
+    let device = Device::from_wgpu(device, queue).unwrap();
     let (x, weight) = operands(&device);
     let (recording, recorded) = device.record(|| work(&x, &weight)).unwrap();
     let expected = floats(&recorded);

@@ -11,7 +11,9 @@ use thalweg::nn::{
     AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder, Sgd, Trainer,
     WarmupCosine,
 };
-use thalweg::tensor::{Device, DropoutState, Error, Recording, Tensor, ValueLog};
+use thalweg::tensor::{
+    Access, Device, DropoutState, Error, Kernel, Launch, RecordOptions, Recording, Shader, Tensor, ValueLog,
+};
 
 /// Two layers with dropout between them, and everything that a step advances on the device.
 struct Run {
@@ -220,9 +222,8 @@ fn a_recording_owns_what_it_touches() {
 
 #[test]
 fn many_replays_go_into_few_submissions() {
-    let Some(device) = common::gpu() else { return };
     // A device of its own: others submit on the shared one.
-    let device = Device::gpu_named(&device.info().name).unwrap();
+    let Some(device) = common::gpu().map(|_| Device::open_new("gpu").unwrap()) else { return };
     let (_, _, recording) = doubling(&device);
     let before = device.counters();
     recording.replay(50).unwrap();
@@ -264,20 +265,70 @@ fn what_a_recording_cannot_hold_is_refused_by_name_and_harms_nothing() {
     }
 }
 
+/// A replay would not do such work again.
 #[test]
-fn work_on_another_device_is_not_recorded() {
+fn work_on_another_device_is_refused_while_a_recording_is_made() {
     let Some(gpu) = common::gpu() else { return };
-    let x = tensor(&Device::cpu(), &[1.0], &[1]);
-    let (recording, sum) = gpu
-        .record(|| -> Result<f32, Error> {
-            // Reading back would be refused on any device while this thread records.
-            x.affine(2.0, 0.0)?.copy_into(&x)?;
-            Ok(0.0)
+    for (recorded, other) in [(&gpu, &Device::cpu()), (&Device::cpu(), &gpu)] {
+        let (x, y) = (tensor(other, &[1.0], &[1]), tensor(other, &[5.0], &[1]));
+        let refused = |body: &dyn Fn() -> Result<(), Error>, name: &str| {
+            let error = recorded.record(body).unwrap_err();
+            assert!(matches!(error, Error::Recording { .. }) && error.to_string().contains(name), "{error}");
+            assert!(error.to_string().contains("another device"), "{error}");
+        };
+        refused(&|| x.affine(2.0, 0.0).map(drop), "unary");
+        refused(&|| x.copy_into(&y), "copy");
+        refused(&|| y.fill(1f32), "fill");
+        refused(&|| Tensor::zeros(other, thalweg::tensor::DType::F32, &[3]).map(drop), "clear");
+        refused(&|| Tensor::from_slice(other, &[1.0f32], &[1]).map(drop), "write");
+        refused(&|| y.write(&[3.0f32]), "write");
+        // Nothing of it has been done, and all of it works again.
+        assert_eq!(floats(&y), [5.0]);
+        x.copy_into(&y).unwrap();
+        assert_eq!(floats(&y), [1.0]);
+    }
+}
+
+/// A kernel without an entry point, which no device compiles.
+static BROKEN: Kernel = Kernel {
+    shader: &Shader { name: "broken", path: "broken.wgsl", text: "fn nothing() {}", shared: &[] },
+    uniform: 0,
+    access: &[Access::Write],
+    variants: &[&[]],
+    twin: |_| (),
+};
+
+#[test]
+fn a_launch_that_fails_is_not_recorded() {
+    let Some(device) = common::gpu() else { return };
+    let x = tensor(&device, &[1.0, 2.0], &[2]);
+    let (recording, ()) = device
+        .record(|| -> Result<(), Error> {
+            let failed = Launch::new(&BROKEN, ()).bind(&x).run(&device);
+            assert!(matches!(failed, Err(Error::Kernel { kernel: "broken", .. })), "{failed:?}");
+            x.affine(2.0, 0.0)?.copy_into(&x)
         })
         .unwrap();
-    assert_eq!((recording.launches(), sum), (0, 0.0));
-    recording.replay(3).unwrap();
-    assert_eq!(floats(&x), [2.0]);
+    recording.replay(2).unwrap();
+    assert_eq!(floats(&x), [8.0, 16.0]);
+}
+
+/// Were two replays to interleave, both would read x before either has written it, and one addition would be lost.
+#[test]
+fn replays_by_several_threads_do_not_interleave() {
+    for device in devices() {
+        let (threads, replays) = (3u16, if device.is_cpu() { 20_000u16 } else { 200 });
+        let x = tensor(&device, &[0.0], &[1]);
+        let options = RecordOptions { fuse: false, ..RecordOptions::default() };
+        let (recording, ()) = device.record_with(options, || x.affine(1.0, 1.0)?.copy_into(&x)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (0..replays).for_each(|_| recording.replay(1).unwrap()));
+            }
+        });
+        // The first addition is that of the recording itself; all these numbers are exact in f32.
+        assert_eq!(floats(&x), [1.0 + f32::from(threads) * f32::from(replays)], "{device}");
+    }
 }
 
 #[test]

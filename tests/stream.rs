@@ -12,7 +12,7 @@ use thalweg::tensor::{
 
 /// A device of its own, so that its counters count one test alone.
 fn own_gpu() -> Option<Device> {
-    common::gpu().map(|_| Device::gpu().unwrap())
+    common::gpu().map(|_| Device::open_new("gpu").unwrap())
 }
 
 #[test]

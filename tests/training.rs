@@ -126,7 +126,7 @@ fn a_step_is_few_launches_and_waits_for_nothing() {
     if common::gpu().is_none() {
         return;
     }
-    let device = Device::gpu().unwrap();
+    let device = Device::open_new("gpu").unwrap();
     for name in ["digits.csv.gz", "friedman.csv"] {
         let (_, history) = train(&prepare(name, &device), default_network(), 1e-3, 2);
         let (counters, steps) = (history.counters, history.steps);
@@ -174,7 +174,7 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
 #[test]
 fn losses_arrive_during_an_epoch_each_once_and_in_order() {
     // A device of its own, so that its counters count this test alone.
-    let own = common::gpu().map(|_| Device::gpu().unwrap());
+    let own = common::gpu().map(|_| Device::open_new("gpu").unwrap());
     for device in [Device::cpu()].into_iter().chain(own) {
         let data = prepare("digits.csv.gz", &device);
         let model = TabularModel::new(data.schema.clone(), default_network(), 0, &device).unwrap();

@@ -48,6 +48,7 @@ struct Entry {
 
 impl Entry {
     fn gpu(index: usize, info: DeviceInfo, auto: bool) -> Self {
+        let features = info.feature_names();
         Self {
             index: Some(index),
             name: info.name,
@@ -58,12 +59,13 @@ impl Entry {
             max_workgroups_per_dimension: Some(info.max_workgroups_per_dimension),
             max_storage_buffers: Some(info.max_storage_buffers),
             subgroup_size: Some(info.subgroup_size).filter(|&size| size != (0, 0)),
-            features: info.features,
+            features,
             auto,
         }
     }
 
     fn cpu(info: DeviceInfo, auto: bool) -> Self {
+        let features = info.feature_names();
         Self {
             index: None,
             name: info.name,
@@ -74,7 +76,7 @@ impl Entry {
             max_workgroups_per_dimension: None,
             max_storage_buffers: None,
             subgroup_size: None,
-            features: info.features,
+            features,
             auto,
         }
     }

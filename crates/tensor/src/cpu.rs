@@ -1,10 +1,12 @@
-//! The executor of the CPU: it locks the buffers of a launch and calls the twin. It takes no memory from the heap.
+//! The CPU executor: it locks the buffers of a launch and calls the twin. It takes no memory from the heap.
 
-use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::cell::Cell;
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::buffer::Buffer;
-use crate::kernel::{Access, Call, Launch, MOST_BINDINGS, Slice};
+use crate::kernel::{Access, Call, Launch, MOST_BINDINGS, Slice, Work};
 use crate::parallel::for_each_chunk;
+use crate::profile;
 
 enum Guard<'a> {
     Read(RwLockReadGuard<'a, Vec<u32>>),
@@ -12,38 +14,62 @@ enum Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    /// Locks a buffer. A panic inside of a twin would poison a lock; the words behind it are still words, so it is passed
-    /// over.
+    /// Locks a buffer. A panic in a twin poisons the lock; the words are still words, so the poison is ignored.
     fn new(buffer: &'a Buffer, access: Access) -> Self {
         match access {
             Access::Read => Self::Read(buffer.cpu().read().unwrap_or_else(PoisonError::into_inner)),
             Access::Write => Self::Write(buffer.cpu().write().unwrap_or_else(PoisonError::into_inner)),
         }
     }
+
+    fn words(&self) -> &[u32] {
+        match self {
+            Self::Read(words) => words,
+            Self::Write(words) => words,
+        }
+    }
+
+    fn words_mut(&mut self) -> &mut [u32] {
+        match self {
+            Self::Read(_) => unreachable!("a buffer that is written is locked for writing"),
+            Self::Write(words) => words,
+        }
+    }
 }
 
 /// Runs a launch that [`Launch::check`] has passed.
 pub(crate) fn run(launch: &Launch) {
+    let mut guards: [Option<Guard<'_>>; MOST_BINDINGS] = [const { None }; MOST_BINDINGS];
+    let mut free = guards.iter_mut();
+    // Each buffer is locked once, in the order of the ids: two threads with the same buffers cannot block each other.
+    call_twin(launch, |_, buffer, access| {
+        let place = free.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS} buffers"));
+        place.insert(Guard::new(buffer, access))
+    });
+}
+
+/// Calls the twin of a launch. `lock` gives the guard of each of its buffers, in the order of the ids; it also gets the
+/// number of one of the buffer's bindings.
+fn call_twin<'a, 'b, 'g: 'a>(launch: &'b Launch, mut lock: impl FnMut(usize, &'b Buffer, Access) -> &'a mut Guard<'g>) {
     let (access, views) = (launch.kernel.access, &launch.views[..]);
     let count = views.len();
-    // By buffers, and within a buffer by places. Each buffer is locked once, in the order of the ids: two threads with
-    // the same buffers cannot block each other.
+    // By buffers, and within a buffer by places.
     let mut order: [usize; MOST_BINDINGS] = std::array::from_fn(|i| i);
     let order = &mut order[..count];
     order.sort_unstable_by_key(|&i| (views[i].buffer.id(), views[i].offset, views[i].length));
-    let mut guards: [Option<Guard<'_>>; MOST_BINDINGS] = [const { None }; MOST_BINDINGS];
     let mut slices = [const { Slice::Read(&[]) }; MOST_BINDINGS];
-    let groups = order.chunk_by(|&i, &j| views[i].buffer.id() == views[j].buffer.id());
-    for (guard, group) in guards.iter_mut().zip(groups) {
-        match guard.insert(Guard::new(&views[group[0]].buffer, access[group[0]])) {
-            Guard::Read(words) => {
+    for group in order.chunk_by(|&i, &j| views[i].buffer.id() == views[j].buffer.id()) {
+        let guard = lock(group[0], &views[group[0]].buffer, access[group[0]]);
+        match access[group[0]] {
+            Access::Read => {
+                let words = guard.words();
                 for &i in group {
                     slices[i] = Slice::Read(&words[views[i].offset..][..views[i].length]);
                 }
             }
-            Guard::Write(words) => {
+            Access::Write => {
                 // Several disjoint ranges, from the last to the first.
-                let mut rest: &mut [u32] = words;
+                let mut rest = guard.words_mut();
                 for &i in group.iter().rev() {
                     let (before, from) = rest.split_at_mut(views[i].offset);
                     slices[i] = Slice::Write(&mut from[..views[i].length]);
@@ -61,19 +87,94 @@ pub(crate) fn run(launch: &Launch) {
     });
 }
 
+/// The buffers of a recording, which a replay locks together.
+#[derive(Debug)]
+pub(crate) struct CpuRecording {
+    /// Each buffer once, in the order of the ids, and whether any of the work writes to it.
+    buffers: Vec<(Arc<Buffer>, Access)>,
+    /// For each piece of work the places of its buffers in that list.
+    places: Vec<[usize; MOST_BINDINGS]>,
+}
+
+impl CpuRecording {
+    pub(crate) fn new(work: &[Work]) -> Self {
+        let mut buffers: Vec<(Arc<Buffer>, Access)> = Vec::new();
+        for work in work {
+            work.each_buffer(|buffer, access| buffers.push((buffer.clone(), access)));
+        }
+        // Those that are written first, so that they are the ones which are kept.
+        buffers.sort_by_key(|(buffer, access)| (buffer.id(), *access == Access::Read));
+        buffers.dedup_by_key(|(buffer, _)| buffer.id());
+        let places = |work: &Work| {
+            let (mut places, mut count) = ([0; MOST_BINDINGS], 0);
+            work.each_buffer(|buffer, _| {
+                places[count] = buffers.partition_point(|(other, _)| other.id() < buffer.id());
+                count += 1;
+            });
+            places
+        };
+        let places = work.iter().map(places).collect();
+        Self { buffers, places }
+    }
+
+    /// Does the work once, which is that of this recording. No other thread sees or changes its memory meanwhile.
+    pub(crate) fn replay(&self, work: &[Work]) {
+        thread_local! {
+            /// Room for guards, so that a replay takes no memory.
+            static ROOM: Cell<Vec<Guard<'static>>> = const { Cell::new(Vec::new()) };
+        }
+        let mut guards: Vec<Guard<'_>> = ROOM.take();
+        guards.extend(self.buffers.iter().map(|(buffer, access)| Guard::new(buffer, *access)));
+        for (work, places) in work.iter().zip(&self.places) {
+            match work {
+                Work::Launch(launch) => profile::time_twin(launch, || run_locked(launch, places, &mut guards)),
+                Work::Copy { source_offset, target_offset, length, .. } => {
+                    let [source, target] = guards
+                        .get_disjoint_mut([places[0], places[1]])
+                        .unwrap_or_else(|_| unreachable!("a copy is between two buffers"));
+                    copy_words(
+                        &source.words()[*source_offset..][..*length],
+                        &mut target.words_mut()[*target_offset..][..*length],
+                    );
+                }
+                Work::Clear { offset, length, .. } => {
+                    clear_words(&mut guards[places[0]].words_mut()[*offset..][..*length]);
+                }
+            }
+        }
+        guards.clear();
+        // Collected in place: an empty vector for guards of any lifetime.
+        ROOM.set(guards.into_iter().map(|_| unreachable!("the guards are gone")).collect());
+    }
+}
+
+/// Runs a launch whose buffers are locked, by guards in the order of the ids.
+fn run_locked(launch: &Launch, places: &[usize; MOST_BINDINGS], guards: &mut [Guard<'_>]) {
+    let (mut rest, mut gone) = (guards, 0);
+    call_twin(launch, |binding, _, _| {
+        let (_, from) = std::mem::take(&mut rest).split_at_mut(places[binding] - gone);
+        let (guard, after) = from.split_first_mut().unwrap_or_else(|| unreachable!("all buffers are locked"));
+        (rest, gone) = (after, places[binding] + 1);
+        guard
+    });
+}
+
 /// Copies words between two buffers.
 pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, target_offset: usize, length: usize) {
-    let (read, write);
+    let (read, mut write);
     if source.id() < target.id() {
-        read = source.cpu().read().unwrap_or_else(PoisonError::into_inner);
-        write = target.cpu().write().unwrap_or_else(PoisonError::into_inner);
+        read = Guard::new(source, Access::Read);
+        write = Guard::new(target, Access::Write);
     } else {
-        write = target.cpu().write().unwrap_or_else(PoisonError::into_inner);
-        read = source.cpu().read().unwrap_or_else(PoisonError::into_inner);
+        write = Guard::new(target, Access::Write);
+        read = Guard::new(source, Access::Read);
     }
-    let (source, mut target) = (&read[source_offset..][..length], write);
+    copy_words(&read.words()[source_offset..][..length], &mut write.words_mut()[target_offset..][..length]);
+}
+
+fn copy_words(source: &[u32], target: &mut [u32]) {
     for_each_chunk(
-        &mut target[target_offset..][..length],
+        target,
         #[inline(always)]
         |start, target| {
             target.copy_from_slice(&source[start..][..target.len()]);
@@ -83,9 +184,12 @@ pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, targe
 
 /// Sets words to zero.
 pub(crate) fn clear(buffer: &Buffer, offset: usize, length: usize) {
-    let mut words = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
+    clear_words(&mut Guard::new(buffer, Access::Write).words_mut()[offset..][..length]);
+}
+
+fn clear_words(words: &mut [u32]) {
     for_each_chunk(
-        &mut words[offset..][..length],
+        words,
         #[inline(always)]
         |_, words| words.fill(0),
     );

@@ -75,6 +75,12 @@ pub enum Error {
         /// Why it cannot be.
         rule: &'static str,
     },
+    /// A recording cannot be replayed any more: state that it uses has moved.
+    #[error("replay: {what} has changed since the recording was made; record again")]
+    Stale {
+        /// What has changed.
+        what: &'static str,
+    },
     /// Gradients were not finite, and that is to be an error.
     #[error(
         "step {step}: the norm of the gradients is not finite, so the update was skipped; lower the learning rate, or look for NaN in the data"
@@ -87,7 +93,7 @@ pub enum Error {
     #[error("profile: the device is being profiled already; end that profile first")]
     Profile,
     /// No adapter fits the request.
-    #[error("no adapter matches {wanted:?}; found: {}", if .found.is_empty() { "none".to_string() } else { .found.join(", ") })]
+    #[error("no adapter matches {wanted:?}; {}", choices(.found))]
     NoAdapter {
         /// What was asked for.
         wanted: String,
@@ -136,10 +142,34 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// The device is gone, or has failed while work was under way.
-    #[error("the device failed: {reason}")]
+    /// The device is gone: unplugged, reset by the system, or closed. Everything on it is lost.
+    #[error("the device is lost: {reason}; open it again, and resume from a checkpoint if there is one")]
     DeviceLost {
-        /// What the driver says.
+        /// The driver's reason.
         reason: String,
     },
+    /// The driver has refused work that was handed over. What it was to compute is missing, so every later call on the
+    /// device returns this error.
+    #[error("the driver refused work: {reason}")]
+    Driver {
+        /// The driver's or the validator's text.
+        reason: String,
+    },
+    /// The device does not finish a submission.
+    #[error(
+        "the device has not finished a submission within {patience:?}: it hangs, or works slowly; Device::set_wait_timeout sets another time"
+    )]
+    Timeout {
+        /// The time that was waited.
+        patience: std::time::Duration,
+    },
+}
+
+/// The choices that there are, for a message.
+fn choices(found: &[String]) -> String {
+    let names = found.iter().enumerate().map(|(index, name)| format!("{index} = {name}"));
+    match found.is_empty() {
+        true => "there is none; use cpu".to_string(),
+        false => format!("use auto, cpu, gpu, an index, or part of a name: {}", names.collect::<Vec<_>>().join(", ")),
+    }
 }

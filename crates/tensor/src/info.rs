@@ -11,6 +11,9 @@ pub struct Counters {
     pub submissions: u64,
     /// Times the host has waited for the device: read-backs and explicit waits.
     pub host_syncs: u64,
+    /// Submissions that had to wait because too many were in flight: see
+    /// [`Device::in_flight`](crate::Device::in_flight).
+    pub throttled: u64,
 }
 
 impl std::ops::Add for Counters {
@@ -21,6 +24,7 @@ impl std::ops::Add for Counters {
             launches: self.launches + other.launches,
             submissions: self.submissions + other.submissions,
             host_syncs: self.host_syncs + other.host_syncs,
+            throttled: self.throttled + other.throttled,
         }
     }
 }
@@ -33,6 +37,7 @@ impl std::ops::Sub for Counters {
             launches: self.launches - other.launches,
             submissions: self.submissions - other.submissions,
             host_syncs: self.host_syncs - other.host_syncs,
+            throttled: self.throttled - other.throttled,
         }
     }
 }
@@ -58,7 +63,31 @@ impl fmt::Display for DeviceKind {
     }
 }
 
-/// What is known of a device.
+/// The optional features of an adapter that thalweg uses; it needs none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DeviceFeatures {
+    /// Whether shaders may compute in f16.
+    pub f16: bool,
+    /// Whether the lanes of a subgroup can read each other's registers.
+    pub subgroups: bool,
+    /// Whether the device can stamp the times at which a launch starts and ends.
+    pub timestamps: bool,
+}
+
+/// The submissions of a device that it has not finished: see [`Device::in_flight`](crate::Device::in_flight).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct InFlight {
+    /// Submissions that have not been finished; 0 on the CPU.
+    pub submissions: usize,
+    /// The most that there have been at a time.
+    pub most: usize,
+    /// The most that there may be.
+    pub limit: usize,
+}
+
+/// The kind, the limits and the features of a device.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DeviceInfo {
@@ -78,9 +107,25 @@ pub struct DeviceInfo {
     pub max_storage_buffers: u32,
     /// Lanes of a subgroup, smallest and largest; 0 where there are none.
     pub subgroup_size: (u32, u32),
-    /// Optional features that the adapter has, of those thalweg can use.
-    pub features: Vec<&'static str>,
+    /// The optional features that thalweg uses.
+    pub features: DeviceFeatures,
     /// Rows, and columns, of the largest square matrices of f16 that the adapter multiplies in one instruction of a
     /// subgroup and adds to one of f32; `None` where it has none. See [`MatmulPrecision`](crate::MatmulPrecision).
     pub cooperative_matrix_side: Option<u32>,
+}
+
+impl DeviceInfo {
+    /// Returns the names of the optional features that the device has: `f16`, `subgroups`, `timestamps`,
+    /// `cooperative-matrices`.
+    #[must_use]
+    pub fn feature_names(&self) -> Vec<&'static str> {
+        let DeviceFeatures { f16, subgroups, timestamps } = self.features;
+        let all = [
+            (f16, "f16"),
+            (subgroups, "subgroups"),
+            (timestamps, "timestamps"),
+            (self.cooperative_matrix_side.is_some(), "cooperative-matrices"),
+        ];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, name)| name).collect()
+    }
 }

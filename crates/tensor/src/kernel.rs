@@ -20,6 +20,9 @@ pub(crate) const MOST_PARAMETERS: usize = 256;
 /// The most bindings of a kernel: what every adapter that WebGPU allows can bind.
 pub(crate) const MOST_BINDINGS: usize = 8;
 
+/// The most workgroups along one dimension that every device allows.
+const MOST_UNFOLDED: usize = 65_535;
+
 /// What a kernel does with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -35,7 +38,7 @@ pub enum Access {
 /// binding 1 on. A kernel of one's own is made as those of this crate are:
 ///
 /// ```
-/// use thalweg_tensor::{Access, Call, Device, Kernel, Launch, Shader, Tensor};
+/// use thalweg_tensor::{Access, Call, Device, GRID, Kernel, Launch, Shader, Tensor};
 ///
 /// static SHADER: Shader = Shader {
 ///     name: "double",
@@ -44,10 +47,15 @@ pub enum Access {
 ///         @group(0) @binding(1) var<storage, read> x: array<f32>;
 ///         @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 ///         @compute @workgroup_size(64)
-///         fn main(@builtin(global_invocation_id) id: vec3u) {
-///             if (id.x < length) { y[id.x] = 2.0 * x[id.x]; }
+///         fn main(
+///             @builtin(workgroup_id) group: vec3u,
+///             @builtin(num_workgroups) groups: vec3u,
+///             @builtin(local_invocation_index) lane: u32,
+///         ) {
+///             let i = 64u * group_index(group, groups) + lane;
+///             if (i < length) { y[i] = 2.0 * x[i]; }
 ///         }",
-///     shared: &[],
+///     shared: &[GRID],
 /// };
 ///
 /// fn twin(call: Call<'_>) {
@@ -61,13 +69,18 @@ pub enum Access {
 ///
 /// # fn main() -> thalweg_tensor::Result<()> {
 /// let device = Device::best();
-/// let x = Tensor::from_slice(&device, &[1.0, 2.5], &[2])?;
-/// let y = Tensor::full(&device, 0.0f32, &[2])?;
-/// Launch::new(&DOUBLE, 2u32).bind(&x).bind(&y).workgroups(1).run(&device)?;
-/// assert_eq!(y.to_vec::<f32>()?, [2.0, 5.0]);
+/// let n = 5_000_000;
+/// let x = Tensor::full(&device, 2.5f32, &[n])?;
+/// let y = Tensor::full(&device, 0.0f32, &[n])?;
+/// Launch::new(&DOUBLE, n as u32).bind(&x).bind(&y).workgroups(n.div_ceil(64)).run(&device)?;
+/// assert_eq!(y.to_vec::<f32>()?, vec![5.0; n]);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A dimension of a grid has at most 65,535 workgroups on many devices, so a larger number is folded over x and y:
+/// `workgroup_id.x` alone is not the number of a workgroup. [`GRID`](crate::GRID) has the function `group_index`, which
+/// undoes the fold. There may be workgroups past the end, so a kernel tests its index.
 #[derive(Debug)]
 pub struct Kernel {
     /// The shader; its name is the kernel's.
@@ -176,7 +189,9 @@ impl Launch {
         self
     }
 
-    /// The number of workgroups, folded over the grid by the device.
+    /// Sets the number of workgroups. Default: 1. A number above 65,535 may be folded over x and y, so the shader must
+    /// find its place by `group_index` of [`GRID`](crate::GRID), as the example of [`Kernel`] does: a launch of a shader
+    /// that does not read `num_workgroups` is refused on every device.
     #[must_use]
     pub fn workgroups(mut self, workgroups: usize) -> Self {
         self.workgroups = workgroups;
@@ -210,7 +225,13 @@ impl Launch {
 
     /// Checks the launch against its kernel and its device, so that no executor meets a launch that it cannot run.
     pub(crate) fn check(&self, device: &dyn Display, owns: impl Fn(&Buffer) -> bool) -> Result<()> {
-        let problem = if self.kernel.access.len() > MOST_BINDINGS {
+        let problem = if self.workgroups > MOST_UNFOLDED && !self.kernel.shader.reads_grid() {
+            Some(format!(
+                "{} workgroups are folded over x and y, as every number above {MOST_UNFOLDED} may be, but the shader does \
+                 not read num_workgroups; add GRID to its shared texts and use group_index",
+                self.workgroups
+            ))
+        } else if self.kernel.access.len() > MOST_BINDINGS {
             Some(format!("has {} bindings, more than {MOST_BINDINGS}", self.kernel.access.len()))
         } else if self.views.len() != self.kernel.access.len() {
             Some(format!("needs {} bindings, got {}", self.kernel.access.len(), self.views.len()))

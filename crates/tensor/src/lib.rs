@@ -47,7 +47,7 @@ pub use buffer::{Held, MemoryReport, ToView, View, hold_as};
 pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
-pub use info::{Counters, DeviceInfo, DeviceKind};
+pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 pub use kernel::{Access, Call, Cost, Kernel, Launch, Slice};
 pub use matmul::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
 pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
@@ -62,10 +62,10 @@ pub use optim::{
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
 pub use philox::philox;
 pub use profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
-pub use recording::{RecordOptions, Recording, on_replay};
+pub use recording::{RecordOptions, Recording, guard, on_replay};
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
-pub use thalweg_shaders::Shader;
+pub use thalweg_shaders::{GRID, Shader};
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;
 

@@ -5,19 +5,21 @@ use crate::{Error, Result};
 /// The most dimensions a tensor may have: strides travel to kernels in two vectors of four.
 pub const MAX_RANK: usize = 8;
 
-/// The number of elements of a shape, or an error where it does not fit the kernels' 32-bit indices.
+/// The most elements of a tensor: kernels count the bytes of a place in 32 bits.
+const MOST_ELEMENTS: u64 = 1 << 30;
+
+/// The number of elements of a shape, or an error if there are too many of them.
 pub(crate) fn element_count(op: &'static str, shape: &[usize]) -> Result<usize> {
     if shape.len() > MAX_RANK {
         return Err(Error::Rank { op, expected: "at most 8 dimensions", shape: shape.to_vec() });
     }
-    let limit = u64::from(u32::MAX);
     let mut count: u64 = 1;
     // Strides are products of extents, so they are held to the limit in an empty tensor as well.
     for &extent in shape {
         count = count.saturating_mul(extent.max(1) as u64);
     }
-    if count > limit {
-        return Err(Error::Limit { op, limit: "elements of a tensor", asked: count, allowed: limit });
+    if count > MOST_ELEMENTS {
+        return Err(Error::Limit { op, limit: "elements of a tensor", asked: count, allowed: MOST_ELEMENTS });
     }
     Ok(if shape.contains(&0) { 0 } else { count as usize })
 }

@@ -1,5 +1,6 @@
 //! [`Device`]: the place where tensors lie and launches run.
 
+mod choice;
 mod extensions;
 mod observer;
 mod pending_read;
@@ -10,14 +11,16 @@ use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 
 use extensions::Extensions;
 pub(crate) use observer::{Observer, observe};
 pub use pending_read::PendingRead;
+pub(crate) use work::Prepared;
 
 use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, MemorySource, Pool, named_holder};
 use crate::gpu::{self, Gpu, GpuRead};
-use crate::info::{Counters, DeviceInfo, DeviceKind};
+use crate::info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 use crate::{Error, Result};
 
 /// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
@@ -48,6 +51,9 @@ struct Inner {
     extensions: Extensions,
 }
 
+/// The most words of a buffer: kernels count the bytes of a place in 32 bits.
+const MOST_WORDS: usize = 1 << 30;
+
 /// A read-back under way.
 #[derive(Debug)]
 pub(crate) enum Reading {
@@ -69,92 +75,95 @@ impl Device {
         CPU.get_or_init(|| Self::with_executor(Executor::Cpu)).clone()
     }
 
-    /// Opens a GPU: the first hardware adapter, or a software adapter where there is none.
+    /// Returns the first GPU: a hardware adapter, or a software adapter if there is no other.
     ///
-    /// Each call opens a device of its own; clone it to share it.
+    /// A GPU is opened once and shared while somebody holds it: every call returns the same device, whose tensors go
+    /// together. [`open_new`](Self::open_new) opens another device on the same adapter.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where there is no adapter at all, [`Error::Adapter`] where it cannot be opened.
+    /// [`Error::NoAdapter`] if there is no adapter at all, [`Error::Adapter`] if it cannot be opened.
     pub fn gpu() -> Result<Self> {
-        Self::gpu_at(0)
+        choice::find("gpu")?.open()
     }
 
-    /// Opens the GPU with this index in [`Device::list_gpus`].
+    /// Returns the GPU with this index in [`Device::list_gpus`], shared as by [`gpu`](Self::gpu).
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where the index is none, [`Error::Adapter`] where it cannot be opened.
+    /// [`Error::NoAdapter`] if there is no such index, [`Error::Adapter`] if it cannot be opened.
     pub fn gpu_at(index: usize) -> Result<Self> {
-        Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::open(index)?))))
+        choice::find_at(index)?.open()
     }
 
-    /// Opens the first GPU whose name contains `name`, whatever the case of letters.
+    /// Returns the first GPU whose name contains `name`, whatever the case of letters; shared as by [`gpu`](Self::gpu).
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where no name contains it, [`Error::Adapter`] where it cannot be opened.
+    /// [`Error::NoAdapter`] if no name contains it or `name` is empty, [`Error::Adapter`] if it cannot be opened.
     pub fn gpu_named(name: &str) -> Result<Self> {
-        let gpus = Self::list_gpus();
-        let wanted = name.to_lowercase();
-        match gpus.iter().position(|gpu| gpu.name.to_lowercase().contains(&wanted)) {
-            Some(index) => Self::gpu_at(index),
-            None => Err(Error::NoAdapter {
-                wanted: name.to_string(),
-                found: gpus.into_iter().map(|gpu| gpu.name).collect(),
-            }),
-        }
+        choice::find_named(name)?.open()
     }
 
-    /// The device to use unless told otherwise: a hardware adapter where there is one, else the CPU, which is faster
+    /// Returns the device to use unless told otherwise: a hardware adapter if there is one, else the CPU, which is faster
     /// than an adapter in software.
     #[must_use]
     pub fn best() -> Self {
-        let hardware = Self::list_gpus().first().is_some_and(|gpu| gpu.kind == DeviceKind::Hardware);
-        if !hardware {
-            return Self::cpu();
-        }
-        Self::gpu().unwrap_or_else(|error| {
+        let opened = choice::find("auto").and_then(|choice| choice.open());
+        opened.unwrap_or_else(|error| {
             tracing::warn!(%error, "the adapter cannot be opened, using the CPU");
             Self::cpu()
         })
     }
 
-    /// Opens a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name, in
-    /// capitals or not.
+    /// Returns a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name, in capitals or
+    /// not. GPUs are shared as by [`gpu`](Self::gpu).
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] where nothing matches, [`Error::Adapter`] where it cannot be opened.
+    /// [`Error::NoAdapter`] if nothing matches, [`Error::Adapter`] if it cannot be opened.
     pub fn open(choice: &str) -> Result<Self> {
-        match choice.to_ascii_lowercase().as_str() {
-            "auto" => Ok(Self::best()),
-            "cpu" => Ok(Self::cpu()),
-            "gpu" => Self::gpu(),
-            _ => match choice.parse() {
-                // A number may also be the name of a model.
-                Ok(index) if index < Self::list_gpus().len() => Self::gpu_at(index),
-                _ => Self::gpu_named(choice),
-            },
-        }
+        if choice.eq_ignore_ascii_case("auto") { Ok(Self::best()) } else { choice::find(choice)?.open() }
     }
 
-    /// The adapters there are, hardware first. An index into this list opens one.
+    /// Opens a device by a word as [`open`](Self::open) does, but one that nobody else has: its counters and its memory
+    /// are those of the caller's work alone, and its tensors do not go together with those of other devices. This holds
+    /// for `cpu` too.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] if nothing matches, [`Error::Adapter`] if it cannot be opened.
+    ///
+    /// ```
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let device = Device::open_new("auto")?;
+    /// assert_ne!(device, Device::open_new("auto")?);
+    /// assert_eq!(Device::open("auto")?, Device::open("auto")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open_new(choice: &str) -> Result<Self> {
+        choice::find(choice)?.open_new()
+    }
+
+    /// Returns the adapters there are, hardware first. An index into this list opens one.
     #[must_use]
     pub fn list_gpus() -> Vec<DeviceInfo> {
-        gpu::list()
+        gpu::find().into_iter().map(|found| found.info).collect()
     }
 
     /// Shares a device that the host program has opened already. Errors that no scope catches stay the host's; it must
     /// have been opened with the adapter's own limits, or at least with those that the kernels need (eight storage
     /// buffers, 256 invocations). Kernels that use subgroups run where it was opened with that feature.
-    #[must_use]
-    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
-        Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue))))
-    }
-
-    /// A device that computes nothing: wgpu's `noop` adapter, behind which there is no driver. Memory, checks and commands
-    /// are those of a GPU, so that it shows what the host's part of the work costs; kernels are compiled by nobody and
-    /// leave memory as it was. It is no adapter of [`Device::list_gpus`].
     ///
     /// # Errors
-    /// [`Error::Adapter`] where it cannot be opened.
+    /// [`Error::OutOfMemory`] if there is no room for the buffer of parameters.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue)?))))
+    }
+
+    /// Opens a device that computes nothing: wgpu's `noop` adapter, which has no driver. Memory, checks and commands are
+    /// those of a GPU, so that it shows the cost of the host's part of the work; kernels are not compiled and leave
+    /// memory as it was. It is no adapter of [`Device::list_gpus`].
+    ///
+    /// # Errors
+    /// [`Error::Adapter`] if it cannot be opened.
     pub fn noop() -> Result<Self> {
         Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::open_noop()?))))
     }
@@ -213,7 +222,7 @@ impl Device {
                 max_workgroups_per_dimension: u32::MAX,
                 max_storage_buffers: u32::MAX,
                 subgroup_size: (0, 0),
-                features: Vec::new(),
+                features: DeviceFeatures::default(),
                 cooperative_matrix_side: None,
             },
         }
@@ -226,6 +235,56 @@ impl Device {
             launches: self.inner.launches.load(Ordering::Relaxed),
             submissions: self.inner.submissions.load(Ordering::Relaxed),
             host_syncs: self.inner.host_syncs.load(Ordering::Relaxed),
+            throttled: match &self.inner.executor {
+                Executor::Gpu(gpu) => gpu.throttled(),
+                Executor::Cpu => 0,
+            },
+        }
+    }
+
+    /// Returns the number of submissions that the device has not finished, and its bound.
+    ///
+    /// The host never runs further ahead than this bound: before a submission that would pass it, whichever call makes
+    /// it waits until the oldest one is done (backpressure). A submission holds some 64 launches or 1,024 replayed ones,
+    /// and fewer if they would take more than about a tenth of a second.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let device = Device::noop()?;
+    /// let x = Tensor::full(&device, 1f32, &[100])?;
+    /// for _ in 0..1000 {
+    ///     x.square()?;
+    /// }
+    /// let in_flight = device.in_flight();
+    /// assert!(in_flight.most <= in_flight.limit);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn in_flight(&self) -> InFlight {
+        match &self.inner.executor {
+            Executor::Gpu(gpu) => {
+                let (submissions, most) = gpu.in_flight();
+                InFlight { submissions, most, limit: gpu::MOST_IN_FLIGHT }
+            }
+            Executor::Cpu => InFlight::default(),
+        }
+    }
+
+    /// Sets the longest time to wait for a submission before a call returns [`Error::Timeout`]: a device that hangs does
+    /// not hang the program. Default: five minutes. The work stays submitted, so a later call may wait again.
+    pub fn set_wait_timeout(&self, timeout: Duration) {
+        if let Executor::Gpu(gpu) = &self.inner.executor {
+            gpu.set_patience(timeout);
+        }
+    }
+
+    /// Frees everything on a GPU at once, whoever holds it. Every later use of the device, of its tensors and of its
+    /// recordings returns [`Error::DeviceLost`]; [`gpu`](Self::gpu) opens the adapter anew. Does nothing on the CPU.
+    pub fn close(&self) {
+        if let Executor::Gpu(gpu) = &self.inner.executor {
+            gpu.close();
         }
     }
 
@@ -244,7 +303,8 @@ impl Device {
     /// Hands collected work to the driver without waiting for it.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed earlier.
+    /// [`Error::DeviceLost`] or [`Error::Driver`] if earlier work has failed; [`Error::Timeout`] if too many submissions
+    /// are in flight and the oldest is not finished in time.
     pub fn flush(&self) -> Result<()> {
         match &self.inner.executor {
             Executor::Cpu => Ok(()),
@@ -259,7 +319,8 @@ impl Device {
     /// Hands collected work over and waits until it is done.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`] and [`Error::Kernel`] of work that failed.
+    /// [`Error::DeviceLost`] or [`Error::Driver`] if work has failed; [`Error::Timeout`] if the device does not finish a
+    /// submission in [time](Self::set_wait_timeout).
     pub fn synchronize(&self) -> Result<()> {
         observer::check("synchronize")?;
         self.flush()?;
@@ -276,6 +337,10 @@ impl Device {
     }
 
     pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
+        if words > MOST_WORDS {
+            let (asked, allowed) = (words as u64, MOST_WORDS as u64);
+            return Err(Error::Limit { op: "allocate", limit: "elements of a tensor", asked, allowed });
+        }
         let holder = named_holder().or_else(|| observer::holder(self)).unwrap_or("tensors");
         self.inner.pool.allocate(self, words, holder)
     }

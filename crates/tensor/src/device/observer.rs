@@ -9,11 +9,14 @@ use crate::kernel::Work;
 
 /// Watches the work of one thread on all devices, such as a recording does.
 pub(crate) trait Observer: Sync {
-    /// Takes note of work that a device is about to do.
-    fn note(&self, device: &Device, work: Work);
+    /// Takes note of work that a device has done or taken. It has passed [`check_device`](Self::check_device).
+    fn note(&self, work: Work);
 
     /// Returns the name by which memory of a device is counted that is taken now, if the observer has one for it.
     fn holder(&self, device: &Device) -> Option<&'static str>;
+
+    /// Refuses work on a device that is not watched.
+    fn check_device(&self, device: &Device, op: &'static str) -> Result<()>;
 
     /// Refuses what cannot be watched, such as a wait for the device.
     fn check(&self, op: &'static str) -> Result<()>;
@@ -40,10 +43,14 @@ pub(crate) fn observe(observer: &'static dyn Observer) -> Observing {
     Observing(OBSERVER.replace(Some(observer)))
 }
 
-pub(super) fn note(device: &Device, work: impl FnOnce() -> Work) {
+pub(super) fn note(work: impl FnOnce() -> Work) {
     if let Some(observer) = OBSERVER.get() {
-        observer.note(device, work());
+        observer.note(work());
     }
+}
+
+pub(super) fn check_device(device: &Device, op: &'static str) -> Result<()> {
+    OBSERVER.get().map_or(Ok(()), |observer| observer.check_device(device, op))
 }
 
 pub(super) fn holder(device: &Device) -> Option<&'static str> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::{Device, Executor, Reading, observer};
 use crate::buffer::Buffer;
+use crate::cpu::CpuRecording;
 use crate::gpu::GpuRecording;
 use crate::kernel::{Launch, Work};
 use crate::profile::{self, TimeSource, Times};
@@ -22,6 +23,13 @@ impl Launch {
     }
 }
 
+/// A recording as its device replays it.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    Cpu(CpuRecording),
+    Gpu(GpuRecording),
+}
+
 impl Device {
     /// Runs a launch: at once on the CPU, with the next batch on a GPU.
     pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
@@ -29,53 +37,37 @@ impl Device {
         if launch.workgroups == 0 {
             return Ok(());
         }
-        observer::note(self, || Work::Launch(launch.clone()));
-        self.inner.launches.fetch_add(1, Ordering::Relaxed);
+        observer::check_device(self, launch.kernel.name())?;
         match &self.inner.executor {
-            Executor::Cpu => {
-                profile::time_twin(launch, || crate::cpu::run(launch));
-                Ok(())
-            }
+            Executor::Cpu => profile::time_twin(launch, || crate::cpu::run(launch)),
             Executor::Gpu(gpu) => {
                 let submitted = gpu.run(launch)?;
                 self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(())
             }
         }
+        self.inner.launches.fetch_add(1, Ordering::Relaxed);
+        observer::note(|| Work::Launch(launch.clone()));
+        Ok(())
     }
 
-    /// Makes what a GPU needs to replay; the CPU needs nothing.
-    pub(crate) fn prepare(&self, work: &[Work]) -> Result<Option<GpuRecording>> {
+    /// Prepares work for replays.
+    pub(crate) fn prepare(&self, work: &[Work]) -> Result<Prepared> {
         match &self.inner.executor {
-            Executor::Cpu => Ok(None),
-            Executor::Gpu(gpu) => Ok(Some(gpu.prepare(work)?)),
+            Executor::Cpu => Ok(Prepared::Cpu(CpuRecording::new(work))),
+            Executor::Gpu(gpu) => Ok(Prepared::Gpu(gpu.prepare(work)?)),
         }
     }
 
     /// Does recorded work again.
-    pub(crate) fn replay(
-        &self,
-        work: &[Work],
-        launches: u64,
-        prepared: Option<&GpuRecording>,
-        times: usize,
-    ) -> Result<()> {
+    pub(crate) fn replay(&self, work: &[Work], launches: u64, prepared: &Prepared, times: usize) -> Result<()> {
         self.inner.launches.fetch_add(launches, Ordering::Relaxed);
-        if let (Executor::Gpu(gpu), Some(prepared)) = (&self.inner.executor, prepared) {
-            let submitted = gpu.replay(prepared, times)?;
-            self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-            return Ok(());
-        }
-        for _ in 0..times {
-            for work in work {
-                match work {
-                    Work::Launch(launch) => profile::time_twin(launch, || crate::cpu::run(launch)),
-                    Work::Copy { source, source_offset, target, target_offset, length } => {
-                        self.copy(source, *source_offset, target, *target_offset, *length)?;
-                    }
-                    Work::Clear { buffer, offset, length } => self.clear(buffer, *offset, *length)?,
-                }
+        match (&self.inner.executor, prepared) {
+            (_, Prepared::Cpu(prepared)) => (0..times).for_each(|_| prepared.replay(work)),
+            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => {
+                let submitted = gpu.replay(prepared, times)?;
+                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
             }
+            (Executor::Cpu, Prepared::Gpu(_)) => unreachable!("a recording of a GPU is replayed on the CPU"),
         }
         Ok(())
     }
@@ -105,6 +97,7 @@ impl Device {
     }
 
     pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+        observer::check_device(self, "write")?;
         observer::check_write(buffer)?;
         if words.is_empty() {
             return Ok(());
@@ -172,21 +165,19 @@ impl Device {
         if source.id() == target.id() {
             return Err(Error::Aliasing { op: "copy" });
         }
-        observer::note(self, || {
-            let (source, target) = (source.clone(), target.clone());
-            Work::Copy { source, source_offset, target, target_offset, length }
-        });
+        observer::check_device(self, "copy")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
                 let submitted = gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
                 self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(())
             }
-            Executor::Cpu => {
-                crate::cpu::copy(source, source_offset, target, target_offset, length);
-                Ok(())
-            }
+            Executor::Cpu => crate::cpu::copy(source, source_offset, target, target_offset, length),
         }
+        observer::note(|| {
+            let (source, target) = (source.clone(), target.clone());
+            Work::Copy { source, source_offset, target, target_offset, length }
+        });
+        Ok(())
     }
 
     /// Sets words to zero; not a kernel either.
@@ -194,17 +185,15 @@ impl Device {
         if length == 0 {
             return Ok(());
         }
-        observer::note(self, || Work::Clear { buffer: buffer.clone(), offset, length });
+        observer::check_device(self, "clear")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
                 let submitted = gpu.clear(buffer.gpu(), offset, length)?;
                 self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(())
             }
-            Executor::Cpu => {
-                crate::cpu::clear(buffer, offset, length);
-                Ok(())
-            }
+            Executor::Cpu => crate::cpu::clear(buffer, offset, length),
         }
+        observer::note(|| Work::Clear { buffer: buffer.clone(), offset, length });
+        Ok(())
     }
 }

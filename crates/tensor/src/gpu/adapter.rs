@@ -1,23 +1,22 @@
 //! Adapters: listing, describing, opening.
 
-use crate::info::{DeviceInfo, DeviceKind};
+use crate::info::{DeviceFeatures, DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
-/// Features that kernels can make use of where they are there; none is needed.
-const USEFUL: [(wgpu::Features, &str); 5] = [
-    (wgpu::Features::SHADER_F16, "f16"),
-    (wgpu::Features::SUBGROUP, "subgroups"),
-    (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
-    (wgpu::Features::PIPELINE_CACHE, "pipeline-cache"),
-    (wgpu::Features::IMMEDIATES, "immediates"),
-];
+/// Features that kernels and profiles use where they are there; none is needed.
+const USEFUL: wgpu::Features =
+    wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::TIMESTAMP_QUERY);
 
-/// The adapters, hardware before software. wgpu's `noop` backend is none.
-pub(crate) fn list() -> Vec<DeviceInfo> {
-    adapters().iter().map(|a| describe(&a.get_info(), &a.limits(), a.features(), cooperative_matrix_side(a))).collect()
+/// An adapter that was found.
+pub(crate) struct Found {
+    adapter: wgpu::Adapter,
+    pub(crate) info: DeviceInfo,
+    /// The same for the same adapter each time that adapters are looked for, and for no other one.
+    pub(crate) id: String,
 }
 
-fn adapters() -> Vec<wgpu::Adapter> {
+/// The adapters, hardware before software. wgpu's `noop` backend is none.
+pub(crate) fn find() -> Vec<Found> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
         ..wgpu::InstanceDescriptor::new_without_display_handle()
@@ -31,7 +30,18 @@ fn adapters() -> Vec<wgpu::Adapter> {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     });
-    adapters
+    let mut found: Vec<Found> = Vec::with_capacity(adapters.len());
+    for adapter in adapters {
+        let info =
+            describe(&adapter.get_info(), &adapter.limits(), adapter.features(), cooperative_matrix_side(&adapter));
+        let wgpu::AdapterInfo { vendor, device, device_pci_bus_id, .. } = adapter.get_info();
+        let DeviceInfo { name, backend, driver, .. } = &info;
+        let id = format!("{backend} {vendor:x}:{device:x} {device_pci_bus_id} {name} {driver}");
+        // Twins that tell nothing of their places are told apart by their order.
+        let twins = found.iter().filter(|other| other.id.starts_with(&id)).count();
+        found.push(Found { adapter, info, id: format!("{id} {twins}") });
+    }
+    found
 }
 
 /// What is known of an adapter or of a device that was opened from it.
@@ -42,7 +52,6 @@ pub(crate) fn describe(
     cooperative_matrix_side: Option<u32>,
 ) -> DeviceInfo {
     let software = info.device_type == wgpu::DeviceType::Cpu;
-    let useful = USEFUL.iter().filter(|(feature, _)| features.contains(*feature)).map(|&(_, name)| name);
     DeviceInfo {
         name: info.name.clone(),
         kind: if software { DeviceKind::Software } else { DeviceKind::Hardware },
@@ -52,7 +61,11 @@ pub(crate) fn describe(
         max_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
-        features: useful.chain(cooperative_matrix_side.map(|_| "cooperative-matrices")).collect(),
+        features: DeviceFeatures {
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        },
         cooperative_matrix_side,
     }
 }
@@ -85,16 +98,9 @@ pub(crate) struct Opened {
     pub(crate) cooperative_matrix_side: Option<u32>,
 }
 
-/// Opens the adapter at an index of [`list`], with its own limits and the useful ones of its features.
-pub(crate) fn open(index: usize) -> Result<Opened> {
-    let adapters = adapters();
-    let Some(adapter) = adapters.get(index) else {
-        return Err(Error::NoAdapter {
-            wanted: if index == 0 { "gpu".to_string() } else { index.to_string() },
-            found: adapters.iter().map(|a| a.get_info().name).collect(),
-        });
-    };
-    request(adapter)
+/// Opens an adapter with its own limits and the useful ones of its features.
+pub(crate) fn open(found: &Found) -> Result<Opened> {
+    request(&found.adapter)
 }
 
 /// Opens wgpu's `noop` adapter, with the limits that all GPUs have.
@@ -122,7 +128,7 @@ fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
 }
 
 fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u32>) -> Result<Opened> {
-    let mut useful = USEFUL.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+    let mut useful = USEFUL;
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if cooperative_matrix_side.is_some() {
         useful |= COOPERATIVE;

@@ -3,6 +3,9 @@
 //! [`Device::from_wgpu`]: crate::Device::from_wgpu
 
 mod adapter;
+mod flight;
+mod once_map;
+mod pace;
 mod pipeline;
 mod stream;
 mod timing;
@@ -12,13 +15,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use adapter::Opened;
-pub(crate) use adapter::list;
+pub(crate) use adapter::{Found, find};
 
 use crate::buffer::{ALIGNMENT, GpuBuffer};
 use crate::info::DeviceInfo;
-use crate::kernel::{Launch, Work};
+use crate::kernel::{Cost, Launch, Work};
 use crate::profile::{TimeSource, Times};
 use crate::{Error, Result};
+use flight::Flight;
+pub(crate) use flight::MOST_IN_FLIGHT;
+use pace::Pace;
 use pipeline::{Pipeline, Pipelines};
 use stream::{Command, Stream, UNIFORM_SLOT};
 use timing::Timing;
@@ -30,22 +36,30 @@ pub(crate) struct Gpu {
     info: DeviceInfo,
     pipelines: Pipelines,
     stream: Mutex<Stream>,
+    /// The pace of work that is not recorded.
+    pace: Arc<Pace>,
+    flight: Flight,
     failure: Failure,
 }
 
-/// Commands of one submission of a replay at most, so that no driver takes it for a program that hangs.
+/// Commands of one submission of replays at most.
 const MOST_REPLAYED: usize = 1024;
 
 /// A recording as a GPU replays it.
 #[derive(Debug)]
 pub(crate) struct GpuRecording {
     commands: Vec<Command>,
+    /// The guessed time of one replay, and how far it is off.
+    guessed: f64,
+    pace: Arc<Pace>,
 }
 
 /// A read-back under way.
 #[derive(Debug)]
 pub(crate) struct GpuRead {
     staging: wgpu::Buffer,
+    /// The number of the submission that fills it.
+    submission: u64,
     answer: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
@@ -67,42 +81,43 @@ impl Failure {
 }
 
 impl Gpu {
-    /// Opens the adapter at an index of [`list`].
-    pub(crate) fn open(index: usize) -> Result<Self> {
-        Ok(Self::watched(adapter::open(index)?))
+    /// Opens an adapter.
+    pub(crate) fn open(found: &Found) -> Result<Self> {
+        Self::watched(adapter::open(found)?)
     }
 
     /// Opens the adapter that does nothing.
     pub(crate) fn open_noop() -> Result<Self> {
-        Ok(Self::watched(adapter::open_noop()?))
+        Self::watched(adapter::open_noop()?)
     }
 
     /// A device of our own, whose errors are kept.
-    fn watched(opened: Opened) -> Self {
-        let gpu = Self::new(opened);
+    fn watched(opened: Opened) -> Result<Self> {
+        let gpu = Self::new(opened)?;
         let failure = gpu.failure.clone();
         gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             tracing::error!(%error, "uncaptured error of the GPU");
-            failure.set(Error::DeviceLost { reason: error.to_string() });
+            failure.set(Error::Driver { reason: error.to_string() });
         }));
         let failure = gpu.failure.clone();
         gpu.device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                failure.set(Error::DeviceLost { reason: message });
-            }
+            failure.set(Error::DeviceLost { reason: format!("{reason:?}: {message}") });
         });
-        gpu
+        Ok(gpu)
     }
 
-    /// A device of somebody else's, of which is not known what cooperative matrices it has.
-    pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+    /// Takes a device of the host program, of which it is not known which cooperative matrices it has.
+    pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         Self::new(Opened { device, queue, cooperative_matrix_side: None })
     }
 
-    fn new(Opened { device, queue, cooperative_matrix_side: cooperative }: Opened) -> Self {
+    fn new(Opened { device, queue, cooperative_matrix_side: cooperative }: Opened) -> Result<Self> {
         let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features(), cooperative);
-        let stream = Mutex::new(Stream::new(&device));
-        Self { info, pipelines: Pipelines::default(), stream, failure: Failure::default(), device, queue }
+        let stream = Mutex::new(Stream::new(&device)?);
+        let failure = Failure::default();
+        let flight = Flight::new(device.clone(), queue.clone(), failure.clone());
+        let (pipelines, pace) = (Pipelines::default(), Arc::default());
+        Ok(Self { info, pipelines, stream, pace, flight, failure, device, queue })
     }
 
     pub(crate) fn info(&self) -> &DeviceInfo {
@@ -131,17 +146,9 @@ impl Gpu {
                 return Err(Error::Limit { op: "allocate", limit, asked: bytes, allowed });
             }
         }
-        let out_of_memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("tensor"),
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        match pollster::block_on(out_of_memory.pop()) {
-            Some(_) => Err(Error::OutOfMemory { bytes }),
-            None => Ok(GpuBuffer { buffer, last_batch: AtomicU64::new(0) }),
-        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = create_buffer(&self.device, "tensor", bytes, usage)?;
+        Ok(GpuBuffer { buffer, last_batch: AtomicU64::new(0) })
     }
 
     /// Collects a launch. Returns the number of submissions that it caused.
@@ -149,13 +156,21 @@ impl Gpu {
         self.failure.check()?;
         let groups = fold(launch, self.info.max_workgroups_per_dimension)?;
         let pipeline = self.pipelines.get(&self.device, launch)?;
+        let cost = launch.cost();
         let mut stream = self.stream();
+        let submitted = self.make_room(&mut stream, cost)?;
         let bind_group = self.bind(&pipeline, launch, stream.uniform_ring());
         for view in &launch.views {
             view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
         }
-        stream.push_dispatch(pipeline, bind_group, &launch.params, groups, launch.cost());
-        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
+        stream.push_dispatch(pipeline, bind_group, &launch.params, groups, cost);
+        Ok(submitted)
+    }
+
+    /// Submits what is collected where a command of this cost has no room beside it.
+    fn make_room(&self, stream: &mut Stream, cost: Cost) -> Result<u64> {
+        let has_room = !stream.is_full() && self.pace.fits(stream.guessed() + pace::guess(cost));
+        if has_room { Ok(0) } else { self.submit(stream) }
     }
 
     /// The bind group of a launch, its parameters in a slot of `uniforms`.
@@ -197,12 +212,9 @@ impl Gpu {
                 _ => 0,
             })
             .collect();
-        let uniform_buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("parameters of a recording"),
-            size: uniforms.len().max(UNIFORM_SLOT) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let size = uniforms.len().max(UNIFORM_SLOT) as u64;
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform_buffer = create_buffer(&self.device, "parameters of a recording", size, usage)?;
         self.queue.write_buffer(&uniform_buffer, 0, &uniforms);
         let command = |(work, uniform_offset): (&Work, u32)| {
             Ok(match work {
@@ -230,27 +242,62 @@ impl Gpu {
                 },
             })
         };
-        Ok(GpuRecording { commands: work.iter().zip(offsets).map(command).collect::<Result<Vec<_>>>()? })
+        let commands = work.iter().zip(offsets).map(command).collect::<Result<Vec<_>>>()?;
+        let guessed = commands.iter().map(|command| pace::guess(command.cost())).sum();
+        Ok(GpuRecording { commands, guessed, pace: Arc::default() })
     }
 
-    /// Replays a recording some times, behind all that is collected. Returns the number of submissions.
+    /// Replays a recording `times` times, after all that is collected. Returns the number of submissions.
+    ///
+    /// A submission has as many replays as the target of its time allows, or as few commands of one. Other threads may
+    /// have work done between replays, never within one.
     pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<u64> {
-        self.failure.check()?;
-        let mut stream = self.stream();
-        let mut submissions = self.submit(&mut stream)?;
-        let at_once = (MOST_REPLAYED / recording.commands.len().max(1)).max(1);
-        let mut left = times;
+        let GpuRecording { commands, guessed, pace } = recording;
+        let (mut submissions, mut left) = (0, times);
         while left > 0 {
-            let now = left.min(at_once);
-            let commands = std::iter::repeat_n(&recording.commands, now).flatten();
-            stream::hand_over(&self.device, &self.queue, stream.timing.as_mut(), commands);
-            submissions += 1;
-            left -= now;
+            self.failure.check()?;
+            let mut stream = self.stream();
+            submissions += self.submit(&mut stream)?;
+            let at_once = pace.times(*guessed).min(MOST_REPLAYED / commands.len().max(1)).clamp(1, left);
+            if at_once > 1 || pace.fits(*guessed) {
+                let all = std::iter::repeat_n(commands, at_once).flatten();
+                let guessed = at_once as f64 * guessed;
+                submissions += self.hand_over(&mut stream, all, guessed, pace)?;
+            } else {
+                let mut rest = &commands[..];
+                while !rest.is_empty() {
+                    let (count, guessed) = first_of(rest, pace);
+                    let (first, after) = rest.split_at(count);
+                    submissions += self.hand_over(&mut stream, first.iter(), guessed, pace)?;
+                    rest = after;
+                }
+            }
+            left -= at_once;
         }
-        // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
-        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.flight.look();
         self.failure.check()?;
         Ok(submissions)
+    }
+
+    /// Encodes commands and submits them; timed, while a profile is made. Returns the number of submissions.
+    fn hand_over<'a>(
+        &self,
+        stream: &mut Stream,
+        commands: impl Iterator<Item = &'a Command>,
+        guessed: f64,
+        pace: &Arc<Pace>,
+    ) -> Result<u64> {
+        self.flight.make_room()?;
+        if let Some(timing) = &mut stream.timing {
+            return timing.submit(&self.flight, commands, guessed, pace);
+        }
+        let span = tracing::debug_span!("encode").entered();
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
+        stream::encode(&mut encoder, commands);
+        let encoded = encoder.finish();
+        drop(span);
+        self.flight.submit(encoded, guessed, pace);
+        Ok(1)
     }
 
     /// Writes words from the host. Writes of a queue run ahead of the submission that follows them, so work that is
@@ -275,30 +322,31 @@ impl Gpu {
         length: usize,
     ) -> Result<u64> {
         self.failure.check()?;
-        let mut stream = self.stream();
-        for buffer in [source, target] {
-            buffer.last_batch.store(stream.batch(), Ordering::Relaxed);
-        }
-        stream.push(Command::Copy {
+        let command = Command::Copy {
             source: source.buffer.clone(),
             source_offset: 4 * source_offset as u64,
             target: target.buffer.clone(),
             target_offset: 4 * target_offset as u64,
             bytes: 4 * length as u64,
-        });
-        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
+        };
+        let mut stream = self.stream();
+        let submitted = self.make_room(&mut stream, command.cost())?;
+        for buffer in [source, target] {
+            buffer.last_batch.store(stream.batch(), Ordering::Relaxed);
+        }
+        stream.push(command);
+        Ok(submitted)
     }
 
     pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<u64> {
         self.failure.check()?;
+        let command =
+            Command::Clear { target: target.buffer.clone(), offset: 4 * offset as u64, bytes: 4 * length as u64 };
         let mut stream = self.stream();
+        let submitted = self.make_room(&mut stream, command.cost())?;
         target.last_batch.store(stream.batch(), Ordering::Relaxed);
-        stream.push(Command::Clear {
-            target: target.buffer.clone(),
-            offset: 4 * offset as u64,
-            bytes: 4 * length as u64,
-        });
-        if stream.is_full() { self.submit(&mut stream) } else { Ok(0) }
+        stream.push(command);
+        Ok(submitted)
     }
 
     /// Has words read back behind all work that was handed over, without waiting. Returns the read with the number of
@@ -307,13 +355,9 @@ impl Gpu {
         self.failure.check()?;
         let bytes = 4 * length as u64;
         let _span = tracing::debug_span!("read_back", bytes).entered();
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read-back"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let submitted = {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = create_buffer(&self.device, "read-back", bytes, usage)?;
+        let (submission, submitted) = {
             let mut stream = self.stream();
             stream.push(Command::Copy {
                 source: source.buffer.clone(),
@@ -322,50 +366,60 @@ impl Gpu {
                 target_offset: 0,
                 bytes,
             });
-            self.submit(&mut stream)?
+            let submitted = self.submit(&mut stream)?;
+            (self.flight.last(), submitted)
         };
         let (sender, answer) = mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
             // The receiver is gone only where nobody wants the answer any more.
             let _ = sender.send(result);
         });
-        Ok((GpuRead { staging, answer }, submitted))
+        Ok((GpuRead { staging, submission, answer }, submitted))
     }
 
     /// The words of a read; `None` where they are not there yet, which does not happen where `wait` is set.
     pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<Vec<u32>>> {
-        let lost = |reason: String| Error::DeviceLost { reason };
+        let refused = |reason: String| Error::Driver { reason };
         let answer = loop {
             if wait {
-                self.wait()?;
-            } else {
-                // What it may report reaches the failure handler.
-                let _ = self.device.poll(wgpu::PollType::Poll);
-                self.failure.check()?;
+                self.flight.wait_for(read.submission)?;
             }
+            self.flight.look();
+            self.failure.check()?;
             // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
             let patience = Duration::from_millis(if wait { 10 } else { 0 });
             match read.answer.recv_timeout(patience) {
                 Ok(answer) => break answer,
                 Err(mpsc::RecvTimeoutError::Timeout) if wait => {}
                 Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
-                Err(error) => return Err(lost(error.to_string())),
+                Err(error) => return Err(refused(error.to_string())),
             }
         };
-        answer.map_err(|error| lost(error.to_string()))?;
-        let mapped = read.staging.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+        answer.map_err(|error| refused(error.to_string()))?;
+        let mapped = read.staging.slice(..).get_mapped_range().map_err(|error| refused(error.to_string()))?;
         Ok(Some(bytemuck::pod_collect_to_vec(&mapped)))
     }
 
-    /// Hands over what is collected. Returns the number of submissions, 0 or 1.
+    /// Hands over what is collected. Returns the number of submissions.
     pub(crate) fn flush(&self) -> Result<u64> {
         self.submit(&mut self.stream())
     }
 
+    /// Hands over what is collected. Returns the number of submissions. The uniform ring is written from its start each
+    /// time: the queue runs this write after the submission before it and ahead of the one that follows.
     fn submit(&self, stream: &mut Stream) -> Result<u64> {
-        let submitted = stream.submit(&self.device, &self.queue);
+        if stream.is_empty() {
+            self.failure.check()?;
+            return Ok(0);
+        }
+        // What is collected stays where there is no room for it.
+        self.flight.make_room()?;
+        stream.write_uniforms(&self.queue);
+        let (commands, guessed) = stream.take();
+        let submitted = self.hand_over(stream, commands.iter(), guessed, &self.pace)?;
+        stream.give_back(commands);
         self.failure.check()?;
-        Ok(u64::from(submitted))
+        Ok(submitted)
     }
 
     /// Takes the time of every dispatch from here on. Nothing may be collected.
@@ -380,7 +434,7 @@ impl Gpu {
     /// Ends it, with what it came to. The work must be done.
     pub(crate) fn finish_timing(&self) -> Result<Times> {
         let timing = self.stream().timing.take();
-        timing.map_or_else(|| Ok(Times::default()), |timing| timing.finish(&self.device, &self.queue))
+        timing.map_or_else(|| Ok(Times::default()), |timing| timing.finish(&self.flight))
     }
 
     /// Ends it, whatever it came to.
@@ -390,11 +444,63 @@ impl Gpu {
 
     /// Waits for all work that was handed over.
     pub(crate) fn wait(&self) -> Result<()> {
-        let _span = tracing::debug_span!("wait").entered();
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
-        self.failure.check()?;
-        polled.map(|_| ()).map_err(|error| Error::DeviceLost { reason: error.to_string() })
+        self.flight.wait()
     }
+
+    /// Sets how long to wait for one submission.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.flight.set_patience(patience);
+    }
+
+    /// The submissions in flight, and the most that there have been.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        self.flight.in_flight()
+    }
+
+    /// How many times a submission had to wait for an earlier one.
+    pub(crate) fn throttled(&self) -> u64 {
+        self.flight.throttled()
+    }
+
+    /// Frees all that lies on the device. Every later call fails.
+    pub(crate) fn close(&self) {
+        self.failure.set(Error::DeviceLost { reason: "it was closed".to_string() });
+        self.device.destroy();
+    }
+
+    /// Whether the device has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.check().is_err()
+    }
+}
+
+/// Creates a buffer. Where there is no memory for it nothing else is lost.
+fn create_buffer(
+    device: &wgpu::Device,
+    label: &'static str,
+    size: u64,
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer> {
+    let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+    let buffer = device.create_buffer(&descriptor);
+    match pollster::block_on(scope.pop()) {
+        Some(_) => Err(Error::OutOfMemory { bytes: size }),
+        None => Ok(buffer),
+    }
+}
+
+/// As many of the commands as fit into one submission, at least one, and their guessed time.
+fn first_of(commands: &[Command], pace: &Pace) -> (usize, f64) {
+    let mut guessed = 0.0;
+    let fits = |command: &&Command| {
+        let with_it = guessed + pace::guess(command.cost());
+        let fits = guessed == 0.0 || pace.fits(with_it);
+        guessed = if fits { with_it } else { guessed };
+        fits
+    };
+    let count = commands.iter().take_while(fits).count();
+    (count, guessed)
 }
 
 /// Folds a number of workgroups over x and y, with as few past the end as possible.

@@ -1,8 +1,8 @@
 //! Pipelines, each created once, by kernel and constants.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::once_map::OnceMap;
 use crate::kernel::{Access, Kernel, Launch};
 use crate::{Error, Result};
 
@@ -20,20 +20,14 @@ type Key = (usize, Vec<(&'static str, u64)>);
 
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    compiled: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    compiled: OnceMap<Key, Arc<Pipeline>>,
 }
 
 impl Pipelines {
     pub(super) fn get(&self, device: &wgpu::Device, launch: &Launch) -> Result<Arc<Pipeline>> {
         let constants = launch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
         let key: Key = (std::ptr::from_ref(launch.kernel).addr(), constants);
-        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = compiled.get(&key) {
-            return Ok(pipeline.clone());
-        }
-        let pipeline = Arc::new(compile(device, launch.kernel, &launch.constants)?);
-        compiled.insert(key, pipeline.clone());
-        Ok(pipeline)
+        self.compiled.get_or_make(key, || Ok(Arc::new(compile(device, launch.kernel, &launch.constants)?)))
     }
 }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::pipeline::Pipeline;
 use super::timing::Timing;
+use super::{create_buffer, pace};
+use crate::Result;
 use crate::kernel::Cost;
 
 /// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
@@ -20,9 +22,21 @@ pub(super) enum Command {
     Clear { target: wgpu::Buffer, offset: u64, bytes: u64 },
 }
 
+impl Command {
+    pub(super) fn cost(&self) -> Cost {
+        match *self {
+            Self::Dispatch { cost, .. } => cost,
+            Self::Copy { bytes, .. } => Cost { bytes_read: bytes, bytes_written: bytes, operations: 0 },
+            Self::Clear { bytes, .. } => Cost { bytes_read: 0, bytes_written: bytes, operations: 0 },
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Stream {
     commands: Vec<Command>,
+    /// The guessed time of the commands.
+    guessed: f64,
     uniforms: Vec<u8>,
     uniform_ring: wgpu::Buffer,
     batch: u64,
@@ -31,15 +45,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(device: &wgpu::Device) -> Self {
-        let uniform_ring = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("uniform ring"),
-            size: (MOST_COMMANDS * UNIFORM_SLOT) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+    pub(super) fn new(device: &wgpu::Device) -> Result<Self> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform_ring = create_buffer(device, "uniform ring", (MOST_COMMANDS * UNIFORM_SLOT) as u64, usage)?;
+        let (commands, uniforms) = (Vec::new(), Vec::new());
         // Buffers start with batch 0: used by none.
-        Self { commands: Vec::new(), uniforms: Vec::new(), uniform_ring, batch: 1, timing: None }
+        Ok(Self { commands, guessed: 0.0, uniforms, uniform_ring, batch: 1, timing: None })
     }
 
     /// The number of the batch that is being collected.
@@ -49,6 +60,15 @@ impl Stream {
 
     pub(super) fn is_full(&self) -> bool {
         self.commands.len() >= MOST_COMMANDS
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// The guessed time of what is collected.
+    pub(super) fn guessed(&self) -> f64 {
+        self.guessed
     }
 
     /// The buffer that parameters of launches go to.
@@ -69,27 +89,28 @@ impl Stream {
     }
 
     pub(super) fn push(&mut self, command: Command) {
+        self.guessed += pace::guess(command.cost());
         self.commands.push(command);
     }
 
-    /// Encodes what is collected and submits it. Whether there was anything.
-    ///
-    /// The uniform ring is written from its start each time: the queue runs this write after the submission before it
-    /// and ahead of the one that follows.
-    pub(super) fn submit(&mut self, device: &wgpu::Device, queue: &wgpu::Queue) -> bool {
-        if self.commands.is_empty() {
-            return false;
-        }
+    /// Writes the parameters of what is collected.
+    pub(super) fn write_uniforms(&mut self, queue: &wgpu::Queue) {
         if !self.uniforms.is_empty() {
             queue.write_buffer(&self.uniform_ring, 0, &self.uniforms);
+            self.uniforms.clear();
         }
-        hand_over(device, queue, self.timing.as_mut(), self.commands.iter());
-        self.commands.clear();
-        self.uniforms.clear();
+    }
+
+    /// Takes what is collected, with its guessed time. The next batch begins.
+    pub(super) fn take(&mut self) -> (Vec<Command>, f64) {
         self.batch += 1;
-        // Takes back what finished work has left; does not wait. What it may report reaches the failure handler.
-        let _ = device.poll(wgpu::PollType::Poll);
-        true
+        (std::mem::take(&mut self.commands), std::mem::take(&mut self.guessed))
+    }
+
+    /// Gives the room of commands that were handed over back.
+    pub(super) fn give_back(&mut self, mut commands: Vec<Command>) {
+        commands.clear();
+        self.commands = commands;
     }
 }
 
@@ -99,25 +120,6 @@ pub(super) fn push_uniform(uniforms: &mut Vec<u8>, params: &[u8]) -> u32 {
     uniforms.extend_from_slice(params);
     uniforms.resize(uniforms.len().next_multiple_of(UNIFORM_SLOT), 0);
     offset
-}
-
-/// Encodes commands and submits them; timed, while a profile is made.
-pub(super) fn hand_over<'a>(
-    device: &wgpu::Device,
-    queue: &wgpu::Queue,
-    timing: Option<&mut Timing>,
-    commands: impl Iterator<Item = &'a Command>,
-) {
-    if let Some(timing) = timing {
-        return timing.submit(device, queue, commands);
-    }
-    let span = tracing::debug_span!("encode").entered();
-    let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("stream") });
-    encode(&mut encoder, commands);
-    let encoded = encoder.finish();
-    drop(span);
-    let _span = tracing::debug_span!("submit").entered();
-    queue.submit([encoded]);
 }
 
 /// Encodes commands, dispatches in as few passes as the copies between them allow.

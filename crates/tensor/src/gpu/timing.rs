@@ -4,8 +4,12 @@
 //! stamps are resolved into a buffer with the submission and read when the profile ends: nothing waits in between.
 //! Without timestamps each dispatch is submitted and waited for alone.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::create_buffer;
+use super::flight::Flight;
+use super::pace::{self, Pace};
 use super::stream::{self, Command};
 use crate::profile::{LaunchProfile, MOST_LAUNCHES, TimeSource, Times};
 use crate::{Error, Result};
@@ -36,6 +40,62 @@ struct Pending {
     stamps: wgpu::Buffer,
 }
 
+/// Where the stamps of a submission are written to.
+#[derive(Debug, Default)]
+struct Stamps {
+    /// Dispatches that have a place in them.
+    count: usize,
+    sets: Vec<wgpu::QuerySet>,
+    /// What they are resolved into, and copied to be read.
+    buffers: Option<[wgpu::Buffer; 2]>,
+}
+
+impl Stamps {
+    fn new(device: &wgpu::Device, count: usize) -> Result<Self> {
+        const LABEL: &str = "times of dispatches";
+        if count == 0 {
+            return Ok(Self::default());
+        }
+        let bytes = 2 * STAMP * count as u64;
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = create_buffer(device, LABEL, bytes, usage)?;
+        let stamps = create_buffer(device, LABEL, bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let set = |_| {
+            device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some(LABEL),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2 * SET as u32,
+            })
+        };
+        let sets = (0..count.div_ceil(SET)).map(set).collect();
+        match pollster::block_on(scope.pop()) {
+            Some(_) => Err(Error::OutOfMemory { bytes }),
+            None => Ok(Self { count, sets, buffers: Some([resolved, stamps]) }),
+        }
+    }
+
+    fn writes(&self, dispatch: usize) -> wgpu::ComputePassTimestampWrites<'_> {
+        let place = 2 * (dispatch % SET) as u32;
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.sets[dispatch / SET],
+            beginning_of_pass_write_index: Some(place),
+            end_of_pass_write_index: Some(place + 1),
+        }
+    }
+
+    /// Has the stamps copied to where they can be read.
+    fn resolve(self, encoder: &mut wgpu::CommandEncoder) -> Option<wgpu::Buffer> {
+        let [resolved, stamps] = self.buffers?;
+        for (i, set) in self.sets.iter().enumerate() {
+            let count = (self.count - i * SET).min(SET);
+            encoder.resolve_query_set(set, 0..2 * count as u32, &resolved, 2 * STAMP * (i * SET) as u64);
+        }
+        encoder.copy_buffer_to_buffer(&resolved, 0, &stamps, 0, stamps.size());
+        Some(stamps)
+    }
+}
+
 impl Timing {
     pub(super) fn new(device: &wgpu::Device, began: Instant) -> Self {
         let has_stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
@@ -47,96 +107,79 @@ impl Timing {
         self.source
     }
 
-    /// Encodes commands and submits them, each dispatch timed.
+    /// Encodes commands and submits them, each dispatch timed. There is room for one submission.
     pub(super) fn submit<'a>(
         &mut self,
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
+        flight: &Flight,
         commands: impl Iterator<Item = &'a Command>,
-    ) {
+        guessed: f64,
+        pace: &Arc<Pace>,
+    ) -> Result<u64> {
         match self.source {
-            TimeSource::Waits => self.submit_one_by_one(device, queue, commands),
-            TimeSource::Timestamps | TimeSource::Twins => self.submit_stamped(device, queue, commands),
+            TimeSource::Waits => self.submit_one_by_one(flight, commands, pace),
+            TimeSource::Timestamps | TimeSource::Twins => {
+                self.submit_stamped(flight, commands, guessed, pace);
+                Ok(1)
+            }
         }
     }
 
     fn submit_stamped<'a>(
         &mut self,
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
+        flight: &Flight,
         commands: impl Iterator<Item = &'a Command>,
+        guessed: f64,
+        pace: &Arc<Pace>,
     ) {
         let span = tracing::debug_span!("encode").entered();
+        let device = flight.device();
+        let commands: Vec<&Command> = commands.collect();
+        let dispatches = commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count();
+        let room = MOST_LAUNCHES - self.stamped;
+        // Where there is no memory for stamps the work is done without them.
+        let stamps = Stamps::new(device, dispatches.min(room)).unwrap_or_default();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed") });
-        let mut sets: Vec<wgpu::QuerySet> = Vec::new();
         let mut launches = Vec::new();
         for command in commands {
-            let Some(launch) = describe(command) else {
-                stream::encode(&mut encoder, std::iter::once(command));
-                continue;
+            let launch = match describe(command) {
+                Some(launch) if launches.len() < stamps.count => launch,
+                timed => {
+                    self.times.omitted += u64::from(timed.is_some());
+                    stream::encode(&mut encoder, std::iter::once(command));
+                    continue;
+                }
             };
-            if self.stamped == MOST_LAUNCHES {
-                self.times.omitted += 1;
-                stream::encode(&mut encoder, std::iter::once(command));
-                continue;
-            }
-            let place = launches.len() % SET;
-            if place == 0 {
-                sets.push(device.create_query_set(&wgpu::QuerySetDescriptor {
-                    label: Some("times of dispatches"),
-                    ty: wgpu::QueryType::Timestamp,
-                    count: 2 * SET as u32,
-                }));
-            }
-            let timestamp_writes = sets.last().map(|query_set| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(2 * place as u32),
-                end_of_pass_write_index: Some(2 * place as u32 + 1),
-            });
+            let timestamp_writes = Some(stamps.writes(launches.len()));
             let mut pass = encoder
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(launch.kernel), timestamp_writes });
             stream::dispatch(&mut pass, command);
             launches.push(launch);
-            self.stamped += 1;
         }
-        if launches.is_empty() {
-            queue.submit([encoder.finish()]);
-            return;
-        }
-        let buffer = |size, usage| {
-            let label = Some("times of dispatches");
-            device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
-        };
-        let bytes = 2 * STAMP * launches.len() as u64;
-        let resolved = buffer(bytes, wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
-        let stamps = buffer(bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        for (i, set) in sets.iter().enumerate() {
-            let count = (launches.len() - i * SET).min(SET);
-            encoder.resolve_query_set(set, 0..2 * count as u32, &resolved, 2 * STAMP * (i * SET) as u64);
-        }
-        encoder.copy_buffer_to_buffer(&resolved, 0, &stamps, 0, bytes);
+        self.stamped += launches.len();
+        let stamps = stamps.resolve(&mut encoder);
         let encoded = encoder.finish();
         drop(span);
         let submitted = self.began.elapsed();
-        let _span = tracing::debug_span!("submit").entered();
-        queue.submit([encoded]);
-        self.pending.push(Pending { submitted, launches, stamps });
+        flight.submit(encoded, guessed, pace);
+        self.pending.extend(stamps.map(|stamps| Pending { submitted, launches, stamps }));
     }
 
     fn submit_one_by_one<'a>(
         &mut self,
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
+        flight: &Flight,
         commands: impl Iterator<Item = &'a Command>,
-    ) {
+        pace: &Arc<Pace>,
+    ) -> Result<u64> {
+        let mut submissions = 0;
         for command in commands {
-            let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed") });
+            let descriptor = wgpu::CommandEncoderDescriptor { label: Some("timed") };
+            let mut encoder = flight.device().create_command_encoder(&descriptor);
             stream::encode(&mut encoder, std::iter::once(command));
             let encoded = encoder.finish();
             let start = self.began.elapsed();
-            queue.submit([encoded]);
-            // What goes wrong reaches the failure handler, or shows in the wait at the end of the profile.
-            let _ = device.poll(wgpu::PollType::wait_indefinitely());
+            flight.submit(encoded, pace::guess(command.cost()), pace);
+            submissions += 1;
+            flight.wait_for(flight.last())?;
             let duration = self.began.elapsed() - start;
             match describe(command) {
                 Some(_) if self.times.launches.len() == MOST_LAUNCHES => self.times.omitted += 1,
@@ -144,20 +187,21 @@ impl Timing {
                 None => {}
             }
         }
+        Ok(submissions)
     }
 
     /// Reads the stamps. The work must be done.
-    pub(super) fn finish(mut self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Times> {
-        let lost = |reason: String| Error::DeviceLost { reason };
+    pub(super) fn finish(mut self, flight: &Flight) -> Result<Times> {
+        let refused = |reason: String| Error::Driver { reason };
         for pending in &self.pending {
             // An error shows where the range is asked for.
             pending.stamps.slice(..).map_async(wgpu::MapMode::Read, |_| ());
         }
-        device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(error.to_string()))?;
-        let period = f64::from(queue.get_timestamp_period());
+        flight.wait()?;
+        let period = f64::from(flight.queue().get_timestamp_period());
         let mut submissions = Vec::with_capacity(self.pending.len());
         for pending in self.pending {
-            let mapped = pending.stamps.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?;
+            let mapped = pending.stamps.slice(..).get_mapped_range().map_err(|error| refused(error.to_string()))?;
             let stamps: Vec<[u64; 2]> = bytemuck::pod_collect_to_vec(&mapped);
             submissions.push((pending.submitted, pending.launches, stamps));
         }

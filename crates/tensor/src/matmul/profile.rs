@@ -90,7 +90,7 @@ impl Profile {
     pub(crate) fn new(info: &DeviceInfo) -> Self {
         let (least, most) = info.subgroup_size;
         // The generator writes tiles for these sizes; the smallest and the largest occur on software drivers alone.
-        let usable = info.features.contains(&"subgroups") && least == most && matches!(least, 4 | 8 | 16 | 32);
+        let usable = info.features.subgroups && least == most && matches!(least, 4 | 8 | 16 | 32);
         Self {
             lanes: usable.then_some(least),
             software: info.kind == DeviceKind::Software,

@@ -1,6 +1,7 @@
 //! [`Recording`]: work that was done once, to be done again without the cost of finding out what it is.
 
 mod chain;
+mod difference;
 mod fuse;
 mod plan;
 mod program;
@@ -11,8 +12,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::buffer::Buffer;
-use crate::device::{Observer, observe};
-use crate::gpu::GpuRecording;
+use crate::device::{Observer, Prepared, observe};
 use crate::kernel::{Kernel, Work};
 use crate::{Device, Error, Result};
 
@@ -23,6 +23,7 @@ struct Recorder {
     first_buffer: u64,
     work: Vec<Work>,
     hooks: Vec<Hook>,
+    guards: Vec<Guard>,
 }
 
 /// How [`Device::record_with`] makes a recording. The bits of a replay do not depend on it.
@@ -43,6 +44,9 @@ impl Default for RecordOptions {
 
 /// What is to be done on the host after each replay.
 type Hook = Box<dyn Fn() + Send + Sync>;
+
+/// What is to be asked on the host before each replay.
+type Guard = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
@@ -71,21 +75,23 @@ thread_local! {
 pub struct Recording {
     device: Device,
     work: Vec<Work>,
-    prepared: Option<GpuRecording>,
+    prepared: Prepared,
     hooks: Vec<Hook>,
+    guards: Vec<Guard>,
+    first_buffer: u64,
     memory_bytes: u64,
 }
 
 impl Device {
     /// Runs a closure and records what it does on this device. The work is done this once as well.
     ///
-    /// Only this thread's work is recorded. The memory that the closure takes stays with the recording; values that
+    /// Only this thread's work is recorded, and this thread works on no other device meanwhile. The memory that the closure takes stays with the recording; values that
     /// nothing but later work of the closure needs take turns in it.
     ///
     /// # Errors
-    /// Whatever the closure fails with; [`Error::Recording`] where it reads back or waits, writes from the host to a
-    /// tensor that was there before, makes state that outlives a step (a clock, a log, dropout's), or records or replays
-    /// within a recording; [`Error::Kernel`] where a device refuses a generated kernel.
+    /// Returns the closure's own error. Returns [`Error::Recording`] if the closure reads back or waits, works on another
+    /// device, writes from the host to a tensor that was there before, makes state that outlives a step (a clock, a log,
+    /// dropout's), or records or replays within a recording; [`Error::Kernel`] where a device refuses a generated kernel.
     pub fn record<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Recording, T), E> {
         self.record_with(RecordOptions::default(), body)
     }
@@ -109,12 +115,12 @@ impl Device {
             return Err(Error::Recording { op: "record", rule: "recordings do not nest" }.into());
         }
         let _span = tracing::debug_span!("record").entered();
-        let recorder =
-            Recorder { device: self.clone(), first_buffer: self.next_buffer(), work: Vec::new(), hooks: Vec::new() };
+        let (work, hooks, guards) = (Vec::new(), Vec::new(), Vec::new());
+        let recorder = Recorder { device: self.clone(), first_buffer: self.next_buffer(), work, hooks, guards };
         RECORDER.set(Some(recorder));
         let stop = (Stop, observe(&ThreadRecorder));
         let value = body()?;
-        let Some(Recorder { first_buffer, mut work, hooks, .. }) = RECORDER.take() else {
+        let Some(Recorder { first_buffer, mut work, hooks, guards, .. }) = RECORDER.take() else {
             unreachable!("nothing else takes the recorder while this thread records")
         };
         drop(stop);
@@ -126,21 +132,26 @@ impl Device {
         }
         let memory_bytes = held_bytes(&work, first_buffer);
         let prepared = self.prepare(&work)?;
-        Ok((Recording { device: self.clone(), work, prepared, hooks, memory_bytes }, value))
+        Ok((Recording { device: self.clone(), work, prepared, hooks, guards, first_buffer, memory_bytes }, value))
     }
 }
 
 impl Recording {
-    /// Does the recorded work again, some times, behind all work that was handed to the device before. On a GPU many
-    /// times go into one submission, and nothing is waited for.
+    /// Replays the recording `times` times, after all work that was handed to the device before. On a GPU many times go
+    /// into one submission, and nothing is waited for.
+    ///
+    /// Several threads may replay at once: each of the `times` is done as a whole, and no work of another thread on the
+    /// same memory falls into it.
     ///
     /// # Errors
-    /// Where the device fails, or another recording is being made on this thread.
+    /// [`Error::Stale`] if a [guard](guard) finds that the recording is out of date; [`Error::Recording`] while this thread
+    /// records; the device's error if it fails.
     pub fn replay(&self, times: usize) -> Result<()> {
         check("replay")?;
+        self.guards.iter().try_for_each(|guard| guard())?;
         let _span = tracing::debug_span!("replay", times).entered();
         let launches = (self.launches() * times) as u64;
-        self.device.replay(&self.work, launches, self.prepared.as_ref(), times)?;
+        self.device.replay(&self.work, launches, &self.prepared, times)?;
         if times > 0 {
             self.hooks.iter().for_each(|hook| hook());
         }
@@ -178,6 +189,30 @@ impl Recording {
         self.memory_bytes
     }
 
+    /// Compares the work of two recordings, as they were made: `None` if both do the same, else the first difference in
+    /// words, with its place in the list of work.
+    ///
+    /// Two steps of a program are the same work if all that changes from step to step lies on the device. What lies on
+    /// the host, such as a number that goes into a kernel as a parameter, is fixed in a recording. So a program that
+    /// records two steps and compares them finds out what would be frozen. Kernels, constants, parameters, grids and the
+    /// memory that was there before are compared; memory that was made inside counts by its size.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let x = Tensor::full(&Device::cpu(), 1f32, &[100])?;
+    /// let record = |factor| x.device().record(|| x.affine(factor, 0.0)?.copy_into(&x));
+    /// let (first, second) = (record(2.0)?.0, record(3.0)?.0);
+    /// assert_eq!(first.difference(&first), None);
+    /// assert!(first.difference(&second).is_some_and(|text| text.contains("parameters")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        difference::between(&self.work, &other.work, self.first_buffer.min(other.first_buffer))
+    }
+
     /// The device it runs on.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -203,6 +238,41 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
     });
 }
 
+/// Has something asked on the host before each replay of what this thread is recording, if it is: whether the state that
+/// the work needs is still where it was. A guard that finds it elsewhere returns [`Error::Stale`], which the replay then
+/// returns, having done nothing.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// use thalweg_tensor::{Device, Error, Tensor, guard};
+/// # fn main() -> thalweg_tensor::Result<()> {
+/// let x = Tensor::full(&Device::cpu(), 1f32, &[2])?;
+/// let moved = Arc::new(AtomicBool::new(false));
+/// let (recording, ()) = x.device().record(|| {
+///     let moved = moved.clone();
+///     guard(move || match moved.load(Ordering::Relaxed) {
+///         true => Err(Error::Stale { what: "the table of the schedule" }),
+///         false => Ok(()),
+///     });
+///     x.affine(2.0, 0.0)?.copy_into(&x)
+/// })?;
+/// recording.replay(1)?;
+/// moved.store(true, Ordering::Relaxed);
+/// assert!(matches!(recording.replay(1), Err(Error::Stale { .. })));
+/// assert_eq!(x.to_vec::<f32>()?, [4.0; 2]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn guard(check: impl Fn() -> Result<()> + Send + Sync + 'static) {
+    RECORDER.with_borrow_mut(|recorder| {
+        if let Some(recorder) = recorder {
+            recorder.guards.push(Box::new(check));
+        }
+    });
+}
+
 fn count_launches(work: &[Work]) -> usize {
     work.iter().filter(|work| matches!(work, Work::Launch(_))).count()
 }
@@ -224,9 +294,9 @@ fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
 struct ThreadRecorder;
 
 impl Observer for ThreadRecorder {
-    fn note(&self, device: &Device, work: Work) {
+    fn note(&self, work: Work) {
         RECORDER.with_borrow_mut(|recorder| {
-            if let Some(recorder) = recorder.as_mut().filter(|recorder| recorder.device == *device) {
+            if let Some(recorder) = recorder {
                 recorder.work.push(work);
             }
         });
@@ -235,6 +305,17 @@ impl Observer for ThreadRecorder {
     fn holder(&self, device: &Device) -> Option<&'static str> {
         let is_on = |recorder: &Option<Recorder>| recorder.as_ref().is_some_and(|recorder| recorder.device == *device);
         RECORDER.with_borrow(is_on).then_some("recordings")
+    }
+
+    fn check_device(&self, device: &Device, op: &'static str) -> Result<()> {
+        let is_other =
+            |recorder: &Option<Recorder>| recorder.as_ref().is_some_and(|recorder| recorder.device != *device);
+        match RECORDER.with_borrow(is_other) {
+            true => {
+                Err(Error::Recording { op, rule: "a replay would not do this work on another device; do it before" })
+            }
+            false => Ok(()),
+        }
     }
 
     fn check(&self, op: &'static str) -> Result<()> {

@@ -1,0 +1,195 @@
+//! [`Flight`]: the submissions that a device has not finished, of which there are never more than a few.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::pace::Pace;
+use crate::{Error, Result};
+
+/// Submissions in flight at most. The device never runs dry: while it works on three of them the host hands over the
+/// fourth. More would only let the host run further ahead, in time and in memory.
+pub(crate) const MOST_IN_FLIGHT: usize = 4;
+
+/// How long to wait for one submission unless said otherwise.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The way to the device: hands work over, and waits for it.
+#[derive(Debug)]
+pub(super) struct Flight {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    failure: Failure,
+    state: Mutex<State>,
+    /// The number of the last submission that the device has finished.
+    done: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// In order.
+    submissions: VecDeque<Submission>,
+    /// The number of the last submission; the first is 1.
+    last: u64,
+    /// When the host has seen the last submission finish.
+    seen: Instant,
+    most: usize,
+    throttled: u64,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+struct Submission {
+    number: u64,
+    index: wgpu::SubmissionIndex,
+    submitted: Instant,
+    /// Nanoseconds, before they are corrected by the pace.
+    guessed: f64,
+    pace: Arc<Pace>,
+}
+
+impl Flight {
+    pub(super) fn new(device: wgpu::Device, queue: wgpu::Queue, failure: Failure) -> Self {
+        let state = State {
+            submissions: VecDeque::with_capacity(MOST_IN_FLIGHT),
+            last: 0,
+            seen: Instant::now(),
+            most: 0,
+            throttled: 0,
+            patience: PATIENCE,
+        };
+        Self { device, queue, failure, state: Mutex::new(state), done: Arc::default() }
+    }
+
+    pub(super) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(super) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of submissions in flight, and the most that there have been.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        self.look();
+        let state = self.state();
+        (state.submissions.len(), state.most)
+    }
+
+    /// How many times a submission had to wait for an earlier one.
+    pub(super) fn throttled(&self) -> u64 {
+        self.state().throttled
+    }
+
+    pub(super) fn set_patience(&self, patience: Duration) {
+        self.state().patience = patience;
+    }
+
+    /// The number of the last submission.
+    pub(super) fn last(&self) -> u64 {
+        self.state().last
+    }
+
+    /// Waits until another submission may go out.
+    ///
+    /// # Errors
+    /// Where the device has failed, or does not finish a submission in time.
+    pub(super) fn make_room(&self) -> Result<()> {
+        self.look();
+        let mut throttled = false;
+        loop {
+            let first = {
+                let mut state = self.state();
+                let is_full = state.submissions.len() >= MOST_IN_FLIGHT;
+                state.throttled += u64::from(is_full && !throttled);
+                throttled |= is_full;
+                state.submissions.front().filter(|_| is_full).map(|first| first.number)
+            };
+            match first {
+                Some(first) => self.wait_for(first)?,
+                None => return self.failure.check(),
+            }
+        }
+    }
+
+    /// Hands over encoded commands. The caller has made room, and holds the lock of the stream since.
+    pub(super) fn submit(&self, encoded: wgpu::CommandBuffer, guessed: f64, pace: &Arc<Pace>) {
+        let _span = tracing::debug_span!("submit").entered();
+        let (number, submitted) = (self.last() + 1, Instant::now());
+        // Some drivers do the work of the submission before in the meantime, so no lock is held that others wait for.
+        let index = self.queue.submit([encoded]);
+        let done = self.done.clone();
+        self.queue.on_submitted_work_done(move || {
+            done.fetch_max(number, Ordering::Release);
+        });
+        let mut state = self.state();
+        state.last = number;
+        state.submissions.push_back(Submission { number, index, submitted, guessed, pace: pace.clone() });
+        state.most = state.most.max(state.submissions.len());
+    }
+
+    /// Takes back what finished work has left, without waiting. What it may report reaches the failure handler.
+    pub(super) fn look(&self) {
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        self.retire(None);
+    }
+
+    /// Forgets the submissions that are done. The time of one that the host has waited for is known exactly.
+    fn retire(&self, awaited: Option<u64>) {
+        let mut state = self.state();
+        let done = self.done.load(Ordering::Acquire);
+        while state.submissions.front().is_some_and(|first| first.number <= done) {
+            let Some(first) = state.submissions.pop_front() else { break };
+            let now = Instant::now();
+            let took = now.saturating_duration_since(first.submitted.max(state.seen));
+            first.pace.learn(first.guessed, took, awaited == Some(first.number));
+            state.seen = now;
+        }
+    }
+
+    /// Waits for a submission and all before it, one by one.
+    ///
+    /// # Errors
+    /// Where the device has failed, or does not finish a submission in time.
+    pub(super) fn wait_for(&self, number: u64) -> Result<()> {
+        let _span = tracing::debug_span!("wait").entered();
+        self.look();
+        loop {
+            self.failure.check()?;
+            let (first, index, patience) = {
+                let state = self.state();
+                let Some(first) = state.submissions.front().filter(|first| first.number <= number) else {
+                    return Ok(());
+                };
+                (first.number, first.index.clone(), state.patience)
+            };
+            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(patience) };
+            let polled = self.device.poll(wait);
+            self.failure.check()?;
+            match polled {
+                // Another thread may be about to run the callback that says so.
+                Ok(_) => self.done.fetch_max(first, Ordering::Release),
+                Err(wgpu::PollError::Timeout) => return Err(Error::Timeout { patience }),
+                Err(error) => return Err(Error::Driver { reason: error.to_string() }),
+            };
+            self.retire(Some(first));
+        }
+    }
+
+    /// Waits for everything that was handed over.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub(super) fn wait(&self) -> Result<()> {
+        self.wait_for(self.last())?;
+        // Writes that no submission has followed, and answers to requests to map.
+        self.look();
+        self.failure.check()
+    }
+}

@@ -1,0 +1,85 @@
+//! The first difference between two lists of work, in words.
+
+use crate::buffer::View;
+use crate::kernel::{Launch, Work};
+
+/// The first difference. Buffers from `first_buffer` on are those that a list has made itself.
+pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Option<String> {
+    for (place, (x, y)) in left.iter().zip(right).enumerate() {
+        let difference = match (x, y) {
+            (Work::Launch(x), Work::Launch(y)) => of_launches(x, y, first_buffer).map(|d| (x.kernel.name(), d)),
+            (
+                Work::Copy { source, source_offset, target, target_offset, length },
+                Work::Copy { source: s, source_offset: so, target: t, target_offset: to, length: l },
+            ) => {
+                let views = [
+                    (View::new(source.clone(), *source_offset, *length), View::new(s.clone(), *so, *l)),
+                    (View::new(target.clone(), *target_offset, *length), View::new(t.clone(), *to, *l)),
+                ];
+                let names = ["source", "target"].into_iter();
+                let different = names.zip(&views).find(|(_, (x, y))| !is_same_place(x, y, first_buffer));
+                different.map(|(name, _)| ("copy", format!("the {name} is another")))
+            }
+            (Work::Clear { buffer, offset, length }, Work::Clear { buffer: b, offset: o, length: l }) => {
+                let (x, y) = (View::new(buffer.clone(), *offset, *length), View::new(b.clone(), *o, *l));
+                (!is_same_place(&x, &y, first_buffer)).then(|| ("clear", "the memory is another".to_string()))
+            }
+            _ => Some((name(x), format!("the other has {} there", name(y)))),
+        };
+        if let Some((name, difference)) = difference {
+            return Some(format!("work {} of {}, {name}: {difference}", place + 1, left.len()));
+        }
+    }
+    let more = |work: &Work| format!("work {}, {}: only one has it", left.len().min(right.len()) + 1, name(work));
+    left.get(right.len()).or_else(|| right.get(left.len())).map(more)
+}
+
+fn name(work: &Work) -> &'static str {
+    match work {
+        Work::Launch(launch) => launch.kernel.name(),
+        Work::Copy { .. } => "copy",
+        Work::Clear { .. } => "clear",
+    }
+}
+
+fn of_launches(x: &Launch, y: &Launch, first_buffer: u64) -> Option<String> {
+    if !std::ptr::eq(x.kernel, y.kernel) {
+        return Some(format!("the other has {} there", y.kernel.name()));
+    }
+    if x.constants != y.constants {
+        return Some(format!("its constants are {:?} and {:?}", x.constants, y.constants));
+    }
+    if x.params != y.params {
+        let words = x.params.chunks(4).zip(y.params.chunks(4));
+        let different: Vec<String> = words
+            .enumerate()
+            .filter(|(_, (x, y))| x != y)
+            .map(|(i, (x, y))| format!("word {i} is {} and {}", number(x), number(y)))
+            .collect();
+        return Some(format!("its parameters differ: {}", different.join(", ")));
+    }
+    if x.workgroups != y.workgroups {
+        return Some(format!("it has {} and {} workgroups", x.workgroups, y.workgroups));
+    }
+    let mut views = x.views.iter().zip(&y.views);
+    let binding = views.position(|(x, y)| !is_same_place(x, y, first_buffer))?;
+    Some(format!("binding {} is other memory", binding + 1))
+}
+
+/// A word of parameters, whose type is not known: a float if it looks like one, else a whole number.
+fn number(bytes: &[u8]) -> String {
+    let Ok(word) = bytes.try_into().map(u32::from_le_bytes) else { return format!("{bytes:?}") };
+    let float = f32::from_bits(word);
+    if float.is_normal() && (1e-20..1e20).contains(&float.abs()) { format!("{float}") } else { word.to_string() }
+}
+
+/// Memory that was there before is the same if its place is; memory made inside if its size is.
+fn is_same_place(x: &View, y: &View, first_buffer: u64) -> bool {
+    let is_inside = |view: &View| view.buffer.id() >= first_buffer;
+    let same_buffer = match (is_inside(x), is_inside(y)) {
+        (true, true) => true,
+        (false, false) => x.buffer.id() == y.buffer.id(),
+        _ => false,
+    };
+    same_buffer && (x.offset, x.length) == (y.offset, y.length)
+}
