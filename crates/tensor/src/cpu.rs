@@ -84,6 +84,7 @@ fn call_twin<'a, 'b, 'g: 'a>(launch: &'b Launch, mut lock: impl FnMut(usize, &'b
         slices,
         count,
         extra: launch.extra,
+        application: launch.application.as_ref(),
     });
 }
 

@@ -12,6 +12,7 @@ use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
 use crate::buffer::{Buffer, ToView, View};
+use crate::elementwise::Application;
 use crate::{Element, Result};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
@@ -137,6 +138,8 @@ pub struct Launch {
     operations: u64,
     /// What its twin needs beside the parameters, where the kernel was generated.
     pub(crate) extra: Option<Extra>,
+    /// The element-wise function that it applies, if it does nothing else.
+    pub(crate) application: Option<Application>,
 }
 
 /// A value of any type that a launch carries to its twin.
@@ -153,6 +156,7 @@ impl Launch {
             workgroups: 1,
             operations: 0,
             extra: None,
+            application: None,
         }
     }
 
@@ -164,7 +168,15 @@ impl Launch {
         views: Vec<View>,
         workgroups: usize,
     ) -> Self {
-        Self { kernel, constants: Vec::new(), params, views, workgroups, operations: 0, extra: Some(extra) }
+        let (constants, operations, extra, application) = (Vec::new(), 0, Some(extra), None);
+        Self { kernel, constants, params, views, workgroups, operations, extra, application }
+    }
+
+    /// Says that it applies an element-wise function to all bindings but the last, and stores the result there.
+    /// Recordings may join it with its neighbours.
+    pub(crate) fn applies(mut self, application: Application) -> Self {
+        self.application = Some(application);
+        self
     }
 
     /// Sets an override constant of the shader.
@@ -319,6 +331,7 @@ pub struct Call<'a> {
     /// How many of them the kernel has.
     pub(crate) count: usize,
     pub(crate) extra: Option<Extra>,
+    pub(crate) application: Option<&'a Application>,
 }
 
 impl<'a> Call<'a> {

@@ -18,6 +18,16 @@ pub(crate) fn minimum(x: f32, y: f32) -> f32 {
     if x.is_nan() || x < y { x } else { y }
 }
 
+/// max(x, 0) that lets NaN through.
+pub(crate) fn relu(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
+/// The cotangent where the activation is positive. NaN lets it through, as in PyTorch.
+pub(crate) fn relu_grad(activation: f32, cotangent: f32) -> f32 {
+    if activation <= 0.0 { 0.0 } else { cotangent }
+}
+
 /// 1 / (1 + e^-x).
 pub(crate) fn sigmoid(x: f32) -> f32 {
     let e = (-x.abs()).exp();

@@ -3,7 +3,7 @@
 use super::generated::form::Epilogue;
 use super::product::Product;
 use crate::kernel::{Access, Call, Kernel};
-use crate::ops::{relu, relu_grad};
+use crate::math::{relu, relu_grad};
 use crate::tensor::{expect_dtype, expect_target};
 use crate::{DType, Error, Result, Tensor};
 

@@ -1,8 +1,9 @@
 //! Element-wise functions of two arguments, with broadcasting.
 
 use crate::buffer::ALIGNMENT;
+use crate::elementwise::{Application, Function, Place};
+use crate::functions;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::math;
 use crate::parallel::for_each_chunk;
 use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor, shape};
@@ -48,144 +49,34 @@ pub enum BinaryOp {
 }
 
 impl BinaryOp {
-    /// All of them, each at the index that is its number in `shaders/shared/binary_ops.wgsl`.
-    const ALL: [Self; 17] = [
-        Self::Add,
-        Self::Sub,
-        Self::Mul,
-        Self::Div,
-        Self::Maximum,
-        Self::Minimum,
-        Self::Pow,
-        Self::Eq,
-        Self::Lt,
-        Self::Le,
-        Self::Gt,
-        Self::Ge,
-        Self::ReluGrad,
-        Self::TanhGrad,
-        Self::SigmoidGrad,
-        Self::GeluGrad,
-        Self::SiluGrad,
-    ];
-
-    /// What errors and generated kernels call it: the function of [`Tensor`] where there is one.
-    pub(crate) fn name(self) -> &'static str {
+    /// The function in the table.
+    fn function(self) -> &'static Function {
         match self {
-            Self::Add => "add",
-            Self::Sub => "sub",
-            Self::Mul => "mul",
-            Self::Div => "div",
-            Self::Maximum => "maximum",
-            Self::Minimum => "minimum",
-            Self::Pow => "pow",
-            Self::Eq => "eq",
-            Self::Lt => "lt",
-            Self::Le => "le",
-            Self::Gt => "gt",
-            Self::Ge => "ge",
-            Self::ReluGrad => "relu_grad",
-            Self::TanhGrad => "tanh_grad",
-            Self::SigmoidGrad => "sigmoid_grad",
-            Self::GeluGrad => "gelu_grad",
-            Self::SiluGrad => "silu_grad",
+            Self::Add => &functions::ADD,
+            Self::Sub => &functions::SUB,
+            Self::Mul => &functions::MUL,
+            Self::Div => &functions::DIV,
+            Self::Maximum => &functions::MAXIMUM,
+            Self::Minimum => &functions::MINIMUM,
+            Self::Pow => &functions::POW,
+            Self::Eq => &functions::EQ,
+            Self::Lt => &functions::LT,
+            Self::Le => &functions::LE,
+            Self::Gt => &functions::GT,
+            Self::Ge => &functions::GE,
+            Self::ReluGrad => &functions::RELU_GRAD,
+            Self::TanhGrad => &functions::TANH_GRAD,
+            Self::SigmoidGrad => &functions::SIGMOID_GRAD,
+            Self::GeluGrad => &functions::GELU_GRAD,
+            Self::SiluGrad => &functions::SILU_GRAD,
         }
     }
 
     /// The function itself, of two numbers.
     #[must_use]
     pub fn apply(self, x: f32, y: f32) -> f32 {
-        let truth = |condition: bool| f32::from(u8::from(condition));
-        match self {
-            Self::Add => x + y,
-            Self::Sub => x - y,
-            Self::Mul => x * y,
-            Self::Div => x / y,
-            Self::Maximum => math::maximum(x, y),
-            Self::Minimum => math::minimum(x, y),
-            Self::Pow => x.powf(y),
-            Self::Eq => truth(x == y),
-            Self::Lt => truth(x < y),
-            Self::Le => truth(x <= y),
-            Self::Gt => truth(x > y),
-            Self::Ge => truth(x >= y),
-            Self::ReluGrad => relu_grad(x, y),
-            Self::TanhGrad => y * (1.0 - x * x),
-            Self::SigmoidGrad => y * (x * (1.0 - x)),
-            Self::GeluGrad => y * (math::normal_cdf(x) + x * math::normal_density(x)),
-            Self::SiluGrad => {
-                let s = math::sigmoid(x);
-                y * (s * (1.0 + x * (1.0 - s)))
-            }
-        }
+        self.function().of(&[x, y], &[])
     }
-
-    /// z[i] = f(x[i], y[i]).
-    #[inline(always)]
-    pub(crate) fn apply_each(self, x: &[f32], y: &[f32], z: &mut [f32]) {
-        match self {
-            // The cheap ones get loops of their own, which vectorise.
-            Self::Add => map(x, y, z, |x, y| x + y),
-            Self::Sub => map(x, y, z, |x, y| x - y),
-            Self::Mul => map(x, y, z, |x, y| x * y),
-            Self::Div => map(x, y, z, |x, y| x / y),
-            Self::ReluGrad => map(x, y, z, relu_grad),
-            _ => map(x, y, z, |x, y| self.apply(x, y)),
-        }
-    }
-}
-
-/// Where the elements of an operand of a broadcasting launch stand, counted from the start of its buffer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// Element i at offset + i.
-    Plain { offset: u32 },
-    /// All at one place.
-    Single { offset: u32 },
-    /// Element i at offset + stride ((i / divisor) mod modulus): a row, a column, or a plain one that is not aligned.
-    Repeated { offset: u32, divisor: u32, modulus: u32, stride: u32 },
-}
-
-impl Place {
-    fn new(shape: &[u32], strides: &[u32], offset: u32) -> Option<Self> {
-        let stretched = |d: &usize| strides[*d] == 0 || shape[*d] == 1;
-        let kept: Vec<usize> = (0..shape.len()).filter(|d| !stretched(d)).collect();
-        let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { return Some(Self::Single { offset }) };
-        // Dimensions that are kept must be neighbours without gaps, so that one quotient and one remainder find the place.
-        let dense = (first..last).all(|d| strides[d] == strides[d + 1] * shape[d + 1]);
-        let divisor = shape[last + 1..].iter().product();
-        let modulus = shape[first..=last].iter().product();
-        let stride = strides[last];
-        let plain = divisor == 1 && stride == 1 && modulus == shape.iter().product::<u32>();
-        match (dense, plain && offset.is_multiple_of(ALIGNMENT as u32)) {
-            (false, _) => None,
-            (true, true) => Some(Self::Plain { offset }),
-            (true, false) => Some(Self::Repeated { offset, divisor, modulus, stride }),
-        }
-    }
-}
-
-/// The function that a launch applies and the places of its operands, where it is one of these kernels, and the places
-/// are simple.
-pub(crate) fn function_of(launch: &Launch) -> Option<(BinaryOp, [Place; 2])> {
-    let op = || Some(BinaryOp::ALL[launch.constants.iter().find(|(name, _)| *name == "OP")?.1 as usize]);
-    if std::ptr::eq(launch.kernel, &BINARY) {
-        return Some((op()?, [0, 1].map(|i| Place::Plain { offset: launch.views[i].offset as u32 })));
-    }
-    if !std::ptr::eq(launch.kernel, &BINARY_BROADCAST) {
-        return None;
-    }
-    let params: BroadcastParams = bytemuck::pod_read_unaligned(&launch.params);
-    let rank = params.rank as usize;
-    let place = |strides: &[[u32; 4]; 2], offset| {
-        Place::new(&params.shape.as_flattened()[..rank], &strides.as_flattened()[..rank], offset)
-    };
-    Some((op()?, [place(&params.x_strides, params.x_offset)?, place(&params.y_strides, params.y_offset)?]))
-}
-
-/// The cotangent where the activation is positive. NaN lets it through, as in PyTorch.
-pub(crate) fn relu_grad(activation: f32, cotangent: f32) -> f32 {
-    if activation <= 0.0 { 0.0 } else { cotangent }
 }
 
 #[repr(C)]
@@ -196,21 +87,17 @@ struct Params {
 
 /// z[i] = f(x[i], y[i]).
 fn twin(call: Call<'_>) {
-    let op = BinaryOp::ALL[call.constant("OP") as usize];
+    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
     for_each_chunk(
         z,
         #[inline(always)]
-        |start, z| op.apply_each(&x[start..start + z.len()], &y[start..start + z.len()], z),
+        |start, z| {
+            let end = start + z.len();
+            (application.function.twin)(&[&x[start..end], &y[start..end]], application.numbers(), z);
+        },
     );
-}
-
-#[inline(always)]
-fn map(x: &[f32], y: &[f32], z: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    for ((z, &x), &y) in z.iter_mut().zip(x).zip(y) {
-        *z = f(x, y);
-    }
 }
 
 const VARIANTS: &[&[(&str, f64)]] = &[
@@ -253,26 +140,35 @@ struct BroadcastParams {
     y_offset: u32,
 }
 
+/// Elements that the twin gathers before it applies the function to them.
+const BLOCK: usize = 256;
+
 /// z[i] = f(x[…], y[…]), the places by coordinates and strides.
 fn broadcast_twin(call: Call<'_>) {
     let params: BroadcastParams = call.params();
-    let op = BinaryOp::ALL[call.constant("OP") as usize];
+    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
     for_each_chunk(
         z,
         #[inline(always)]
         |start, z| {
-            for (i, z) in (start..).zip(z) {
-                let (mut x_index, mut y_index, mut rest) = (params.x_offset, params.y_offset, i as u32);
-                for d in (0..params.rank as usize).rev() {
-                    let extent = params.shape[d / 4][d % 4];
-                    let coordinate = rest % extent;
-                    rest /= extent;
-                    x_index += coordinate * params.x_strides[d / 4][d % 4];
-                    y_index += coordinate * params.y_strides[d / 4][d % 4];
+            let (mut left, mut right) = ([0.0; BLOCK], [0.0; BLOCK]);
+            for (block, z) in z.chunks_mut(BLOCK).enumerate() {
+                let count = z.len();
+                for (i, (left, right)) in left.iter_mut().zip(&mut right).take(count).enumerate() {
+                    let (mut x_index, mut y_index) = (params.x_offset, params.y_offset);
+                    let mut rest = (start + block * BLOCK + i) as u32;
+                    for d in (0..params.rank as usize).rev() {
+                        let extent = params.shape[d / 4][d % 4];
+                        let coordinate = rest % extent;
+                        rest /= extent;
+                        x_index += coordinate * params.x_strides[d / 4][d % 4];
+                        y_index += coordinate * params.y_strides[d / 4][d % 4];
+                    }
+                    (*left, *right) = (x[x_index as usize], y[y_index as usize]);
                 }
-                *z = op.apply(x[x_index as usize], y[y_index as usize]);
+                (application.function.twin)(&[&left[..count], &right[..count]], application.numbers(), z);
             }
         },
     );
@@ -338,7 +234,7 @@ impl Tensor {
     /// # Errors
     /// Where the shapes do not broadcast, the elements are not f32, or the devices differ.
     pub fn binary(&self, op: BinaryOp, other: &Self) -> Result<Self> {
-        let name = op.name();
+        let name = op.function().name;
         expect_dtype(name, self, DType::F32)?;
         expect_dtype(name, other, DType::F32)?;
         self.same_device(name, other)?;
@@ -353,6 +249,7 @@ impl Tensor {
                 .bind(other)
                 .bind(&z)
                 .workgroups(z.len().div_ceil(256))
+                .applies(Application::new(op.function(), &[]))
                 .run(self.device())?;
             return Ok(z);
         }
@@ -375,12 +272,19 @@ impl Tensor {
             x_offset: self.offset() as u32,
             y_offset: other.offset() as u32,
         };
+        let packed = |list: &[usize]| list.iter().map(|&number| number as u32).collect::<Vec<u32>>();
+        let (extents, x_strides, y_strides) = (packed(&extents), packed(&x_strides), packed(&y_strides));
+        let places = [
+            Place::new(&extents, &x_strides, params.x_offset, ALIGNMENT as u32),
+            Place::new(&extents, &y_strides, params.y_offset, ALIGNMENT as u32),
+        ];
         Launch::new(&BINARY_BROADCAST, params)
             .constant("OP", op as u32)
             .bind_whole(self)
             .bind_whole(other)
             .bind(&z)
             .workgroups(z.len().div_ceil(64))
+            .applies(Application::at(op.function(), &[], &places))
             .run(self.device())?;
         Ok(z)
     }
@@ -390,13 +294,6 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::Device;
-
-    #[test]
-    fn numbers_are_places_in_the_table() {
-        for (i, op) in BinaryOp::ALL.into_iter().enumerate() {
-            assert_eq!(op as usize, i);
-        }
-    }
 
     #[test]
     fn rows_and_columns_broadcast() {

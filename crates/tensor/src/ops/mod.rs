@@ -2,7 +2,7 @@
 
 mod argmax;
 mod batch;
-pub(crate) mod binary;
+mod binary;
 mod copy;
 mod cross_entropy;
 mod dropout;
@@ -14,10 +14,7 @@ mod record_value;
 mod reduce;
 mod short_rows;
 mod softmax;
-pub(crate) mod unary;
-
-pub(crate) use binary::relu_grad;
-pub(crate) use unary::relu;
+mod unary;
 
 pub use batch::next_batch;
 pub use binary::BinaryOp;

@@ -1,7 +1,8 @@
 //! Element-wise functions of one argument.
 
+use crate::elementwise::{Application, Function};
+use crate::functions;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::math;
 use crate::parallel::for_each_chunk;
 use crate::tensor::expect_dtype;
 use crate::{DType, Result, Tensor};
@@ -88,110 +89,41 @@ impl UnaryOp {
         }
     }
 
-    pub(crate) fn from_code(code: u32, a: f32, b: f32) -> Self {
-        match code {
-            0 => Self::Neg,
-            1 => Self::Abs,
-            2 => Self::Sign,
-            3 => Self::Exp,
-            4 => Self::Log,
-            5 => Self::Sqrt,
-            6 => Self::Reciprocal,
-            7 => Self::Square,
-            8 => Self::Relu,
-            9 => Self::Tanh,
-            10 => Self::Sigmoid,
-            11 => Self::Gelu,
-            12 => Self::Silu,
-            13 => Self::Softplus,
-            14 => Self::Sin,
-            15 => Self::Cos,
-            16 => Self::Expm1,
-            17 => Self::Log1p,
-            18 => Self::Erf,
-            19 => Self::Affine(a, b),
-            20 => Self::Pow(a),
-            21 => Self::Clamp(a, b),
-            _ => Self::LeakyRelu(a),
+    /// The function in the table.
+    fn function(self) -> &'static Function {
+        match self {
+            Self::Neg => &functions::NEG,
+            Self::Abs => &functions::ABS,
+            Self::Sign => &functions::SIGN,
+            Self::Exp => &functions::EXP,
+            Self::Log => &functions::LOG,
+            Self::Sqrt => &functions::SQRT,
+            Self::Reciprocal => &functions::RECIPROCAL,
+            Self::Square => &functions::SQUARE,
+            Self::Relu => &functions::RELU,
+            Self::Tanh => &functions::TANH,
+            Self::Sigmoid => &functions::SIGMOID,
+            Self::Gelu => &functions::GELU,
+            Self::Silu => &functions::SILU,
+            Self::Softplus => &functions::SOFTPLUS,
+            Self::Sin => &functions::SIN,
+            Self::Cos => &functions::COS,
+            Self::Expm1 => &functions::EXPM1,
+            Self::Log1p => &functions::LOG1P,
+            Self::Erf => &functions::ERF,
+            Self::Affine(..) => &functions::AFFINE,
+            Self::Pow(_) => &functions::POWF,
+            Self::Clamp(..) => &functions::CLAMP,
+            Self::LeakyRelu(_) => &functions::LEAKY_RELU,
         }
     }
 
     /// The function itself, of one number.
     #[must_use]
     pub fn apply(self, x: f32) -> f32 {
-        match self {
-            Self::Neg => -x,
-            Self::Abs => x.abs(),
-            Self::Sign if x.is_nan() || x == 0.0 => x,
-            Self::Sign => 1f32.copysign(x),
-            Self::Exp => x.exp(),
-            Self::Log => x.ln(),
-            Self::Sqrt => x.sqrt(),
-            Self::Reciprocal => 1.0 / x,
-            Self::Square => x * x,
-            Self::Relu => relu(x),
-            Self::Tanh => x.tanh(),
-            Self::Sigmoid => math::sigmoid(x),
-            // Below -14 the product vanishes in f32; at -∞ it is its limit.
-            Self::Gelu if x < -14.0 => 0.0,
-            Self::Gelu => x * math::normal_cdf(x),
-            Self::Silu => x * math::sigmoid(x),
-            Self::Softplus => math::softplus(x),
-            Self::Sin => x.sin(),
-            Self::Cos => x.cos(),
-            Self::Expm1 => x.exp_m1(),
-            Self::Log1p => x.ln_1p(),
-            Self::Erf => math::erf(x),
-            Self::Affine(factor, summand) => factor * x + summand,
-            Self::Pow(exponent) => x.powf(exponent),
-            Self::Clamp(low, high) => math::minimum(math::maximum(x, low), high),
-            Self::LeakyRelu(slope) => {
-                if x < 0.0 {
-                    slope * x
-                } else {
-                    x
-                }
-            }
-        }
+        let (_, a, b) = self.code();
+        self.function().of(&[x], &[a, b])
     }
-
-    /// y[i] = f(x[i]).
-    #[inline(always)]
-    pub(crate) fn apply_each(self, x: &[f32], y: &mut [f32]) {
-        match self {
-            // The cheap ones get loops of their own, which vectorise.
-            Self::Relu => map(x, y, relu),
-            Self::Square => map(x, y, |x| x * x),
-            Self::Neg => map(x, y, |x| -x),
-            Self::Sqrt => map(x, y, f32::sqrt),
-            Self::Affine(factor, summand) => map(x, y, |x| factor * x + summand),
-            _ => map(x, y, |x| self.apply(x)),
-        }
-    }
-
-    /// How many numbers of its own the function has.
-    pub(crate) fn number_count(self) -> usize {
-        match self {
-            Self::Affine(..) | Self::Clamp(..) => 2,
-            Self::Pow(_) | Self::LeakyRelu(_) => 1,
-            _ => 0,
-        }
-    }
-}
-
-/// The function that a launch applies, where it is one of this kernel.
-pub(crate) fn function_of(launch: &Launch) -> Option<UnaryOp> {
-    if !std::ptr::eq(launch.kernel, &UNARY) {
-        return None;
-    }
-    let params: Params = bytemuck::pod_read_unaligned(&launch.params);
-    let code = launch.constants.iter().find(|(name, _)| *name == "OP")?.1;
-    Some(UnaryOp::from_code(code as u32, params.a, params.b))
-}
-
-/// max(x, 0) that lets NaN through.
-pub(crate) fn relu(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
 }
 
 #[repr(C)]
@@ -204,22 +136,14 @@ struct Params {
 
 /// y[i] = f(x[i]).
 fn twin(call: Call<'_>) {
-    let params: Params = call.params();
-    let op = UnaryOp::from_code(call.constant("OP") as u32, params.a, params.b);
+    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
     for_each_chunk(
         y,
         #[inline(always)]
-        |start, y| op.apply_each(&x[start..start + y.len()], y),
+        |start, y| (application.function.twin)(&[&x[start..start + y.len()]], application.numbers(), y),
     );
-}
-
-#[inline(always)]
-fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = f(x);
-    }
 }
 
 pub(super) static UNARY: Kernel = Kernel {
@@ -338,6 +262,7 @@ impl Tensor {
             .bind(&x)
             .bind(&y)
             .workgroups(x.len().div_ceil(256))
+            .applies(Application::new(op.function(), &[a, b][..op.function().numbers.len()]))
             .run(self.device())?;
         Ok(y)
     }
@@ -347,13 +272,6 @@ impl Tensor {
 mod tests {
     use super::*;
     use crate::Device;
-
-    #[test]
-    fn codes_go_there_and_back() {
-        for code in 0..UNARY.variants.len() as u32 {
-            assert_eq!(UnaryOp::from_code(code, 0.5, 0.25).code().0, code);
-        }
-    }
 
     #[test]
     fn special_values_follow_pytorch() {

@@ -3,9 +3,9 @@
 
 use std::cell::RefCell;
 
-use super::program::{FIRST_NUMBER, Function, Program, Source};
+use super::program::{FIRST_NUMBER, Operation, Program, Source};
+use crate::elementwise::{MOST_ARGUMENTS, MOST_NUMBERS};
 use crate::kernel::{Access, Call, MOST_BINDINGS};
-use crate::ops::unary::UnaryOp;
 use crate::parallel::{for_each_chunks, vectorized};
 
 /// Elements that the twin takes through the whole program at once.
@@ -32,8 +32,8 @@ enum Bound {
 
 #[derive(Debug)]
 struct Registered {
-    function: Function,
-    operands: [Source; 2],
+    operation: Operation,
+    operands: Vec<Source>,
     /// Its first number among the parameters.
     number: usize,
     register: usize,
@@ -44,8 +44,8 @@ impl Chain {
         let count = program.instructions.len();
         let mut last_use: Vec<usize> = (0..count).collect();
         for (i, instruction) in program.instructions.iter().enumerate() {
-            for operand in instruction.operands {
-                if let Source::Value(value) = operand {
+            for operand in &instruction.operands {
+                if let Source::Value(value) = *operand {
                     last_use[value] = i;
                 }
             }
@@ -64,11 +64,12 @@ impl Chain {
             let register = free.pop().unwrap_or(chain.registers);
             chain.registers = chain.registers.max(register + 1);
             register_of.push(register);
-            let operands = instruction.operands.map(|operand| match operand {
+            let in_register = |operand: &Source| match *operand {
                 Source::Value(value) => Source::Value(register_of[value]),
-                Source::Binding(_) => operand,
-            });
-            chain.instructions.push(Registered { function: instruction.function, operands, number, register });
+                Source::Binding(_) => *operand,
+            };
+            let operands = instruction.operands.iter().map(in_register).collect();
+            chain.instructions.push(Registered { operation: instruction.operation, operands, number, register });
             number += instruction.numbers.len();
             // Free from the next instruction on, so that no result lies over its own operand.
             free.extend((0..=i).filter(|&value| last_use[value] == i).map(|value| register_of[value]));
@@ -135,17 +136,19 @@ impl Registered {
             let at = 4 * (self.number + number);
             bytemuck::pod_read_unaligned(&params[at..at + 4])
         };
-        let number = |number: usize| f32::from_bits(bits(number));
         let x = fetch(self.operands[0]);
-        match self.function {
-            Function::Unary(op) => {
-                let own = |i| if i < op.number_count() { number(i) } else { 0.0 };
-                UnaryOp::from_code(op.code().0, own(0), own(1)).apply_each(x, result);
+        match self.operation {
+            Operation::Apply(function) => {
+                let mut operands: [&[f32]; MOST_ARGUMENTS] = [&[]; MOST_ARGUMENTS];
+                operands.iter_mut().zip(&self.operands).for_each(|(slice, operand)| *slice = fetch(*operand));
+                let mut numbers = [0.0; MOST_NUMBERS];
+                let numbers = &mut numbers[..function.numbers.len()];
+                numbers.iter_mut().enumerate().for_each(|(i, number)| *number = f32::from_bits(bits(i)));
+                (function.twin)(&operands[..self.operands.len()], numbers, result);
             }
-            Function::Binary(op) => op.apply_each(x, fetch(self.operands[1]), result),
-            Function::Copy => result.copy_from_slice(x),
-            Function::Single => result.fill(x[bits(0) as usize]),
-            Function::Repeated => {
+            Operation::Copy => result.copy_from_slice(x),
+            Operation::Single => result.fill(x[bits(0) as usize]),
+            Operation::Repeated => {
                 let [offset, divisor, modulus, stride] = [0, 1, 2, 3].map(|i| bits(i) as usize);
                 let (mut within, mut index) = (start % divisor, start / divisor % modulus);
                 for result in result {

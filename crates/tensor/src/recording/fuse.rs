@@ -8,18 +8,19 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::plan::temporaries;
-use super::program::{Function, Instruction, MOST_NUMBERS, Program, Source};
+use super::program::{Instruction, MOST_NUMBERS, Operation, Program, Source};
 use crate::buffer::View;
+use crate::elementwise::Place;
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
-use crate::ops::binary::{self, Place};
-use crate::ops::unary;
 
 /// Operations of one kernel, so that texts stay readable and registers few.
 const MOST_STEPS: usize = 64;
 
 /// An element-wise operation of the list.
 struct Step {
-    function: Function,
+    operation: Operation,
+    /// Its numbers, as bits.
+    numbers: Vec<u32>,
     operands: Vec<Operand>,
     target: View,
     /// Whether what lies behind the last element of the target must stay.
@@ -41,7 +42,8 @@ impl Step {
                     .map(|(buffer, offset)| View::new(buffer.clone(), offset, *length));
                 let [source, target] = views;
                 (source.is_bindable() && target.is_bindable()).then(|| Self {
-                    function: Function::Copy,
+                    operation: Operation::Copy,
+                    numbers: Vec::new(),
                     operands: vec![Operand::Same(source)],
                     target,
                     exact: true,
@@ -51,23 +53,29 @@ impl Step {
         }
     }
 
+    /// The application that a launch carries, if it carries one and its operands are at simple places.
     fn of_launch(launch: &Launch) -> Option<Self> {
-        let same = |i: usize| Operand::Same(launch.views[i].clone());
-        if let Some(op) = unary::function_of(launch) {
-            let target = launch.views[1].clone();
-            return Some(Self { function: Function::Unary(op), operands: vec![same(0)], target, exact: false });
-        }
-        let (op, places) = binary::function_of(launch)?;
-        let target = launch.views[2].clone();
-        let operand = |(view, place): (&View, Place)| match place {
-            Place::Plain { offset } => Operand::Same(View::new(view.buffer.clone(), offset as usize, target.length)),
-            Place::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
-            Place::Repeated { offset, divisor, modulus, stride } => {
-                Operand::Addressed(view.clone(), vec![offset, divisor, modulus, stride])
-            }
+        let application = launch.application.as_ref()?;
+        let (target, views) = launch.views.split_last()?;
+        let operand = |(view, place): (&View, &Option<Place>)| {
+            Some(match (*place)? {
+                Place::AsBound => Operand::Same(view.clone()),
+                Place::Plain { offset } => {
+                    Operand::Same(View::new(view.buffer.clone(), offset as usize, target.length))
+                }
+                Place::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
+                Place::Repeated { offset, divisor, modulus, stride } => {
+                    Operand::Addressed(view.clone(), vec![offset, divisor, modulus, stride])
+                }
+            })
         };
-        let operands = launch.views.iter().zip(places).map(operand).collect();
-        Some(Self { function: Function::Binary(op), operands, target, exact: false })
+        Some(Self {
+            operation: Operation::Apply(application.function),
+            numbers: application.numbers().iter().map(|number| number.to_bits()).collect(),
+            operands: views.iter().zip(application.places()).map(operand).collect::<Option<_>>()?,
+            target: target.clone(),
+            exact: false,
+        })
     }
 }
 
@@ -100,19 +108,9 @@ impl Group {
         }
         self.length = step.target.length;
         let sources: Vec<Source> = step.operands.iter().map(|operand| self.source(operand)).collect();
-        let value = match (step.function, sources[0]) {
-            (Function::Copy, Source::Value(value)) => value,
-            (function, first) => {
-                let numbers = match function {
-                    Function::Unary(op) => {
-                        let (_, a, b) = op.code();
-                        [a, b][..op.number_count()].iter().map(|number| number.to_bits()).collect()
-                    }
-                    _ => Vec::new(),
-                };
-                let operands = [first, *sources.get(1).unwrap_or(&first)];
-                self.push(Instruction { function, operands, numbers })
-            }
+        let value = match (step.operation, sources[0]) {
+            (Operation::Copy, Source::Value(value)) => value,
+            (operation, _) => self.push(Instruction { operation, operands: sources, numbers: step.numbers.clone() }),
         };
         let target = self.bind(&step.target, false);
         self.bound[target].value = Some(value);
@@ -120,7 +118,7 @@ impl Group {
         true
     }
 
-    fn takes<'a>(&self, step: &'a Step) -> bool {
+    fn takes(&self, step: &Step) -> bool {
         let fits = |view: &View| {
             self.bound.iter().all(|bound| bound.addressed || bound.view.is_same(view) || !bound.view.overlaps(view))
         };
@@ -131,14 +129,11 @@ impl Group {
                 && step.target.buffer.id() != view.buffer.id()
         };
         // Nor may the operands of the step itself lie askew.
-        let plain = |operand: &'a Operand| match operand {
+        let views = step.operands.iter().filter_map(|operand| match operand {
             Operand::Same(view) => Some(view),
             Operand::Addressed(..) => None,
-        };
-        let askew = match &step.operands[..] {
-            [first, second] => plain(first).zip(plain(second)).is_some_and(|(x, y)| !x.is_same(y) && x.overlaps(y)),
-            _ => false,
-        };
+        });
+        let askew = views.clone().any(|x| views.clone().any(|y| !x.is_same(y) && x.overlaps(y)));
         let addressed_already =
             self.bound.iter().any(|bound| bound.addressed && bound.view.buffer.id() == step.target.buffer.id());
         (self.bound.is_empty() || self.length == step.target.length)
@@ -147,7 +142,7 @@ impl Group {
             && fits(&step.target)
             && step.operands.iter().all(|operand| match operand {
                 // A copy may be of any type; that of a value of the chain is one of f32.
-                Operand::Same(view) => fits(view) && (step.function != Function::Copy || known(view)),
+                Operand::Same(view) => fits(view) && (step.operation != Operation::Copy || known(view)),
                 Operand::Addressed(view, _) => unwritten(view),
             })
     }
@@ -179,12 +174,12 @@ impl Group {
             }
             Operand::Addressed(view, numbers) => {
                 let binding = Source::Binding(self.bind(view, true));
-                let function = if numbers.len() == 1 { Function::Single } else { Function::Repeated };
+                let operation = if numbers.len() == 1 { Operation::Single } else { Operation::Repeated };
                 let is_same =
-                    |i: &Instruction| i.function == function && i.operands[0] == binding && i.numbers == *numbers;
+                    |i: &Instruction| i.operation == operation && i.operands[0] == binding && i.numbers == *numbers;
                 let known = self.instructions.iter().position(is_same);
                 Source::Value(known.unwrap_or_else(|| {
-                    self.push(Instruction { function, operands: [binding; 2], numbers: numbers.clone() })
+                    self.push(Instruction { operation, operands: vec![binding], numbers: numbers.clone() })
                 }))
             }
         }
@@ -205,8 +200,8 @@ impl Group {
         let mut loaded = vec![false; self.bound.len()];
         for i in (0..alive.len()).rev() {
             if alive[i] {
-                for operand in self.instructions[i].operands {
-                    match operand {
+                for operand in &self.instructions[i].operands {
+                    match *operand {
                         Source::Value(value) => alive[value] = true,
                         Source::Binding(binding) => loaded[binding] = true,
                     }
@@ -238,12 +233,13 @@ impl Group {
                 .iter()
                 .map(|&value| {
                     let instruction = &mut self.instructions[value];
+                    let operand = |operand: &Source| match *operand {
+                        Source::Value(value) => Source::Value(value_place[value]),
+                        Source::Binding(binding) => Source::Binding(binding_place[binding]),
+                    };
                     Instruction {
-                        function: instruction.function,
-                        operands: instruction.operands.map(|operand| match operand {
-                            Source::Value(value) => Source::Value(value_place[value]),
-                            Source::Binding(binding) => Source::Binding(binding_place[binding]),
-                        }),
+                        operation: instruction.operation,
+                        operands: instruction.operands.iter().map(operand).collect(),
                         numbers: std::mem::take(&mut instruction.numbers),
                     }
                 })

@@ -10,21 +10,20 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use thalweg_shaders::Shader;
 
 use super::chain::{self, Chain};
+use crate::elementwise::{Function, MOST_ARGUMENTS};
 use crate::kernel::{Access, Kernel, MOST_PARAMETERS};
-use crate::ops::binary::BinaryOp;
-use crate::ops::unary::UnaryOp;
 
-/// Parameters that every chain has: its length and two zeros.
-pub(super) const FIRST_NUMBER: usize = 3;
+/// Parameters that every chain has: its length, and a zero for each operand.
+pub(super) const FIRST_NUMBER: usize = 1 + MOST_ARGUMENTS;
 
 /// Numbers that the operations of a chain have room for.
 pub(super) const MOST_NUMBERS: usize = MOST_PARAMETERS / 4 - FIRST_NUMBER;
 
-/// What an instruction does. The numbers of a function are not part of it.
+/// What an instruction does. Its numbers are not part of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Function {
-    Unary(UnaryOp),
-    Binary(BinaryOp),
+pub(crate) enum Operation {
+    /// A function of the operands.
+    Apply(&'static Function),
     /// The operand itself.
     Copy,
     /// One element of a binding, everywhere; its place is a number.
@@ -33,15 +32,13 @@ pub(crate) enum Function {
     Repeated,
 }
 
-impl Function {
-    pub(super) fn name(self) -> String {
-        let lower = |op: String| op.split('(').next().unwrap_or_default().to_lowercase();
+impl Operation {
+    fn name(self) -> &'static str {
         match self {
-            Self::Unary(op) => lower(format!("{op:?}")),
-            Self::Binary(op) => op.name().to_string(),
-            Self::Copy => "copy".to_string(),
-            Self::Single => "single".to_string(),
-            Self::Repeated => "repeated".to_string(),
+            Self::Apply(function) => function.name,
+            Self::Copy => "copy",
+            Self::Single => "single",
+            Self::Repeated => "repeated",
         }
     }
 }
@@ -55,11 +52,11 @@ pub(crate) enum Source {
     Value(usize),
 }
 
-/// One step of a program. A function of one argument has it twice.
+/// One step of a program.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruction {
-    pub(crate) function: Function,
-    pub(crate) operands: [Source; 2],
+    pub(crate) operation: Operation,
+    pub(crate) operands: Vec<Source>,
     /// Its own numbers, as bits.
     pub(crate) numbers: Vec<u32>,
 }
@@ -77,24 +74,32 @@ pub(super) struct Program {
 impl Program {
     /// The parameters of a launch over so many elements.
     pub(super) fn params(&self, length: usize) -> Vec<u8> {
-        let mut words = vec![length as u32, 0, 0];
+        let mut words = vec![0; FIRST_NUMBER];
+        words[0] = length as u32;
         words.extend(self.instructions.iter().flat_map(|instruction| &instruction.numbers));
         bytemuck::cast_slice(&words).to_vec()
     }
 
     /// The kernel for this structure; the same one every time.
     pub(super) fn kernel(&self) -> (&'static Kernel, &'static Chain) {
-        static GENERATED: LazyLock<Mutex<HashMap<&'static str, (&'static Kernel, &'static Chain)>>> =
-            LazyLock::new(Mutex::default);
+        /// The text, and the functions by their addresses: two of one text may have different twins.
+        type Key = (String, Vec<usize>);
+        type Known = HashMap<Key, (&'static Kernel, &'static Chain)>;
+        static GENERATED: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         let text = self.text();
+        let address = |instruction: &Instruction| match instruction.operation {
+            Operation::Apply(function) => Some(std::ptr::from_ref(function).addr()),
+            _ => None,
+        };
+        let key: Key = (text, self.instructions.iter().filter_map(address).collect());
         let mut generated = GENERATED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(&known) = generated.get(text.as_str()) {
+        if let Some(&known) = generated.get(&key) {
             return known;
         }
         // Kernels live as long as the process, as those that are written by hand do: there are as many as structures.
         let name = self.name();
         let path: &str = Box::leak(format!("generated/{name}.wgsl").into_boxed_str());
-        let text: &str = Box::leak(text.into_boxed_str());
+        let text: &str = Box::leak(key.0.clone().into_boxed_str());
         let shader = Box::leak(Box::new(Shader { name: Box::leak(name.into_boxed_str()), path, text, shared: &[] }));
         let numbers: usize = self.instructions.iter().map(|instruction| instruction.numbers.len()).sum();
         let kernel: &Kernel = Box::leak(Box::new(Kernel {
@@ -106,16 +111,16 @@ impl Program {
         }));
         let chain: &Chain = Box::leak(Box::new(Chain::new(self)));
         tracing::debug!(kernel = kernel.name(), wgsl = text, "generated");
-        generated.insert(text, (kernel, chain));
+        generated.insert(key, (kernel, chain));
         (kernel, chain)
     }
 
     fn name(&self) -> String {
         const MOST_NAMES: usize = 6;
-        let operations = self.instructions.iter().map(|instruction| instruction.function);
-        let names: Vec<String> = operations
-            .filter(|function| !matches!(function, Function::Single | Function::Repeated))
-            .map(Function::name)
+        let operations = self.instructions.iter().map(|instruction| instruction.operation);
+        let names: Vec<&str> = operations
+            .filter(|operation| !matches!(operation, Operation::Single | Operation::Repeated))
+            .map(Operation::name)
             .collect();
         let shown = names[..names.len().min(MOST_NAMES)].join("_");
         match names.len().saturating_sub(MOST_NAMES) {

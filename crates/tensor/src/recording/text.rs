@@ -1,8 +1,9 @@
-//! The text of generated kernels: the functions of `shaders/shared`, cut out and put in a row.
+//! The text of generated kernels: the bodies of their functions, and a call of each in a row.
 
 use std::fmt::Write;
 
-use super::program::{Function, Instruction, Program, Source};
+use super::program::{Instruction, Operation, Program, Source};
+use crate::elementwise::Function;
 use crate::kernel::Access;
 
 impl Program {
@@ -26,10 +27,13 @@ impl Program {
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "//\n// twin      crates/tensor/src/recording/chain.rs\n")?;
         writeln!(text, "struct Params {{\n    length: u32,")?;
-        writeln!(text, "    // Zeros, of which no compiler knows that they are.\n    left: u32,\n    right: u32,")?;
+        writeln!(
+            text,
+            "    // Zeros, of which no compiler knows that they are.\n    left: u32,\n    right: u32,\n    third: u32,"
+        )?;
         for (i, instruction) in self.instructions.iter().enumerate() {
             for (name, kind) in number_names(instruction) {
-                writeln!(text, "    {name}{i}: {kind},")?;
+                writeln!(text, "    {name}_{i}: {kind},")?;
             }
         }
         writeln!(text, "}}\n\n@group(0) @binding(0) var<uniform> params: Params;")?;
@@ -46,8 +50,9 @@ impl Program {
                 writeln!(text, "    let x{i} = b{i}[i];")?;
             }
         }
+        let functions = self.functions();
         for (i, instruction) in self.instructions.iter().enumerate() {
-            writeln!(text, "    let v{i} = {};", expression(i, instruction))?;
+            writeln!(text, "    let v{i} = {};", expression(i, instruction, &functions))?;
         }
         writeln!(text, "    let count = params.length - 4u * i;")?;
         for (i, store) in self.stores.iter().enumerate() {
@@ -68,7 +73,7 @@ impl Program {
     /// Whether a binding is read at places of its own rather than at the lane's.
     pub(super) fn is_addressed(&self, binding: usize) -> bool {
         self.instructions.iter().any(|instruction| {
-            matches!(instruction.function, Function::Single | Function::Repeated)
+            matches!(instruction.operation, Operation::Single | Operation::Repeated)
                 && instruction.operands[0] == Source::Binding(binding)
         })
     }
@@ -80,37 +85,26 @@ impl Program {
 
     /// Each function once: of one element, and of four.
     fn write_functions(&self, text: &mut String) -> std::fmt::Result {
-        let mut written = Vec::new();
-        for instruction in &self.instructions {
-            let name = function_name(instruction.function);
-            if written.contains(&name) {
-                continue;
-            }
-            let numbers: Vec<&str> = number_names(instruction).map(|(name, _)| name).collect();
-            let (parameters, body) = match instruction.function {
-                Function::Unary(op) => (vec!["x"], case(thalweg_shaders::UNARY_OPS, op.code().0)),
-                Function::Binary(op) => (vec!["x", "y"], case(thalweg_shaders::BINARY_OPS, op as u32)),
-                Function::Repeated => {
-                    text.push_str(PLACE);
-                    written.push(name);
-                    continue;
-                }
-                Function::Copy | Function::Single => continue,
-            };
-            let declare = |kind: &str| -> String {
-                let operands = parameters.iter().map(|name| format!("{name}: {kind}"));
-                operands.chain(numbers.iter().map(|name| format!("{name}: f32"))).collect::<Vec<_>>().join(", ")
-            };
-            let component = |component: &str| -> String {
-                let operands = parameters.iter().map(|name| format!("{name}.{component}"));
-                operands.chain(numbers.iter().map(|name| name.to_string())).collect::<Vec<_>>().join(", ")
-            };
-            writeln!(text, "\nfn {name}({}) -> f32 {{{body}}}", declare("f32"))?;
-            let calls = ["x", "y", "z", "w"].map(|c| format!("{name}({})", component(c))).join(", ");
-            writeln!(text, "\nfn {name}_4({}) -> vec4f {{\n    return vec4f({calls});\n}}", declare("vec4f"))?;
-            written.push(name);
+        for (i, function) in self.functions().into_iter().enumerate() {
+            function.write_wgsl(&wgsl_name(i, function), text)?;
+        }
+        if self.instructions.iter().any(|instruction| instruction.operation == Operation::Repeated) {
+            text.push_str(PLACE);
         }
         Ok(())
+    }
+
+    /// The functions that are applied, each once, in the order of their first application.
+    fn functions(&self) -> Vec<&'static Function> {
+        let mut functions = Vec::new();
+        for instruction in &self.instructions {
+            if let Operation::Apply(function) = instruction.operation
+                && !functions.contains(&function)
+            {
+                functions.push(function);
+            }
+        }
+        functions
     }
 }
 
@@ -139,74 +133,42 @@ fn main(
     if (4u * i >= params.length) { return; }
 ";
 
-/// The body of a case of a `switch` over numbers.
-fn case(text: &'static str, number: u32) -> &'static str {
-    let label = format!("case {number}u: {{");
-    let start = text.find(&label).map(|place| place + label.len());
-    let Some(body) = start.map(|start| &text[start..]) else {
-        unreachable!("every function has its case, or tests of its own kernel fail");
-    };
-    let mut depth = 1;
-    let end = body.find(|c| {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        depth == 0
-    });
-    &body[..end.unwrap_or(body.len())]
-}
-
-/// The name of a function in the text. Those of two arguments differ from those of one.
-fn function_name(function: Function) -> String {
-    match function {
-        Function::Unary(_) => format!("{}_of", function.name()),
-        Function::Binary(_) => format!("{}_both", function.name()),
-        Function::Copy | Function::Single | Function::Repeated => function.name(),
-    }
+/// The name of a function in the text. Its number sets it apart from others of the same name, and from the functions that
+/// it calls.
+fn wgsl_name(number: usize, function: &Function) -> String {
+    format!("{}_{number}", function.name)
 }
 
 /// Names and types of an instruction's numbers.
 fn number_names(instruction: &Instruction) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let names: &[(&str, &str)] = match instruction.function {
-        Function::Unary(_) => &[("a", "f32"), ("b", "f32")],
-        Function::Single | Function::Repeated => {
-            &[("offset", "u32"), ("divisor", "u32"), ("modulus", "u32"), ("stride", "u32")]
-        }
-        Function::Binary(_) | Function::Copy => &[],
+    let (names, kind): (&[&'static str], _) = match instruction.operation {
+        Operation::Apply(function) => (function.numbers, "f32"),
+        Operation::Single | Operation::Repeated => (&["offset", "divisor", "modulus", "stride"], "u32"),
+        Operation::Copy => (&[], "f32"),
     };
-    names.iter().copied().take(instruction.numbers.len())
+    names.iter().map(move |name| (*name, kind)).take(instruction.numbers.len())
 }
 
-/// What an instruction computes, in the text.
-fn expression(i: usize, instruction: &Instruction) -> String {
-    let value = |source: Source| match source {
+/// What an instruction computes, in the text. `functions` are those of the program.
+fn expression(i: usize, instruction: &Instruction, functions: &[&Function]) -> String {
+    let value = |source: &Source| match source {
         Source::Binding(binding) => format!("x{binding}"),
         Source::Value(value) => format!("v{value}"),
     };
-    let operand = |number: usize| {
-        let side = ["left", "right"][number];
-        format!("rounded({}, params.{side})", value(instruction.operands[number]))
-    };
-    let numbers: String = number_names(instruction).map(|(name, _)| format!(", params.{name}{i}")).collect();
-    let name = function_name(instruction.function);
-    match (instruction.function, instruction.operands[0]) {
-        (Function::Unary(_), _) => format!("{name}_4({}{numbers})", operand(0)),
-        (Function::Binary(_), _) => format!("{name}_4({}, {})", operand(0), operand(1)),
-        (Function::Single, Source::Binding(b)) => format!("vec4f(b{b}[params.offset{i}])"),
-        (Function::Repeated, Source::Binding(b)) => {
+    let numbers: String = number_names(instruction).map(|(name, _)| format!(", params.{name}_{i}")).collect();
+    match (instruction.operation, &instruction.operands[0]) {
+        (Operation::Apply(function), _) => {
+            let zeros = ["left", "right", "third"];
+            let rounded = |(operand, zero)| format!("rounded({}, params.{zero})", value(operand));
+            let operands: Vec<String> = instruction.operands.iter().zip(zeros).map(rounded).collect();
+            let number = functions.iter().position(|known| *known == function).unwrap_or_default();
+            format!("{}_each({}{numbers})", wgsl_name(number, function), operands.join(", "))
+        }
+        (Operation::Single, Source::Binding(b)) => format!("vec4f(b{b}[params.offset_{i}])"),
+        (Operation::Repeated, Source::Binding(b)) => {
             let places = [0, 1, 2, 3].map(|c| format!("b{b}[place(4u * i + {c}u{numbers})]"));
             format!("vec4f(\n        {},\n    )", places.join(",\n        "))
         }
         (_, source) => value(source),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cases_are_cut_out_whole() {
-        assert_eq!(case(thalweg_shaders::UNARY_OPS, 1), " return abs(x); ");
-        assert!(case(thalweg_shaders::BINARY_OPS, 16).contains("let s = sigmoid(x);"));
-        assert!(case(thalweg_shaders::BINARY_OPS, 16).trim_end().ends_with("(1.0 - s)));"));
     }
 }

@@ -5,8 +5,8 @@
 
 use super::form::Epilogue;
 use crate::kernel::{Access, Call, Kernel};
+use crate::math::{relu, relu_grad};
 use crate::matmul::product::Product;
-use crate::ops::{relu, relu_grad};
 
 /// What the kernel of the partial sums gets.
 #[repr(C)]

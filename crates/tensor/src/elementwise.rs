@@ -1,0 +1,214 @@
+//! [`Function`]: an element-wise function as kernels, twins and recordings use it. It knows no tensor and no operation.
+//!
+//! A launch of a kernel that applies such a function carries an [`Application`]: the function, its numbers and the way
+//! its operands are addressed. Recordings join neighbouring applications into one generated kernel, whoever wrote the
+//! function.
+
+use std::fmt;
+
+use crate::parallel::vectorized;
+
+/// The most arguments of a function.
+pub const MOST_ARGUMENTS: usize = 3;
+
+/// The most numbers of a function.
+pub const MOST_NUMBERS: usize = 4;
+
+/// The twin of a function: for each element of the result, the function of the elements of the operands at that place,
+/// and of its numbers. The [`twin!`](crate::twin) macro writes it from a formula for one element.
+pub type Twin = fn(operands: &[&[f32]], numbers: &[f32], result: &mut [f32]);
+
+/// A function that is applied to the elements of tensors one by one.
+///
+/// It exists as a `static`, because kernels and recordings refer to it by its address.
+pub struct Function {
+    /// The name: a lower-case identifier, in kernels and in errors.
+    pub name: &'static str,
+    /// The names of its arguments in [`wgsl`](Self::wgsl), one to three.
+    pub arguments: &'static [&'static str],
+    /// The names of its numbers in [`wgsl`](Self::wgsl): at most four constants, such as a slope or a bound, that are the
+    /// same for all elements.
+    pub numbers: &'static [&'static str],
+    /// The body of a WGSL function of the arguments and the numbers, all of type `f32`, which returns an `f32`. It may
+    /// call the functions of `shaders/shared/math.wgsl`.
+    pub wgsl: &'static str,
+    /// The same computation on the CPU.
+    pub twin: Twin,
+}
+
+impl Function {
+    /// Returns the function of one element of each operand, as the twin computes it.
+    ///
+    /// # Panics
+    /// If there are fewer operands or numbers than the function has.
+    #[must_use]
+    pub fn of(&self, operands: &[f32], numbers: &[f32]) -> f32 {
+        let mut slices: [&[f32]; MOST_ARGUMENTS] = [&[]; MOST_ARGUMENTS];
+        for (slice, operand) in slices.iter_mut().zip(operands) {
+            *slice = std::slice::from_ref(operand);
+        }
+        let mut result = [0.0];
+        (self.twin)(&slices[..operands.len()], numbers, &mut result);
+        result[0]
+    }
+
+    /// Writes the function as WGSL under a name: of one element, and as `name_each` of four.
+    pub(crate) fn write_wgsl(&self, name: &str, text: &mut String) -> fmt::Result {
+        use fmt::Write;
+        let parameters = |kind: &str| {
+            let operands = self.arguments.iter().map(|argument| format!("{argument}: {kind}"));
+            operands.chain(self.numbers.iter().map(|number| format!("{number}: f32"))).collect::<Vec<_>>().join(", ")
+        };
+        let component = |component: &str| {
+            let operands = self.arguments.iter().map(|argument| format!("{argument}.{component}"));
+            operands.chain(self.numbers.iter().map(|number| number.to_string())).collect::<Vec<_>>().join(", ")
+        };
+        let body = match self.wgsl.trim().contains('\n') {
+            true => format!("\n    {}\n", self.wgsl.trim()),
+            false => format!(" {} ", self.wgsl.trim()),
+        };
+        writeln!(text, "\nfn {name}({}) -> f32 {{{body}}}", parameters("f32"))?;
+        let calls = ["x", "y", "z", "w"].map(|c| format!("{name}({})", component(c))).join(", ");
+        writeln!(text, "\nfn {name}_each({}) -> vec4f {{\n    return vec4f({calls});\n}}", parameters("vec4f"))
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Function({})", self.name)
+    }
+}
+
+/// Two functions are the same if they are one `static`.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Function {}
+
+/// Applies a formula to the elements of slices, in a loop that is compiled for the widest vectors of the processor.
+/// [`twin!`](crate::twin) is the way to call it.
+///
+/// # Panics
+/// If there are fewer than `A` operands or `N` numbers, or an operand is shorter than the result.
+#[doc(hidden)]
+#[inline(always)]
+pub fn for_each_element<const A: usize, const N: usize>(
+    operands: &[&[f32]],
+    numbers: &[f32],
+    result: &mut [f32],
+    formula: impl Fn([f32; A], [f32; N]) -> f32,
+) {
+    let numbers: [f32; N] = std::array::from_fn(|i| numbers[i]);
+    let operands: [&[f32]; A] = std::array::from_fn(|i| &operands[i][..result.len()]);
+    vectorized(
+        #[inline(always)]
+        move || {
+            for (i, result) in result.iter_mut().enumerate() {
+                *result = formula(operands.map(|operand| operand[i]), numbers);
+            }
+        },
+    );
+}
+
+/// Writes the [`Twin`] of an element-wise [`Function`] from a formula for one element. After a semicolon follow the
+/// function's numbers.
+///
+/// The loop over the elements is compiled for the processor's vectors, so a formula of plain arithmetic is fast.
+///
+/// ```
+/// use thalweg_tensor::{Twin, twin};
+///
+/// const SQUARED_DISTANCE: Twin = twin!(|x, y| (x - y) * (x - y));
+/// const LEAKY: Twin = twin!(|x; slope| if x < 0.0 { slope * x } else { x });
+/// let mut result = [0.0; 2];
+/// LEAKY(&[&[-1.0, 3.0]], &[0.5], &mut result);
+/// assert_eq!(result, [-0.5, 3.0]);
+/// SQUARED_DISTANCE(&[&[1.0, 5.0], &[4.0, 5.0]], &[], &mut result);
+/// assert_eq!(result, [9.0, 0.0]);
+/// ```
+#[macro_export]
+macro_rules! twin {
+    (| $($argument:ident),+ $(; $($number:ident),*)? | $formula:expr) => {{
+        fn twin(operands: &[&[f32]], numbers: &[f32], result: &mut [f32]) {
+            $crate::for_each_element(
+                operands,
+                numbers,
+                result,
+                #[inline(always)]
+                |[$($argument),+], [$($($number),*)?]| -> f32 { $formula },
+            );
+        }
+        twin
+    }};
+}
+
+/// The places of an operand's elements in its binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Element i of the binding.
+    AsBound,
+    /// Element i at offset + i.
+    Plain { offset: u32 },
+    /// All elements at one place.
+    Single { offset: u32 },
+    /// Element i at offset + stride ((i / divisor) mod modulus): a row, a column, or a plain one that is not aligned.
+    Repeated { offset: u32, divisor: u32, modulus: u32, stride: u32 },
+}
+
+impl Place {
+    /// Returns the places of elements that are read through strides, 0 where they repeat; `None` if no quotient and
+    /// remainder find them. Plain places start at multiples of `alignment`.
+    pub(crate) fn new(shape: &[u32], strides: &[u32], offset: u32, alignment: u32) -> Option<Self> {
+        let stretched = |d: &usize| strides[*d] == 0 || shape[*d] == 1;
+        let kept: Vec<usize> = (0..shape.len()).filter(|d| !stretched(d)).collect();
+        let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { return Some(Self::Single { offset }) };
+        // Dimensions that are kept must be neighbours without gaps, so that one quotient and one remainder find the place.
+        let dense = (first..last).all(|d| strides[d] == strides[d + 1] * shape[d + 1]);
+        let divisor = shape[last + 1..].iter().product();
+        let modulus = shape[first..=last].iter().product();
+        let stride = strides[last];
+        let plain = divisor == 1 && stride == 1 && modulus == shape.iter().product::<u32>();
+        match (dense, plain && offset.is_multiple_of(alignment)) {
+            (false, _) => None,
+            (true, true) => Some(Self::Plain { offset }),
+            (true, false) => Some(Self::Repeated { offset, divisor, modulus, stride }),
+        }
+    }
+}
+
+/// What a launch applies: its first bindings are the operands, its last one is the result.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Application {
+    pub(crate) function: &'static Function,
+    numbers: [f32; MOST_NUMBERS],
+    /// For each operand its places; `None` if they are not simple.
+    places: [Option<Place>; MOST_ARGUMENTS],
+}
+
+impl Application {
+    /// An application to operands that are bound as they are.
+    pub(crate) fn new(function: &'static Function, numbers: &[f32]) -> Self {
+        Self::at(function, numbers, &[Some(Place::AsBound); MOST_ARGUMENTS])
+    }
+
+    /// An application to operands at places of their own in their bindings.
+    pub(crate) fn at(function: &'static Function, numbers: &[f32], places: &[Option<Place>]) -> Self {
+        let mut application = Self { function, numbers: [0.0; MOST_NUMBERS], places: [None; MOST_ARGUMENTS] };
+        application.numbers[..numbers.len()].copy_from_slice(numbers);
+        application.places[..places.len()].copy_from_slice(places);
+        application
+    }
+
+    /// The numbers, as many as the function has.
+    pub(crate) fn numbers(&self) -> &[f32] {
+        &self.numbers[..self.function.numbers.len()]
+    }
+
+    /// The places of the operands, as many as the function has arguments.
+    pub(crate) fn places(&self) -> &[Option<Place>] {
+        &self.places[..self.function.arguments.len()]
+    }
+}
