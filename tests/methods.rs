@@ -11,12 +11,13 @@ mod resume;
 use std::sync::{Mutex, PoisonError};
 
 use common::{devices, numbers};
+use thalweg::nn::update::MuonScale;
 use thalweg::nn::{
     AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Error, Init, Lamb,
     Lars, Lion, Method, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam,
     RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
-use thalweg::tensor::{DType, Device, MuonScale, Tensor};
+use thalweg::tensor::{DType, Device, Tensor};
 
 /// Profiles see the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());

@@ -11,12 +11,13 @@ use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
+use thalweg::nn::update::MuonScale;
 use thalweg::nn::{
     AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Clip, Init, Lamb, Lars, Lion,
     Method, Muon, NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop,
     Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
-use thalweg::tensor::{Device, MuonScale, Tensor};
+use thalweg::tensor::{Device, Tensor};
 
 /// The method that a case describes; the rules have the oracle's names for their settings.
 fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {

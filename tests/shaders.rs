@@ -12,7 +12,8 @@ use std::path::Path;
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
-use thalweg::tensor::{Access, Device, Error, Kernel, Recording, kernels, product_kernels};
+use thalweg::nn::kernels;
+use thalweg::tensor::{Access, Device, Error, Kernel, Recording, product_kernels};
 
 type Constants = &'static [(&'static str, f64)];
 

@@ -6,9 +6,9 @@
 mod common;
 
 use common::{devices, floats, numbers, tensor, words};
-use thalweg::tensor::{
-    AdamUpdate, Arena, Clip, Clock, DType, Device, DropoutState, StepArguments, Tensor, Update, ValueLog, next_batch,
-};
+use thalweg::nn::update::AdamUpdate;
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{Arena, Clip, Clock, DType, Device, DropoutState, StepArguments, Tensor, ValueLog, next_batch};
 
 /// A device of its own, so that its counters count one test alone.
 fn own_gpu() -> Option<Device> {

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use thalweg::nn::schedule::{Curve, PlateauSettings};
+use thalweg::nn::update::SgdUpdate;
 use thalweg::nn::{
     AdamW, Chain, Checkpoint, Constant, Cosine, Cyclic, Error, Exponential, Init, Interpolated, InverseSqrt,
     InverseTime, Join, LinearRamp, Method, MultiStep, NonFinite, OneCycle, Optimizer, ParameterGroup, Params,
     ParamsBuilder, PiecewiseConstant, Polynomial, ReduceOnPlateau, Result, Scaled, Schedule, Sgd, Step, Values,
     WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
 };
-use thalweg::tensor::{Arena, Clip, Device, SgdUpdate, StepArguments, Update};
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{Arena, Clip, Device, StepArguments};
 
 use super::{TURN, all, params};
 use crate::common::{devices, numbers};

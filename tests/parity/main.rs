@@ -18,7 +18,8 @@ mod shapes;
 use std::collections::BTreeSet;
 
 use common::Tolerance;
-use thalweg::tensor::{DType, Device, Kernel, Tensor, kernels};
+use thalweg::nn::kernels;
+use thalweg::tensor::{DType, Device, Kernel, Tensor};
 
 /// Numbers of elements: none, one, around a vector's, a wave's and a workgroup's, and a prime.
 const SIZES: [usize; 13] = [0, 1, 3, 4, 5, 63, 64, 65, 255, 256, 257, 512, 1009];

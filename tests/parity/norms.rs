@@ -2,10 +2,9 @@
 //!
 //! The order of the sums is the same on all devices, so that software drivers have the CPU's bits.
 
-use thalweg::tensor::{
-    AdaptiveClip, Arena, Clip, Clock, Device, LambUpdate, LarsUpdate, Launch, NovoGradUpdate, SgdUpdate, Tensor,
-    Update, UpdateNorms,
-};
+use thalweg::nn::update::{LambUpdate, LarsUpdate, NovoGradUpdate, SgdUpdate};
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{AdaptiveClip, Arena, Clip, Clock, Device, Launch, Tensor, UpdateNorms};
 
 use crate::Pair;
 use crate::common::{Tolerance, assert_close, floats, numbers, tensor, words};

@@ -3,12 +3,15 @@
 //! An update is a fixed sequence of sums, products, quotients and roots, so that software drivers have the CPU's bits.
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
-use thalweg::tensor::{
+use thalweg::nn::update::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
-    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, ClockState, Curvature, DType, Device, LionUpdate,
-    MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate,
-    ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update, SoapUpdate,
-    SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate,
+    AdanUpdate, AmsgradUpdate, AsgdUpdate, LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate,
+    ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
+    Sm3Update, SoapUpdate, SophiaUpdate, YogiUpdate,
+};
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{
+    Arena, Clip, Clock, ClockState, Curvature, DType, Device, ScheduleTable, SegmentSettings, StepArguments, Tensor,
 };
 
 use crate::Pair;

@@ -1,8 +1,9 @@
 //! Launches that go over an arena and are no updates: averages, swaps, Lookahead, SAM's step uphill.
 
+use thalweg::nn::update::SgdUpdate;
+use thalweg::tensor::optim::Update;
 use thalweg::tensor::{
-    Arena, Averaging, Clip, Clock, Device, RunningAverage, SegmentSettings, SgdUpdate, SharpnessAscent, StepArguments,
-    Tensor, Update,
+    Arena, Averaging, Clip, Clock, Device, RunningAverage, SegmentSettings, SharpnessAscent, StepArguments, Tensor,
 };
 
 use crate::Pair;

@@ -1,6 +1,8 @@
 //! Random numbers and dropout: the same on both devices.
 
-use thalweg::tensor::{Arena, Clip, Clock, Device, DropoutState, SgdUpdate, StepArguments, Tensor, Update};
+use thalweg::nn::update::SgdUpdate;
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{Arena, Clip, Clock, Device, DropoutState, StepArguments, Tensor};
 
 use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numbers, tensor, words};
 use crate::{FOLDED, Pair, SIZES};

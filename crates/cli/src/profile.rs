@@ -6,7 +6,8 @@ mod trace;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use thalweg::tensor::{Cost, Device, LaunchProfile, Profile, Recording, kernels};
+use thalweg::nn::kernels;
+use thalweg::tensor::{Cost, Device, LaunchProfile, Profile, Recording};
 
 use crate::args::ProfileArgs;
 use crate::bench::training_step::TrainingStep;

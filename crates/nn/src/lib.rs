@@ -23,6 +23,8 @@ mod tabular;
 mod trainer;
 mod training_state;
 
+use thalweg_tensor::Kernel;
+
 pub use checkpoint::{Checkpoint, CheckpointTensor, Values};
 pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
@@ -30,6 +32,8 @@ pub use init::Init;
 pub use loss::Loss;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
+pub use optim::update;
+pub use optim::update::MuonScale;
 pub use optim::{
     AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lamb,
     Lars, Lion, Method, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop,
@@ -46,5 +50,10 @@ pub use schedule::{
     WarmupCosine, WarmupStableDecay,
 };
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
-pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, MuonScale, NonFinite, PendingClock};
+pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};
+
+/// Returns all kernels that are written by hand, those of the methods last: for tests and benches that try them all.
+pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
+    thalweg_tensor::kernels().chain(update::KERNELS.iter().copied())
+}

@@ -65,16 +65,19 @@ impl Packing {
     }
 }
 
-/// Which tensors lie where.
+/// The places of an arena's tensors. Arenas that share a layout have tensors of the same shapes at the same places.
 #[derive(Debug)]
-pub(crate) struct Layout {
+pub struct Layout {
     shapes: Vec<Vec<usize>>,
     pages: Pages,
 }
 
 impl Layout {
-    /// For tensors of these shapes, with pages of at most so many elements and than the device's limit.
-    pub(crate) fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+    /// Returns the layout of tensors of these shapes, in pages of at most `page_elements` elements or the device's limit.
+    ///
+    /// # Errors
+    /// If one tensor alone exceeds the device's limit for a binding.
+    pub fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         let counts = shapes.iter().map(|shape| shape::element_count("arena", shape)).collect::<Result<Vec<_>>>()?;
         let device_limit = device.info().max_binding_bytes / 4;
         let limit = page_elements.max(UPDATE_BLOCK).min(usize::try_from(device_limit).unwrap_or(usize::MAX));
@@ -137,8 +140,12 @@ impl Arena {
         Self::with_layout(self.device(), self.layout.clone(), packing, Tensor::zeros)
     }
 
-    /// Memory in this layout that holds whatever it held last, padding too: for what is written before it is read.
-    pub(crate) fn uninitialized(device: &Device, layout: &Arc<Layout>) -> Result<Self> {
+    /// Returns an arena of this layout whose elements, padding included, have any values. For arenas that are written before
+    /// they are read.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn uninitialized(device: &Device, layout: &Arc<Layout>) -> Result<Self> {
         Self::with_layout(device, layout.clone(), Packing::Plain, Tensor::uninitialized)
     }
 
@@ -219,8 +226,9 @@ impl Arena {
         &self.pages
     }
 
-    /// Which tensors lie where.
-    pub(crate) fn layout(&self) -> &Arc<Layout> {
+    /// Returns the places of its tensors.
+    #[must_use]
+    pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
@@ -240,8 +248,11 @@ impl Arena {
         })
     }
 
-    /// Checks that arenas which one update goes through have one layout.
-    pub(crate) fn same_layout(&self, op: &'static str, others: &[&Self]) -> Result<()> {
+    /// Checks that other arenas have this layout, packing and device; `op` names the operation in the error.
+    ///
+    /// # Errors
+    /// If one of them differs.
+    pub fn same_layout(&self, op: &'static str, others: &[&Self]) -> Result<()> {
         others.iter().try_for_each(|other| self.same_packed_layout(op, other, self.packing))
     }
 

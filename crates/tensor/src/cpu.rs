@@ -198,10 +198,26 @@ fn clear_words(words: &mut [u32]) {
 
 #[cfg(test)]
 mod tests {
+    use crate::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
     use crate::parallel::with_threads;
-    use crate::{
-        AdamUpdate, Arena, Clip, Clock, DType, Device, DropoutState, MomentumUpdate, Result, SgdUpdate, StepArguments,
-        Tensor, Update, next_batch,
+    use crate::{Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch};
+
+    /// An element-wise update with two arenas of state, for the CPU only.
+    static UPDATE: Kernel = Kernel {
+        shader: &thalweg_shaders::ADAM,
+        uniform: size_of::<Head>(),
+        access: access(2),
+        variants: UPDATE_VARIANTS,
+        twin: |call| {
+            Elements::of(call).each(
+                |now| now.learning_rate,
+                move |lr, param, grad, [m, v]| {
+                    *m += 0.1 * (grad - *m);
+                    *v += 0.01 * (grad * grad - *v);
+                    *param -= lr * (*m / (v.sqrt() + 1e-8));
+                },
+            );
+        },
     };
 
     /// Every twin that shares out its work, on more than one piece; the bits of all results.
@@ -243,21 +259,11 @@ mod tests {
         let (grads, moments) = (values.zeros_like()?, [values.zeros_like()?, values.zeros_like()?]);
         Tensor::normal(&device, 5, 0, 0.0, 1.0, &[70_000])?.copy_into(grads.get(0))?;
         let mut clock = Clock::new(&device, 0.01)?;
-        let adam = AdamUpdate { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1, decoupled: true, maximize: false };
-        let mut step = |update: &dyn Update, state: &[Arena]| {
-            update.step(StepArguments {
-                values: &values,
-                grads: &grads,
-                state,
-                clock: &mut clock,
-                clip: Clip::Norm(0.5),
-            })
-        };
-        step(&adam, &moments)?;
-        let momentum =
-            MomentumUpdate { momentum: 0.9, dampening: 0.0, weight_decay: 0.1, nesterov: true, maximize: false };
-        step(&momentum, &moments[..1])?;
-        step(&SgdUpdate { weight_decay: 0.1, maximize: false }, &[])?;
+        for clip in [Clip::Off, Clip::Norm(0.5)] {
+            let head = Head::new(Timing::of_betas((0.9, 0.99)), 0.1, false);
+            let step = StepArguments { values: &values, grads: &grads, state: &moments, clock: &mut clock, clip };
+            step.run(&UPDATE, head, |head| head)?;
+        }
         all.extend([values.get(0).clone(), moments[0].get(0).clone(), moments[1].get(0).clone()]);
 
         let mut bits = Vec::new();

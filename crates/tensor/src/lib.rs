@@ -35,7 +35,7 @@ mod kernel;
 mod math;
 mod matmul;
 mod ops;
-mod optim;
+pub mod optim;
 mod pages;
 mod parallel;
 mod philox;
@@ -44,7 +44,7 @@ mod recording;
 mod shape;
 mod tensor;
 
-pub use arena::{Arena, Packing};
+pub use arena::{Arena, Layout, Packing};
 pub use buffer::{Held, MemoryReport, ToView, View, hold_as};
 pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
@@ -55,12 +55,8 @@ pub use kernel::{Access, Call, Cost, Kernel, Launch, Slice};
 pub use matmul::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
 pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
-    AdanUpdate, AdaptiveClip, AmsgradUpdate, AsgdUpdate, Clip, Clock, ClockState, Curvature, LambUpdate, LarsUpdate,
-    LionUpdate, LossScale, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NonFinite, NovoGradUpdate, PendingClock,
-    ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate,
-    ScheduleTable, SegmentSettings, SgdUpdate, Sm3Update, SoapUpdate, SophiaUpdate, StepArguments, Update, UpdateNorms,
-    YogiUpdate,
+    AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
+    SegmentSettings, StepArguments, UpdateNorms,
 };
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
 pub use philox::philox;
@@ -72,7 +68,7 @@ pub use thalweg_shaders::{GRID, Shader};
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;
 
-/// Returns all kernels that are written by hand, each folder's in turn: tests and benches go through them.
+/// Returns the kernels of this crate that are written by hand, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     [ops::KERNELS, matmul::KERNELS, optim::KERNELS].into_iter().flatten().copied()
 }

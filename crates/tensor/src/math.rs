@@ -5,16 +5,20 @@
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-/// Lanes of a workgroup.
-pub(crate) const LANES: usize = 64;
+/// The lanes of a workgroup.
+pub const LANES: usize = 64;
 
-/// The larger one; NaN wins, as in PyTorch.
-pub(crate) fn maximum(x: f32, y: f32) -> f32 {
+/// Returns the larger one; NaN wins, as in PyTorch.
+#[inline]
+#[must_use]
+pub fn maximum(x: f32, y: f32) -> f32 {
     if x.is_nan() || x > y { x } else { y }
 }
 
-/// The smaller one; NaN wins.
-pub(crate) fn minimum(x: f32, y: f32) -> f32 {
+/// Returns the smaller one; NaN wins.
+#[inline]
+#[must_use]
+pub fn minimum(x: f32, y: f32) -> f32 {
     if x.is_nan() || x < y { x } else { y }
 }
 
@@ -123,7 +127,8 @@ pub(crate) fn portable_sine_cosine(x: f32) -> (f32, f32) {
 }
 
 /// Joins the lanes of a workgroup: halves are folded onto each other.
-pub(crate) fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+#[inline]
+pub fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -134,8 +139,9 @@ pub(crate) fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f
     lanes[0]
 }
 
-/// The sum of a row in the order of a workgroup: lane j adds the elements j, j + 64, …, and a tree joins the lanes.
-pub(crate) fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+/// Returns the sum of a row in the order of a workgroup: lane j adds the elements j, j + 64, …, and a tree joins the lanes.
+#[inline]
+pub fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     for chunk in row.chunks(LANES) {
         for (lane, &x) in lanes.iter_mut().zip(chunk) {

@@ -376,10 +376,10 @@ pub(crate) fn for_each_block<const N: usize>(
     });
 }
 
-/// Runs a loop that was compiled for the widest vectors of the processor. The bits are those of any other: nothing is
-/// contracted or reordered.
+/// Runs a loop that is compiled for the processor's widest vectors. The bits do not depend on them: nothing is contracted or
+/// reordered.
 #[inline(always)]
-pub(crate) fn vectorized<T>(body: impl FnOnce() -> T) -> T {
+pub fn vectorized<T>(body: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(body)
 }
 

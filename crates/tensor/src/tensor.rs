@@ -74,8 +74,11 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// A tensor for an operation to fill: its elements are whatever the memory held last.
-    pub(crate) fn uninitialized(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
+    /// Returns a tensor whose elements have any values, for kernels that write all of it.
+    ///
+    /// # Errors
+    /// If the device has no room.
+    pub fn uninitialized(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
         let count = shape::element_count("allocate", shape)?;
         let buffer = device.allocate(count)?;
         let strides = shape::contiguous_strides(shape);

@@ -1,12 +1,15 @@
 //! The updates that are measured: fused ones over an arena, the same as a composition of tensor operations, and copies
 //! as the roof.
 
-use thalweg::tensor::{
+use thalweg::nn::update::{
     AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
-    AdanUpdate, AmsgradUpdate, Arena, AsgdUpdate, Clip, Clock, DType, Device, DeviceKind, LambUpdate, LarsUpdate,
-    LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate, NovoGradUpdate, Packing, ProdigyUpdate,
-    RAdamUpdate, Result, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
-    Sm3Update, SoapUpdate, SophiaUpdate, StepArguments, Tensor, Update, YogiUpdate, copy_by_kernel,
+    AdanUpdate, AmsgradUpdate, AsgdUpdate, LambUpdate, LarsUpdate, LionUpdate, MomentumUpdate, MuonScale, MuonUpdate,
+    NAdamUpdate, NovoGradUpdate, ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate,
+    ScheduleFreeSgdUpdate, SgdUpdate, Sm3Update, SoapUpdate, SophiaUpdate, YogiUpdate,
+};
+use thalweg::tensor::optim::Update;
+use thalweg::tensor::{
+    Arena, Clip, Clock, DType, Device, DeviceKind, Packing, Result, StepArguments, Tensor, copy_by_kernel,
 };
 
 /// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.

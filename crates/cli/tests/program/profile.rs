@@ -54,7 +54,7 @@ fn profile(device: &str, is_hardware: bool) {
     for event in &kernels {
         // What is generated for a device bears the name of the operation first.
         let name = event["name"].as_str().expect("a name");
-        assert!(thalweg::tensor::kernels().any(|kernel| name.starts_with(kernel.name())), "{event}");
+        assert!(thalweg::nn::kernels().any(|kernel| name.starts_with(kernel.name())), "{event}");
         assert!(event["args"]["workgroups"].as_u64() > Some(0), "{event}");
     }
     // Kernels run one after the other, but that hardware may run what does not depend on each other side by side; of the

@@ -59,6 +59,41 @@ fn a_run_that_was_killed_goes_on_to_the_same_model() {
     }
 }
 
+/// The parameters of a model, with their names.
+fn parameters(file: &Path) -> Vec<(String, Vec<u8>)> {
+    let bytes = fs::read(file).expect("the file is there");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("it is a safetensors file");
+    let mut parameters: Vec<_> =
+        tensors.iter().map(|(name, tensor)| (name.to_string(), tensor.data().to_vec())).collect();
+    parameters.sort();
+    parameters
+}
+
+#[test]
+fn a_checkpoint_of_format_1_goes_on_to_the_bits_of_the_program_that_wrote_it() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/format1");
+    for (name, flags) in [
+        ("adamw", ""),
+        ("nesterov", "--schedule cyclic"),
+        ("rprop", "--lr 0.002"),
+        ("muon", "--lr 0.03"),
+        ("prodigy", ""),
+        ("adamw8bit", ""),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        example(folder, "iris.csv");
+        fs::copy(fixtures.join(format!("{name}.checkpoint")), folder.join("run")).unwrap();
+        let flags = format!(
+            "train iris.csv --device cpu --hidden 4 --epochs 6 --seed 3 --optimizer {name} {flags} --resume run --out whole"
+        );
+        let text = stdout(&thalweg_in(folder, &flags.split_whitespace().collect::<Vec<_>>()));
+        assert!(text.contains("4 epochs of them done"), "{name}: {text}");
+        let expected = parameters(&fixtures.join(format!("{name}.model")));
+        assert!(parameters(&folder.join("whole")) == expected, "{name}: other parameters");
+    }
+}
+
 #[test]
 fn a_checkpoint_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! AdaBelief.
 
-use thalweg_tensor::AdaBeliefUpdate;
+use super::update::AdaBeliefUpdate;
 
 use crate::setting::{check_adam, not_negative};
 

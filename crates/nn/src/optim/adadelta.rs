@@ -1,6 +1,6 @@
 //! AdaDelta.
 
-use thalweg_tensor::AdadeltaUpdate;
+use super::update::AdadeltaUpdate;
 
 use crate::setting::{fraction, not_negative, positive};
 

@@ -1,6 +1,6 @@
 //! Adafactor.
 
-use thalweg_tensor::AdafactorUpdate;
+use super::update::AdafactorUpdate;
 
 use crate::setting::{check, not_negative, positive};
 

@@ -1,6 +1,6 @@
 //! AdaGrad.
 
-use thalweg_tensor::AdagradUpdate;
+use super::update::AdagradUpdate;
 
 use crate::setting::{not_negative, positive};
 

@@ -1,6 +1,6 @@
 //! Adam and AdamW.
 
-use thalweg_tensor::AdamUpdate;
+use super::update::AdamUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! Adamax.
 
-use thalweg_tensor::AdamaxUpdate;
+use super::update::AdamaxUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! AdamW with its state in eight bits.
 
-use thalweg_tensor::AdamW8bitUpdate;
+use super::update::AdamW8bitUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! Adan.
 
-use thalweg_tensor::AdanUpdate;
+use super::update::AdanUpdate;
 
 use crate::setting::{check_adam, fraction};
 

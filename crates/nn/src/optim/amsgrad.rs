@@ -1,6 +1,6 @@
 //! AMSGrad.
 
-use thalweg_tensor::AmsgradUpdate;
+use super::update::AmsgradUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! Averaged stochastic gradient descent.
 
-use thalweg_tensor::AsgdUpdate;
+use super::update::AsgdUpdate;
 
 use crate::EvaluationPoint;
 use crate::setting::not_negative;

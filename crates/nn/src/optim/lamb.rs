@@ -1,6 +1,6 @@
 //! LAMB.
 
-use thalweg_tensor::LambUpdate;
+use super::update::LambUpdate;
 
 use crate::setting::check_adam;
 

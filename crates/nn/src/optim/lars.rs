@@ -1,6 +1,6 @@
 //! LARS.
 
-use thalweg_tensor::LarsUpdate;
+use super::update::LarsUpdate;
 
 use crate::setting::{fraction, not_negative, positive};
 

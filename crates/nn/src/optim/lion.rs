@@ -1,6 +1,6 @@
 //! Lion.
 
-use thalweg_tensor::LionUpdate;
+use super::update::LionUpdate;
 
 use crate::setting::{fraction, not_negative};
 

@@ -61,18 +61,18 @@ macro_rules! fused_method {
 
             fn new_state(&self, values: &thalweg_tensor::Arena) -> $crate::Result<Vec<thalweg_tensor::Arena>> {
                 let $settings = self;
-                Ok(thalweg_tensor::Update::new_state(&$update, values)?)
+                Ok(thalweg_tensor::optim::Update::new_state(&$update, values)?)
             }
 
             #[allow(unused_variables, reason = "it depends on the method, not on its settings")]
             fn sums_tensors(&self) -> bool {
                 let $settings = self;
-                thalweg_tensor::Update::sums_tensors(&$update)
+                thalweg_tensor::optim::Update::sums_tensors(&$update)
             }
 
             fn update(&self, step: thalweg_tensor::StepArguments<'_>) -> $crate::Result<()> {
                 let $settings = self;
-                Ok(thalweg_tensor::Update::step(&$update, step)?)
+                Ok(thalweg_tensor::optim::Update::step(&$update, step)?)
             }
         }
     };
@@ -114,6 +114,7 @@ mod sm3;
 mod soap;
 mod sophia;
 mod state_dict;
+pub mod update;
 mod yogi;
 
 pub use accumulation::GradientAccumulation;

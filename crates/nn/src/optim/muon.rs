@@ -1,6 +1,6 @@
 //! Muon.
 
-use thalweg_tensor::{MuonScale, MuonUpdate};
+use super::update::{MuonScale, MuonUpdate};
 
 use crate::Result;
 use crate::setting::{check, fraction, not_negative, positive};

@@ -1,6 +1,6 @@
 //! NAdam.
 
-use thalweg_tensor::NAdamUpdate;
+use super::update::NAdamUpdate;
 
 use crate::setting::{check_adam, not_negative};
 

@@ -1,6 +1,6 @@
 //! NovoGrad.
 
-use thalweg_tensor::NovoGradUpdate;
+use super::update::NovoGradUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! Prodigy.
 
-use thalweg_tensor::ProdigyUpdate;
+use super::update::ProdigyUpdate;
 
 use crate::setting::{check, check_adam, fraction, positive};
 

@@ -1,6 +1,6 @@
 //! RAdam.
 
-use thalweg_tensor::RAdamUpdate;
+use super::update::RAdamUpdate;
 
 use crate::setting::check_adam;
 

@@ -1,6 +1,6 @@
 //! RMSProp.
 
-use thalweg_tensor::RmsPropUpdate;
+use super::update::RmsPropUpdate;
 
 use crate::setting::{fraction, not_negative, positive};
 

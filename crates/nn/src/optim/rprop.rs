@@ -1,6 +1,6 @@
 //! Rprop.
 
-use thalweg_tensor::RpropUpdate;
+use super::update::RpropUpdate;
 
 use crate::setting::{check, positive};
 

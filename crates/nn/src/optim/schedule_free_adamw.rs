@@ -1,6 +1,6 @@
 //! Schedule-free AdamW.
 
-use thalweg_tensor::ScheduleFreeAdamWUpdate;
+use super::update::ScheduleFreeAdamWUpdate;
 
 use crate::EvaluationPoint;
 use crate::setting::{check, check_adam};

@@ -1,6 +1,6 @@
 //! Schedule-free stochastic gradient descent.
 
-use thalweg_tensor::ScheduleFreeSgdUpdate;
+use super::update::ScheduleFreeSgdUpdate;
 
 use crate::EvaluationPoint;
 use crate::setting::{check, not_negative};

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent.
 
-use thalweg_tensor::{MomentumUpdate, SgdUpdate, StepArguments, Update};
+use super::update::{MomentumUpdate, SgdUpdate};
+use thalweg_tensor::{StepArguments, optim::Update};
 
 use super::Method;
 use crate::setting::{check, fraction, not_negative};

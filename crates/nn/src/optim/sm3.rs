@@ -1,6 +1,6 @@
 //! SM3.
 
-use thalweg_tensor::Sm3Update;
+use super::update::Sm3Update;
 
 use crate::setting::{fraction, positive};
 

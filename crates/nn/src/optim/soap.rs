@@ -1,6 +1,6 @@
 //! SOAP.
 
-use thalweg_tensor::SoapUpdate;
+use super::update::SoapUpdate;
 
 use crate::setting::{check, check_adam, fraction};
 

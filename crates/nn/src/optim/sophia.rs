@@ -1,6 +1,6 @@
 //! Sophia.
 
-use thalweg_tensor::SophiaUpdate;
+use super::update::SophiaUpdate;
 
 use super::HessianAverage;
 use crate::setting::{check, fraction, not_negative, positive};

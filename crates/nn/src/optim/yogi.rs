@@ -1,6 +1,6 @@
 //! Yogi.
 
-use thalweg_tensor::YogiUpdate;
+use super::update::YogiUpdate;
 
 use crate::setting::{check_adam, not_negative};
 

@@ -147,8 +147,9 @@ impl Clock {
         self.segments.as_ref().map(|segments| &*segments.settings)
     }
 
-    /// Where the rows of a page begin in the table; `None` where parameters are not set apart.
-    pub(crate) fn first_row(&self, page: usize) -> Option<u32> {
+    /// Returns the first row of a page in the table; `None` if nothing sets parameters apart.
+    #[must_use]
+    pub fn first_row(&self, page: usize) -> Option<u32> {
         self.segments.as_ref().map(|segments| segments.page_starts[page])
     }
 
@@ -255,8 +256,11 @@ impl Clock {
         Ok(())
     }
 
-    /// What [`lay_out`](Self::lay_out) has made.
-    pub(super) fn laid_out(&self) -> Result<&TensorSums> {
+    /// Returns the tables that [`lay_out`](Self::lay_out) has made.
+    ///
+    /// # Errors
+    /// If it has not been called.
+    pub fn laid_out(&self) -> Result<&TensorSums> {
         self.sums.as_ref().ok_or(Error::Argument {
             op: "clock",
             name: "layout",
@@ -291,9 +295,13 @@ impl Clock {
         Ok(Prepared::ByLaunch)
     }
 
-    /// Advances the clock by a launch, for updates that may not read the rows of the table: with the global norm of the
-    /// gradients where it is needed, and clipping by tensors done in place, so that the rows hold 1.
-    pub(crate) fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
+    /// Advances the clock by a launch of its own, for methods whose launches do not read the clip factors of the table.
+    ///
+    /// Takes the norm of the gradients if clipping needs it. Clipping by tensors changes the gradients in place.
+    ///
+    /// # Errors
+    /// If the limit of `clip` is not finite and greater than 0, or a launch fails.
+    pub fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
         clip.check()?;
         self.advance_with(grads, clip, timing)?;
         if let (Some(_), Some(segments)) = (clip.by_tensor(), &self.segments) {
@@ -368,7 +376,9 @@ impl Clock {
         Ok(())
     }
 
-    pub(crate) fn state(&self) -> &Tensor {
+    /// Returns the clock's words on the device, to bind: see [`ClockWords`].
+    #[must_use]
+    pub fn state(&self) -> &Tensor {
         &self.state
     }
 
@@ -377,12 +387,18 @@ impl Clock {
         self.untouched.slice(0, number * UNTOUCHED, (number + 1) * UNTOUCHED)
     }
 
-    pub(crate) fn table(&self) -> &Tensor {
+    /// Returns the table on the device, to bind: the rows of parameters, then those of the schedule. See
+    /// [`Row`](super::Row).
+    #[must_use]
+    pub fn table(&self) -> &Tensor {
         &self.table
     }
 
-    /// The plan of a method for these arenas, which is made once.
-    pub(super) fn plan(
+    /// Returns the plan of a method for these arenas. Calls `make` unless the last plan is for them.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn plan(
         &mut self,
         method: &'static str,
         arenas: &[&Arena],

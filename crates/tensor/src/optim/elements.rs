@@ -1,5 +1,5 @@
-//! How the twins of updates go through an arena: the time as each parameter has it, and gradients as a method sees them.
-//! Twin of `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
+//! The loops of the twins of updates: the time of each parameter, and gradients as a method sees them. Twin of
+//! `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
 
 use super::table::{ROW_ELEMENTS, Row};
 use super::time::{ClockWords, Now, current_time};
@@ -7,8 +7,9 @@ use super::update::{Decay, Head, MOST_STATE};
 use crate::kernel::{Call, Slice};
 use crate::parallel::{for_each_block, for_each_chunks_beside};
 
-/// What the twins of all launches over parameters see.
-pub(super) struct Parts<'a> {
+/// The common part of a launch over parameters, for its twin.
+#[derive(Debug)]
+pub struct Parts<'a> {
     pub(super) now: Now,
     pub(super) head: Head,
     /// The rows of this page's parameters, where they are set apart.
@@ -19,35 +20,43 @@ pub(super) struct Parts<'a> {
     pub(super) grads: &'a [f32],
 }
 
-/// Of an arena of state so many words for each group of parameters, from a word on.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub(super) place: usize,
-    pub(super) start: usize,
-    pub(super) words: usize,
+/// The words of an arena of state that belong to each group of parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    /// The place of the arena among the bindings of state, from 0.
+    pub place: usize,
+    /// The first word of the first group.
+    pub start: usize,
+    /// The number of words of a group.
+    pub words: usize,
 }
 
-/// The time as the blocks of a page have it, and their gradients.
-pub(super) struct Time<'a> {
-    pub(super) now: Now,
+/// The time and the gradients of a page, block by block.
+#[derive(Debug)]
+pub struct Time<'a> {
+    /// The time of parameters that no group sets apart.
+    pub now: Now,
     head: Head,
     rows: Option<&'a [Row]>,
     clip_value: Option<f32>,
     grads: &'a [f32],
 }
 
-/// 64 parameters and their gradients, which belong to one tensor, at the time that they have.
-pub(super) struct Block<'a> {
-    pub(super) now: Now,
-    pub(super) values: &'a mut [f32; ROW_ELEMENTS],
-    /// Clipped, turned around and decayed as the settings say; of the parameters decoupled decay has taken its share.
-    pub(super) grads: [f32; ROW_ELEMENTS],
+/// 64 parameters of one tensor, with their gradients and their time.
+#[derive(Debug)]
+pub struct Block<'a> {
+    /// The time of these parameters.
+    pub now: Now,
+    /// The parameters, after decoupled weight decay.
+    pub values: &'a mut [f32; ROW_ELEMENTS],
+    /// Their gradients, clipped, negated to climb, and with coupled weight decay.
+    pub grads: [f32; ROW_ELEMENTS],
 }
 
 impl Time<'_> {
-    /// The block with this number; `None` where it is frozen.
+    /// Returns the block with this number; `None` if it is frozen.
     #[inline(always)]
-    pub(super) fn block<'v>(&self, number: usize, values: &'v mut [f32]) -> Option<Block<'v>> {
+    pub fn block<'v>(&self, number: usize, values: &'v mut [f32]) -> Option<Block<'v>> {
         let now = self.rows.map_or(Some(self.now), |rows| of_row(rows[number], &self.now))?;
         let values = values.first_chunk_mut()?;
         let grads = ready(&now, self.head, self.clip_value, values, &self.grads[number * ROW_ELEMENTS..]);
@@ -56,8 +65,9 @@ impl Time<'_> {
 }
 
 impl<'a> Parts<'a> {
-    /// The launch, at the time of its step, and its bindings behind the clock.
-    pub(super) fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
+    /// Splits a call into the common part and the bindings after the clock.
+    #[must_use]
+    pub fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
         let head: Head = bytemuck::pod_read_unaligned(&call.params[..size_of::<Head>()]);
         let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
         let is_segmented = call.constant("SEGMENTED") != 0.0;
@@ -72,29 +82,33 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A launch as the twin of an update sees it.
-pub(super) struct Elements<'a> {
+/// A launch of an update, for its twin.
+#[derive(Debug)]
+pub struct Elements<'a> {
     parts: Parts<'a>,
     state: [Slice<'a>; MOST_STATE],
 }
 
 impl<'a> Elements<'a> {
-    /// The launch, at the time of its step.
-    pub(super) fn of(call: Call<'a>) -> Self {
+    /// Returns the launch of a call, at the time of its step.
+    #[must_use]
+    pub fn of(call: Call<'a>) -> Self {
         let (parts, state) = Parts::of(call);
         Self { parts, state }
     }
 
-    /// The number of this step, from 1 on.
-    pub(super) fn step(&self) -> u32 {
+    /// Returns the number of this step, from 1.
+    #[must_use]
+    pub fn step(&self) -> u32 {
         self.parts.now.step
     }
 
-    /// Applies a rule to every parameter, its gradient and its state, unless the step is to be skipped, and keeps the
-    /// clock. `factors` are what is the same for all parameters of one time. The gradient is clipped, turned around and
-    /// decayed as the settings say; of the parameter decoupled decay has taken its share.
+    /// Applies a rule to every parameter, its gradient and its state, and stores the clock. A skipped step applies no rule.
+    ///
+    /// `factors` computes the numbers that all parameters of one time share. The rule gets the gradient clipped, negated to
+    /// climb and with coupled weight decay, and the parameter after decoupled weight decay.
     #[inline(always)]
-    pub(super) fn each<const N: usize, F: Copy + Sync>(
+    pub fn each<const N: usize, F: Copy + Sync>(
         self,
         factors: impl Fn(&Now) -> F,
         rule: impl Fn(F, &mut f32, f32, [&mut f32; N]) + Copy + Sync,
@@ -104,15 +118,19 @@ impl<'a> Elements<'a> {
         self.each_of(std::array::from_fn(|number| number), factors, rule);
     }
 
-    /// Of the state the arena at this place, which the kernel only reads.
-    pub(super) fn read(&mut self, place: usize) -> &'a [f32] {
+    /// Takes the arena of state at this place, which the kernel only reads.
+    pub fn read(&mut self, place: usize) -> &'a [f32] {
         std::mem::replace(&mut self.state[place], Slice::Read(&[])).read()
     }
 
-    /// Applies a rule to groups of so many parameters, whole blocks of 64, and their state: of each arena that `spans` names
-    /// the words that belong to a group. The rule gets the number of the group and its parameters, and goes from block to
-    /// block by [`Time::block`].
-    pub(super) fn each_group<const N: usize>(
+    /// Applies a rule to each group of `length` parameters, a multiple of 64, and stores the clock.
+    ///
+    /// The rule gets the number of the group, its parameters, their time, and of each arena in `spans` the words of the
+    /// group. [`Time::block`] gives it the blocks.
+    ///
+    /// # Panics
+    /// If `spans` names a place twice.
+    pub fn each_group<const N: usize>(
         self,
         length: usize,
         spans: [Span; N],
@@ -139,9 +157,12 @@ impl<'a> Elements<'a> {
         *clock.0 = clock.1;
     }
 
-    /// As [`each`](Self::each), of the state at these places.
+    /// Applies a rule as [`each`](Self::each) does, to the state at these places.
+    ///
+    /// # Panics
+    /// If a place occurs twice.
     #[inline(always)]
-    pub(super) fn each_of<const N: usize, F: Copy + Sync>(
+    pub fn each_of<const N: usize, F: Copy + Sync>(
         self,
         places: [usize; N],
         factors: impl Fn(&Now) -> F,
@@ -260,10 +281,10 @@ impl Shared {
 }
 
 impl Head {
-    /// The gradient of a parameter, from it and from its value: clipped, turned around where the method is to climb, with
-    /// coupled decay.
+    /// Returns the function from a raw gradient and its parameter to the gradient of a rule: clipped, negated to climb, with
+    /// coupled weight decay.
     #[inline(always)]
-    pub(super) fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
+    pub fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
         let shared = Shared::of(now, self);
         move |grad, value| shared.gradient(value, clip_value.map_or(grad, |most| clipped(grad, most)))
     }
@@ -316,15 +337,16 @@ fn apply<const N: usize, F: Copy + Sync>(
     );
 }
 
-/// 1, -1 or 0, as WGSL's.
+/// Returns 1, -1 or 0, as WGSL's `sign`; 0 for NaN.
 #[inline(always)]
-pub(super) fn sign(x: f32) -> f32 {
+#[must_use]
+pub fn sign(x: f32) -> f32 {
     let negative = if x < 0.0 { -1.0 } else { 0.0 };
     if x > 0.0 { 1.0 } else { negative }
 }
 
-/// Slices of state, gone through element by element.
-pub(super) trait Rows<const N: usize> {
+/// Up to four slices of state, visited element by element.
+pub trait Rows<const N: usize> {
     /// Calls `rule` with each value, its gradient and its state.
     fn each(self, values: &mut [f32], grads: &[f32], rule: impl Fn(&mut f32, f32, [&mut f32; N]));
 }

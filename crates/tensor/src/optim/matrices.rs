@@ -1,5 +1,8 @@
-//! What methods share that see parameters as matrices: the table of them on the device, how launches go over it, and how
-//! their twins do. Twin of `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
+//! The common part of methods that see parameters as matrices: the table of matrices on the device, and the loops over it.
+//!
+//! A method makes a [`Plan`] with one [`Table`] or more, once ([`Clock::plan`]). Each launch takes a [`Group`] of the table: the
+//! matrices of one page. Its twin visits them by [`Work::of`] and gets their time by [`MatrixStep::time_of`]. Twin of
+//! `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
 
 use std::sync::Arc;
 
@@ -24,70 +27,86 @@ const SEGMENT_ROWS: usize = 256;
 /// Elements of a row that a lane takes, before another lane helps it.
 const ELEMENTS_PER_LANE: usize = 4;
 
-/// A tensor as the kernels see it. Twin of `Matrix` in WGSL.
+/// A tensor in the table of a launch. Twin of `Matrix` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct Matrix {
-    pub(super) offset: u32,
-    pub(super) rows: u32,
-    pub(super) columns: u32,
-    pub(super) length: u32,
-    pub(super) is_matrix: u32,
-    pub(super) lanes: u32,
+pub struct Matrix {
+    /// The first element in its page of the parameters.
+    pub offset: u32,
+    /// Rows; 1 if it is not a matrix.
+    pub rows: u32,
+    /// Columns; all elements if it is not a matrix.
+    pub columns: u32,
+    /// Elements.
+    pub length: u32,
+    /// 1 if the method treats it as a matrix, else 0.
+    pub is_matrix: u32,
+    /// The lanes that share a row.
+    pub lanes: u32,
     block_elements: u32,
-    pub(super) segments: u32,
-    pub(super) first_block: u32,
-    pub(super) first_group: u32,
-    pub(super) first_tile: u32,
-    pub(super) first_column: u32,
-    /// Where it begins in up to three other arenas, and the number of its blocks.
-    pub(super) places: [u32; 4],
+    segments: u32,
+    /// The number of its first block.
+    pub first_block: u32,
+    /// The number of its first group of rows.
+    pub first_group: u32,
+    first_tile: u32,
+    first_column: u32,
+    /// The first element in up to three other arenas, and the number of its blocks.
+    pub places: [u32; 4],
 }
 
 const MATRIX_WORDS: usize = size_of::<Matrix>() / 4;
 
 impl Matrix {
-    /// Its elements in a page of parameters, or of an arena of the same layout.
-    pub(super) fn of<'a>(&self, page: &'a [f32]) -> &'a [f32] {
+    /// Returns its elements in a page of the parameters, or of an arena of the same layout.
+    #[must_use]
+    pub fn of<'a>(&self, page: &'a [f32]) -> &'a [f32] {
         &page[self.offset as usize..][..self.length as usize]
     }
 
-    pub(super) fn of_mut<'a>(&self, page: &'a mut [f32]) -> &'a mut [f32] {
+    /// Returns its elements in a page of the parameters, or of an arena of the same layout, to write.
+    pub fn of_mut<'a>(&self, page: &'a mut [f32]) -> &'a mut [f32] {
         &mut page[self.offset as usize..][..self.length as usize]
     }
 
-    /// So many elements of it in one of the other arenas.
-    pub(super) fn at<'a>(&self, arena: usize, page: &'a [f32], length: usize) -> &'a [f32] {
+    /// Returns its first `length` elements in another arena of the table.
+    #[must_use]
+    pub fn at<'a>(&self, arena: usize, page: &'a [f32], length: usize) -> &'a [f32] {
         &page[self.places[arena] as usize..][..length]
     }
 
-    pub(super) fn at_mut<'a>(&self, arena: usize, page: &'a mut [f32], length: usize) -> &'a mut [f32] {
+    /// Returns its first `length` elements in another arena of the table, to write.
+    pub fn at_mut<'a>(&self, arena: usize, page: &'a mut [f32], length: usize) -> &'a mut [f32] {
         &mut page[self.places[arena] as usize..][..length]
     }
 
-    /// Its partial sums, one for each block.
-    pub(super) fn partials<'a>(&self, partials: &'a [f32]) -> &'a [f32] {
+    /// Returns its partial sums, one for each block.
+    #[must_use]
+    pub fn partials<'a>(&self, partials: &'a [f32]) -> &'a [f32] {
         &partials[self.first_block as usize..][..self.places[3] as usize]
     }
 
-    pub(super) fn partials_mut<'a>(&self, partials: &'a mut [f32]) -> &'a mut [f32] {
+    /// Returns its partial sums, one for each block, to write.
+    pub fn partials_mut<'a>(&self, partials: &'a mut [f32]) -> &'a mut [f32] {
         &mut partials[self.first_block as usize..][..self.places[3] as usize]
     }
 
-    /// The row of one of its elements, and the column.
+    /// Returns the row and the column of an element.
     #[inline(always)]
-    pub(super) fn place_of(&self, i: usize) -> (usize, usize) {
+    #[must_use]
+    pub fn place_of(&self, i: usize) -> (usize, usize) {
         (i / self.columns as usize, i % self.columns as usize)
     }
 
-    /// Its rows in groups, as workgroups take them.
-    pub(super) fn rows_of_groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    /// Returns its rows in groups, one for each workgroup.
+    pub fn rows_of_groups(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (rows, step) = (self.rows as usize, math::LANES / self.lanes as usize);
         (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
     }
 
-    /// Its columns by segments of rows: where the numbers of each lie in what sums by columns leave, and the rows.
-    pub(super) fn segments(&self) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + use<> {
+    /// Returns its segments of rows: for each the places of one number a column in the results of a sum by columns, and its
+    /// rows.
+    pub fn segments(&self) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + use<> {
         let (rows, columns, first) = (self.rows as usize, self.columns as usize, self.first_column as usize);
         (0..self.segments as usize).map(move |segment| {
             let start = first + segment * columns;
@@ -96,45 +115,52 @@ impl Matrix {
         })
     }
 
-    /// Where the numbers of its rows lie behind those of its columns.
-    pub(super) fn rows_behind_columns(&self) -> std::ops::Range<usize> {
+    /// Returns the places of one number a row, which follow those of the columns of all segments.
+    #[must_use]
+    pub fn rows_after_columns(&self) -> std::ops::Range<usize> {
         let start = (self.first_column + self.segments * self.columns) as usize;
         start..start + self.rows as usize
     }
 
-    /// Its blocks, by the elements that are in them.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    /// Returns the elements of each of its blocks.
+    pub fn blocks(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
         let (length, elements) = (self.length as usize, self.block_elements as usize);
         (0..length).step_by(elements.max(1)).map(move |start| start..(start + elements).min(length))
     }
 }
 
-/// The part of the table that a launch is for. Twin of `Work` in WGSL.
+/// The part of a table that a launch works on. Twin of `Work` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct Work {
-    pub(super) first: u32,
-    pub(super) count: u32,
+pub struct Work {
+    /// The number of the first tensor.
+    pub first: u32,
+    /// The number of tensors.
+    pub count: u32,
     first_block: u32,
-    pub(super) blocks: u32,
+    /// The blocks of these tensors.
+    pub blocks: u32,
     first_group: u32,
-    pub(super) groups: u32,
+    /// The groups of rows of these tensors.
+    pub groups: u32,
     first_tile: u32,
-    pub(super) tiles: u32,
+    /// The tiles of columns by segments of these tensors.
+    pub tiles: u32,
 }
 
 impl Work {
-    /// The tensors that a launch is for.
-    pub(super) fn of<'a>(&self, table: &'a [u32]) -> &'a [Matrix] {
+    /// Returns the tensors of a launch.
+    #[must_use]
+    pub fn of<'a>(&self, table: &'a [u32]) -> &'a [Matrix] {
         let matrices: &[Matrix] = bytemuck::cast_slice(table);
         &matrices[self.first as usize..][..self.count as usize]
     }
 }
 
-/// What a step says to all tensors. Twin of `MatrixStep` in WGSL.
+/// The settings that all tensors of a step share. Twin of `MatrixStep` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct MatrixStep {
+pub struct MatrixStep {
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
@@ -146,7 +172,9 @@ pub(super) struct MatrixStep {
 }
 
 impl MatrixStep {
-    pub(super) fn new(weight_decay: f64, momentum: f64, maximize: bool, clip: Clip) -> Self {
+    /// Returns the settings of a method, with the clipping of the step.
+    #[must_use]
+    pub fn new(weight_decay: f64, momentum: f64, maximize: bool, clip: Clip) -> Self {
         let clip_value = clip.value();
         Self {
             weight_decay: weight_decay as f32,
@@ -160,19 +188,22 @@ impl MatrixStep {
         }
     }
 
-    /// For a page of the parameters.
-    pub(super) fn on_page(self, clock: &Clock, page: usize) -> Self {
+    /// Returns the settings for a page of the parameters.
+    #[must_use]
+    pub fn on_page(self, clock: &Clock, page: usize) -> Self {
         let first_row = clock.first_row(page);
         Self { segmented: first_row.is_some().into(), first_row: first_row.unwrap_or(0), ..self }
     }
 
-    /// The time as a tensor has it; `None` where it stays as it is.
-    pub(super) fn time_of(&self, matrix: &Matrix, table: &[f32], clock: &[u32]) -> Option<Now> {
+    /// Returns the time of a tensor; `None` if it is frozen or the step is skipped.
+    #[must_use]
+    pub fn time_of(&self, matrix: &Matrix, table: &[f32], clock: &[u32]) -> Option<Now> {
         self.time_at(matrix.offset, table, clock)
     }
 
-    /// The same of the tensor that begins at a place in the page of the parameters.
-    pub(super) fn time_at(&self, offset: u32, table: &[f32], clock: &[u32]) -> Option<Now> {
+    /// Returns the time of the tensor that begins at this element of its page, as [`time_of`](Self::time_of) does.
+    #[must_use]
+    pub fn time_at(&self, offset: u32, table: &[f32], clock: &[u32]) -> Option<Now> {
         let clock: &ClockWords = bytemuck::from_bytes(bytemuck::cast_slice(clock));
         let timing = Timing::without_betas().with_one_minus_beta1(self.one_minus_momentum);
         let (now, _) = current_time(clock, &[], timing, (self.weight_decay, self.momentum), false);
@@ -187,31 +218,36 @@ impl MatrixStep {
         of_row(table[self.first_row as usize + offset as usize / ROW_ELEMENTS], &now)
     }
 
-    /// An element of the gradient, clipped by value where it is to be.
+    /// Returns an element of the gradient, clipped by value if the step clips so.
     #[inline(always)]
-    pub(super) fn limited(&self, grad: f32) -> f32 {
+    #[must_use]
+    pub fn limited(&self, grad: f32) -> f32 {
         if self.clip != 0 { clipped(grad, self.clip_value) } else { grad }
     }
 
-    /// The clip factor, negative where the method is to climb.
-    pub(super) fn grad_factor(&self, now: &Now) -> f32 {
+    /// Returns the clip factor, negative to climb.
+    #[must_use]
+    pub fn grad_factor(&self, now: &Now) -> f32 {
         if self.maximize != 0 { -now.clip_factor } else { now.clip_factor }
     }
 }
 
-/// How a method shares tensors out: tables on the device, and layouts of what lives within a step. It follows from the
-/// arenas alone.
+/// The tables of a method on the device, and the layouts of its temporary arenas. It depends on the arenas only.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub struct Plan {
     method: &'static str,
     /// The layouts that it is for.
     of: Vec<Arc<Layout>>,
-    pub(super) tables: Vec<Table>,
-    pub(super) layouts: Vec<Arc<Layout>>,
+    /// The tables.
+    pub tables: Vec<Table>,
+    /// The layouts of arenas that live within a step.
+    pub layouts: Vec<Arc<Layout>>,
 }
 
 impl Plan {
-    pub(super) fn new(method: &'static str, arenas: &[&Arena], tables: Vec<Table>, layouts: Vec<Arc<Layout>>) -> Self {
+    /// Returns the plan of a method for these arenas.
+    #[must_use]
+    pub fn new(method: &'static str, arenas: &[&Arena], tables: Vec<Table>, layouts: Vec<Arc<Layout>>) -> Self {
         let of = arenas.iter().map(|arena| arena.layout().clone()).collect();
         Self { method, of, tables, layouts }
     }
@@ -223,34 +259,45 @@ impl Plan {
     }
 }
 
-/// The table of an arena's tensors, and the launches that reach them all: one, unless an arena has several pages.
+/// The table of an arena's tensors, and the launches that reach them all: one for each page.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) matrices: Tensor,
-    pub(super) launches: Vec<Group>,
-    /// Blocks and groups of rows of all tensors; numbers that their columns by segments and their rows leave.
-    pub(super) blocks: usize,
-    pub(super) groups: usize,
-    pub(super) columns: usize,
+pub struct Table {
+    /// The tensors, as the kernels bind them.
+    pub matrices: Tensor,
+    /// The launches.
+    pub launches: Vec<Group>,
+    /// The blocks of all tensors.
+    pub blocks: usize,
+    /// The groups of rows of all tensors.
+    pub groups: usize,
+    /// The numbers that a sum by columns and rows leaves: one a column of each segment, and one a row.
+    pub columns: usize,
 }
 
-/// Neighbouring tensors that lie in one page of each arena.
+/// Neighbouring tensors that share a page in each arena.
 #[derive(Debug, Clone)]
-pub(super) struct Group {
-    pub(super) work: Work,
-    /// The page of the parameters, and those of the other arenas.
-    pub(super) page: usize,
-    pub(super) pages: [usize; 3],
+pub struct Group {
+    /// The part of the table.
+    pub work: Work,
+    /// The page of the parameters.
+    pub page: usize,
+    /// The pages of the other arenas.
+    pub pages: [usize; 3],
 }
 
-/// A tensor of two dimensions or more as a matrix: its first dimension by the others.
-pub(super) fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
+/// Returns the extents of a tensor of two or more dimensions as a matrix: the first dimension by all others.
+#[must_use]
+pub fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
     (shape.len() >= 2).then(|| (shape[0], shape[1..].iter().product()))
 }
 
 impl Table {
-    /// For the tensors of an arena, which are matrices as `matrix` says of their shapes, and where they lie in others.
-    pub(super) fn new(
+    /// Makes the table of the tensors of `layout`, with their places in up to three other layouts. `matrix` returns the
+    /// extents of a shape that the method treats as a matrix.
+    ///
+    /// # Errors
+    /// If there are more than 2³² blocks, or the device has no room.
+    pub fn new(
         device: &Device,
         layout: &Layout,
         others: &[&Layout],
@@ -332,10 +379,10 @@ impl Table {
     }
 }
 
-/// A row of f32 that so many lanes share, in their order: lane s takes the elements s, s + lanes, …, and halves are folded
-/// onto each other. Twin of `shaders/shared/matrix_rows.wgsl`.
+/// Joins the terms of a row that so many lanes share, in their order: lane s takes the elements s, s + lanes, …, and then
+/// halves are folded onto each other. Twin of `shaders/shared/matrix_rows.wgsl`.
 #[inline(always)]
-pub(super) fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32, term: impl Fn(f32) -> f32) -> f32 {
+pub fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32, term: impl Fn(f32) -> f32) -> f32 {
     let mut folded = [0.0; math::LANES];
     for chunk in row.chunks(lanes) {
         for (lane, &x) in folded.iter_mut().zip(chunk) {
@@ -352,8 +399,11 @@ pub(super) fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32
     folded[0]
 }
 
-/// Checks the arenas of a step, as many of state as a method has.
-pub(super) fn check_arenas(
+/// Checks the arenas of a step against the shapes of each arena of state; `None` stands for the shapes of the parameters.
+///
+/// # Errors
+/// If the number of arenas or their shapes differ, or they are on different devices.
+pub fn check_arenas(
     op: &'static str,
     values: &Arena,
     grads: &Arena,
@@ -382,13 +432,17 @@ pub(super) fn check_arenas(
     Ok(())
 }
 
-/// The shapes of an arena's tensors.
-pub(super) fn shapes_of(arena: &Arena) -> Vec<Vec<usize>> {
+/// Returns the shapes of an arena's tensors.
+#[must_use]
+pub fn shapes_of(arena: &Arena) -> Vec<Vec<usize>> {
     arena.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect()
 }
 
-/// Launches a kernel with so many workgroups, if it has any.
-pub(super) fn launch<P: Pod>(kernel: &'static Kernel, params: P, views: &[&Tensor], workgroups: u32) -> Result<()> {
+/// Launches a kernel with these bindings and so many workgroups.
+///
+/// # Errors
+/// If the device refuses the launch.
+pub fn launch<P: Pod>(kernel: &'static Kernel, params: P, views: &[&Tensor], workgroups: u32) -> Result<()> {
     let launch = views.iter().fold(Launch::new(kernel, params), |launch, view| launch.bind(view));
     launch.workgroups(workgroups as usize).run(views[0].device())
 }

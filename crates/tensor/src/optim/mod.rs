@@ -1,20 +1,16 @@
-//! Fused updates: one launch takes a whole arena of parameters one step further.
+//! The common part of optimizers: the clock, clipping, and the interface by which a method updates a whole arena.
 //!
-//! An element-wise method is a file here and one in `shaders/optim`: the settings with the formula, the twin, the kernel.
-//! Methods that need norms of tensors have two launches before that: see `segments.rs`.
-//! One that sees parameters as matrices has a kernel for each stage of its step, over the table of `matrices`.
+//! A method keeps its settings in a struct and takes a step in a few launches, whatever the number of tensors:
+//!
+//! - An element-wise method has one kernel, which appends `shaders/shared/update.wgsl`, `elements.wgsl`, `clock.wgsl` and
+//!   `self_clock.wgsl`. [`StepArguments::run`] launches it; its twin calls [`Elements::each`].
+//! - A method that needs norms of tensors has two launches before that: see [`segments`].
+//! - A method that sees parameters as matrices has a kernel for each stage of its step: see [`matrices`].
+//!
+//! Within a kernel and its twin, [`Now`] is the time: rate, step, bias corrections, clip factor, and the settings that
+//! schedules and groups of parameters replace. [`Head`] is the first part of the parameters of every update.
 
-pub(crate) mod adabelief;
-pub(crate) mod adadelta;
-pub(crate) mod adafactor;
-pub(crate) mod adagrad;
-pub(crate) mod adam;
-pub(crate) mod adamax;
-pub(crate) mod adamw8bit;
-pub(crate) mod adan;
 pub(crate) mod adaptive_clip;
-pub(crate) mod amsgrad;
-pub(crate) mod asgd;
 pub(crate) mod average;
 mod clip;
 pub(crate) mod clock;
@@ -22,144 +18,63 @@ mod clock_state;
 mod clock_words;
 mod elements;
 pub(crate) mod hessian;
-pub(crate) mod lamb;
-pub(crate) mod lars;
-pub(crate) mod lion;
 pub(crate) mod lookahead;
 mod loss_scale;
-pub(super) mod matrices;
-pub(crate) mod momentum;
-pub(crate) mod muon;
-pub(crate) mod nadam;
+pub mod matrices;
 pub(crate) mod norm;
-pub(crate) mod novograd;
 pub(crate) mod pages;
-pub(crate) mod prodigy;
-pub(crate) mod radam;
-pub(crate) mod rmsprop;
-pub(crate) mod rprop;
 mod sample;
-pub(crate) mod schedule_free_adamw;
-pub(crate) mod schedule_free_sgd;
-pub(crate) mod segments;
-pub(crate) mod sgd;
+pub mod segments;
 pub(crate) mod sharpness;
-pub(crate) mod sm3;
-pub(crate) mod soap;
-pub(crate) mod sophia;
 pub(crate) mod statistics;
 pub(crate) mod swap_in;
 mod table;
 pub(crate) mod tensor_clip;
 pub(crate) mod time;
 mod update;
-pub(crate) mod yogi;
 
-pub use adabelief::AdaBeliefUpdate;
-pub use adadelta::AdadeltaUpdate;
-pub use adafactor::AdafactorUpdate;
-pub use adagrad::AdagradUpdate;
-pub use adam::AdamUpdate;
-pub use adamax::AdamaxUpdate;
-pub use adamw8bit::AdamW8bitUpdate;
-pub use adan::AdanUpdate;
+pub use crate::parallel::vectorized;
 pub use adaptive_clip::AdaptiveClip;
-pub use amsgrad::AmsgradUpdate;
-pub use asgd::AsgdUpdate;
 pub use average::{Averaging, RunningAverage};
 pub use clip::{Clip, NonFinite};
 pub use clock::Clock;
 pub use clock_state::{ClockState, PendingClock};
+pub use elements::{Block, Elements, Parts, Rows, Span, Time, sign};
 pub use hessian::Curvature;
-pub use lamb::LambUpdate;
-pub use lars::LarsUpdate;
-pub use lion::LionUpdate;
 pub use loss_scale::LossScale;
-pub use momentum::MomentumUpdate;
-pub use muon::{MuonScale, MuonUpdate};
-pub use nadam::NAdamUpdate;
-pub use novograd::NovoGradUpdate;
-pub use prodigy::ProdigyUpdate;
-pub use radam::RAdamUpdate;
-pub use rmsprop::RmsPropUpdate;
-pub use rprop::RpropUpdate;
-pub use schedule_free_adamw::ScheduleFreeAdamWUpdate;
-pub use schedule_free_sgd::ScheduleFreeSgdUpdate;
-pub use sgd::SgdUpdate;
 pub use sharpness::SharpnessAscent;
-pub use sm3::Sm3Update;
-pub use soap::SoapUpdate;
-pub use sophia::SophiaUpdate;
 pub use statistics::UpdateNorms;
-pub use table::{ScheduleTable, SegmentSettings};
-pub use update::{StepArguments, Update};
-pub use yogi::YogiUpdate;
+pub use table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentSettings};
+pub use time::{ClockWords, Extra, Now, Timing};
+pub use update::{Decay, Head, MOST_STATE, Pages, StepArguments, UPDATE_VARIANTS, Update, access};
+
+/// Scalar functions of the kernels, and the order in which a workgroup adds.
+pub mod math {
+    pub use crate::math::{LANES, maximum, minimum, tree, tree_sum};
+}
 
 use crate::kernel::Kernel;
 
-/// The kernels of updates, of clipping and of other work on arenas.
+/// The kernels of the clock, of clipping and of other work on arenas. Those of methods are in the crate of the methods.
 pub(crate) static KERNELS: &[&Kernel] = &[
-    &adabelief::ADABELIEF,
-    &adadelta::ADADELTA,
-    &adafactor::ADAFACTOR_APPLY,
-    &adafactor::ADAFACTOR_FACTORS,
-    &adafactor::ADAFACTOR_SQUARES,
-    &adafactor::ADAFACTOR_SUMS,
-    &adagrad::ADAGRAD,
-    &adam::ADAM,
-    &adamax::ADAMAX,
-    &adamw8bit::ADAMW8BIT,
-    &adan::ADAN,
-    &amsgrad::AMSGRAD,
-    &asgd::ASGD,
-    &clock::CLOCK,
-    &norm::GRAD_NORM,
     &adaptive_clip::ADAPTIVE_CLIP,
-    &lamb::LAMB,
-    &lamb::LAMB_MOMENTS,
-    &lars::LARS,
-    &novograd::NOVOGRAD,
-    &novograd::NOVOGRAD_MOMENT,
+    &average::AVERAGE,
+    &clock::CLOCK,
+    &hessian::HESSIAN,
+    &lookahead::LOOKAHEAD,
+    &norm::GRAD_NORM,
+    &pages::SCALE,
+    &sample::SAMPLE_CLASSES,
+    &sample::SAMPLE_NORMAL,
     &segments::PARAMETER_NORMS,
     &segments::TRUST_RATIO,
-    &statistics::STATISTICS,
-    &statistics::UPDATE_NORMS,
-    &tensor_clip::SCALE_ROWS,
-    &tensor_clip::TENSOR_CLIP,
-    &tensor_clip::TENSOR_NORMS,
-    &hessian::HESSIAN,
-    &lion::LION,
-    &momentum::MOMENTUM,
-    &muon::MUON_APPLY,
-    &muon::MUON_MOMENTUM,
-    &muon::MUON_NORMALIZE,
-    &muon::MUON_POLYNOMIAL,
-    &nadam::NADAM,
-    &prodigy::PRODIGY,
-    &prodigy::PRODIGY_ESTIMATE,
-    &prodigy::PRODIGY_SUMS,
-    &radam::RADAM,
-    &rmsprop::RMSPROP,
-    &rprop::RPROP,
-    &schedule_free_adamw::SCHEDULE_FREE_ADAMW,
-    &schedule_free_sgd::SCHEDULE_FREE_SGD,
-    &sgd::SGD,
-    &sm3::SM3_COMMIT,
-    &sm3::SM3_STEP,
-    &soap::SOAP_APPLY,
-    &soap::SOAP_AVERAGE,
-    &soap::SOAP_BASIS,
-    &soap::SOAP_MOMENTS,
-    &soap::SOAP_NORMALIZE,
-    &sophia::SOPHIA,
-    &yogi::YOGI,
-    &average::AVERAGE,
-    &lookahead::LOOKAHEAD,
-    &pages::SCALE,
     &sharpness::SHARPNESS_ASCENT,
     &sharpness::SHARPNESS_NORM,
     &sharpness::SHARPNESS_SCALE,
+    &statistics::STATISTICS,
+    &statistics::UPDATE_NORMS,
     &swap_in::SWAP_IN,
-    &sample::SAMPLE_CLASSES,
-    &sample::SAMPLE_NORMAL,
+    &tensor_clip::SCALE_ROWS,
+    &tensor_clip::TENSOR_CLIP,
+    &tensor_clip::TENSOR_NORMS,
 ];

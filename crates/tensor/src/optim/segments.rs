@@ -1,12 +1,13 @@
 //! Sums over each tensor of an arena, in two launches for any number of tensors.
 //!
-//! The first goes over **chunks**: 4,096 elements at most, all of one tensor, a workgroup each, which leaves two sums of
-//! squares. It may be an update at the same time. The second goes over **segments**: a workgroup for each tensor adds what
-//! its chunks have left, works out what follows from it (a trust ratio, a clip factor), and writes that into the rows of
-//! the tensor in the clock's table, where the update that follows finds it. The order of sums depends on the sizes alone.
+//! The first launch goes over **chunks**: a workgroup takes up to 4,096 elements of one tensor and leaves two sums of
+//! squares. It may update state at the same time ([`StepArguments::run_chunks`](super::StepArguments::run_chunks)). The second
+//! goes over **segments**: a workgroup adds the sums of one tensor and computes a number from them, such as a trust ratio
+//! ([`Segments::finish`]). It writes that number into the tensor's rows of the clock's table, where the next launch reads it
+//! as [`Now::own_factor`]. The order of all sums depends on the sizes only.
 //!
-//! Which chunks there are follows from the arena's layout; the tables are made once ([`Clock::lay_out`](super::Clock)).
-//! Twin of `shaders/shared/chunks.wgsl` and `shaders/shared/segments.wgsl`.
+//! The tables of chunks follow from the arena's layout. [`Clock::lay_out`](super::Clock::lay_out) makes them once. Twin of
+//! `shaders/shared/chunks.wgsl` and `shaders/shared/segments.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -29,13 +30,13 @@ const TURN: usize = 4 * LANES;
 /// A chunk: its first vector of four in its page, and how many it has.
 pub(super) type Chunk = [u32; 2];
 
-/// Both sums of a chunk.
-pub(super) type Sums = [f32; 2];
+/// The two sums of squares of a chunk or of a tensor.
+pub type Sums = [f32; 2];
 
 /// A tensor: its chunks, its rows in the table, its elements. Twin of `Segment` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct Segment {
+pub struct Segment {
     first_chunk: u32,
     chunks: u32,
     pub(super) first_row: u32,
@@ -45,9 +46,9 @@ pub(super) struct Segment {
 
 const SEGMENT_WORDS: usize = size_of::<Segment>() / 4;
 
-/// The chunks and segments of an arena, with the memory for their sums.
+/// The chunks and segments of an arena, with the memory for their sums. See [`Clock::laid_out`](super::Clock::laid_out).
 #[derive(Debug)]
-pub(super) struct Segments {
+pub struct Segments {
     /// Where each tensor lies, and how many elements each page has: what arenas of the same layout have in common.
     layout: Vec<[usize; 3]>,
     count: usize,
@@ -110,8 +111,9 @@ impl Segments {
         arena.places().map(|place| [place.page, place.offset, place.len]).eq(self.layout.iter().copied())
     }
 
-    /// The number of tensors.
-    pub(super) fn count(&self) -> usize {
+    /// Returns the number of tensors.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.count
     }
 
@@ -126,15 +128,12 @@ impl Segments {
         launch.bind(&self.chunks).bind(&self.partials)
     }
 
-    /// Launches the second stage: a workgroup for each tensor. The kernel's first bindings are the segments, the sums of
-    /// their chunks, and the table; `others` follow.
-    pub(super) fn finish<P: Pod>(
-        &self,
-        kernel: &'static Kernel,
-        params: P,
-        table: &Tensor,
-        others: &[&Tensor],
-    ) -> Result<()> {
+    /// Launches the second stage, a workgroup for each tensor. The kernel binds the segments, the sums of their chunks, the
+    /// clock's table, and then `others`.
+    ///
+    /// # Errors
+    /// If the launch fails.
+    pub fn finish<P: Pod>(&self, kernel: &'static Kernel, params: P, table: &Tensor, others: &[&Tensor]) -> Result<()> {
         if self.count == 0 {
             return Ok(());
         }
@@ -160,8 +159,8 @@ pub(super) fn chunk_sums(elements: usize, mut add: impl FnMut(usize, usize, &mut
     })
 }
 
-/// The twin of a second stage: what `finish` makes of each tensor's sums, its number, its rows.
-pub(super) fn finish_segments(
+/// Runs the twin of a second stage: calls `finish` with each tensor's number, segment, sums and rows of the table.
+pub fn finish_segments(
     segments: &[u32],
     partials: &[f32],
     table: &mut [f32],
@@ -184,18 +183,22 @@ pub(super) fn finish_segments(
     }
 }
 
-/// A launch over chunks as its twin sees it; `N` arenas are written.
-pub(super) struct ChunkElements<'a> {
-    pub(super) parts: Parts<'a>,
-    pub(super) chunks: &'a [u32],
-    pub(super) partials: &'a mut [f32],
+/// A launch over chunks, for its twin.
+#[derive(Debug)]
+pub struct ChunkElements<'a> {
+    /// The common part of the call.
+    pub parts: Parts<'a>,
+    /// The chunks.
+    pub chunks: &'a [u32],
+    /// The sums of the chunks.
+    pub partials: &'a mut [f32],
 }
 
 impl ChunkElements<'_> {
-    /// Calls `rule` with each parameter of these chunks, its gradient, clipped and decayed, and its state; what it gives is
-    /// squared and summed. A step that is to be skipped, and frozen parameters, leave everything as it is.
+    /// Calls `rule` with each parameter of the chunks `first..first + count`, its gradient as updates see it, and its state.
+    /// Sums the squares of both results. Skipped steps and frozen parameters change nothing.
     #[inline(always)]
-    pub(super) fn each<const N: usize, F: Copy + Sync>(
+    pub fn each<const N: usize, F: Copy + Sync>(
         self,
         (first_chunk, chunk_count): (u32, u32),
         state: [&mut [f32]; N],
@@ -244,16 +247,18 @@ impl ChunkElements<'_> {
     }
 }
 
-/// Parameters of a launch over chunks that has none of its own.
+/// The parameters of a launch over chunks without settings of its own.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct ChunkParams {
+pub struct ChunkParams {
     head: Head,
     pub(super) chunks: [u32; 2],
 }
 
 impl ChunkParams {
-    pub(super) fn new(head: Head, chunks: (u32, u32)) -> Self {
+    /// Returns the parameters for a page: its head, its first chunk and the number of its chunks.
+    #[must_use]
+    pub fn new(head: Head, chunks: (u32, u32)) -> Self {
         Self { head, chunks: chunks.into() }
     }
 }
@@ -273,15 +278,16 @@ fn parameter_norms_twin(call: Call<'_>) {
     );
 }
 
-/// Variants of launches over chunks.
-pub(super) const CHUNK_VARIANTS: &[&[(&str, f64)]] = &[
+/// The [`variants`](Kernel::variants) of launches over chunks.
+pub const CHUNK_VARIANTS: &[&[(&str, f64)]] = &[
     &[("SELF_CLOCKED", 0.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 0.0)],
     &[("SELF_CLOCKED", 1.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 0.0)],
     &[("SELF_CLOCKED", 0.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 1.0)],
     &[("SELF_CLOCKED", 1.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 1.0)],
 ];
 
-pub(crate) static PARAMETER_NORMS: Kernel = Kernel {
+/// Leaves the sums of squares of parameters and of gradients, for each chunk. Its parameters are [`ChunkParams`].
+pub static PARAMETER_NORMS: Kernel = Kernel {
     shader: &thalweg_shaders::PARAMETER_NORMS,
     uniform: size_of::<ChunkParams>(),
     access: &[Access::Write, Access::Read, Access::Read, Access::Write, Access::Read, Access::Write],
@@ -289,13 +295,16 @@ pub(crate) static PARAMETER_NORMS: Kernel = Kernel {
     twin: parameter_norms_twin,
 };
 
-/// Parameters of [`TRUST_RATIO`].
+/// The parameters of [`TRUST_RATIO`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct TrustRatio {
-    pub(super) count: u32,
-    pub(super) coefficient: f32,
-    pub(super) eps: f32,
+pub struct TrustRatio {
+    /// The number of tensors.
+    pub count: u32,
+    /// The factor of the ratio.
+    pub coefficient: f32,
+    /// The number that is added to the second norm.
+    pub eps: f32,
 }
 
 /// coefficient ‖a‖ / (‖b‖ + eps), 1 where a norm is 0.
@@ -308,7 +317,9 @@ fn trust_ratio_twin(call: Call<'_>) {
     });
 }
 
-pub(crate) static TRUST_RATIO: Kernel = Kernel {
+/// Writes coefficient ‖a‖ / (‖b‖ + eps) of the sums of each tensor into its rows, or 1 if a norm is 0. Its parameters are
+/// [`TrustRatio`].
+pub static TRUST_RATIO: Kernel = Kernel {
     shader: &thalweg_shaders::TRUST_RATIO,
     uniform: size_of::<TrustRatio>(),
     access: &[Access::Read, Access::Read, Access::Write],

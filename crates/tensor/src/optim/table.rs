@@ -2,10 +2,14 @@
 
 use crate::{Error, Result};
 
-/// A row of the table that updates read: a step of the schedule, or what sets a vector of parameters apart.
+/// A row of the clock's table: a step of the schedule, or the settings of 64 parameters.
+///
+/// A step has learning rate, weight decay, momentum and 1 - momentum; a number below 0 means that the schedule has none. 64
+/// parameters have the scale of their learning rate, below 0 if they are frozen; their weight decay, below 0 if they have none
+/// of their own; their clip factor; and the factor that a method computes from norms.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Row(pub(crate) [f32; 4]);
+pub struct Row(pub [f32; 4]);
 
 /// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +116,7 @@ pub(super) struct Segments {
     pub(super) page_starts: Vec<u32>,
 }
 
-/// Parameters that a row of the table stands for: a tensor begins at a multiple of them.
-pub(crate) const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
+/// The number of parameters that share a row of the clock's table. A tensor begins at a multiple of it in its page.
+pub const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
 
 const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");

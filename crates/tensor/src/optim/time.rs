@@ -3,16 +3,17 @@
 
 use super::table::Row;
 
-/// The clock as it lies on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
+/// The clock in its layout on the device. Twin of `Clock` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct ClockWords {
+pub struct ClockWords {
     pub(crate) learning_rate: f32,
     pub(crate) bias_correction1: f32,
     pub(crate) bias_correction2: f32,
-    /// Negative where the update is to be skipped.
-    pub(crate) clip_factor: f32,
-    pub(crate) step: u32,
+    /// The factor of the gradients; negative if the update is to be skipped.
+    pub clip_factor: f32,
+    /// The number of this step, from 1.
+    pub step: u32,
     pub(crate) skipped: u32,
     pub(crate) clipped: u32,
     pub(crate) finished: u32,
@@ -61,42 +62,54 @@ fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
     if from_schedule >= 0.0 { from_schedule } else { from_settings }
 }
 
-/// The part of the clock that an update reads, with the settings that a schedule may replace. Twin of `Now` in
-/// `shaders/shared/clock.wgsl`.
+/// The time of a parameter: the part of the clock that an update reads, with settings that a schedule may replace. Twin of
+/// `Now` in `shaders/shared/clock.wgsl`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    pub(crate) learning_rate: f32,
-    pub(crate) bias_correction1: f32,
-    pub(crate) bias_correction2: f32,
-    /// Negative where the update is to be skipped.
-    pub(crate) clip_factor: f32,
-    pub(crate) extra: [f32; 2],
-    /// The number of this step, from 1 on.
-    pub(crate) step: u32,
-    pub(crate) weight_decay: f32,
+pub struct Now {
+    /// The learning rate of this step, times the scale of the parameter's group.
+    pub learning_rate: f32,
+    /// 1 - beta1ᵗ.
+    pub bias_correction1: f32,
+    /// 1 - beta2ᵗ.
+    pub bias_correction2: f32,
+    /// The factor of the gradients; negative if the update is to be skipped.
+    pub clip_factor: f32,
+    /// The quantities that the clock keeps besides the bias corrections: see [`Extra`].
+    pub extra: [f32; 2],
+    /// The number of this step, from 1.
+    pub step: u32,
+    /// The weight decay of the schedule, the group or the settings.
+    pub weight_decay: f32,
     /// The momentum, or the decay rate of the first moment.
-    pub(crate) momentum: f32,
-    pub(crate) one_minus_momentum: f32,
-    /// What a method has worked out from the norms of a tensor.
-    pub(crate) own_factor: f32,
+    pub momentum: f32,
+    /// 1 - momentum.
+    pub one_minus_momentum: f32,
+    /// The factor that a method has computed from the norms of the parameter's tensor; 1 without one.
+    pub own_factor: f32,
 }
 
 impl Now {
-    /// The step size over the first bias correction, and the inverse root of the second. Twin of
+    /// Returns the learning rate over the first bias correction, and the inverse root of the second. Twin of
     /// `shaders/shared/moments.wgsl`.
-    pub(crate) fn moment_factors(&self) -> (f32, f32) {
+    #[inline]
+    #[must_use]
+    pub fn moment_factors(&self) -> (f32, f32) {
         (self.learning_rate / self.bias_correction1, 1.0 / self.bias_correction2.sqrt())
     }
 
-    /// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
-    pub(crate) fn newest_share(&self) -> f32 {
+    /// Returns the share of the newest point in the average of a schedule-free method; 0 while all learning rates were 0.
+    #[inline]
+    #[must_use]
+    pub fn newest_share(&self) -> f32 {
         let [largest, sum] = self.extra;
         if sum > 0.0 { largest * largest / sum } else { 0.0 }
     }
 
-    /// 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once: where beta1 is close to 1, from its
-    /// complement, so that no digits cancel.
-    pub(crate) fn direct_share(&self) -> f32 {
+    /// Returns 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once. It is computed from the
+    /// complement of beta1, so that no digits cancel.
+    #[inline]
+    #[must_use]
+    pub fn direct_share(&self) -> f32 {
         self.one_minus_momentum + self.momentum * self.newest_share()
     }
 }
@@ -114,10 +127,10 @@ pub(super) const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
 
 const _: () = assert!(STEP == 4, "the shaders that sample count on it");
 
-/// What an update says of how its time goes on. Twin of `Timing` in `shaders/shared/clock.wgsl`.
+/// How a method's clock advances from step to step. Twin of `Timing` in `shaders/shared/clock.wgsl`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-pub(crate) struct Timing {
+pub struct Timing {
     pub(crate) one_minus_beta1: f32,
     pub(crate) one_minus_beta2: f32,
     /// Another rate, and what it is for.
@@ -125,10 +138,10 @@ pub(crate) struct Timing {
     extra: u32,
 }
 
-/// What a method keeps of time in the clock, beside the bias corrections. Twin of the constants in
+/// The quantities that the clock keeps for a method besides the bias corrections. Twin of the constants in
 /// `shaders/shared/clock.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extra {
+pub enum Extra {
     /// Adan: 1 - beta3^t.
     ThirdMoment = 1,
     /// NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
@@ -166,13 +179,15 @@ fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32;
 }
 
 impl Timing {
-    /// What an update needs to know to advance the clock, for betas of its own.
-    pub(crate) fn of_betas((beta1, beta2): (f64, f64)) -> Self {
+    /// Returns the timing of bias corrections by these decay rates of the first and the second moment.
+    #[must_use]
+    pub fn of_betas((beta1, beta2): (f64, f64)) -> Self {
         Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, extra_rate: 0.0, extra: 0 }
     }
 
-    /// With what the method keeps of time beside the bias corrections.
-    pub(crate) fn with_extra(self, extra: Extra, rate: f64) -> Self {
+    /// Adds quantities besides the bias corrections, with the rate that they need.
+    #[must_use]
+    pub fn with_extra(self, extra: Extra, rate: f64) -> Self {
         Self { extra_rate: rate as f32, extra: extra as u32, ..self }
     }
 
@@ -181,8 +196,9 @@ impl Timing {
         Self { one_minus_beta1, ..self }
     }
 
-    /// For an update that needs no bias corrections.
-    pub(crate) fn without_betas() -> Self {
+    /// Returns the timing of a method without bias corrections.
+    #[must_use]
+    pub fn without_betas() -> Self {
         Self::of_betas((0.0, 0.0))
     }
 }

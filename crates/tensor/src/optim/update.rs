@@ -92,10 +92,13 @@ pub struct StepArguments<'a> {
     pub clip: Clip,
 }
 
-/// The beginning of every update's parameters. Twin of `Timing` and `Settings` in WGSL.
+/// The first part of every update's parameters, 48 bytes. Twin of `Timing` and `Settings` in WGSL.
+///
+/// A method fills in its settings by [`new`](Self::new), [`decay`](Self::decay) and [`momentum`](Self::momentum). The launch
+/// of each page fills in the rest.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub(super) struct Head {
+pub struct Head {
     pub(super) timing: Timing,
     pub(super) weight_decay: f32,
     pub(super) decay: u32,
@@ -109,25 +112,27 @@ pub(super) struct Head {
 
 /// How weights decay. Twin of the constants in WGSL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decay {
-    /// Through the gradient.
+pub enum Decay {
+    /// The gradient that a rule sees includes weight_decay param.
     Coupled,
-    /// By themselves.
+    /// A parameter is multiplied by 1 - lr weight_decay before the rule sees it.
     Decoupled,
-    /// As the method's own rule says.
+    /// The rule decays weights itself.
     ByRule,
 }
 
 impl Decay {
-    /// By themselves, or through the gradient.
-    pub(super) fn decoupled(decoupled: bool) -> Self {
+    /// Returns [`Decoupled`](Self::Decoupled) if `decoupled`, else [`Coupled`](Self::Coupled).
+    #[must_use]
+    pub fn decoupled(decoupled: bool) -> Self {
         if decoupled { Self::Decoupled } else { Self::Coupled }
     }
 }
 
 impl Head {
-    /// For a method whose weight decay goes through the gradient, and that has no momentum.
-    pub(super) fn new(timing: Timing, weight_decay: f64, maximize: bool) -> Self {
+    /// Returns the parameters of a method with coupled weight decay and without momentum.
+    #[must_use]
+    pub fn new(timing: Timing, weight_decay: f64, maximize: bool) -> Self {
         Self {
             timing,
             weight_decay: weight_decay as f32,
@@ -141,39 +146,54 @@ impl Head {
         }
     }
 
-    /// How weights decay.
-    pub(super) fn decay(self, decay: Decay) -> Self {
+    /// Sets how weights decay.
+    #[must_use]
+    pub fn decay(self, decay: Decay) -> Self {
         Self { decay: decay as u32, ..self }
     }
 
-    /// With this momentum, or decay rate of the first moment, which a schedule may replace.
-    pub(super) fn momentum(self, momentum: f64) -> Self {
+    /// Sets the momentum, or the decay rate of the first moment. A schedule may replace it.
+    #[must_use]
+    pub fn momentum(self, momentum: f64) -> Self {
         Self { momentum: momentum as f32, ..self }
     }
 
-    /// The rate of what a method keeps in the clock beside the bias corrections.
-    pub(super) fn extra_rate(&self) -> f32 {
+    /// Returns the rate of the quantity that the clock keeps besides the bias corrections.
+    #[must_use]
+    pub fn extra_rate(&self) -> f32 {
         self.timing.extra_rate
     }
 
-    pub(super) fn timing(&self) -> Timing {
+    /// Returns how the clock advances.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
         self.timing
     }
 
-    /// 1 - beta for the second moment.
-    pub(super) fn one_minus_beta2(&self) -> f32 {
+    /// Returns 1 - beta2, computed in f64 from the settings.
+    #[must_use]
+    pub fn one_minus_beta2(&self) -> f32 {
         self.timing.one_minus_beta2
     }
 }
 
 impl StepArguments<'_> {
-    /// Launches an update that binds all of its state.
-    pub(super) fn run<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
+    /// Launches an update once a page, with all of its state.
+    ///
+    /// The kernel binds parameters, gradients, table, clock and then each arena of state. `params` appends the method's own
+    /// settings to the head of a page. The update advances the clock itself, unless clipping has done so.
+    ///
+    /// # Errors
+    /// If the number of arenas is not the kernel's, the layouts differ, or a launch fails.
+    pub fn run<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
         self.run_packed(kernel, &[], head, params)
     }
 
-    /// As [`run`](Self::run), with state that is packed.
-    pub(super) fn run_packed<P: Pod>(
+    /// Launches an update as [`run`](Self::run) does, with packed state.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_packed<P: Pod>(
         self,
         kernel: &'static Kernel,
         packing: &[Packing],
@@ -184,9 +204,12 @@ impl StepArguments<'_> {
         self.prepare_and_launch(kernel, &[], (keeps, packing), head, params)
     }
 
-    /// Launches an update on every page, with these constants; `keeps` says of each binding of state whether this
-    /// variant has it, or does not touch it.
-    pub(super) fn run_variant<P: Pod>(
+    /// Launches an update as [`run`](Self::run) does, with override constants. `keeps` has an entry for each binding of
+    /// state: whether this variant uses it. Bindings that it does not use have no arena.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_variant<P: Pod>(
         self,
         kernel: &'static Kernel,
         constants: &[(&'static str, bool)],
@@ -210,20 +233,21 @@ impl StepArguments<'_> {
         self.launch(prepared, kernel, constants, (keeps, packing), head, params)
     }
 
-    /// As [`run`](Self::run), behind a launch of the same step that has advanced the clock.
-    pub(super) fn run_behind<P: Pod>(
-        self,
-        kernel: &'static Kernel,
-        head: Head,
-        params: impl Fn(Head) -> P,
-    ) -> Result<()> {
+    /// Launches an update as [`run`](Self::run) does, after [`run_chunks`](Self::run_chunks) has advanced the clock.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_after<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
         let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
         self.check(kernel, keeps)?;
         self.launch(Prepared::ByLaunch, kernel, &[], (keeps, &[]), head, params)
     }
 
-    /// Checks that the arenas fit each other and the kernel.
-    pub(super) fn check(&self, kernel: &'static Kernel, keeps: &[bool]) -> Result<()> {
+    /// Checks the arenas against each other and the kernel; `keeps` is as for [`run_variant`](Self::run_variant).
+    ///
+    /// # Errors
+    /// If the number of arenas is not the kernel's, or layouts or devices differ.
+    pub fn check(&self, kernel: &'static Kernel, keeps: &[bool]) -> Result<()> {
         self.check_packed(kernel, keeps, &[])
     }
 
@@ -254,7 +278,7 @@ impl StepArguments<'_> {
         params: impl Fn(Head) -> P,
     ) -> Result<()> {
         let Self { values, grads, state, clock, clip } = self;
-        let pages = Pages { values, grads, clock, clip, self_clocked: prepared.self_clocked() };
+        let pages = Pages { self_clocked: prepared.self_clocked(), ..Pages::new(values, grads, clock, clip) };
         for (number, page) in values.pages().iter().enumerate() {
             let (sequential, workgroups) = grid(page, !packing.is_empty());
             let params = params(pages.head(head, number));
@@ -274,9 +298,15 @@ impl StepArguments<'_> {
         Ok(())
     }
 
-    /// Launches on every page a kernel that sums over the chunks of tensors and may write these arenas; the clock is
-    /// advanced by it or before it. See `segments.rs`.
-    pub(super) fn run_chunks<P: Pod>(
+    /// Launches a kernel once a page that leaves two sums of squares for each chunk of each tensor. See
+    /// [`segments`](super::segments).
+    ///
+    /// The kernel binds parameters, gradients, table, clock, the arenas that it writes, chunks and sums. It advances the
+    /// clock, unless clipping has done so.
+    ///
+    /// # Errors
+    /// If the device has no room for the sums, or a launch fails.
+    pub fn run_chunks<P: Pod>(
         &mut self,
         kernel: &'static Kernel,
         head: Head,
@@ -286,7 +316,7 @@ impl StepArguments<'_> {
         self.clock.lay_out(self.values)?;
         let prepared = self.clock.prepare(self.grads, self.clip, head.timing)?;
         let Self { values, grads, clock, clip, .. } = self;
-        let pages = Pages { values, grads, clock, clip: *clip, self_clocked: prepared.self_clocked() };
+        let pages = Pages { self_clocked: prepared.self_clocked(), ..Pages::new(values, grads, clock, *clip) };
         let segments = clock.laid_out()?;
         for (number, page) in values.pages().iter().enumerate() {
             let chunks = segments.of_page(number);
@@ -298,18 +328,26 @@ impl StepArguments<'_> {
     }
 }
 
-/// What the launches of a step share, page by page.
-pub(super) struct Pages<'a> {
-    pub(super) values: &'a Arena,
-    pub(super) grads: &'a Arena,
-    pub(super) clock: &'a Clock,
-    pub(super) clip: Clip,
-    pub(super) self_clocked: bool,
+/// The pages of a step's arenas, for methods that make their launches themselves.
+#[derive(Debug)]
+pub struct Pages<'a> {
+    values: &'a Arena,
+    grads: &'a Arena,
+    clock: &'a Clock,
+    clip: Clip,
+    self_clocked: bool,
 }
 
-impl Pages<'_> {
-    /// The beginning of the parameters of a launch.
-    pub(super) fn head(&self, head: Head, number: usize) -> Head {
+impl<'a> Pages<'a> {
+    /// Returns the pages of a step whose clock [`Clock::advance`] has advanced.
+    #[must_use]
+    pub fn new(values: &'a Arena, grads: &'a Arena, clock: &'a Clock, clip: Clip) -> Self {
+        Self { values, grads, clock, clip, self_clocked: false }
+    }
+
+    /// Returns the head for the launch of a page.
+    #[must_use]
+    pub fn head(&self, head: Head, number: usize) -> Head {
         Head {
             vectors: (self.values.pages()[number].len() / 4) as u32,
             clip_value: self.clip.value().unwrap_or(f32::MAX),
@@ -318,8 +356,12 @@ impl Pages<'_> {
         }
     }
 
-    /// A launch on a page, with the bindings up to the state.
-    pub(super) fn launch<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize) -> Launch {
+    /// Returns a launch of a page that binds parameters, gradients, table and clock. The caller binds the state.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    #[must_use]
+    pub fn launch<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize) -> Launch {
         Launch::new(kernel, params)
             .constant("SELF_CLOCKED", self.self_clocked)
             .constant("SEGMENTED", self.clock.first_row(number).is_some())
@@ -329,14 +371,24 @@ impl Pages<'_> {
             .bind(self.clock.table())
             .bind(self.clock.state())
     }
+
+    /// Returns a launch that goes over all elements of a page, by the workgroups and the order that suit its device.
+    #[must_use]
+    pub fn over_elements(&self, launch: Launch, number: usize) -> Launch {
+        let (sequential, workgroups) = grid(&self.values.pages()[number], false);
+        launch.constant("SEQUENTIAL", sequential).workgroups(workgroups)
+    }
 }
 
-/// Where the state begins in the bindings of an update, and the most arenas of it.
+/// The number of bindings before the state.
 const FIRST_STATE: usize = 4;
-pub(super) const MOST_STATE: usize = MOST_BINDINGS - FIRST_STATE;
 
-/// The bindings of an update with so many arenas of state.
-pub(super) const fn access(states: usize) -> &'static [Access] {
+/// The most arenas of state that an update binds.
+pub const MOST_STATE: usize = MOST_BINDINGS - FIRST_STATE;
+
+/// Returns the bindings of an update with so many arenas of state, at most four.
+#[must_use]
+pub const fn access(states: usize) -> &'static [Access] {
     const ALL: &[Access] = &[
         Access::Write,
         Access::Read,
@@ -361,7 +413,7 @@ const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have n
 
 /// Whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in which
 /// the first says that the grid is not folded.
-pub(super) fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
+fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     let blocks = page.len() / UPDATE_BLOCK;
     let folded = blocks > page.device().max_workgroups_per_dimension();
     if is_packed {
@@ -371,8 +423,15 @@ pub(super) fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     (sequential, if sequential { blocks } else { page.len() / HARDWARE_BLOCK })
 }
 
-/// Sets of override constants of updates that have none of their own. Those of parameters that are set apart and of
-/// clipping by value stand beside each other, since they do not meet in the text.
+/// Makes the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, `SEQUENTIAL`, and `SEGMENTED`
+/// with `CLIP_VALUE`, then its own constants by name.
+///
+/// ```
+/// use thalweg_tensor::update_variants;
+/// static VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0 0.0 "CENTERED" 0.0, 1.0 0.0 1.0 "CENTERED" 1.0];
+/// assert_eq!(VARIANTS[1][4], ("CENTERED", 1.0));
+/// ```
+#[macro_export]
 macro_rules! update_variants {
     ($($self_clocked:literal $sequential:literal $apart:literal $($name:literal $value:literal)*,)*) => {
         &[$(&[
@@ -384,9 +443,9 @@ macro_rules! update_variants {
         ]),*]
     };
 }
-pub(super) use update_variants;
 
-pub(super) const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
+/// The [`variants`](Kernel::variants) of updates without override constants of their own.
+pub const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
     0.0 0.0 0.0, 1.0 0.0 0.0, 0.0 1.0 0.0, 1.0 1.0 0.0,
     0.0 0.0 1.0, 1.0 0.0 1.0, 0.0 1.0 1.0, 1.0 1.0 1.0,
 ];
