@@ -73,7 +73,7 @@ fn main() -> thalweg::Result<()> {
 
     let mut step = || {
         let tape = Tape::new();
-        let loss = Loss::CrossEntropy.of_logged(model.forward(tape.constant(&x))?, &targets, Some(&losses))?;
+        let loss = CrossEntropy.of_logged(model.forward(tape.constant(&x))?, &targets, Some(&losses))?;
         params.zero_grad();
         tape.backward(loss)?;
         optimizer.step()

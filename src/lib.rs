@@ -32,7 +32,7 @@
 //!
 //! for _ in 0..100 {
 //!     let tape = Tape::new();
-//!     let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &classes)?;
+//!     let loss = CrossEntropy.of(model.forward(tape.constant(&x))?, &classes)?;
 //!     params.zero_grad();
 //!     tape.backward(loss)?;
 //!     optimizer.step()?;
@@ -75,7 +75,7 @@
 //!     let (x, y) = batches.next(16)?;
 //!     let tape = Tape::new();
 //!     let hidden = dropout.forward(input.forward_with(tape.constant(&x), Activation::Tanh)?)?;
-//!     let loss = Loss::Mse.of_logged(output.forward(hidden)?, &y, Some(&losses))?;
+//!     let loss = Mse.of_logged(output.forward(hidden)?, &y, Some(&losses))?;
 //!     params.zero_grad();
 //!     tape.backward(loss)?;
 //!     optimizer.step()
@@ -124,10 +124,10 @@ pub mod prelude {
     pub use crate::autograd::{Parameter, Tape, Var, check_gradient};
     pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
     pub use crate::nn::{
-        Activation, Adam, AdamW, Checkpoint, Clip, Constant, Cosine, Dropout, EpochReport, Evaluation, Event,
-        FitOptions, Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Optimizer, ParameterGroup,
-        Params, ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData, TabularModel, Tanh,
-        Trainer, WarmupCosine,
+        Activation, Adam, AdamW, Checkpoint, Clip, Constant, Cosine, CrossEntropy, Dropout, EpochReport, Evaluation,
+        Event, FitOptions, Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Mse, Optimizer,
+        ParameterGroup, Params, ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData,
+        TabularModel, Tanh, Trainer, WarmupCosine,
     };
     pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
 }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
 use thalweg::nn::{
-    Adafactor, AdamW, AdamW8bit, Clip, Lamb, Loss, Mlp, MlpConfig, Module, Muon, NovoGrad, Optimizer, Params,
-    ParamsBuilder, Prodigy, Sm3, Soap, Sophia,
+    Adafactor, AdamW, AdamW8bit, Clip, CrossEntropy, Lamb, Loss, Mlp, MlpConfig, Module, Muon, NovoGrad, Optimizer,
+    Params, ParamsBuilder, Prodigy, Sm3, Soap, Sophia,
 };
 use thalweg::tensor::{Device, ValueLog};
 
@@ -78,13 +78,13 @@ fn hold(steps: usize, make: impl Fn(&Params) -> Optimizer) {
     let mut step = || -> Result<(), thalweg::nn::Error> {
         let (x, y) = batches.next(BATCH)?;
         let tape = Tape::new();
-        let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
+        let loss = CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
         params.zero_grad();
         tape.backward(loss)?;
         optimizer.step()?;
         if optimizer.hessian_interval().is_some() {
             let tape = Tape::new();
-            optimizer.estimate_hessian(model.forward(tape.constant(&x))?, Loss::CrossEntropy)?;
+            optimizer.estimate_hessian(model.forward(tape.constant(&x))?, &CrossEntropy)?;
         }
         Ok(log.push(&loss.value())?)
     };

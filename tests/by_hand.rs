@@ -8,7 +8,7 @@ mod by_hand;
 
 use by_hand::{ByHand, MAX_NORM, ROWS, WIDTHS};
 use thalweg::autograd::Tape;
-use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, CrossEntropy, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
 use thalweg::tensor::{DType, Device, Tensor, ValueLog, next_batch};
 
 #[test]
@@ -36,7 +36,7 @@ fn its_losses_are_ours() {
     for _ in 0..STEPS {
         let (x, y) = next_batch(&features, &targets, &order, &cursor, 64).unwrap();
         let tape = Tape::new();
-        let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x)).unwrap(), &y).unwrap();
+        let loss = CrossEntropy.of(model.forward(tape.constant(&x)).unwrap(), &y).unwrap();
         params.zero_grad();
         tape.backward(loss).unwrap();
         optimizer.step().unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use common::{devices, floats, numbers};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
-    AdamW, Clip, ClockState, Error, FitOptions, Init, Lamb, Loss, Mlp, MlpConfig, NonFinite, Optimizer, ParameterGroup,
+    AdamW, Clip, ClockState, Error, FitOptions, Init, Lamb, Mlp, MlpConfig, Mse, NonFinite, Optimizer, ParameterGroup,
     Params, ParamsBuilder, Sgd, Trainer,
 };
 use thalweg::tensor::Device;
@@ -248,7 +248,7 @@ fn a_trainer_ends_with_the_step_whose_gradients_are_not_finite() {
         let params = builder.build(&device).unwrap();
         let optimizer = Optimizer::new(&params, Sgd::default()).unwrap().with_non_finite(NonFinite::Error);
         let options = FitOptions { epochs: 1, batch_size: 2, seed: 0 };
-        let error = Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ()).unwrap_err();
+        let error = Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ()).unwrap_err();
         assert!(error.to_string().contains("the norm of the gradients is not finite"), "{device}: {error}");
         let step: u64 = error.to_string().split([' ', ':']).nth(1).unwrap().parse().unwrap();
         assert!((1..=320).contains(&step), "{step}");

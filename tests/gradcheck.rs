@@ -106,6 +106,7 @@ const TABLE: &[Row] = &[
         (-2.0, 2.0),
         &[&[3, 4]],
     ),
+    ("cross_entropy_per_row", |_, x| x[0].cross_entropy_per_row(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     ("mse", |_, x| x[0].mse(&Tensor::full(x[0].value().device(), 0.25f32, &[3, 4])?), (-2.0, 2.0), &[&[3, 4]]),
 ];
 

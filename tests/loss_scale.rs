@@ -7,8 +7,8 @@ mod common;
 use common::{devices, numbers};
 use thalweg::autograd::Tape;
 use thalweg::nn::{
-    AdamW, AdamW8bit, Clip, Error, GradientAccumulation, Lamb, Linear, Lion, Loss, LossScale, Method, Module, Muon,
-    Optimizer, ParamsBuilder, Sam, Sgd, SharpnessAware,
+    AdamW, AdamW8bit, Clip, CrossEntropy, Error, GradientAccumulation, Lamb, Linear, Lion, Loss, LossScale, Method,
+    Module, Muon, Optimizer, ParamsBuilder, Sam, Sgd, SharpnessAware,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -40,7 +40,7 @@ impl Run {
         let tape = Tape::new();
         let hidden = self.layers[0].forward(tape.constant(&self.features)).unwrap().relu().unwrap();
         let logits = self.layers[1].forward(hidden).unwrap();
-        let loss = Loss::CrossEntropy.of(logits, &self.classes).unwrap();
+        let loss = CrossEntropy.of(logits, &self.classes).unwrap();
         self.optimizer.params().zero_grad();
         tape.backward(self.optimizer.scale_loss(loss).unwrap()).unwrap();
         self.optimizer.step().unwrap();
@@ -93,7 +93,7 @@ fn wrappers_scale_as_well() {
             let backward = || {
                 let tape = Tape::new();
                 let hidden = layers[0].forward(tape.constant(&features))?.relu()?;
-                let loss = Loss::CrossEntropy.of(layers[1].forward(hidden)?, &classes)?;
+                let loss = CrossEntropy.of(layers[1].forward(hidden)?, &classes)?;
                 Ok(tape.backward(scaler.scale(loss)?)?)
             };
             if sharpness_aware {

@@ -8,7 +8,7 @@ mod common;
 use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
 use thalweg::autograd::{Tape, Var};
-use thalweg::nn::{Activation, Adam, AdamW, Loss, Method, Mlp, MlpConfig, Module, Optimizer};
+use thalweg::nn::{Activation, Adam, AdamW, CrossEntropy, Loss, Method, Mlp, MlpConfig, Module, Optimizer};
 use thalweg::nn::{Init, Linear, Params, ParamsBuilder, Result, Schedule, Sgd};
 use thalweg::tensor::{Device, Tensor, ValueLog};
 
@@ -191,7 +191,7 @@ fn perceptrons() {
                 let targets: Vec<u32> = rows.iter().map(|&row| y.values[row] as u32).collect();
                 let targets = Tensor::from_slice(&device, &targets, &[rows.len()]).unwrap();
                 let logits = mlp.forward(tape.constant(&rows_of(&device, &x, rows))).unwrap();
-                Loss::CrossEntropy.of(logits, &targets).unwrap()
+                CrossEntropy.of(logits, &targets).unwrap()
             });
         }
         run += 1;

@@ -8,7 +8,7 @@ mod common;
 use common::{devices, numbers};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
-    Activation, AdamW, AdamW8bit, Asgd, Checkpoint, FitOptions, Lamb, Loss, Method, Mlp, MlpConfig, OneCycle,
+    Activation, AdamW, AdamW8bit, Asgd, Checkpoint, CrossEntropy, FitOptions, Lamb, Method, Mlp, MlpConfig, OneCycle,
     Optimizer, ParamsBuilder, Prodigy, Ramp, RangeTest, Schedule, ScheduleFreeAdamW, Sgd, Sophia, Trainer,
 };
 use thalweg::tensor::Device;
@@ -34,7 +34,7 @@ fn trainer(device: &Device, method: Box<dyn Method>) -> Trainer<Mlp> {
     if optimizer.method().momentum().is_some() {
         optimizer.set_momentum_schedule(&one_cycle.momentum(), 60).unwrap();
     }
-    Trainer::new(model, optimizer, Loss::CrossEntropy)
+    Trainer::new(model, optimizer, CrossEntropy)
 }
 
 /// Everything that a run goes on from, bit by bit.

@@ -8,8 +8,8 @@ use common::{devices, floats, tensor};
 use thalweg::autograd::{Tape, Var};
 use thalweg::nn::data::{Batches, Dataset, friedman1};
 use thalweg::nn::{
-    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder, Sgd, Trainer,
-    WarmupCosine,
+    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, Params, ParamsBuilder, Sgd,
+    Trainer, WarmupCosine,
 };
 use thalweg::tensor::{
     Access, Device, DropoutState, Error, Kernel, Launch, RecordOptions, Recording, Shader, Tensor, ValueLog,
@@ -50,7 +50,7 @@ impl Run {
         let tape = Tape::new();
         let hidden = self.layers.0.forward(tape.constant(&x))?.tanh()?;
         let output = self.layers.2.forward(self.layers.1.forward(hidden)?)?;
-        let loss = Loss::Mse.of_logged(output, &y, Some(&self.losses))?;
+        let loss = Mse.of_logged(output, &y, Some(&self.losses))?;
         self.params.zero_grad();
         tape.backward(loss)?;
         self.optimizer.step()
@@ -98,7 +98,7 @@ fn a_trainer_that_records_gives_the_bits_of_one_that_does_not() {
             let model = Mlp::new(&mut builder, &config).unwrap();
             let params = builder.build(&device).unwrap();
             let optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
-            let mut trainer = Trainer::new(model, optimizer, Loss::Mse).with_recording(recording);
+            let mut trainer = Trainer::new(model, optimizer, Mse).with_recording(recording);
             // The last batch of an epoch is shorter: 150 = 4 · 32 + 22.
             let options = FitOptions { epochs: 12, batch_size: 32, seed: 0 };
             let history = trainer.fit(&data, None, &options, |_| ()).unwrap();
@@ -134,7 +134,7 @@ fn gradients_of_a_replay_count_although_the_host_has_zeroed_them() {
         let y = tensor(&device, &[1.0, 0.0], &[2, 1]);
         let backward = || -> Result<(), thalweg::nn::Error> {
             let tape = Tape::new();
-            let loss = Loss::Mse.of(layer.forward(tape.constant(&x))?, &y)?;
+            let loss = Mse.of(layer.forward(tape.constant(&x))?, &y)?;
             Ok(tape.backward(loss).map(|_| ())?)
         };
         params.zero_grad();

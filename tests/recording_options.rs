@@ -8,7 +8,7 @@ mod common;
 use common::{BINARY_OPS, Tolerance, UNARY_OPS, assert_close, assert_same_bits, devices, floats, numbers, tensor};
 use proptest::prelude::*;
 use thalweg::autograd::Tape;
-use thalweg::nn::{AdamW, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, CrossEntropy, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
 use thalweg::tensor::{BinaryOp, DType, Device, DropoutState, RecordOptions, Recording, Result, Tensor, UnaryOp};
 
 const PLAIN: RecordOptions = RecordOptions { fuse: false, plan: false };
@@ -25,7 +25,7 @@ fn step_bytes(device: &Device, layers: usize) -> (u64, u64) {
         let y = Tensor::from_slice(device, &(0..64).map(|i| i % 10).collect::<Vec<u32>>(), &[64]).unwrap();
         let step = || -> std::result::Result<(), thalweg::nn::Error> {
             let tape = Tape::new();
-            let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
+            let loss = CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
             params.zero_grad();
             tape.backward(loss)?;
             optimizer.step()

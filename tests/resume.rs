@@ -10,8 +10,8 @@ use std::path::Path;
 use common::{devices, floats, numbers};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
-    AdamW, AdamW8bit, Asgd, Error, Event, FitOptions, History, Loss, Method, Mlp, MlpConfig, Optimizer, ParameterGroup,
-    ParamsBuilder, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
+    AdamW, AdamW8bit, Asgd, CrossEntropy, Error, Event, FitOptions, History, Method, Mlp, MlpConfig, Optimizer,
+    ParameterGroup, ParamsBuilder, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
 };
 use thalweg::tensor::Device;
 
@@ -34,7 +34,7 @@ fn trainer(device: &Device, method: Box<dyn Method>, dropout: f32) -> Trainer<Ml
         optimizer.with_groups(&[ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("layers.0.*") }]).unwrap();
     // 100 rows in batches of 16: 7 steps an epoch, the last of them shorter.
     optimizer.set_schedule(&WarmupCosine::new(lr, 4, 42), 42).unwrap();
-    Trainer::new(model, optimizer, Loss::CrossEntropy)
+    Trainer::new(model, optimizer, CrossEntropy)
 }
 
 /// The bits of the parameters, as the run leaves them: those that are evaluated.
@@ -134,7 +134,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
     let config = MlpConfig { inputs: 4, hidden: vec![12, 7], outputs: 2, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let optimizer = Optimizer::from_boxed(&builder.build(&device).unwrap(), method()).unwrap();
-    let other = Trainer::new(model, optimizer, Loss::CrossEntropy);
+    let other = Trainer::new(model, optimizer, CrossEntropy);
     assert_eq!(refused(other, &path), "layers.1.weight: it has shape [6, 12], but must have [7, 12]");
     // Dropout is not among the parameters.
     let text = refused(trainer(&device, method(), 0.5), &path);

@@ -9,7 +9,8 @@ use common::{devices, floats, numbers, tensor};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
-    AdamW, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Optimizer, Params, ParamsBuilder, Sophia, Trainer,
+    AdamW, CrossEntropy, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, Params, ParamsBuilder,
+    Sophia, Trainer,
 };
 use thalweg::tensor::{Clip, Device, Tensor};
 
@@ -30,7 +31,7 @@ fn linear(device: &Device) -> (Linear, Params, Vec<f32>, Tensor, Vec<f32>) {
 }
 
 /// The mean of many estimates: at a learning rate of 0 the model stays, and with beta2 = 0 the average is the last estimate.
-fn mean_estimate(device: &Device, loss: Loss, draws: usize) -> Vec<Vec<f32>> {
+fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>> {
     let (model, params, _, x, _) = linear(device);
     let method = Sophia { lr: 0.0, betas: (0.9, 0.0), ..Sophia::default() };
     let mut optimizer = Optimizer::new(&params, method).unwrap();
@@ -90,10 +91,10 @@ fn estimates_are_the_gauss_newton_diagonal_in_the_mean() {
             let p = probability(row, class);
             p * (1.0 - p)
         });
-        let got = mean_estimate(&device, Loss::CrossEntropy, draws);
+        let got = mean_estimate(&device, &CrossEntropy, draws);
         hold(&format!("cross-entropy on {device}"), &got, &of_softmax, draws);
         let of_squares = exact(&rows, (ROWS * OUTPUTS) as f64, |_, _| 2.0);
-        let got = mean_estimate(&device, Loss::Mse, draws);
+        let got = mean_estimate(&device, &Mse, draws);
         hold(&format!("squared errors on {device}"), &got, &of_squares, draws);
     }
 }
@@ -110,7 +111,7 @@ fn train(device: &Device, recording: bool, fits: &[u64]) -> (Vec<f32>, f64) {
     let params = builder.build(device).unwrap();
     let method = Sophia { lr: 0.02, update_interval: 3, ..Sophia::default() };
     let optimizer = Optimizer::new(&params, method).unwrap().with_clip(Clip::Norm(1.0)).unwrap();
-    let mut trainer = Trainer::new(model, optimizer, Loss::CrossEntropy).with_recording(recording);
+    let mut trainer = Trainer::new(model, optimizer, CrossEntropy).with_recording(recording);
     let mut accuracy = 0.0;
     for &epochs in fits {
         let options = FitOptions { epochs, batch_size: 32, seed: 9 };
@@ -144,7 +145,7 @@ fn methods_without_a_hessian_say_so() {
     assert_eq!(adamw.hessian_interval(), None);
     let tape = Tape::new();
     let output = model.forward(tape.constant(&x)).unwrap();
-    let refused = adamw.estimate_hessian(output, Loss::Mse).unwrap_err().to_string();
+    let refused = adamw.estimate_hessian(output, &Mse).unwrap_err().to_string();
     assert_eq!(refused, "optimizer = adamw, but it must be one that keeps the Hessian's diagonal, as sophia does");
     assert!(adamw.update_hessian(&params.values().zeros_like().unwrap()).is_err());
 }

@@ -7,7 +7,7 @@ mod common;
 use common::devices;
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset, friedman1};
-use thalweg::nn::{AdamW, Linear, Loss, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, Linear, Loss, Module, Mse, Optimizer, ParamsBuilder};
 use thalweg::tensor::ValueLog;
 
 /// The memory that this process holds, in pages; none where the system does not tell.
@@ -28,7 +28,7 @@ fn a_hundred_thousand_replays_take_no_more_memory_than_a_thousand() {
         let mut step = || -> Result<(), thalweg::nn::Error> {
             let (x, y) = batches.next(16)?;
             let tape = Tape::new();
-            let loss = Loss::Mse.of_logged(layer.forward(tape.constant(&x))?, &y, Some(&losses))?;
+            let loss = Mse.of_logged(layer.forward(tape.constant(&x))?, &y, Some(&losses))?;
             params.zero_grad();
             tape.backward_and_free(loss)?;
             optimizer.step()

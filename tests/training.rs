@@ -11,7 +11,8 @@ use common::{Tolerance, assert_close, assert_same_bits, devices, floats, numbers
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset, Table};
 use thalweg::nn::{
-    Activation, AdamW, Dropout, Event, FitOptions, History, Init, Linear, Loss, Mlp, MlpConfig, Module, Optimizer,
+    Activation, AdamW, CrossEntropy, Dropout, Event, FitOptions, History, Init, Linear, Loss, Mlp, MlpConfig, Module,
+    Optimizer,
 };
 use thalweg::nn::{Params, ParamsBuilder, Predictions, Sgd, TabularData, TabularModel, Trainer};
 use thalweg::tensor::{Device, Tensor};
@@ -151,7 +152,7 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
         let model = TabularModel::new(clean.schema.clone(), network, 0, &device).unwrap();
         let method = AdamW { lr: 1e-2, ..AdamW::default() };
         let optimizer = Optimizer::new(model.params(), method).unwrap().with_clip_norm(1.0).unwrap();
-        let mut trainer = Trainer::new(model, optimizer, Loss::CrossEntropy);
+        let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
         let options = FitOptions { epochs: 10, batch_size: 16, seed: 0 };
         let (mut skipped, mut steps) = (Vec::new(), 0);
         // The loss over all rows is NaN, for the row is among them; fit may say so at its end.
@@ -179,7 +180,7 @@ fn losses_arrive_during_an_epoch_each_once_and_in_order() {
         let data = prepare("digits.csv.gz", &device);
         let model = TabularModel::new(data.schema.clone(), default_network(), 0, &device).unwrap();
         let optimizer = Optimizer::new(model.params(), AdamW::default()).unwrap();
-        let mut trainer = Trainer::new(model, optimizer, Loss::CrossEntropy);
+        let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
         // 359 steps an epoch, all batches but the last of 4 rows.
         let options = FitOptions { epochs: 3, batch_size: 4, seed: 0 };
         let (mut losses, mut pieces, mut reports) = (Vec::new(), Vec::new(), Vec::new());

@@ -13,9 +13,9 @@ use common::{devices, floats, numbers};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
-    AdamW, Averaging, Checkpoint, Error, FitOptions, GradientAccumulation, Init, Linear, Lookahead, LookaheadSettings,
-    Loss, Mlp, MlpConfig, Module, Optimizer, ParameterGroup, Params, ParamsBuilder, Result, Sam, ScheduleFreeSgd, Sgd,
-    SharpnessAware, Trainer, WeightAverage,
+    AdamW, Averaging, Checkpoint, CrossEntropy, Error, FitOptions, GradientAccumulation, Init, Linear, Lookahead,
+    LookaheadSettings, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, ParameterGroup, Params, ParamsBuilder, Result,
+    Sam, ScheduleFreeSgd, Sgd, SharpnessAware, Trainer, WeightAverage,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -50,7 +50,7 @@ impl Problem {
         let of = |tensor: &Tensor| tensor.slice(0, part * rows, (part + 1) * rows)?.copy();
         let tape = Tape::new();
         let output = self.model.forward(tape.constant(&of(&self.x)?))?;
-        tape.backward(Loss::Mse.of(output, &of(&self.y)?)?)?;
+        tape.backward(Mse.of(output, &of(&self.y)?)?)?;
         Ok(())
     }
 
@@ -481,7 +481,7 @@ fn the_trainer_evaluates_averages() {
         let model = Linear::new(&mut builder, "line", 2, 1).unwrap();
         let params = builder.build(&device).unwrap();
         let optimizer = Optimizer::new(&params, ScheduleFreeSgd { lr: 0.3, ..ScheduleFreeSgd::default() }).unwrap();
-        let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+        let mut trainer = Trainer::new(model, optimizer, Mse);
         let options = FitOptions { epochs: 3, batch_size: 10, seed: 0 };
         let history = trainer.fit(&data, Some(&data), &options, |_| ()).unwrap();
         let last = history.epochs.last().unwrap().test.unwrap();
@@ -539,7 +539,7 @@ fn accumulation_learns_as_in_pytorch() {
                     .micro_step(|| {
                         let tape = Tape::new();
                         let logits = model.forward(tape.constant(&features))?;
-                        Ok(tape.backward(Loss::CrossEntropy.of(logits, &classes)?)?)
+                        Ok(tape.backward(CrossEntropy.of(logits, &classes)?)?)
                     })
                     .unwrap();
             }

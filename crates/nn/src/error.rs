@@ -64,6 +64,14 @@ pub enum Error {
         /// What the drawing library says.
         problem: String,
     },
+    /// The data have a class that the model has no output for.
+    #[error("class {class} has no output: the model has {outputs}, and classes count from 0")]
+    Class {
+        /// The class.
+        class: u32,
+        /// The number of outputs.
+        outputs: usize,
+    },
     /// Training has left the numbers that floats reach.
     #[error(
         "training diverged in epoch {epoch}: losses, gradients or parameters are no longer finite; lower the learning rate, or the \
@@ -117,6 +125,7 @@ impl Error {
             | Self::Model { .. }
             | Self::State { .. }
             | Self::Setting { .. }
+            | Self::Class { .. }
             | Self::Diverged { .. } => true,
             Self::Tensor(error) => {
                 matches!(

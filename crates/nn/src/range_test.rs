@@ -132,7 +132,7 @@ impl<M: Module> Trainer<M> {
     ///
     /// ```
     /// use thalweg_nn::data::{Dataset, friedman1};
-    /// use thalweg_nn::{AdamW, FitOptions, Linear, Loss, Optimizer, ParamsBuilder, RangeTest, Trainer};
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Mse, Optimizer, ParamsBuilder, RangeTest, Trainer};
     /// use thalweg_tensor::Device;
     /// # fn main() -> thalweg_nn::Result<()> {
     /// let device = Device::cpu();
@@ -141,7 +141,7 @@ impl<M: Module> Trainer<M> {
     /// let mut builder = ParamsBuilder::new(0);
     /// let model = Linear::new(&mut builder, "line", 10, 1)?;
     /// let optimizer = Optimizer::new(&builder.build(&device)?, AdamW::default())?;
-    /// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+    /// let mut trainer = Trainer::new(model, optimizer, Mse);
     /// let options = FitOptions { epochs: 50, batch_size: 32, seed: 0 };
     /// let report = trainer.range_test(&data, &RangeTest::default(), &options)?;
     /// if let Some(lr) = report.steepest {

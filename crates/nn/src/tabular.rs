@@ -8,7 +8,7 @@ use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
 use crate::error::DataProblem;
-use crate::{Checkpoint, Error, Loss, Mlp, MlpConfig, Module, Params, ParamsBuilder, Result};
+use crate::{Checkpoint, CrossEntropy, Error, Loss, Mlp, MlpConfig, Module, Mse, Params, ParamsBuilder, Result};
 
 /// What kind of model a file holds, so that another one is told apart.
 const KIND: &str = "tabular-mlp";
@@ -122,12 +122,12 @@ impl Schema {
         }
     }
 
-    /// The loss that fits the task.
+    /// Returns the loss that fits the task.
     #[must_use]
-    pub fn loss(&self) -> Loss {
+    pub fn loss(&self) -> Box<dyn Loss> {
         match self.task {
-            Task::Classification => Loss::CrossEntropy,
-            Task::Regression => Loss::Mse,
+            Task::Classification => Box::new(CrossEntropy),
+            Task::Regression => Box::new(Mse),
         }
     }
 

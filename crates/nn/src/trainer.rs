@@ -128,7 +128,7 @@ pub struct History {
 ///
 /// ```
 /// use thalweg_nn::data::{Dataset, friedman1};
-/// use thalweg_nn::{Activation, Adam, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
+/// use thalweg_nn::{Activation, Adam, FitOptions, Mlp, MlpConfig, Mse, Optimizer, ParamsBuilder, Trainer};
 /// use thalweg_tensor::Device;
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -141,7 +141,7 @@ pub struct History {
 /// let model = Mlp::new(&mut builder, &config)?;
 /// let params = builder.build(&device)?;
 /// let optimizer = Optimizer::new(&params, Adam { lr: 0.03, ..Adam::default() })?;
-/// let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+/// let mut trainer = Trainer::new(model, optimizer, Mse);
 /// let history = trainer.fit(&data, None, &FitOptions { epochs: 100, batch_size: 32, seed: 0 }, |_| ())?;
 /// assert!(history.train.r2.unwrap() > 0.8);
 /// # Ok(())
@@ -151,7 +151,7 @@ pub struct History {
 pub struct Trainer<M> {
     model: M,
     optimizer: Optimizer,
-    loss: Loss,
+    loss: Box<dyn Loss>,
     recording: bool,
     /// The file, and the epochs from one writing of it to the next.
     checkpoints: Option<(PathBuf, u64)>,
@@ -169,8 +169,8 @@ struct Resumed {
 impl<M: Module> Trainer<M> {
     /// Puts the parts together. The optimizer must hold the model's parameters.
     #[must_use]
-    pub fn new(model: M, optimizer: Optimizer, loss: Loss) -> Self {
-        Self { model, optimizer, loss, recording: true, checkpoints: None, resumed: None }
+    pub fn new(model: M, optimizer: Optimizer, loss: impl Loss + 'static) -> Self {
+        Self { model, optimizer, loss: Box::new(loss), recording: true, checkpoints: None, resumed: None }
     }
 
     /// Whether [`fit`](Self::fit) records a step once and replays it, which it does unless told otherwise. The bits are
@@ -208,7 +208,7 @@ impl<M: Module> Trainer<M> {
     ///
     /// ```
     /// use thalweg_nn::data::Dataset;
-    /// use thalweg_nn::{AdamW, FitOptions, Linear, Loss, Optimizer, ParamsBuilder, Trainer};
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Mse, Optimizer, ParamsBuilder, Trainer};
     /// use thalweg_tensor::Device;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
@@ -219,7 +219,7 @@ impl<M: Module> Trainer<M> {
     ///     let mut builder = ParamsBuilder::new(0);
     ///     let model = Linear::new(&mut builder, "line", 1, 1)?;
     ///     let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
-    ///     Ok(Trainer::new(model, optimizer, Loss::Mse))
+    ///     Ok(Trainer::new(model, optimizer, Mse))
     /// };
     /// let mut first = trainer()?;
     /// first.set_checkpoints(&path, 2)?;
@@ -443,7 +443,7 @@ impl<M: Module> Trainer<M> {
         self.optimizer.step()?;
         if estimates {
             let tape = Tape::new();
-            self.optimizer.estimate_hessian(self.model.forward(tape.constant(&features))?, self.loss)?;
+            self.optimizer.estimate_hessian(self.model.forward(tape.constant(&features))?, &*self.loss)?;
         }
         Ok(())
     }
@@ -472,9 +472,10 @@ impl<M: Module> Trainer<M> {
         while start < data.len() {
             let end = (start + EVALUATION_ROWS).min(data.len());
             let tape = Tape::inference();
-            let output = self.model.forward(tape.constant(&data.features().slice(0, start, end)?))?.value();
-            let targets = data.targets().slice(0, start, end)?;
-            outputs.push((self.losses(&output, &targets)?, output));
+            let output = self.model.forward(tape.constant(&data.features().slice(0, start, end)?))?;
+            let targets = tape.constant(&data.targets().slice(0, start, end)?);
+            let losses = self.loss.per_row(output, targets)?.value();
+            outputs.push((losses.reshape(&[losses.len()])?, output.value()));
             start = end;
         }
         let (losses, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
@@ -494,14 +495,6 @@ impl<M: Module> Trainer<M> {
             }
         };
         Ok((evaluation, finite))
-    }
-
-    /// The loss of each row or element.
-    fn losses(&self, output: &Tensor, targets: &Tensor) -> Result<Tensor> {
-        Ok(match self.loss {
-            Loss::CrossEntropy => output.cross_entropy(targets, 1.0)?.0,
-            Loss::Mse => output.squared_error(targets, 1.0)?.0,
-        })
     }
 }
 
@@ -589,7 +582,7 @@ mod tests {
 
     #[test]
     fn training_that_diverges_is_an_error() {
-        use crate::{Mlp, MlpConfig, ParamsBuilder, Sgd};
+        use crate::{Mlp, MlpConfig, Mse, ParamsBuilder, Sgd};
         use thalweg_tensor::Device;
 
         let device = Device::cpu();
@@ -602,7 +595,7 @@ mod tests {
             let params = builder.build(&device).unwrap();
             let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
             let options = FitOptions { epochs, batch_size: 4, seed: 0 };
-            Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ())
+            Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ())
         };
         assert!(fit(1e-3, 3).is_ok());
         // The first loss is finite, and what comes of its update is not.

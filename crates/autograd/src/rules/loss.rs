@@ -38,13 +38,27 @@ impl<'t> Var<'t> {
             if pull.is_plain() {
                 return pull.give(0, pull.constant(&grad).mul(pull.cotangent()?)?);
             }
-            // (softmax - one-hot) / n, of operations that can be differentiated again. The one-hot part does not depend
-            // on the logits: it is what their softmax differs by from the gradient at hand.
-            let logits = pull.input(0);
-            let softmax = logits.softmax()?;
-            let one_hot = pull.constant(&softmax.value().sub(&grad.affine(rows as f32, 0.0)?)?);
-            let gradient = softmax.sub(one_hot)?.affine(scale, 0.0)?;
+            let gradient = softmax_less_one_hot(pull.input(0), &grad.affine(rows as f32, 0.0)?)?.affine(scale, 0.0)?;
             pull.give(0, gradient.mul(pull.cotangent()?)?)
+        })
+    }
+
+    /// The cross-entropy of each row of logits with its class, in nats: `-ln softmax(logits)[target]`.
+    ///
+    /// # Shapes
+    /// logits `[n, classes]`, targets u32 `[n]` → `[n]`.
+    ///
+    /// # Numerics
+    /// As [`cross_entropy`](Self::cross_entropy).
+    ///
+    /// # Errors
+    /// As [`cross_entropy`](Self::cross_entropy).
+    pub fn cross_entropy_per_row(self, targets: &Tensor) -> Result<Self> {
+        let (losses, grad) = self.value().cross_entropy(targets, 1.0)?;
+        self.tape().record("cross_entropy_per_row", losses, &[self], move |pull| {
+            let slope =
+                if pull.is_plain() { pull.constant(&grad) } else { softmax_less_one_hot(pull.input(0), &grad)? };
+            pull.give(0, slope.mul(pull.cotangent()?.unsqueeze(1)?)?)
         })
     }
 
@@ -84,4 +98,12 @@ impl<'t> Var<'t> {
             pull.give(0, gradient.mul(pull.cotangent()?)?)
         })
     }
+}
+
+/// softmax(logits) - one-hot, whose value is given, of operations that can be differentiated again. The one-hot part does
+/// not depend on the logits: it is the difference of their softmax and this value.
+fn softmax_less_one_hot<'t>(logits: Var<'t>, value: &Tensor) -> Result<Var<'t>> {
+    let softmax = logits.softmax()?;
+    let one_hot = softmax.tape().constant(&softmax.value().sub(value)?);
+    softmax.sub(one_hot)
 }

@@ -3,7 +3,7 @@
 use thalweg::Result;
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
-use thalweg::nn::{AdamW, Loss, LossScale, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
+use thalweg::nn::{AdamW, CrossEntropy, Loss, LossScale, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
 use thalweg::tensor::{Device, MatmulPrecision, Recording, Tensor, ValueLog};
 
 /// Units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
@@ -58,7 +58,7 @@ impl TrainingStep {
         let (features, targets) = self.batches.next(self.batch)?;
         let tape = Tape::new();
         let logits = self.model.forward(tape.constant(&features))?;
-        let loss = Loss::CrossEntropy.of_logged(logits, &targets, Some(&self.losses))?;
+        let loss = CrossEntropy.of_logged(logits, &targets, Some(&self.losses))?;
         self.optimizer.params().zero_grad();
         tape.backward_and_free(self.optimizer.scale_loss(loss)?)?;
         self.optimizer.step()

@@ -20,7 +20,7 @@ const GRAD: &str = "grad";
 ///
 /// ```
 /// use thalweg_autograd::Tape;
-/// use thalweg_nn::{GradientAccumulation, Linear, Loss, Module, Optimizer, ParamsBuilder, Sgd};
+/// use thalweg_nn::{GradientAccumulation, Linear, Loss, Module, Mse, Optimizer, ParamsBuilder, Sgd};
 /// use thalweg_tensor::{Device, Tensor};
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -34,7 +34,7 @@ const GRAD: &str = "grad";
 ///     let stepped = accumulation.micro_step(|| {
 ///         let tape = Tape::new();
 ///         let (x, y) = (x.slice(0, rows.start, rows.end)?.copy()?, y.slice(0, rows.start, rows.end)?.copy()?);
-///         Ok(tape.backward(Loss::Mse.of(model.forward(tape.constant(&x))?, &y)?)?)
+///         Ok(tape.backward(Mse.of(model.forward(tape.constant(&x))?, &y)?)?)
 ///     })?;
 ///     assert_eq!(stepped, rows.start == 2);
 /// }

@@ -4,7 +4,8 @@ use thalweg_autograd::Var;
 use thalweg_tensor::{Arena, Curvature};
 
 use super::Optimizer;
-use crate::{Error, Loss, Result};
+use crate::losses::{Loss, Sampler};
+use crate::{Error, Result};
 
 /// The streams of random numbers that targets are drawn from: behind those of parameters and of dropout.
 const STREAM: u64 = 1 << 33;
@@ -53,7 +54,7 @@ impl Optimizer {
     ///
     /// ```
     /// use thalweg_autograd::Tape;
-    /// use thalweg_nn::{Linear, Loss, Module, Optimizer, ParamsBuilder, Sophia};
+    /// use thalweg_nn::{CrossEntropy, Linear, Loss, Module, Optimizer, ParamsBuilder, Sophia};
     /// use thalweg_tensor::{Device, Tensor};
     /// # fn main() -> thalweg_nn::Result<()> {
     /// let device = Device::cpu();
@@ -65,13 +66,13 @@ impl Optimizer {
     /// let y = Tensor::from_slice(&device, &[0u32, 1], &[2])?;
     /// for step in 0..200 {
     ///     let tape = Tape::new();
-    ///     let loss = Loss::CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
+    ///     let loss = CrossEntropy.of(model.forward(tape.constant(&x))?, &y)?;
     ///     params.zero_grad();
     ///     tape.backward(loss)?;
     ///     optimizer.step()?;
     ///     if step % 10 == 0 {
     ///         let tape = Tape::new();
-    ///         optimizer.estimate_hessian(model.forward(tape.constant(&x))?, Loss::CrossEntropy)?;
+    ///         optimizer.estimate_hessian(model.forward(tape.constant(&x))?, &CrossEntropy)?;
     ///     }
     /// }
     /// assert_eq!(model.forward(Tape::inference().constant(&x))?.value().argmax()?.to_vec::<u32>()?, [0, 1]);
@@ -82,9 +83,10 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Setting`] where the method keeps no such average; where the output does not fit the loss, or the device
     /// fails.
-    pub fn estimate_hessian(&mut self, output: Var<'_>, loss: Loss) -> Result<()> {
+    pub fn estimate_hessian(&mut self, output: Var<'_>, loss: &dyn Loss) -> Result<()> {
         let hessian = self.hessian()?;
-        let (targets, terms) = loss.sample_targets(&output.value(), &self.clock, hessian.seed, STREAM)?;
+        let (targets, terms) =
+            loss.sample_targets(&output.value(), &Sampler::new(&self.clock, hessian.seed, STREAM))?;
         let sampled = loss.of(output, &targets)?;
         self.params.zero_grad();
         output.tape().backward_and_free(sampled)?;

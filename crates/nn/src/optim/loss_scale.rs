@@ -42,7 +42,7 @@ impl Optimizer {
     ///
     /// ```
     /// use thalweg_autograd::Tape;
-    /// use thalweg_nn::{AdamW, Linear, Loss, LossScale, Module, Optimizer, ParamsBuilder};
+    /// use thalweg_nn::{AdamW, Linear, Loss, LossScale, Module, Mse, Optimizer, ParamsBuilder};
     /// use thalweg_tensor::{Device, Tensor};
     /// # fn main() -> thalweg_nn::Result<()> {
     /// let device = Device::cpu();
@@ -52,7 +52,7 @@ impl Optimizer {
     /// let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_loss_scale(LossScale::default())?;
     /// let x = Tensor::from_slice(&device, &[0.0, 1.0, 2.0, 3.0], &[4, 1])?;
     /// let tape = Tape::new();
-    /// let loss = Loss::Mse.of(model.forward(tape.constant(&x))?, &x.affine(2.0, 1.0)?)?;
+    /// let loss = Mse.of(model.forward(tape.constant(&x))?, &x.affine(2.0, 1.0)?)?;
     /// tape.backward(optimizer.scale_loss(loss)?)?;
     /// optimizer.step()?;
     /// assert_eq!(optimizer.read_clock()?.loss_scale, Some(65_536.0));

@@ -215,7 +215,7 @@ pub trait Method: fmt::Debug + Send + Sync {
 ///
 /// ```
 /// use thalweg_autograd::Tape;
-/// use thalweg_nn::{AdamW, Linear, Loss, Module, Optimizer, ParamsBuilder};
+/// use thalweg_nn::{AdamW, Linear, Loss, Module, Mse, Optimizer, ParamsBuilder};
 /// use thalweg_tensor::{Device, Tensor};
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -227,7 +227,7 @@ pub trait Method: fmt::Debug + Send + Sync {
 /// let y = x.affine(2.0, 1.0)?;
 /// for _ in 0..300 {
 ///     let tape = Tape::new();
-///     let loss = Loss::Mse.of(model.forward(tape.constant(&x))?, &y)?;
+///     let loss = Mse.of(model.forward(tape.constant(&x))?, &y)?;
 ///     params.zero_grad();
 ///     tape.backward(loss)?;
 ///     optimizer.step()?;

@@ -73,7 +73,7 @@ impl SharpnessAware {
 ///
 /// ```
 /// use thalweg_autograd::Tape;
-/// use thalweg_nn::{Linear, Loss, Module, Optimizer, ParamsBuilder, Sam, Sgd, SharpnessAware};
+/// use thalweg_nn::{Linear, Loss, Module, Mse, Optimizer, ParamsBuilder, Sam, Sgd, SharpnessAware};
 /// use thalweg_tensor::{Device, Tensor};
 /// # fn main() -> thalweg_nn::Result<()> {
 /// let device = Device::cpu();
@@ -87,7 +87,7 @@ impl SharpnessAware {
 /// for _ in 0..200 {
 ///     sam.step(|| {
 ///         let tape = Tape::new();
-///         Ok(tape.backward(Loss::Mse.of(model.forward(tape.constant(&x))?, &y)?)?)
+///         Ok(tape.backward(Mse.of(model.forward(tape.constant(&x))?, &y)?)?)
 ///     })?;
 /// }
 /// assert!((model.weight().value()?.item::<f32>()? - 2.0).abs() < 0.1);

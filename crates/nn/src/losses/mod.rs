@@ -1,0 +1,167 @@
+//! Losses: the number that training makes small. A file for each; [`Loss`] is the interface, open to losses from outside.
+
+mod cross_entropy;
+mod mse;
+
+use std::fmt;
+
+use thalweg_autograd::Var;
+use thalweg_tensor::{Clock, DType, Error as TensorError, Tensor, ValueLog};
+
+use crate::{Error, Result};
+
+pub use cross_entropy::CrossEntropy;
+pub use mse::Mse;
+
+/// A loss: it compares the output of a model with targets.
+///
+/// One function defines it: the losses of the rows, [`per_row`](Self::per_row). Training uses their mean,
+/// [`of`](Self::of); evaluation uses the losses themselves.
+///
+/// ```
+/// use thalweg_autograd::{Tape, Var};
+/// use thalweg_nn::{Loss, Result};
+/// use thalweg_tensor::{Device, Tensor};
+///
+/// /// The absolute error, |output - target|.
+/// #[derive(Debug)]
+/// struct AbsoluteError;
+///
+/// impl Loss for AbsoluteError {
+///     fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
+///         Ok(output.sub(targets)?.abs()?)
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let device = Device::cpu();
+/// let tape = Tape::new();
+/// let output = tape.input(&Tensor::from_slice(&device, &[1.0, 5.0], &[2, 1])?);
+/// let loss = AbsoluteError.of(output, &Tensor::from_slice(&device, &[2.0, 2.0], &[2, 1])?)?;
+/// assert_eq!(loss.item()?, 2.0);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Loss: fmt::Debug {
+    /// Computes the loss of each row, or of each element: a tensor of any shape, whose mean is the loss of the batch.
+    ///
+    /// # Errors
+    /// If shapes or types do not fit, or the devices differ.
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>>;
+
+    /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes.
+    fn target_type(&self) -> DType {
+        DType::F32
+    }
+
+    /// Computes the mean loss of a batch, of shape `[]`.
+    ///
+    /// # Errors
+    /// As [`per_row`](Self::per_row).
+    fn of<'t>(&self, output: Var<'t>, targets: &Tensor) -> Result<Var<'t>> {
+        self.of_logged(output, targets, None)
+    }
+
+    /// Computes the mean loss of a batch, and writes it into a log on the device.
+    ///
+    /// The default takes the mean of [`per_row`](Self::per_row) and spends one more launch on the log. A loss with a
+    /// fused kernel overrides it.
+    ///
+    /// # Errors
+    /// As [`per_row`](Self::per_row).
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
+        let mean = self.per_row(output, output.tape().constant(targets))?.mean()?;
+        log.map_or(Ok(()), |log| log.push(&mean.value()))?;
+        Ok(mean)
+    }
+
+    /// Checks the output's shape against the largest class of the data, if the targets are classes.
+    ///
+    /// The trainer calls it in the first step, before parameters change. The default accepts everything.
+    ///
+    /// # Errors
+    /// [`Error::Class`] if a class has no output.
+    fn check_classes(&self, output: &[usize], largest_class: Option<u32>) -> Result<()> {
+        let _ = (output, largest_class);
+        Ok(())
+    }
+
+    /// Draws targets from the distribution that an output stands for. Returns them, and the number of terms that the
+    /// mean has.
+    ///
+    /// Methods that estimate the Hessian's diagonal need it ([`Sophia`](crate::Sophia)). The default refuses.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the loss belongs to no distribution; if work on the device has failed.
+    fn sample_targets(&self, output: &Tensor, sampler: &Sampler<'_>) -> Result<(Tensor, f64)> {
+        let _ = (output, sampler);
+        Err(Error::Setting {
+            field: "loss",
+            value: format!("{self:?}"),
+            rule: "one that targets can be drawn from, such as CrossEntropy or Mse, for a method that estimates Hessians",
+        })
+    }
+}
+
+/// Forwards every method, so that a loss can be chosen at run time.
+impl<L: Loss + ?Sized> Loss for Box<L> {
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
+        (**self).per_row(output, targets)
+    }
+
+    fn target_type(&self) -> DType {
+        (**self).target_type()
+    }
+
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
+        (**self).of_logged(output, targets, log)
+    }
+
+    fn check_classes(&self, output: &[usize], largest_class: Option<u32>) -> Result<()> {
+        (**self).check_classes(output, largest_class)
+    }
+
+    fn sample_targets(&self, output: &Tensor, sampler: &Sampler<'_>) -> Result<(Tensor, f64)> {
+        (**self).sample_targets(output, sampler)
+    }
+}
+
+/// Draws random targets for [`Loss::sample_targets`]. The numbers follow from a seed and the step of the optimizer, so
+/// that a run repeats to the bit and a replayed step draws anew.
+#[derive(Debug)]
+pub struct Sampler<'a> {
+    clock: &'a Clock,
+    seed: u64,
+    stream: u64,
+}
+
+impl<'a> Sampler<'a> {
+    pub(crate) fn new(clock: &'a Clock, seed: u64, stream: u64) -> Self {
+        Self { clock, seed, stream }
+    }
+
+    /// Draws a class for each row of logits, `[n, classes]` → u32 `[n]`, with the probabilities of their softmax.
+    ///
+    /// # Errors
+    /// If the logits are no matrix of f32, or work on the device has failed.
+    pub fn classes(&self, logits: &Tensor) -> Result<Tensor> {
+        Ok(self.clock.sample_classes(logits, self.seed, self.stream)?)
+    }
+
+    /// Draws a number for each element of `means`, from a normal distribution around it.
+    ///
+    /// # Errors
+    /// If the means are not f32, or work on the device has failed.
+    pub fn normal(&self, means: &Tensor, deviation: f32) -> Result<Tensor> {
+        Ok(self.clock.sample_normal(means, deviation, self.seed, self.stream)?)
+    }
+}
+
+/// Checks that the output and the targets have one shape: element-wise losses would broadcast silently.
+fn expect_same_shape(op: &'static str, output: Var<'_>, targets: Var<'_>) -> Result<()> {
+    let (left, right) = (output.shape(), targets.shape());
+    if left == right {
+        return Ok(());
+    }
+    Err(TensorError::Shape { op, rule: "the output and the targets must have one shape", left, right }.into())
+}
