@@ -31,15 +31,13 @@ impl Net {
     }
 }
 
+parts!(Net { input, hidden, output });
+
 impl Module for Net {
     fn forward<'t>(&self, input: Var<'t>) -> thalweg::Result<Var<'t>> {
         let first = self.input.forward_with(input, Activation::Tanh)?;
         let second = self.hidden.forward_with(first, Activation::Tanh)?;
         self.output.forward(first.add(second)?)
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        [&self.input, &self.hidden, &self.output].into_iter().flat_map(|layer| layer.parameters()).collect()
     }
 }
 

@@ -124,10 +124,10 @@ pub mod prelude {
     pub use crate::autograd::{Parameter, Tape, Var, check_gradient};
     pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
     pub use crate::nn::{
-        Activation, Adam, AdamW, Checkpoint, Clip, Constant, Cosine, CrossEntropy, Dropout, EpochReport, Evaluation,
-        Event, FitOptions, Gelu, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Module, Mse, Optimizer,
-        ParameterGroup, Params, ParamsBuilder, Predictions, Relu, Schedule, Sgd, Sigmoid, Step, TabularData,
-        TabularModel, Tanh, Trainer, WarmupCosine,
+        Activation, Adam, AdamW, Buffer, Checkpoint, Clip, Constant, Cosine, CrossEntropy, Dropout, EpochReport,
+        Evaluation, Event, FitOptions, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Mode, Module, Mse,
+        Optimizer, ParameterGroup, Params, ParamsBuilder, Parts, Predictions, Schedule, Sequential, Sgd, Step,
+        TabularData, TabularModel, Trainer, Visitor, WarmupCosine, parts,
     };
     pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
 }

@@ -53,7 +53,7 @@ fn deep_pass(free: bool) -> (u64, Vec<f32>) {
     let device = Device::open_new("gpu").unwrap();
     let mut builder = ParamsBuilder::new(3);
     let layers: Vec<Linear> =
-        (0..30).map(|i| Linear::new(&mut builder, &format!("layer{i}"), 16, 16).unwrap()).collect();
+        (0..30).map(|i| Linear::new(&mut builder, format!("layer{i}"), 16, 16).unwrap()).collect();
     let params = builder.build(&device).unwrap();
     let x = Tensor::uniform(&device, 1, 1, -1.0, 1.0, &[512, 16]).unwrap();
     let tape = Tape::new();

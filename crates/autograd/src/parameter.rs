@@ -171,7 +171,9 @@ impl Parameter {
         self.0.grad_state.load(Ordering::Relaxed) == WRITTEN
     }
 
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    /// Returns whether both are the same parameter, and not only of one name.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 

@@ -64,6 +64,14 @@ pub enum Error {
         /// What the drawing library says.
         problem: String,
     },
+    /// A model takes another number of inputs than the data have.
+    #[error("the model takes {expected} inputs, but the data have {found}")]
+    Inputs {
+        /// The number that the model takes.
+        expected: usize,
+        /// The number that the data have.
+        found: usize,
+    },
     /// The data have a class that the model has no output for.
     #[error("class {class} has no output: the model has {outputs}, and classes count from 0")]
     Class {
@@ -125,6 +133,7 @@ impl Error {
             | Self::Model { .. }
             | Self::State { .. }
             | Self::Setting { .. }
+            | Self::Inputs { .. }
             | Self::Class { .. }
             | Self::Diverged { .. } => true,
             Self::Tensor(error) => {

@@ -12,8 +12,7 @@ mod error;
 mod file;
 mod init;
 mod losses;
-mod mlp;
-mod module;
+mod modules;
 mod optim;
 mod params;
 mod range_test;
@@ -30,8 +29,7 @@ pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
 pub use init::Init;
 pub use losses::{CrossEntropy, Loss, Mse, Sampler};
-pub use mlp::{Mlp, MlpConfig};
-pub use module::{Activation, Dropout, Gelu, Linear, Module, Relu, Sigmoid, Tanh};
+pub use modules::{Activation, Dropout, Linear, Mlp, MlpConfig, Mode, Module, Parts, Sequential, Visitor};
 pub use optim::update;
 pub use optim::update::MuonScale;
 pub use optim::{
@@ -42,7 +40,7 @@ pub use optim::{
 pub use optim::{
     EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware, WeightAverage,
 };
-pub use params::{Params, ParamsBuilder};
+pub use params::{Buffer, Params, ParamsBuilder, Path};
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{
     Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,

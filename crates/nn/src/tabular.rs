@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-use thalweg_autograd::Tape;
+use thalweg_autograd::{Tape, Var};
 use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
 use crate::error::DataProblem;
-use crate::{Checkpoint, CrossEntropy, Error, Loss, Mlp, MlpConfig, Module, Mse, Params, ParamsBuilder, Result};
+use crate::{
+    Checkpoint, CrossEntropy, Error, Loss, Mlp, MlpConfig, Module, Mse, Params, ParamsBuilder, Parts, Result, Visitor,
+};
 
 /// What kind of model a file holds, so that another one is told apart.
 const KIND: &str = "tabular-mlp";
@@ -275,8 +277,7 @@ impl TabularModel {
         if let Some(tensor) = tensors.iter().find(|tensor| !tensor.is_finite()) {
             return Err(Error::model(path, format!("tensor {:?} holds values that are not finite", tensor.name)));
         }
-        let params = builder.build(device)?;
-        params.load(&tensors).map_err(|error| match error {
+        let params = builder.build_from(device, &tensors).map_err(|error| match error {
             Error::State { .. } => Error::model(path, error.to_string()),
             error => error,
         })?;
@@ -309,16 +310,15 @@ impl TabularModel {
     }
 }
 
+/// The parts are those of the network, under the same names.
+impl Parts for TabularModel {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        self.mlp.visit(visitor);
+    }
+}
+
 impl Module for TabularModel {
-    fn forward<'t>(&self, input: thalweg_autograd::Var<'t>) -> Result<thalweg_autograd::Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
         self.mlp.forward(input)
-    }
-
-    fn parameters(&self) -> Vec<thalweg_autograd::Parameter> {
-        self.mlp.parameters()
-    }
-
-    fn settings(&self) -> String {
-        self.mlp.settings()
     }
 }

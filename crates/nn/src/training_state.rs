@@ -99,7 +99,7 @@ pub(crate) fn load(path: &Path, model: &str, optimizer: &mut Optimizer) -> Resul
         let place: Place = serde_json::from_value(place.clone())
             .map_err(|error| Error::state(KEY, format!("the state is of another version, or damaged ({error})")))?;
         let history = reports_from_tensors(&saved, place.epochs_done)?;
-        params.find(&saved.tensors)?;
+        params.check(&saved.tensors)?;
         if place.model != model {
             return Err(Error::state("model", format!("saved was {}, but here it is {model}", place.model)));
         }

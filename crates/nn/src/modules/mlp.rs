@@ -1,9 +1,9 @@
 //! [`Mlp`]: fully connected layers with an activation between them.
 
-use thalweg_autograd::{Parameter, Var};
+use thalweg_autograd::Var;
 
 use crate::setting::fraction;
-use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Result};
+use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Parts, Result, Visitor};
 
 /// What a multilayer perceptron looks like.
 ///
@@ -64,6 +64,7 @@ pub struct Mlp {
     layers: Vec<Linear>,
     dropouts: Vec<Dropout>,
     activation: Activation,
+    dropout: f32,
 }
 
 impl Mlp {
@@ -73,18 +74,17 @@ impl Mlp {
     /// Where the configuration is not valid, or a name is taken.
     pub fn new(builder: &mut ParamsBuilder, config: &MlpConfig) -> Result<Self> {
         config.validate()?;
+        let mut builder = builder.path("layers");
         let mut layers = Vec::with_capacity(config.hidden.len() + 1);
         let mut dropouts = Vec::with_capacity(config.hidden.len());
         let mut inputs = config.inputs;
         for (i, &units) in config.hidden.iter().enumerate() {
-            let name = format!("layers.{i}");
-            layers.push(Linear::new(builder, &name, inputs, units)?);
-            dropouts.push(Dropout::new(builder, config.dropout)?);
+            layers.push(Linear::new(&mut builder, i, inputs, units)?);
+            dropouts.push(Dropout::new(&mut builder, config.dropout)?);
             inputs = units;
         }
-        let name = format!("layers.{}", config.hidden.len());
-        layers.push(Linear::new(builder, &name, inputs, config.outputs)?);
-        Ok(Self { layers, dropouts, activation: config.activation })
+        layers.push(Linear::new(&mut builder, config.hidden.len(), inputs, config.outputs)?);
+        Ok(Self { layers, dropouts, activation: config.activation, dropout: config.dropout })
     }
 
     /// The layers, the first one first.
@@ -94,10 +94,21 @@ impl Mlp {
     }
 }
 
+impl Parts for Mlp {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.part("layers", &self.layers);
+        for (i, dropout) in self.dropouts.iter().enumerate() {
+            visitor.part(format_args!("dropouts.{i}"), dropout.mode());
+        }
+        visitor.setting("activation", &format_args!("{:?}", self.activation));
+        visitor.setting("dropout", if self.dropouts.is_empty() { &0.0 } else { &self.dropout });
+    }
+}
+
 impl Module for Mlp {
     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
         let mut x = input;
-        // The last layer has no dropout behind it, so the pairs leave it over.
+        // The last layer has no dropout, so the pairs leave it over.
         for (layer, dropout) in self.layers.iter().zip(&self.dropouts) {
             x = dropout.forward(layer.forward_with(x, self.activation)?)?;
         }
@@ -105,14 +116,5 @@ impl Module for Mlp {
             Some(last) => last.forward(x),
             None => Ok(x),
         }
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        self.layers.iter().flat_map(Module::parameters).collect()
-    }
-
-    fn settings(&self) -> String {
-        let dropout = self.dropouts.first().map_or(0.0, Dropout::probability);
-        format!("activation {:?}, dropout {dropout}", self.activation)
     }
 }

@@ -1,0 +1,53 @@
+//! [`Dropout`].
+
+use std::sync::Arc;
+
+use thalweg_autograd::Var;
+
+use crate::params::RandomStream;
+use crate::setting::fraction;
+use crate::{Mode, Module, ParamsBuilder, Parts, Result, Visitor};
+
+/// Dropout: in training, each element is zero with probability p and else x / (1 - p), so that the mean stays; at
+/// prediction nothing happens (Srivastava et al., JMLR 2014, in the inverted form). Any shape.
+///
+/// Random numbers come from a counter on the device, so that every call draws anew and a run repeats to the bit.
+#[derive(Debug)]
+pub struct Dropout {
+    probability: f32,
+    mode: Mode,
+    stream: Arc<RandomStream>,
+}
+
+impl Dropout {
+    /// Makes a layer that drops with this probability. Each layer of a builder has its own random numbers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`](crate::Error::Setting) if the probability is not in [0, 1).
+    pub fn new(builder: &mut ParamsBuilder, probability: f32) -> Result<Self> {
+        fraction("dropout", probability)?;
+        Ok(Self { probability, mode: Mode::default(), stream: builder.dropout_stream() })
+    }
+
+    /// Returns the mode, for a module that lists its parts without their settings.
+    pub(super) fn mode(&self) -> &Mode {
+        &self.mode
+    }
+}
+
+impl Parts for Dropout {
+    fn visit(&self, visitor: &mut Visitor<'_>) {
+        visitor.part("mode", &self.mode);
+        visitor.setting("probability", &self.probability);
+    }
+}
+
+impl Module for Dropout {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        if self.probability == 0.0 || !self.mode.is_training(input.tape()) {
+            return Ok(input);
+        }
+        let state = self.stream.state(input.value().device())?;
+        Ok(input.dropout(self.probability, state)?)
+    }
+}

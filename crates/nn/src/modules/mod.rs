@@ -1,0 +1,77 @@
+//! Modules: the layers of models, a file for each.
+//!
+//! [`Parts`] lists what a module consists of, and [`Module`] is its forward pass. Both are open to modules from outside.
+
+mod activations;
+mod dropout;
+mod linear;
+mod mlp;
+mod parts;
+mod sequential;
+
+use thalweg_autograd::Var;
+
+use crate::Result;
+
+pub use activations::Activation;
+pub use dropout::Dropout;
+pub use linear::Linear;
+pub use mlp::{Mlp, MlpConfig};
+pub use parts::{Mode, Parts, Visitor};
+pub use sequential::Sequential;
+
+/// A part of a model that computes an output from its input and its parameters.
+///
+/// ```
+/// use thalweg_autograd::{Parameter, Tape, Var};
+/// use thalweg_nn::{Init, Module, ParamsBuilder, Result, parts};
+/// use thalweg_tensor::{Device, Tensor};
+///
+/// /// Multiplies each feature by a learned factor: `[n, features]` → `[n, features]`.
+/// struct Scale {
+///     factor: Parameter,
+/// }
+///
+/// parts!(Scale { factor });
+///
+/// impl Module for Scale {
+///     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+///         Ok(input.mul(input.tape().parameter(&self.factor)?)?)
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// let mut builder = ParamsBuilder::new(0);
+/// let scale = Scale { factor: builder.add("factor", &[2], Init::Constant(3.0))? };
+/// let params = builder.build(&Device::cpu())?;
+/// let tape = Tape::inference();
+/// let x = tape.constant(&Tensor::from_slice(params.device(), &[1.0, 2.0], &[1, 2])?);
+/// assert_eq!(scale.forward(x)?.value().to_vec::<f32>()?, [3.0, 6.0]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Several inputs
+/// A module with several inputs or outputs has a `forward` of its own, with the signature that fits, and is no `Module`.
+/// It has [`Parts`], so that other modules can contain it, and
+/// [`Trainer::with_forward`](crate::Trainer::with_forward) trains it.
+pub trait Module: Parts {
+    /// Computes the output on the input's tape. A module that differs in training and at prediction asks its
+    /// [`Mode`](crate::Mode).
+    ///
+    /// # Errors
+    /// If the input's shape does not fit, or the parameters have no memory yet.
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>>;
+}
+
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        (**self).forward(input)
+    }
+}
+
+impl<M: Module + ?Sized> Module for &M {
+    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+        (**self).forward(input)
+    }
+}

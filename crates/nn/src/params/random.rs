@@ -1,0 +1,42 @@
+//! [`RandomStream`]: the random numbers of a dropout layer.
+
+use std::sync::OnceLock;
+
+use thalweg_tensor::{Device, DropoutState};
+
+use crate::Result;
+
+/// The random numbers of a dropout layer: seed, stream, and a state on the device, which is made when it is first needed.
+#[derive(Debug)]
+pub(crate) struct RandomStream {
+    seed: u64,
+    stream: u64,
+    state: OnceLock<DropoutState>,
+}
+
+impl RandomStream {
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
+        Self { seed, stream, state: OnceLock::new() }
+    }
+
+    pub(crate) fn state(&self, device: &Device) -> Result<&DropoutState> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let made = DropoutState::new(device, self.seed, self.stream)?;
+        Ok(self.state.get_or_init(|| made))
+    }
+
+    /// How often it has drawn.
+    pub(super) fn calls(&self) -> Result<u32> {
+        Ok(self.state.get().map_or(Ok(0), DropoutState::calls)?)
+    }
+
+    pub(super) fn set_calls(&self, device: &Device, calls: u32) -> Result<()> {
+        // A stream that has not drawn yet has no state on the device, and needs none.
+        if calls > 0 || self.state.get().is_some() {
+            self.state(device)?.set_calls(calls)?;
+        }
+        Ok(())
+    }
+}
