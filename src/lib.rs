@@ -98,7 +98,7 @@
 //! [`Recording::generated`](tensor::Recording::generated) gives. Kernels of one's own are a
 //! [`Kernel`](tensor::Kernel), launched by a [`Launch`](tensor::Launch), which a recording holds as well.
 //! [`Device::profile`](tensor::Device::profile) tells what each launch takes, [`Device::memory`](tensor::Device::memory)
-//! who holds how much, and [`Device::tune_products`](tensor::Device::tune_products) measures the kernels of matrix
+//! who holds how much, and [`tune_products`](tensor::DeviceProducts::tune_products) measures the kernels of matrix
 //! products.
 //!
 //! # What holds everywhere

@@ -5,7 +5,7 @@
 // with NaN (swallowed), `exp(NaN)` (infinity), `exp(-88)` (0), `log(0)`, `log(-1)` (finite), `tanh(89)` (NaN),
 // `tanh(1e-7)` (30 % off), `pow` of a negative base. So NaN is tested by its bits, and ranges and small arguments are handled here.
 //
-// twin: crates/tensor/src/math.rs
+// twin: crates/runtime/src/math.rs
 
 const INFINITY_BITS: u32 = 0x7f800000u;
 

@@ -1,7 +1,7 @@
 // Philox4x32-10: a counter-based generator of random numbers. Four words for every counter and key; nothing is kept.
 //
 // source  Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011)
-// twin    crates/tensor/src/philox.rs
+// twin    crates/runtime/src/philox.rs
 
 // The high and the low word of a product; WGSL has no 64-bit integers, so it is put together from halves.
 fn multiply_wide(x: u32, y: u32) -> vec2u {

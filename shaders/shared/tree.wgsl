@@ -1,7 +1,7 @@
 // Sum and maximum over the 64 lanes of a workgroup, in a fixed order: halves are folded onto each other. Every lane
 // gets the result. Must be called by all lanes (uniform control flow).
 //
-// twin: crates/tensor/src/math.rs, `tree_sum` and `tree_maximum`
+// twin: crates/runtime/src/math.rs, `tree_sum` and `tree_maximum`
 //
 // A lane does three folds at once, so that two barriers stand between the lanes and the result and not six.
 

@@ -1,7 +1,7 @@
 //! `thalweg devices`, and opening the one that `--device` names.
 
 use serde::Serialize;
-use thalweg::tensor::{Device, DeviceInfo, MatmulPrecision};
+use thalweg::tensor::{Device, DeviceInfo, DeviceProducts, MatmulPrecision};
 
 use crate::args::{self, ComputeArgs, DeviceArg, DevicesArgs};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! `thalweg tune`: which kernels compute matrix products fastest on a device, measured and kept.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use thalweg::tensor::{DeviceInfo, DeviceKind, ProductShape, TunedProduct};
+use thalweg::tensor::{DeviceInfo, DeviceKind, DeviceProducts, ProductShape, TunedProduct};
 
 use crate::args::TuneArgs;
 use crate::error::Result;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::buffer::ALIGNMENT;
-use crate::pages::{PAGE_BLOCK, Pages, Place};
+use crate::memory::ALIGNMENT;
+use crate::memory::{PAGE_BLOCK, Pages, Place};
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
 /// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.

@@ -17,56 +17,63 @@
 //! # }
 //! ```
 //!
-//! [`Device::profile`] tells what each launch of some work takes. What the host does (`compile`, `record`, `replay`,
-//! `encode`, `submit`, `wait`, `read_back`) is told by spans of the `tracing` crate at the debug level, to whichever
-//! subscriber the program installs.
+//! # Recordings and profiles
+//!
+//! [`Device::record`] keeps the launches of a closure, and [`Recording::replay`] does them again without the host's work
+//! for each of them. Neighbouring element-wise operations become one generated kernel. [`Device::profile`] returns the
+//! duration of each launch.
+//!
+//! ```
+//! use thalweg_tensor::{Device, Tensor};
+//! # fn main() -> thalweg_tensor::Result<()> {
+//! let device = Device::best();
+//! let x = Tensor::full(&device, 1.0f32, &[1000])?;
+//! let (recording, ()) = device.record(|| x.affine(2.0, 0.0)?.square()?.copy_into(&x))?;
+//! assert_eq!(recording.launches(), 1);
+//! for kernel in recording.generated() {
+//!     println!("{}", kernel.shader.text);
+//! }
+//! let (profile, ()) = device.profile(|| recording.replay(2))?;
+//! assert_eq!(profile.launches().len(), 2);
+//! assert_eq!(profile.launches()[0].cost.bytes_written, 4000);
+//! assert_eq!(x.to_vec::<f32>()?, [16384.0; 1000]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The host's own work (`compile`, `record`, `replay`, `encode`, `submit`, `wait`, `read_back`) appears as spans of the
+//! `tracing` crate at the debug level.
+//!
+//! Devices, kernels and recordings are those of `thalweg-runtime`, which this crate re-exports.
 
 mod arena;
-mod buffer;
-mod cpu;
-mod device;
-mod dtype;
-mod elementwise;
-mod error;
 mod functions;
-mod gpu;
-mod info;
-mod kernel;
-mod math;
 mod matmul;
 mod ops;
 pub mod optim;
-mod pages;
-mod parallel;
-mod philox;
-mod profile;
-mod recording;
 mod shape;
 mod tensor;
 
 pub use arena::{Arena, Layout, Packing};
-pub use buffer::{Held, MemoryReport, ToView, View, hold_as};
-pub use device::{Device, PendingRead};
-pub use dtype::{DType, Element};
-pub use elementwise::{Function, MOST_ARGUMENTS, MOST_NUMBERS, Twin, for_each_element};
-pub use error::{Error, Result};
-pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
-pub use kernel::{Access, Call, Cost, Kernel, Launch, Slice};
-pub use matmul::{MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
+pub use matmul::{DeviceProducts, MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
 pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,
 };
 pub use optim::{Averaging, RunningAverage, SharpnessAscent};
-pub use philox::philox;
-pub use profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
-pub use recording::{RecordOptions, Recording, guard, on_replay};
 pub use shape::MAX_RANK;
 pub use tensor::Tensor;
-pub use thalweg_shaders::{GRID, Shader};
-/// The version of wgpu that [`Device::from_wgpu`] takes devices of.
-pub use wgpu;
+pub use thalweg_runtime::elementwise::{Function, MOST_ARGUMENTS, MOST_NUMBERS, Twin};
+pub use thalweg_runtime::kernel::{Access, Call, Cost, Kernel, Launch, Slice};
+pub use thalweg_runtime::memory::{Held, MemoryReport, ToView, View, hold_as};
+pub use thalweg_runtime::philox::philox;
+pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
+pub use thalweg_runtime::{
+    Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, GRID, InFlight, PendingRead,
+    RecordOptions, Recording, Result, Shader, guard, kernel, on_replay, profile, twin, wgpu,
+};
+pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 
 /// Returns the kernels of this crate that are written by hand, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::buffer::{ALIGNMENT, Buffer, ToView, View};
+use crate::memory::{ALIGNMENT, Buffer, ToView, View};
 use crate::{DType, Device, Element, Error, PendingRead, Result, shape};
 
 /// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.

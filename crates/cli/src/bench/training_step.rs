@@ -4,7 +4,7 @@ use thalweg::Result;
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset};
 use thalweg::nn::{AdamW, CrossEntropy, Loss, LossScale, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
-use thalweg::tensor::{Device, MatmulPrecision, Recording, Tensor, ValueLog};
+use thalweg::tensor::{Device, DeviceProducts, MatmulPrecision, Recording, Tensor, ValueLog};
 
 /// Units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
 pub(crate) const WIDTHS: [usize; 4] = [784, 256, 128, 10];

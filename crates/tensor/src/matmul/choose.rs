@@ -14,7 +14,7 @@ use super::operation::MATMUL;
 use super::product::Product;
 use super::profile::{Candidate, Extents, Profile};
 use super::tune;
-use crate::info::DeviceInfo;
+use crate::DeviceInfo;
 use crate::kernel::{Kernel, Launch};
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -136,51 +136,31 @@ pub enum MatmulPrecision {
     F16,
 }
 
-impl Device {
-    /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
-    /// layers, of their gradients, and of optimizers. Small gradients vanish in f16, unless the loss is
-    /// [scaled](crate::LossScale). That does not reach what is no longer scaled: the products of SOAP, whose small gradients
-    /// lose digits, and estimates of the Hessian's diagonal for Sophia.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
-    /// ([`DeviceInfo::cooperative_matrix_side`]); the CPU has none.
-    ///
-    /// ```
-    /// use thalweg_tensor::{Device, MatmulPrecision};
-    /// let device = Device::best();
-    /// if device.info().cooperative_matrix_side.is_some() {
-    ///     device.set_matmul_precision(MatmulPrecision::F16).unwrap();
-    /// } else {
-    ///     assert!(device.set_matmul_precision(MatmulPrecision::F16).is_err());
-    /// }
-    /// ```
-    pub fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()> {
-        let half_precision = precision == MatmulPrecision::F16;
-        match products(self) {
-            Some(products) if !half_precision || products.profile.cooperative.is_some() => {
-                products.half_precision.store(half_precision, Ordering::Relaxed);
-            }
-            None if !half_precision => {}
-            _ => {
-                return Err(Error::Argument {
-                    op: "set_matmul_precision",
-                    name: "precision",
-                    value: "f16".to_string(),
-                    rule: "f32 on this device, which has no cooperative matrices of f16",
-                });
-            }
+/// See [`DeviceProducts::set_matmul_precision`](super::DeviceProducts::set_matmul_precision).
+pub(super) fn set_precision(device: &Device, precision: MatmulPrecision) -> Result<()> {
+    let half_precision = precision == MatmulPrecision::F16;
+    match products(device) {
+        Some(products) if !half_precision || products.profile.cooperative.is_some() => {
+            products.half_precision.store(half_precision, Ordering::Relaxed);
         }
-        Ok(())
+        None if !half_precision => {}
+        _ => {
+            return Err(Error::Argument {
+                op: "set_matmul_precision",
+                name: "precision",
+                value: "f16".to_string(),
+                rule: "f32 on this device, which has no cooperative matrices of f16",
+            });
+        }
     }
+    Ok(())
+}
 
-    /// The precision of matrix products on this device.
-    #[must_use]
-    pub fn matmul_precision(&self) -> MatmulPrecision {
-        match products(self).is_some_and(|products| products.half_precision.load(Ordering::Relaxed)) {
-            true => MatmulPrecision::F16,
-            false => MatmulPrecision::F32,
-        }
+/// See [`DeviceProducts::matmul_precision`](super::DeviceProducts::matmul_precision).
+pub(super) fn precision(device: &Device) -> MatmulPrecision {
+    match products(device).is_some_and(|products| products.half_precision.load(Ordering::Relaxed)) {
+        true => MatmulPrecision::F16,
+        false => MatmulPrecision::F32,
     }
 }
 

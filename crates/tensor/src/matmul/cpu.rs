@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use gemm_common::microkernel::MicroKernelFn;
 
-use crate::parallel::{Pieces, for_each_piece, vectorized};
+use crate::threads::{Pieces, for_each_piece, vectorized};
 
 /// The longest block of the inner dimension.
 const DEPTH: usize = 1024;

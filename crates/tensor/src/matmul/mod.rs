@@ -6,6 +6,7 @@
 
 mod choose;
 mod cpu;
+mod device;
 mod generated;
 mod linear;
 mod operation;
@@ -16,6 +17,7 @@ mod tests;
 mod tune;
 
 pub use choose::{MatmulPrecision, product_kernels};
+pub use device::DeviceProducts;
 pub use tune::{ProductShape, ProductTuning, TunedProduct};
 
 use crate::kernel::Kernel;

@@ -3,8 +3,8 @@
 use super::choose::{self, Plan};
 use super::cpu::{Operand, multiply};
 use super::generated::form::Epilogue;
-use crate::parallel::vectorized;
 use crate::tensor::expect_dtype;
+use crate::threads::vectorized;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.

@@ -1,7 +1,7 @@
 //! Which kernel computes a product, by what is known of the device.
 
 use super::generated::form::{Epilogue, Family};
-use crate::info::{DeviceInfo, DeviceKind};
+use crate::{DeviceInfo, DeviceKind};
 
 /// What the choice depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use super::choose::{Forced, forced, products};
 use super::generated::form::{Epilogue, Family};
 use super::profile::{Candidate, Extents, Profile};
-use crate::{Device, DeviceKind, MatmulPrecision, Tensor};
+use crate::{Device, DeviceKind, DeviceProducts, MatmulPrecision, Tensor};
 
 /// The adapter; without one, nothing is tested, unless one is required.
 fn gpu() -> Option<Device> {

@@ -16,7 +16,7 @@ use super::choose::{Forced, Products, forced, loads, products};
 use super::generated::form::{Epilogue, Layout, Loads};
 use super::product::Product;
 use super::profile::{Candidate, Extents, Profile};
-use crate::info::DeviceInfo;
+use crate::DeviceInfo;
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// The version of the generator: what was measured of another one's kernels is of no use.
@@ -87,7 +87,7 @@ impl ProductShape {
     }
 }
 
-/// What [`Device::tune_products`] found.
+/// What [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products) found.
 #[derive(Debug, Clone)]
 pub struct ProductTuning {
     adapter: String,
@@ -111,40 +111,21 @@ pub struct TunedProduct {
     pub default: String,
 }
 
-impl Device {
-    /// Measures the kernels for matrix products of these shapes, one after another, and uses the fastest on this device
-    /// from now on. [`ProductTuning::save`] keeps what was found for later programs.
-    ///
-    /// Results do not depend on it: all kernels that are tried give the same bits on a driver that does not contract
-    /// products and sums. Shapes for which the sum over k is split are left out, and so are those whose class was
-    /// measured before in the same call. On the CPU there is nothing to choose, and no row.
-    ///
-    /// # Errors
-    /// Where the device fails or has no room, and while a recording is made.
-    ///
-    /// ```
-    /// use thalweg_tensor::{Device, ProductShape};
-    /// # fn main() -> thalweg_tensor::Result<()> {
-    /// let tuning = Device::cpu().tune_products(&ProductShape::layer(64, 784, 256))?;
-    /// assert!(tuning.rows.is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning> {
-        let info = self.info();
-        let mut tuning =
-            ProductTuning { adapter: info.name, driver: info.driver, choices: Choices::new(), rows: Vec::new() };
-        let Some(products) = products(self) else { return Ok(tuning) };
-        for &shape in shapes {
-            let Some((class, choice, row)) = tune(self, products, shape, &tuning.choices)? else { continue };
-            tuning.choices.insert(class, choice);
-            tuning.rows.push(row);
-        }
-        let mut tuned = products.tuned.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tuned.extend(tuning.choices.iter().map(|(&class, &choice)| (class, choice)));
-        drop(tuned);
-        Ok(tuning)
+/// See [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products).
+pub(super) fn tune_products(device: &Device, shapes: &[ProductShape]) -> Result<ProductTuning> {
+    let info = device.info();
+    let mut tuning =
+        ProductTuning { adapter: info.name, driver: info.driver, choices: Choices::new(), rows: Vec::new() };
+    let Some(products) = products(device) else { return Ok(tuning) };
+    for &shape in shapes {
+        let Some((class, choice, row)) = tune(device, products, shape, &tuning.choices)? else { continue };
+        tuning.choices.insert(class, choice);
+        tuning.rows.push(row);
     }
+    let mut tuned = products.tuned.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tuned.extend(tuning.choices.iter().map(|(&class, &choice)| (class, choice)));
+    drop(tuned);
+    Ok(tuning)
 }
 
 /// The least time of one measurement, and how many there are of a candidate.
@@ -349,7 +330,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("below/products.json");
         let profile = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
-        let info = DeviceInfo { name: "an adapter".to_string(), driver: "new".to_string(), ..Device::cpu().info() };
+        let mut info = Device::cpu().info();
+        (info.name, info.driver) = ("an adapter".to_string(), "new".to_string());
         assert!(load_from(&path, &info, &profile).is_empty());
         let candidate = profile.candidates()[1];
         tuning("old", 16, None).save_to(&path).unwrap();

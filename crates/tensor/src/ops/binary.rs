@@ -1,11 +1,11 @@
 //! Element-wise functions of two arguments, with broadcasting.
 
-use crate::buffer::ALIGNMENT;
 use crate::elementwise::{Application, Function, Place};
 use crate::functions;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunk;
+use crate::memory::ALIGNMENT;
 use crate::tensor::expect_dtype;
+use crate::threads::for_each_chunk;
 use crate::{DType, Error, Result, Tensor, shape};
 
 /// An element-wise function of two arguments. Comparisons give 1 or 0.
@@ -87,7 +87,7 @@ struct Params {
 
 /// z[i] = f(x[i], y[i]).
 fn twin(call: Call<'_>) {
-    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
     for_each_chunk(
@@ -146,7 +146,7 @@ const BLOCK: usize = 256;
 /// z[i] = f(x[…], y[…]), the places by coordinates and strides.
 fn broadcast_twin(call: Call<'_>) {
     let params: BroadcastParams = call.params();
-    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
     let [x, y, z] = call.bindings();
     let (x, y, z) = (x.read::<f32>(), y.read::<f32>(), z.write::<f32>());
     for_each_chunk(

@@ -1,7 +1,7 @@
 //! Copies: of strided views into contiguous tensors, and plain ones.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_row;
+use crate::threads::for_each_row;
 use crate::{DType, Error, Result, Tensor, shape};
 
 #[repr(C)]
@@ -150,7 +150,7 @@ struct RoofParams {
 fn roof_twin(call: Call<'_>) {
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
-    crate::parallel::for_each_chunk(
+    crate::threads::for_each_chunk(
         y,
         #[inline(always)]
         |start, y| y.copy_from_slice(&x[start..start + y.len()]),

@@ -1,9 +1,9 @@
 //! Dropout, with random numbers by counter.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunks;
 use crate::philox::{RUN, philox_run};
 use crate::tensor::expect_dtype;
+use crate::threads::for_each_chunks;
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
@@ -66,7 +66,7 @@ impl DropoutState {
     /// # Errors
     /// Where the device has no room.
     pub fn new(device: &Device, seed: u64, stream: u64) -> Result<Self> {
-        crate::recording::check_state("dropout state")?;
+        crate::check_state("dropout state")?;
         Ok(Self { seed, stream, counter: Tensor::zeros(device, DType::U32, &[2])? })
     }
 

@@ -14,7 +14,7 @@ struct Params {
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [y] = call.bindings();
-    crate::parallel::for_each_chunk(
+    crate::threads::for_each_chunk(
         y.write::<u32>(),
         #[inline(always)]
         |_, y| y.fill(params.value),

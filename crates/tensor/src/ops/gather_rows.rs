@@ -1,8 +1,8 @@
 //! Rows of a table by their numbers, and the sum of rows back into a table.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_row;
 use crate::tensor::{expect_dtype, expect_target};
+use crate::threads::for_each_row;
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]

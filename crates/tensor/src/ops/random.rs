@@ -2,8 +2,8 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{portable_log, portable_sine_cosine};
-use crate::parallel::for_each_chunk;
 use crate::philox::{RUN, philox_run, unit_interval};
+use crate::threads::for_each_chunk;
 use crate::{DType, Device, Error, Result, Tensor};
 
 #[repr(C)]

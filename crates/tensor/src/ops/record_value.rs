@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::buffer::ALIGNMENT;
 use crate::kernel::{Access, Call, Kernel, Launch, Slice};
 use crate::math::{self, LANES};
+use crate::memory::ALIGNMENT;
 use crate::tensor::expect_dtype;
 use crate::{DType, Device, Error, PendingRead, Result, Tensor};
 
@@ -97,7 +97,7 @@ impl ValueLog {
     /// # Errors
     /// Where the device has no room.
     pub fn new(device: &Device, length: usize) -> Result<Self> {
-        crate::recording::check_state("value log")?;
+        crate::check_state("value log")?;
         Ok(Self {
             values: Tensor::zeros(device, DType::F32, &[length.max(1)])?,
             cursor: Tensor::zeros(device, DType::U32, &[1])?,

@@ -3,8 +3,8 @@
 use super::short_rows::over_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
-use crate::parallel::{CHUNK, for_each_chunk_of};
 use crate::tensor::expect_dtype;
+use crate::threads::{CHUNK, for_each_chunk_of};
 use crate::{DType, Error, Result, Tensor};
 
 /// What a reduction computes.

@@ -3,8 +3,8 @@
 use super::short_rows::{SHORT_VARIANTS, over_rows};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
-use crate::parallel::for_each_row;
 use crate::tensor::expect_dtype;
+use crate::threads::for_each_row;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

@@ -3,8 +3,8 @@
 use crate::elementwise::{Application, Function};
 use crate::functions;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunk;
 use crate::tensor::expect_dtype;
+use crate::threads::for_each_chunk;
 use crate::{DType, Result, Tensor};
 
 /// An element-wise function of one argument. Numbers in a variant are the function's own.
@@ -136,7 +136,7 @@ struct Params {
 
 /// y[i] = f(x[i]).
 fn twin(call: Call<'_>) {
-    let Some(application) = call.application else { unreachable!("a launch of this kernel carries its function") };
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
     let [x, y] = call.bindings();
     let (x, y) = (x.read::<f32>(), y.write::<f32>());
     for_each_chunk(

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
-use crate::parallel::for_each_range;
+use crate::threads::for_each_range;
 use crate::{DType, Error, Result, Tensor};
 
 /// Adaptive gradient clipping, AGC (Brock, De, Smith, Simonyan: High-performance large-scale image recognition without

@@ -3,7 +3,7 @@
 use super::pages::{PAGE_VARIANTS, over_page, vectors};
 use super::swap_in::{SwapIn, swap_in};
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunks_beside;
+use crate::threads::for_each_chunks_beside;
 use crate::{Arena, DType, Error, Result, Tensor};
 
 /// How a running average weighs what it has seen.
@@ -47,7 +47,7 @@ impl RunningAverage {
     /// # Errors
     /// Where the decay is not in [0, 1), the device has no room, or this thread records.
     pub fn new(values: &Arena, averaging: Averaging) -> Result<Self> {
-        crate::recording::check_state("running average")?;
+        crate::check_state("running average")?;
         if let Averaging::Exponential { decay } | Averaging::Debiased { decay } = averaging
             && !(0.0..1.0).contains(&decay)
         {

@@ -60,7 +60,7 @@ impl Clock {
     /// # Errors
     /// Where the learning rate is negative or not finite, or the device has no room.
     pub fn new(device: &Device, learning_rate: f64) -> Result<Self> {
-        crate::recording::check_state("clock")?;
+        crate::check_state("clock")?;
         let mut clock = Self {
             state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
             table: Tensor::zeros(device, DType::F32, &[4 * LEAST_TABLE])?,
@@ -245,7 +245,7 @@ impl Clock {
         if self.sums.as_ref().is_some_and(|sums| sums.are_of(values)) {
             return Ok(());
         }
-        crate::recording::check_state("clock")?;
+        crate::check_state("clock")?;
         let settings = match self.segments() {
             Some(settings) if settings.len() == values.len() => settings.to_vec(),
             _ => vec![SegmentSettings::default(); values.len()],

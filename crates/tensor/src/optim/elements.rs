@@ -5,7 +5,7 @@ use super::table::{ROW_ELEMENTS, Row};
 use super::time::{ClockWords, Now, current_time};
 use super::update::{Decay, Head, MOST_STATE};
 use crate::kernel::{Call, Slice};
-use crate::parallel::{for_each_block, for_each_chunks_beside};
+use crate::threads::{for_each_block, for_each_chunks_beside};
 
 /// The common part of a launch over parameters, for its twin.
 #[derive(Debug)]
@@ -68,11 +68,11 @@ impl<'a> Parts<'a> {
     /// Splits a call into the common part and the bindings after the clock.
     #[must_use]
     pub fn of(call: Call<'a>) -> (Self, [Slice<'a>; MOST_STATE]) {
-        let head: Head = bytemuck::pod_read_unaligned(&call.params[..size_of::<Head>()]);
+        let head: Head = bytemuck::pod_read_unaligned(&call.param_bytes()[..size_of::<Head>()]);
         let self_clocked = call.constant("SELF_CLOCKED") != 0.0;
         let is_segmented = call.constant("SEGMENTED") != 0.0;
         let clip_value = (call.constant("CLIP_VALUE") != 0.0).then_some(head.clip_value);
-        let [values, grads, table, clock, state @ ..] = call.slices;
+        let [values, grads, table, clock, state @ ..] = call.slices();
         let values = values.write::<f32>();
         let table: &[Row] = bytemuck::cast_slice(table.read::<f32>());
         let clock: &mut ClockWords = bytemuck::from_bytes_mut(bytemuck::cast_slice_mut(clock.write::<u32>()));

@@ -5,7 +5,7 @@ use super::table::{ROW_ELEMENTS, Row};
 use crate::Result;
 use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunk_of;
+use crate::threads::for_each_chunk_of;
 
 /// What an estimate of the Hessian's diagonal is made of.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::pages::{PAGE_VARIANTS, over_page, vectors};
 use super::time::STEP;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunks;
+use crate::threads::for_each_chunks;
 use crate::{Arena, Error, Result};
 
 impl Clock {

@@ -16,7 +16,7 @@ use super::time::{ClockWords, Now, Timing, current_time};
 use crate::arena::{Arena, Layout};
 use crate::kernel::{Kernel, Launch};
 use crate::math;
-use crate::pages::Place;
+use crate::memory::Place;
 use crate::{Device, Error, Result, Tensor};
 
 /// Elements of a block, where a tensor has few enough of them; the most blocks of a tensor; rows of a segment of a column.

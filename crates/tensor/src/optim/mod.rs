@@ -33,7 +33,7 @@ pub(crate) mod tensor_clip;
 pub(crate) mod time;
 mod update;
 
-pub use crate::parallel::vectorized;
+pub use crate::threads::vectorized;
 pub use adaptive_clip::AdaptiveClip;
 pub use average::{Averaging, RunningAverage};
 pub use clip::{Clip, NonFinite};

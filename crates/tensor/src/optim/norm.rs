@@ -129,7 +129,7 @@ fn sum_blocks(
     join: impl Fn(f32, f32) -> f32 + Copy + Sync,
 ) {
     let workgroups = partials.len();
-    crate::parallel::for_each_chunk_of(
+    crate::threads::for_each_chunk_of(
         workgroups.div_ceil(8),
         partials,
         #[inline(always)]

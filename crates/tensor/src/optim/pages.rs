@@ -2,7 +2,7 @@
 
 use crate::arena::UPDATE_BLOCK;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunk;
+use crate::threads::for_each_chunk;
 use crate::{Arena, Result, Tensor};
 
 /// Sets of override constants of kernels that go through pages and have no others.

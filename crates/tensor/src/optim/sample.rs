@@ -5,9 +5,9 @@ use super::time::steps_of;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::ops::random::normal_pair;
-use crate::parallel::for_each_chunk;
 use crate::philox::{RUN, philox, philox_run, unit_interval};
 use crate::tensor::expect_dtype;
+use crate::threads::for_each_chunk;
 use crate::{DType, Error, Result, Tensor};
 
 #[repr(C)]

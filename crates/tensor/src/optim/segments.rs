@@ -18,7 +18,7 @@ use super::update::Head;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
-use crate::parallel::{for_each_chunk_of, for_each_range};
+use crate::threads::{for_each_chunk_of, for_each_range};
 use crate::{DType, Result, Tensor};
 
 /// Elements of a chunk at most: each lane takes 16 vectors of four.

@@ -4,7 +4,7 @@ use super::pages::{over_page, vectors};
 use crate::arena::UPDATE_BLOCK;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
-use crate::parallel::{for_each_chunk_of, for_each_chunks};
+use crate::threads::{for_each_chunk_of, for_each_chunks};
 use crate::{Arena, DType, Error, Result, Tensor};
 
 /// Workgroups that sum up a page at most.
@@ -39,7 +39,7 @@ impl SharpnessAscent {
     /// Where rho is not finite and greater than 0, eta not finite and at least 0, the device has no room, or this thread
     /// records.
     pub fn new(values: &Arena, rho: f64, adaptive: Option<f64>) -> Result<Self> {
-        crate::recording::check_state("sharpness ascent")?;
+        crate::check_state("sharpness ascent")?;
         let refuse = |name, value: f64, rule| {
             Err(Error::Argument { op: "sharpness ascent", name, value: value.to_string(), rule })
         };

@@ -78,7 +78,7 @@ fn norms_twin(call: Call<'_>) {
     let workgroups = params.workgroups as usize;
     let partials: &mut [[f32; 2]] = partials.write::<f32>().as_chunks_mut().0;
     let partials = &mut partials[params.offset as usize..][..workgroups];
-    crate::parallel::for_each_chunk_of(
+    crate::threads::for_each_chunk_of(
         workgroups.div_ceil(8),
         partials,
         #[inline(always)]

@@ -4,7 +4,7 @@ use super::clock::Clock;
 use super::pages::{over_page, vectors};
 use super::table::ROW_ELEMENTS;
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::parallel::for_each_chunks;
+use crate::threads::for_each_chunks;
 use crate::{Arena, Result, Tensor};
 
 /// What a launch works on.

@@ -117,6 +117,6 @@ pub(super) struct Segments {
 }
 
 /// The number of parameters that share a row of the clock's table. A tensor begins at a multiple of it in its page.
-pub const ROW_ELEMENTS: usize = crate::buffer::ALIGNMENT;
+pub const ROW_ELEMENTS: usize = crate::memory::ALIGNMENT;
 
 const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");

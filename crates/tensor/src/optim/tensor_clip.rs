@@ -8,7 +8,7 @@ use super::time::ClockWords;
 use crate::arena::Arena;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::LANES;
-use crate::parallel::for_each_chunk;
+use crate::threads::for_each_chunk;
 use crate::{Result, Tensor};
 
 /// Launches what works out the clip factors of all tensors, on every page and then once, and returns where the norms of the

@@ -109,7 +109,7 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     for [m, n, k] in [[64, 256, 784], [256, 784, 64], [64, 784, 256], [300, 500, 1100]] {
         let (a, b) = (numbers(m * k), numbers(k * n));
         let product = |threads: usize| {
-            crate::parallel::with_threads(threads, || {
+            crate::threads::with_threads(threads, || {
                 let mut c = vec![0.0; m * n];
                 let a = Operand { data: &a, row: k, column: 1 };
                 let b = Operand { data: &b, row: 1, column: k };

@@ -55,7 +55,7 @@ pub(crate) fn partial_twin(call: Call<'_>) {
 /// Adds partial sums in order of the slices and applies an epilogue.
 fn add(call: Call<'_>, epilogue: Epilogue) {
     let params: SumParams = call.params();
-    let mut slices = call.slices.into_iter();
+    let mut slices = call.slices().into_iter();
     let mut next = || slices.next().unwrap_or_else(|| unreachable!("a launch has its kernel's bindings"));
     let partial = next().read::<f32>();
     let sum = |i: usize| {

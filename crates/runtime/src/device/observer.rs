@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use super::Device;
 use crate::Result;
-use crate::buffer::Buffer;
 use crate::kernel::Work;
+use crate::memory::Buffer;
 
 /// Watches the work of one thread on all devices, such as a recording does.
 pub(crate) trait Observer: Sync {

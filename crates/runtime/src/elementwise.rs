@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::parallel::vectorized;
+use crate::cpu::threads::vectorized;
 
 /// The most arguments of a function.
 pub const MOST_ARGUMENTS: usize = 3;
@@ -53,7 +53,7 @@ impl Function {
     }
 
     /// Writes the function as WGSL under a name: of one element, and as `name_each` of four.
-    pub(crate) fn write_wgsl(&self, name: &str, text: &mut String) -> fmt::Result {
+    pub fn write_wgsl(&self, name: &str, text: &mut String) -> fmt::Result {
         use fmt::Write;
         let parameters = |kind: &str| {
             let operands = self.arguments.iter().map(|argument| format!("{argument}: {kind}"));
@@ -119,7 +119,8 @@ pub fn for_each_element<const A: usize, const N: usize>(
 /// The loop over the elements is compiled for the processor's vectors, so a formula of plain arithmetic is fast.
 ///
 /// ```
-/// use thalweg_tensor::{Twin, twin};
+/// use thalweg_runtime::elementwise::Twin;
+/// use thalweg_runtime::twin;
 ///
 /// const SQUARED_DISTANCE: Twin = twin!(|x, y| (x - y) * (x - y));
 /// const LEAKY: Twin = twin!(|x; slope| if x < 0.0 { slope * x } else { x });
@@ -133,7 +134,7 @@ pub fn for_each_element<const A: usize, const N: usize>(
 macro_rules! twin {
     (| $($argument:ident),+ $(; $($number:ident),*)? | $formula:expr) => {{
         fn twin(operands: &[&[f32]], numbers: &[f32], result: &mut [f32]) {
-            $crate::for_each_element(
+            $crate::elementwise::for_each_element(
                 operands,
                 numbers,
                 result,
@@ -147,21 +148,36 @@ macro_rules! twin {
 
 /// The places of an operand's elements in its binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// Element i of the binding.
     AsBound,
     /// Element i at offset + i.
-    Plain { offset: u32 },
+    Plain {
+        /// The place of the first element.
+        offset: u32,
+    },
     /// All elements at one place.
-    Single { offset: u32 },
+    Single {
+        /// The place.
+        offset: u32,
+    },
     /// Element i at offset + stride ((i / divisor) mod modulus): a row, a column, or a plain one that is not aligned.
-    Repeated { offset: u32, divisor: u32, modulus: u32, stride: u32 },
+    Repeated {
+        /// The place of the first element.
+        offset: u32,
+        /// The number of neighbours that share a place.
+        divisor: u32,
+        /// The number of places after which they start again.
+        modulus: u32,
+        /// The distance between two places.
+        stride: u32,
+    },
 }
 
 impl Place {
     /// Returns the places of elements that are read through strides, 0 where they repeat; `None` if no quotient and
     /// remainder find them. Plain places start at multiples of `alignment`.
-    pub(crate) fn new(shape: &[u32], strides: &[u32], offset: u32, alignment: u32) -> Option<Self> {
+    pub fn new(shape: &[u32], strides: &[u32], offset: u32, alignment: u32) -> Option<Self> {
         let stretched = |d: &usize| strides[*d] == 0 || shape[*d] == 1;
         let kept: Vec<usize> = (0..shape.len()).filter(|d| !stretched(d)).collect();
         let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { return Some(Self::Single { offset }) };
@@ -181,8 +197,9 @@ impl Place {
 
 /// What a launch applies: its first bindings are the operands, its last one is the result.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Application {
-    pub(crate) function: &'static Function,
+pub struct Application {
+    /// The function.
+    pub function: &'static Function,
     numbers: [f32; MOST_NUMBERS],
     /// For each operand its places; `None` if they are not simple.
     places: [Option<Place>; MOST_ARGUMENTS],
@@ -190,12 +207,12 @@ pub(crate) struct Application {
 
 impl Application {
     /// An application to operands that are bound as they are.
-    pub(crate) fn new(function: &'static Function, numbers: &[f32]) -> Self {
+    pub fn new(function: &'static Function, numbers: &[f32]) -> Self {
         Self::at(function, numbers, &[Some(Place::AsBound); MOST_ARGUMENTS])
     }
 
     /// An application to operands at places of their own in their bindings.
-    pub(crate) fn at(function: &'static Function, numbers: &[f32], places: &[Option<Place>]) -> Self {
+    pub fn at(function: &'static Function, numbers: &[f32], places: &[Option<Place>]) -> Self {
         let mut application = Self { function, numbers: [0.0; MOST_NUMBERS], places: [None; MOST_ARGUMENTS] };
         application.numbers[..numbers.len()].copy_from_slice(numbers);
         application.places[..places.len()].copy_from_slice(places);
@@ -203,12 +220,12 @@ impl Application {
     }
 
     /// The numbers, as many as the function has.
-    pub(crate) fn numbers(&self) -> &[f32] {
+    pub fn numbers(&self) -> &[f32] {
         &self.numbers[..self.function.numbers.len()]
     }
 
     /// The places of the operands, as many as the function has arguments.
-    pub(crate) fn places(&self) -> &[Option<Place>] {
+    pub fn places(&self) -> &[Option<Place>] {
         &self.places[..self.function.arguments.len()]
     }
 }

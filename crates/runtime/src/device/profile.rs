@@ -17,19 +17,6 @@ impl Device {
     /// # Errors
     /// Whatever the closure fails with; [`Error::Profile`] where the device, or on the CPU this thread, is being profiled
     /// already; [`Error::Recording`] while a recording is made.
-    ///
-    /// ```
-    /// use thalweg_tensor::{Device, Result, Tensor};
-    /// # fn main() -> Result<()> {
-    /// let device = Device::best();
-    /// let x = Tensor::full(&device, 2.0f32, &[1000])?;
-    /// let (profile, y) = device.profile(|| x.square()?.sqrt())?;
-    /// assert_eq!(profile.launches().len(), 2);
-    /// assert_eq!(profile.launches()[0].cost.bytes_written, 4000);
-    /// assert_eq!(y.to_vec::<f32>()?, [2.0; 1000]);
-    /// # Ok(())
-    /// # }
-    /// ```
     pub fn profile<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Profile, T), E> {
         /// Ends a profile whose closure fails or panics.
         struct Stop<'a>(&'a Device);

@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use adapter::Opened;
 pub(crate) use adapter::{Found, find};
 
-use crate::buffer::{ALIGNMENT, GpuBuffer};
 use crate::info::DeviceInfo;
 use crate::kernel::{Cost, Launch, Work};
+use crate::memory::{ALIGNMENT, GpuBuffer};
 use crate::profile::{TimeSource, Times};
 use crate::{Error, Result};
 use flight::Flight;

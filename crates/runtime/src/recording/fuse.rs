@@ -9,9 +9,9 @@ use std::ops::Range;
 
 use super::plan::temporaries;
 use super::program::{Instruction, MOST_NUMBERS, Operation, Program, Source};
-use crate::buffer::View;
 use crate::elementwise::Place;
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
+use crate::memory::View;
 
 /// Operations of one kernel, so that texts stay readable and registers few.
 const MOST_STEPS: usize = 64;

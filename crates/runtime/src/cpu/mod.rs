@@ -1,12 +1,14 @@
 //! The CPU executor: it locks the buffers of a launch and calls the twin. It takes no memory from the heap.
 
+pub mod threads;
+
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::buffer::Buffer;
 use crate::kernel::{Access, Call, Launch, MOST_BINDINGS, Slice, Work};
-use crate::parallel::for_each_chunk;
+use crate::memory::Buffer;
 use crate::profile;
+use threads::for_each_chunk;
 
 enum Guard<'a> {
     Read(RwLockReadGuard<'a, Vec<u32>>),
@@ -198,95 +200,11 @@ fn clear_words(words: &mut [u32]) {
 
 #[cfg(test)]
 mod tests {
-    use crate::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
-    use crate::parallel::with_threads;
-    use crate::{Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch};
-
-    /// An element-wise update with two arenas of state, for the CPU only.
-    static UPDATE: Kernel = Kernel {
-        shader: &thalweg_shaders::ADAM,
-        uniform: size_of::<Head>(),
-        access: access(2),
-        variants: UPDATE_VARIANTS,
-        twin: |call| {
-            Elements::of(call).each(
-                |now| now.learning_rate,
-                move |lr, param, grad, [m, v]| {
-                    *m += 0.1 * (grad - *m);
-                    *v += 0.01 * (grad * grad - *v);
-                    *param -= lr * (*m / (v.sqrt() + 1e-8));
-                },
-            );
-        },
-    };
-
-    /// Every twin that shares out its work, on more than one piece; the bits of all results.
-    fn results() -> Result<Vec<u32>> {
-        let device = Device::cpu();
-        let x = Tensor::normal(&device, 1, 0, 0.0, 1.0, &[300, 257])?;
-        let y = Tensor::uniform(&device, 2, 0, 0.5, 1.5, &[300, 257])?;
-        let rows: Vec<u32> = (0..300).rev().collect();
-        let rows = Tensor::from_slice(&device, &rows, &[300])?;
-        let cursor = Tensor::zeros(&device, DType::U32, &[2])?;
-        let (batch, _) = next_batch(&x, &rows, &rows, &cursor, 290)?;
-        let (dropped, mask) = x.dropout(0.3, &DropoutState::new(&device, 3, 0)?)?;
-        let filled = Tensor::full(&device, 2.5f32, &[100_000])?;
-        let weight = y.slice(0, 0, 129)?.copy()?;
-        let bias = Tensor::uniform(&device, 4, 0, -1.0, 1.0, &[129])?;
-        let layer = x.linear(&weight, &bias, true)?;
-        let (dw, db) = (weight.copy()?, bias.copy()?);
-        layer.linear_weight_grad_into(&x, &dw, &db, true)?;
-        let mut all = vec![
-            x.tanh()?,
-            x.mul(&y)?,
-            x.add(&y.slice(0, 0, 1)?)?,
-            x.t()?.copy()?,
-            x.softmax()?,
-            x.sum()?,
-            x.max()?,
-            x.sum_along(0)?,
-            x.min_along(1)?,
-            x.argmax()?,
-            x.gather_rows(&rows)?,
-            layer.linear_input_grad(&weight, &x)?,
-            x.t()?.matmul(&y)?,
-        ];
-        let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
-        recording.replay(1)?;
-        all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);
-
-        let values = Arena::new(&device, &[vec![70_000]])?;
-        let (grads, moments) = (values.zeros_like()?, [values.zeros_like()?, values.zeros_like()?]);
-        Tensor::normal(&device, 5, 0, 0.0, 1.0, &[70_000])?.copy_into(grads.get(0))?;
-        let mut clock = Clock::new(&device, 0.01)?;
-        for clip in [Clip::Off, Clip::Norm(0.5)] {
-            let head = Head::new(Timing::of_betas((0.9, 0.99)), 0.1, false);
-            let step = StepArguments { values: &values, grads: &grads, state: &moments, clock: &mut clock, clip };
-            step.run(&UPDATE, head, |head| head)?;
-        }
-        all.extend([values.get(0).clone(), moments[0].get(0).clone(), moments[1].get(0).clone()]);
-
-        let mut bits = Vec::new();
-        for tensor in all {
-            match tensor.dtype() {
-                DType::F32 => bits.extend(tensor.to_vec::<f32>()?.into_iter().map(f32::to_bits)),
-                DType::U32 => bits.extend(tensor.to_vec::<u32>()?),
-            }
-        }
-        Ok(bits)
-    }
-
-    #[test]
-    fn bits_do_not_depend_on_the_number_of_threads() {
-        let one = with_threads(1, results).unwrap();
-        for threads in [2, 3] {
-            assert!(with_threads(threads, results).unwrap() == one, "{threads} threads");
-        }
-    }
+    use crate::Device;
+    use crate::kernel::{Access, Kernel, Launch};
 
     #[test]
     fn a_kernel_with_too_many_bindings_is_refused() {
-        use crate::kernel::{Access, Kernel, Launch};
         static MANY: Kernel = Kernel {
             shader: &thalweg_shaders::COPY_ROOF,
             uniform: 0,
@@ -294,7 +212,7 @@ mod tests {
             variants: &[&[]],
             twin: |_| (),
         };
-        let x = Tensor::zeros(&Device::cpu(), DType::F32, &[4]).unwrap();
+        let x = Device::cpu().upload(&[0f32; 4]).unwrap();
         let launch = (0..9).fold(Launch::new(&MANY, ()), |launch, _| launch.bind(&x));
         let error = launch.run(&Device::cpu()).unwrap_err().to_string();
         assert!(error.contains("more than 8"), "{error}");

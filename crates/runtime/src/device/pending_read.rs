@@ -3,10 +3,10 @@
 use std::marker::PhantomData;
 
 use super::{Device, Reading};
-use crate::buffer::Buffer;
+use crate::memory::Buffer;
 use crate::{Element, Result};
 
-/// Elements that are on their way from the device: [`Tensor::read_later`](crate::Tensor::read_later) asks for them.
+/// Elements that are on their way from the device: [`Device::read_later`] asks for them.
 #[derive(Debug)]
 pub struct PendingRead<T> {
     device: Device,
@@ -38,12 +38,7 @@ impl Device {
     ///
     /// # Errors
     /// If work on the device has failed.
-    pub(crate) fn read_later<T: Element>(
-        &self,
-        buffer: &Buffer,
-        offset: usize,
-        length: usize,
-    ) -> Result<PendingRead<T>> {
+    pub fn read_later<T: Element>(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<PendingRead<T>> {
         let reading = self.start_read(buffer, offset, length)?;
         Ok(PendingRead { device: self.clone(), reading: Some(reading), element: PhantomData })
     }

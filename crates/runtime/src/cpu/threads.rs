@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock, TryLockError
 use std::time::{Duration, Instant};
 
 /// Elements of a piece of an element-wise loop: large enough that handing it out is small against it.
-pub(crate) const CHUNK: usize = 16 * 1024;
+pub const CHUNK: usize = 16 * 1024;
 
 /// How long a helper looks for the next loop before it sleeps. Loops of one training step follow each other faster.
 const PATIENCE: Duration = Duration::from_micros(60);
@@ -187,31 +187,27 @@ fn team() -> &'static Team {
     })
 }
 
-#[cfg(test)]
 thread_local! {
-    static TEST_TEAM: std::cell::Cell<Option<&'static Team>> = const { std::cell::Cell::new(None) };
+    /// The team of [`with_threads`].
+    static OWN_TEAM: std::cell::Cell<Option<&'static Team>> = const { std::cell::Cell::new(None) };
 }
 
 /// Calls `body` with every number below `pieces`, on as many threads as there are.
-pub(crate) fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
-    #[cfg(test)]
-    if let Some(team) = TEST_TEAM.get() {
-        return team.run(pieces, &body);
-    }
+pub fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
     if pieces < 2 {
         (0..pieces).for_each(body);
     } else {
-        team().run(pieces, &body);
+        OWN_TEAM.get().unwrap_or_else(team).run(pieces, &body);
     }
 }
 
 /// The number of threads that a loop is shared out to at most.
-pub(crate) fn thread_count() -> usize {
+pub fn thread_count() -> usize {
     team().threads
 }
 
 /// Slices that are cut into pieces at the same places.
-pub(crate) struct Pieces<'a, T> {
+pub struct Pieces<'a, T> {
     start: *mut T,
     length: usize,
     slice: std::marker::PhantomData<&'a mut [T]>,
@@ -221,12 +217,13 @@ pub(crate) struct Pieces<'a, T> {
 unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T]) -> Self {
+    /// Lends a slice to several threads.
+    pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: std::marker::PhantomData }
     }
 
     /// A pointer to an element.
-    pub(crate) fn pointer(&self, index: usize) -> *mut T {
+    pub fn pointer(&self, index: usize) -> *mut T {
         self.start.wrapping_add(index)
     }
 
@@ -235,7 +232,7 @@ impl<'a, T> Pieces<'a, T> {
     /// # Safety
     /// No two calls for overlapping ranges whose results live at the same time.
     #[allow(clippy::mut_from_ref, reason = "the caller sees to it that ranges do not overlap")]
-    pub(crate) unsafe fn at(&self, start: usize, length: usize) -> &'a mut [T] {
+    pub unsafe fn at(&self, start: usize, length: usize) -> &'a mut [T] {
         let start = start.min(self.length);
         // SAFETY: the range lies within the slice, and by the caller's word nobody else has it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length.min(self.length - start)) }
@@ -243,12 +240,12 @@ impl<'a, T> Pieces<'a, T> {
 }
 
 /// Calls `body` with the index of the first element of each chunk of `y`, and the chunk.
-pub(crate) fn for_each_chunk<T: Send>(y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
+pub fn for_each_chunk<T: Send>(y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
     for_each_chunk_of(CHUNK, y, body);
 }
 
 /// As [`for_each_chunk`], in chunks of so many elements.
-pub(crate) fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
+pub fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
     let count = y.len().div_ceil(size);
     let pieces = Pieces::new(y);
     for_each_piece(count, |i| {
@@ -262,7 +259,7 @@ pub(crate) fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn
 }
 
 /// Calls `body` with the number of each row of `y`; several rows make a piece.
-pub(crate) fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl Fn(usize, &mut [T]) + Sync) {
+pub fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl Fn(usize, &mut [T]) + Sync) {
     if row_length == 0 {
         return;
     }
@@ -279,7 +276,7 @@ pub(crate) fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl F
 }
 
 /// Calls `body` with the chunks of several slices of one length.
-pub(crate) fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: impl Fn(usize, [&mut [f32]; N]) + Sync) {
+pub fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: impl Fn(usize, [&mut [f32]; N]) + Sync) {
     let length = slices.iter().map(|slice| slice.len()).min().unwrap_or(0);
     let slices = slices.map(Pieces::new);
     for_each_piece(length.div_ceil(CHUNK), |i| {
@@ -294,7 +291,7 @@ pub(crate) fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: imp
 }
 
 /// As [`for_each_chunks`], of a slice and others beside it.
-pub(crate) fn for_each_chunks_beside<const N: usize>(
+pub fn for_each_chunks_beside<const N: usize>(
     first: &mut [f32],
     others: [&mut [f32]; N],
     body: impl Fn(usize, &mut [f32], [&mut [f32]; N]) + Sync,
@@ -320,7 +317,7 @@ const RANGES: usize = 8;
 
 /// Calls `body` with ranges of several slices, each with a result of its own. A range is where it begins and how long it is,
 /// both in so many elements; ranges follow each other without overlap.
-pub(crate) fn for_each_range<R: Send, const N: usize>(
+pub fn for_each_range<R: Send, const N: usize>(
     ranges: &[[u32; 2]],
     elements: usize,
     results: &mut [R],
@@ -347,7 +344,7 @@ pub(crate) fn for_each_range<R: Send, const N: usize>(
 
 /// Calls `body` with the number of each block of `first`, of `length` elements or as many as are left, the block, and what
 /// the other slices have for it: so many words each.
-pub(crate) fn for_each_block<const N: usize>(
+pub fn for_each_block<const N: usize>(
     length: usize,
     words: [usize; N],
     first: &mut [f32],
@@ -383,12 +380,13 @@ pub fn vectorized<T>(body: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(body)
 }
 
-/// Runs `body` with a team of so many threads, whatever the machine has.
-#[cfg(test)]
-pub(crate) fn with_threads<T>(threads: usize, body: impl FnOnce() -> T) -> T {
-    let before = TEST_TEAM.replace(Some(Box::leak(Box::new(Team::new(threads)))));
+/// Runs `body` with a team of so many threads, whatever the machine has. The team stays for the life of the process, so
+/// this is for tests.
+#[doc(hidden)]
+pub fn with_threads<T>(threads: usize, body: impl FnOnce() -> T) -> T {
+    let before = OWN_TEAM.replace(Some(Box::leak(Box::new(Team::new(threads)))));
     let value = body();
-    TEST_TEAM.set(before);
+    OWN_TEAM.set(before);
     value
 }
 

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use thalweg_shaders::Shader;
 
-use crate::buffer::{Buffer, ToView, View};
 use crate::elementwise::Application;
+use crate::memory::{Buffer, ToView, View};
 use crate::{Element, Result};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
 
 /// The most bindings of a kernel: what every adapter that WebGPU allows can bind.
-pub(crate) const MOST_BINDINGS: usize = 8;
+pub const MOST_BINDINGS: usize = 8;
 
 /// The most workgroups along one dimension that every device allows.
 const MOST_UNFOLDED: usize = 65_535;
@@ -39,7 +39,8 @@ pub enum Access {
 /// binding 1 on. A kernel of one's own is made as those of this crate are:
 ///
 /// ```
-/// use thalweg_tensor::{Access, Call, Device, GRID, Kernel, Launch, Shader, Tensor};
+/// use thalweg_runtime::kernel::{Access, Call, Kernel, Launch};
+/// use thalweg_runtime::{Device, GRID, Shader};
 ///
 /// static SHADER: Shader = Shader {
 ///     name: "double",
@@ -68,13 +69,12 @@ pub enum Access {
 /// static DOUBLE: Kernel =
 ///     Kernel { shader: &SHADER, uniform: 4, access: &[Access::Read, Access::Write], variants: &[&[]], twin };
 ///
-/// # fn main() -> thalweg_tensor::Result<()> {
+/// # fn main() -> thalweg_runtime::Result<()> {
 /// let device = Device::best();
 /// let n = 5_000_000;
-/// let x = Tensor::full(&device, 2.5f32, &[n])?;
-/// let y = Tensor::full(&device, 0.0f32, &[n])?;
+/// let (x, y) = (device.upload(&vec![2.5f32; n])?, device.upload(&vec![0f32; n])?);
 /// Launch::new(&DOUBLE, n as u32).bind(&x).bind(&y).workgroups(n.div_ceil(64)).run(&device)?;
-/// assert_eq!(y.to_vec::<f32>()?, vec![5.0; n]);
+/// assert_eq!(device.download::<f32>(&y)?, vec![5.0; n]);
 /// # Ok(())
 /// # }
 /// ```
@@ -174,7 +174,8 @@ impl Launch {
 
     /// Says that it applies an element-wise function to all bindings but the last, and stores the result there.
     /// Recordings may join it with its neighbours.
-    pub(crate) fn applies(mut self, application: Application) -> Self {
+    #[must_use]
+    pub fn applies(mut self, application: Application) -> Self {
         self.application = Some(application);
         self
     }
@@ -186,8 +187,7 @@ impl Launch {
         self
     }
 
-    /// Binds a tensor that is contiguous, as [`Tensor::contiguous`](crate::Tensor::contiguous) gives it, or another view:
-    /// its first element is the binding's first.
+    /// Binds a tensor that is contiguous, or another view: its first element is the binding's first.
     #[must_use]
     pub fn bind(mut self, operand: &(impl ToView + ?Sized)) -> Self {
         self.views.push(operand.to_view());
@@ -342,6 +342,24 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn params<P: Pod>(&self) -> P {
         bytemuck::pod_read_unaligned(self.params)
+    }
+
+    /// Returns the parameters as bytes, for a twin that takes them apart itself.
+    #[must_use]
+    pub fn param_bytes(&self) -> &'a [u8] {
+        self.params
+    }
+
+    /// Returns the bindings in order, and after them empty ones.
+    #[must_use]
+    pub fn slices(self) -> [Slice<'a>; MOST_BINDINGS] {
+        self.slices
+    }
+
+    /// Returns the element-wise function that the launch applies, with its numbers, if the launch says so.
+    #[must_use]
+    pub fn application(&self) -> Option<&'a Application> {
+        self.application
     }
 
     /// An override constant; 0 where the launch does not set it.

@@ -110,7 +110,7 @@ pub struct DeviceInfo {
     /// The optional features that thalweg uses.
     pub features: DeviceFeatures,
     /// Rows, and columns, of the largest square matrices of f16 that the adapter multiplies in one instruction of a
-    /// subgroup and adds to one of f32; `None` where it has none. See [`MatmulPrecision`](crate::MatmulPrecision).
+    /// subgroup and adds to one of f32; `None` where it has none.
     pub cooperative_matrix_side: Option<u32>,
 }
 

@@ -5,12 +5,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use super::{Device, Executor, Reading, observer};
-use crate::buffer::Buffer;
 use crate::cpu::CpuRecording;
 use crate::gpu::GpuRecording;
 use crate::kernel::{Launch, Work};
+use crate::memory::{Buffer, View};
 use crate::profile::{self, TimeSource, Times};
-use crate::{Error, Result};
+use crate::{Element, Error, Result};
 
 impl Launch {
     /// Hands the launch to the device that its tensors lie on.
@@ -96,7 +96,29 @@ impl Device {
         }
     }
 
-    pub(crate) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+    /// Uploads elements to memory of their own.
+    ///
+    /// # Errors
+    /// If the device has no room or has failed.
+    pub fn upload<T: Element>(&self, elements: &[T]) -> Result<View> {
+        let buffer = self.allocate(elements.len())?;
+        self.write(&buffer, 0, bytemuck::cast_slice(elements))?;
+        Ok(View::new(buffer, 0, elements.len()))
+    }
+
+    /// Returns the elements of a view. Waits for the device.
+    ///
+    /// # Errors
+    /// If work on the device has failed, or a recording is being made.
+    pub fn download<T: Element>(&self, view: &View) -> Result<Vec<T>> {
+        Ok(bytemuck::cast_vec(self.read(&view.buffer, view.offset, view.length)?))
+    }
+
+    /// Writes words from the host into a buffer, from `offset` on.
+    ///
+    /// # Errors
+    /// If work on the device has failed, or a recording that is being made cannot hold the write.
+    pub fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
         observer::check_device(self, "write")?;
         observer::check_write(buffer)?;
         if words.is_empty() {
@@ -116,7 +138,11 @@ impl Device {
         Ok(())
     }
 
-    pub(crate) fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
+    /// Returns words of a buffer, from `offset` on. Waits for the device.
+    ///
+    /// # Errors
+    /// If work on the device has failed, or a recording is being made.
+    pub fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
         let read = self.start_read(buffer, offset, length)?;
         if length > 0 {
             self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
@@ -150,8 +176,11 @@ impl Device {
         })
     }
 
-    /// Copies words between two buffers; not a kernel, since copies of the driver's own are several times faster.
-    pub(crate) fn copy(
+    /// Copies words between two buffers. It is no kernel, since the driver's own copies are several times faster.
+    ///
+    /// # Errors
+    /// [`Error::Aliasing`] if both are one buffer. Otherwise, if work on the device has failed.
+    pub fn copy(
         &self,
         source: &Arc<Buffer>,
         source_offset: usize,
@@ -180,8 +209,11 @@ impl Device {
         Ok(())
     }
 
-    /// Sets words to zero; not a kernel either.
-    pub(crate) fn clear(&self, buffer: &Arc<Buffer>, offset: usize, length: usize) -> Result<()> {
+    /// Sets words to zero. It is no kernel either.
+    ///
+    /// # Errors
+    /// If work on the device has failed.
+    pub fn clear(&self, buffer: &Arc<Buffer>, offset: usize, length: usize) -> Result<()> {
         if length == 0 {
             return Ok(());
         }

@@ -25,7 +25,7 @@ impl Program {
     }
 
     fn write_text(&self, text: &mut String) -> std::fmt::Result {
-        writeln!(text, "//\n// twin      crates/tensor/src/recording/chain.rs\n")?;
+        writeln!(text, "//\n// twin      crates/runtime/src/recording/chain.rs\n")?;
         writeln!(text, "struct Params {{\n    length: u32,")?;
         writeln!(
             text,

@@ -18,9 +18,9 @@ pub(crate) use observer::{Observer, observe};
 pub use pending_read::PendingRead;
 pub(crate) use work::Prepared;
 
-use crate::buffer::{ALIGNMENT, Buffer, Memory, MemoryReport, MemorySource, Pool, named_holder};
 use crate::gpu::{self, Gpu, GpuRead};
 use crate::info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
+use crate::memory::{ALIGNMENT, Buffer, Memory, MemoryReport, MemorySource, Pool, named_holder};
 use crate::{Error, Result};
 
 /// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
@@ -29,11 +29,11 @@ use crate::{Error, Result};
 /// for it.
 ///
 /// ```
-/// use thalweg_tensor::{Device, Tensor};
-/// # fn main() -> thalweg_tensor::Result<()> {
-/// let device = Device::cpu();
-/// let x = Tensor::from_slice(&device, &[1.0, 2.0, 3.0], &[3])?;
-/// assert_eq!(x.square()?.to_vec::<f32>()?, [1.0, 4.0, 9.0]);
+/// use thalweg_runtime::Device;
+/// # fn main() -> thalweg_runtime::Result<()> {
+/// let device = Device::best();
+/// let x = device.upload(&[1.0f32, 2.0, 3.0])?;
+/// assert_eq!(device.download::<f32>(&x)?, [1.0, 2.0, 3.0]);
 /// # Ok(())
 /// # }
 /// ```
@@ -130,8 +130,8 @@ impl Device {
     /// [`Error::NoAdapter`] if nothing matches, [`Error::Adapter`] if it cannot be opened.
     ///
     /// ```
-    /// use thalweg_tensor::Device;
-    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// use thalweg_runtime::Device;
+    /// # fn main() -> thalweg_runtime::Result<()> {
     /// let device = Device::open_new("auto")?;
     /// assert_ne!(device, Device::open_new("auto")?);
     /// assert_eq!(Device::open("auto")?, Device::open("auto")?);
@@ -188,12 +188,14 @@ impl Device {
     }
 
     /// Whether a driver imitates this device in software.
-    pub(crate) fn is_software(&self) -> bool {
+    #[must_use]
+    pub fn is_software(&self) -> bool {
         matches!(&self.inner.executor, Executor::Gpu(gpu) if gpu.info().kind == DeviceKind::Software)
     }
 
     /// The most workgroups along one dimension of a launch; a grid of more is folded.
-    pub(crate) fn max_workgroups_per_dimension(&self) -> usize {
+    #[must_use]
+    pub fn max_workgroups_per_dimension(&self) -> usize {
         match &self.inner.executor {
             Executor::Gpu(gpu) => gpu.info().max_workgroups_per_dimension as usize,
             Executor::Cpu => usize::MAX,
@@ -201,7 +203,7 @@ impl Device {
     }
 
     /// Returns the value of a type that a layer above keeps on this device. `make` makes it on the first use.
-    pub(crate) fn extension<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
+    pub fn extension<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
         self.inner.extensions.get_or_init(make)
     }
 
@@ -214,7 +216,7 @@ impl Device {
                 name: "cpu".to_string(),
                 kind: DeviceKind::Cpu,
                 backend: "cpu".to_string(),
-                driver: match crate::parallel::thread_count() {
+                driver: match crate::cpu::threads::thread_count() {
                     1 => "1 thread".to_string(),
                     threads => format!("{threads} threads"),
                 },
@@ -249,12 +251,12 @@ impl Device {
     /// and fewer if they would take more than about a tenth of a second.
     ///
     /// ```
-    /// use thalweg_tensor::{Device, Tensor};
-    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// use thalweg_runtime::Device;
+    /// # fn main() -> thalweg_runtime::Result<()> {
     /// let device = Device::noop()?;
-    /// let x = Tensor::full(&device, 1f32, &[100])?;
+    /// let x = device.allocate(100)?;
     /// for _ in 0..1000 {
-    ///     x.square()?;
+    ///     device.clear(&x, 0, 100)?;
     /// }
     /// let in_flight = device.in_flight();
     /// assert!(in_flight.most <= in_flight.limit);
@@ -336,7 +338,11 @@ impl Device {
         buffer.is_of(&self.inner.pool)
     }
 
-    pub(crate) fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
+    /// Returns memory of at least so many words, each four bytes. It holds whatever it held last.
+    ///
+    /// # Errors
+    /// If the device has no room, or binds no buffer of that size.
+    pub fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
         if words > MOST_WORDS {
             let (asked, allowed) = (words as u64, MOST_WORDS as u64);
             return Err(Error::Limit { op: "allocate", limit: "elements of a tensor", asked, allowed });

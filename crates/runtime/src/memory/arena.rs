@@ -1,22 +1,25 @@
 //! [`Pages`]: places for many arrays in a few buffers, so that one launch reaches all of them.
 
-use crate::buffer::ALIGNMENT;
+use super::ALIGNMENT;
 use crate::{Error, Result};
 
 /// Pages are multiples of so many elements, so that kernels that go over a page need no test for a tail.
-pub(crate) const PAGE_BLOCK: usize = 1024;
+pub const PAGE_BLOCK: usize = 1024;
 
-/// The place of an array: its page, and the elements of the page before and in the array.
+/// The place of an array in pages.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) page: usize,
-    pub(crate) offset: usize,
-    pub(crate) len: usize,
+pub struct Place {
+    /// The number of the page.
+    pub page: usize,
+    /// The elements of the page before the array.
+    pub offset: usize,
+    /// The elements of the array.
+    pub len: usize,
 }
 
 /// Places for arrays of known lengths. Each array is in one page, from a multiple of [`ALIGNMENT`] on.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub struct Pages {
     places: Vec<Place>,
     /// Elements of each page, padding included.
     elements: Vec<usize>,
@@ -28,7 +31,7 @@ impl Pages {
     ///
     /// # Errors
     /// If one array alone is longer than a page may be.
-    pub(crate) fn new(lengths: impl IntoIterator<Item = usize>, most: usize) -> Result<Self> {
+    pub fn new(lengths: impl IntoIterator<Item = usize>, most: usize) -> Result<Self> {
         let most = most.min(u32::MAX as usize) / PAGE_BLOCK * PAGE_BLOCK;
         let (mut places, mut elements, mut used) = (Vec::new(), Vec::new(), 0);
         for len in lengths {
@@ -54,12 +57,12 @@ impl Pages {
     }
 
     /// Returns the place of each array.
-    pub(crate) fn places(&self) -> &[Place] {
+    pub fn places(&self) -> &[Place] {
         &self.places
     }
 
     /// Returns the number of elements of each page, padding included.
-    pub(crate) fn elements(&self) -> &[usize] {
+    pub fn elements(&self) -> &[usize] {
         &self.elements
     }
 }

@@ -1,7 +1,7 @@
 //! The first difference between two lists of work, in words.
 
-use crate::buffer::View;
 use crate::kernel::{Launch, Work};
+use crate::memory::View;
 
 /// The first difference. Buffers from `first_buffer` on are those that a list has made itself.
 pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Option<String> {

@@ -23,28 +23,33 @@ pub fn minimum(x: f32, y: f32) -> f32 {
 }
 
 /// max(x, 0) that lets NaN through.
-pub(crate) fn relu(x: f32) -> f32 {
+#[inline]
+pub fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
 /// The cotangent where the activation is positive. NaN lets it through, as in PyTorch.
-pub(crate) fn relu_grad(activation: f32, cotangent: f32) -> f32 {
+#[inline]
+pub fn relu_grad(activation: f32, cotangent: f32) -> f32 {
     if activation <= 0.0 { 0.0 } else { cotangent }
 }
 
 /// 1 / (1 + e^-x).
-pub(crate) fn sigmoid(x: f32) -> f32 {
+#[inline]
+pub fn sigmoid(x: f32) -> f32 {
     let e = (-x.abs()).exp();
     if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }
 
 /// ln(1 + e^x) without overflow.
-pub(crate) fn softplus(x: f32) -> f32 {
+#[inline]
+pub fn softplus(x: f32) -> f32 {
     maximum(x, 0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// The error function: its Taylor series below 0.5, and above it 1 - erfc.
-pub(crate) fn erf(x: f32) -> f32 {
+#[inline]
+pub fn erf(x: f32) -> f32 {
     let magnitude = minimum(x.abs(), 10.0);
     if magnitude < 0.5 {
         let q = x * x;
@@ -75,7 +80,8 @@ fn erfc_positive(x: f32) -> f32 {
 }
 
 /// The distribution function of the standard normal, accurate in the lower tail as well.
-pub(crate) fn normal_cdf(x: f32) -> f32 {
+#[inline]
+pub fn normal_cdf(x: f32) -> f32 {
     let z = x * FRAC_1_SQRT_2;
     if z.is_nan() {
         return z;
@@ -88,12 +94,14 @@ pub(crate) fn normal_cdf(x: f32) -> f32 {
 }
 
 /// The density of the standard normal.
-pub(crate) fn normal_density(x: f32) -> f32 {
+#[inline]
+pub fn normal_density(x: f32) -> f32 {
     0.398_942_3 * (-0.5 * x * x).exp()
 }
 
 /// ln x for positive, normal x, of additions and products alone: the same bits on a GPU that does not contract them.
-pub(crate) fn portable_log(x: f32) -> f32 {
+#[inline]
+pub fn portable_log(x: f32) -> f32 {
     if x == 0.0 {
         return f32::NEG_INFINITY;
     }
@@ -112,7 +120,8 @@ pub(crate) fn portable_log(x: f32) -> f32 {
 }
 
 /// Sine and cosine for |x| <= 8192, of additions and products alone.
-pub(crate) fn portable_sine_cosine(x: f32) -> (f32, f32) {
+#[inline]
+pub fn portable_sine_cosine(x: f32) -> (f32, f32) {
     let quarter = (x * std::f32::consts::FRAC_2_PI + 0.5).floor();
     let r = ((x - quarter * 1.570_312_5) - quarter * 4.837_513e-4) - quarter * 7.549_79e-8;
     let q = r * r;
@@ -152,7 +161,8 @@ pub fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
 }
 
 /// The largest element of a row; NaN where there is one, minus infinity where there is none.
-pub(crate) fn row_maximum(row: &[f32]) -> f32 {
+#[inline]
+pub fn row_maximum(row: &[f32]) -> f32 {
     row.iter().fold(f32::NEG_INFINITY, |largest, &x| maximum(largest, x))
 }
 

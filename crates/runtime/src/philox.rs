@@ -6,8 +6,9 @@
 /// Four random words of a counter and a key.
 ///
 /// ```
-/// assert_eq!(thalweg_tensor::philox([0; 4], [0; 2])[0], 0x6627e8d5);
+/// assert_eq!(thalweg_runtime::philox::philox([0; 4], [0; 2])[0], 0x6627e8d5);
 /// ```
+#[inline]
 #[must_use]
 pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let (mut c, mut k) = (counter, key);
@@ -21,12 +22,12 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 }
 
 /// Counters that [`philox_run`] takes at once.
-pub(crate) const RUN: usize = 16;
+pub const RUN: usize = 16;
 
 /// The words of the counters {first + i, rest}, for i below [`RUN`]: the same as [`philox`] of each, in a form that
 /// vectorises.
 #[inline(always)]
-pub(crate) fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; RUN] {
+pub fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; RUN] {
     let mut c0: [u32; RUN] = std::array::from_fn(|i| first.wrapping_add(i as u32));
     let [mut c1, mut c2, mut c3] = rest.map(|word| [word; RUN]);
     let mut k = key;
@@ -45,7 +46,8 @@ pub(crate) fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]
 }
 
 /// A word as a number in [0, 1): its upper 24 bits.
-pub(crate) fn unit_interval(word: u32) -> f32 {
+#[inline]
+pub fn unit_interval(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Buffers are counted in words of four bytes, and slices of them start at multiples of 64 words: 256 bytes, the
 /// portable alignment of a binding.
-pub(crate) const ALIGNMENT: usize = 64;
+pub const ALIGNMENT: usize = 64;
 
 /// The memory itself.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct GpuBuffer {
 
 /// A piece of a device's memory; it returns to the pool when the last tensor lets go of it.
 #[derive(Debug)]
-pub(crate) struct Buffer {
+pub struct Buffer {
     /// `None` only while it is being dropped.
     memory: Option<Memory>,
     words: usize,
@@ -46,10 +46,11 @@ thread_local! {
 /// counted as `recordings` where it is taken while a recording is made, and else as `tensors`. The innermost name counts.
 ///
 /// ```
-/// use thalweg_tensor::{DType, Device, Tensor, hold_as};
-/// # fn main() -> thalweg_tensor::Result<()> {
+/// use thalweg_runtime::Device;
+/// use thalweg_runtime::memory::hold_as;
+/// # fn main() -> thalweg_runtime::Result<()> {
 /// let device = Device::cpu();
-/// let table = hold_as("a table of mine", || Tensor::zeros(&device, DType::F32, &[1000]))?;
+/// let table = hold_as("a table of mine", || device.allocate(1000))?;
 /// let memory = device.memory();
 /// assert_eq!(memory.held_by("a table of mine"), 4096);
 /// # Ok(())
@@ -130,7 +131,8 @@ impl Buffer {
     }
 
     /// The size in words, at least what was asked for.
-    pub(crate) fn words(&self) -> usize {
+    #[must_use]
+    pub fn words(&self) -> usize {
         self.words
     }
 
@@ -211,19 +213,28 @@ impl<T: ToView + ?Sized> ToView for &T {
 
 impl View {
     /// Returns a range that a kernel may bind if it starts at a multiple of [`ALIGNMENT`].
-    pub(crate) fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
+    #[must_use]
+    pub fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
         Self { buffer, offset, length, used: length, bindable: offset.is_multiple_of(ALIGNMENT) }
     }
 
     /// Returns a range whose elements have gaps or another order, which no kernel may bind as it is.
-    pub(crate) fn with_gaps(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
+    #[must_use]
+    pub fn with_gaps(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
         Self { buffer, offset, length, used: length, bindable: false }
     }
 
     /// Returns the whole buffer, of which a kernel uses as many elements as the range has.
-    pub(crate) fn whole(self) -> Self {
+    #[must_use]
+    pub fn whole(self) -> Self {
         let length = self.buffer.words();
         Self { offset: 0, length, used: self.length.min(length), bindable: true, buffer: self.buffer }
+    }
+
+    /// Returns the buffer.
+    #[must_use]
+    pub fn buffer(&self) -> &Arc<Buffer> {
+        &self.buffer
     }
 
     pub(crate) fn is_bindable(&self) -> bool {

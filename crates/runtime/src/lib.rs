@@ -1,0 +1,30 @@
+//! Devices of thalweg and the work that they do: memory, kernels, launches, recordings and profiles.
+//!
+//! A [kernel](kernel::Kernel) is a WGSL shader with a twin that computes the same on the CPU. A
+//! [launch](kernel::Launch) is a kernel with parameters and views of memory. A [`Device`] runs launches, and a
+//! [`Recording`] replays them. This crate knows neither tensors nor operations: `thalweg-tensor` has them.
+
+pub mod elementwise;
+pub mod kernel;
+pub mod math;
+pub mod memory;
+pub mod philox;
+pub mod profile;
+
+mod cpu;
+mod device;
+mod dtype;
+mod error;
+mod gpu;
+mod info;
+mod recording;
+
+pub use cpu::threads;
+pub use device::{Device, PendingRead};
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
+pub use recording::{RecordOptions, Recording, check_state, guard, on_replay};
+pub use thalweg_shaders::{GRID, Shader};
+/// The version of wgpu that [`Device::from_wgpu`] takes devices of.
+pub use wgpu;

@@ -1,0 +1,66 @@
+//! [`DeviceProducts`]: what a device does for matrix products alone.
+
+use super::choose::{self, MatmulPrecision};
+use super::tune::{self, ProductShape, ProductTuning};
+use crate::{Device, Result};
+
+/// The precision of the matrix products of a [`Device`], and the choice of their kernels.
+pub trait DeviceProducts {
+    /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
+    /// layers, of their gradients, and of optimizers. Small gradients vanish in f16, unless the loss is
+    /// [scaled](crate::LossScale). That does not reach what is no longer scaled: the products of SOAP, whose small gradients
+    /// lose digits, and estimates of the Hessian's diagonal for Sophia.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) where [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
+    /// ([`DeviceInfo::cooperative_matrix_side`](crate::DeviceInfo::cooperative_matrix_side)); the CPU has none.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, DeviceProducts, MatmulPrecision};
+    /// let device = Device::best();
+    /// if device.info().cooperative_matrix_side.is_some() {
+    ///     device.set_matmul_precision(MatmulPrecision::F16).unwrap();
+    /// } else {
+    ///     assert!(device.set_matmul_precision(MatmulPrecision::F16).is_err());
+    /// }
+    /// ```
+    fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()>;
+
+    /// Returns the precision of matrix products on this device.
+    #[must_use]
+    fn matmul_precision(&self) -> MatmulPrecision;
+
+    /// Measures the kernels for matrix products of these shapes, one after another, and uses the fastest on this device
+    /// from now on. [`ProductTuning::save`] keeps what was found for later programs.
+    ///
+    /// Results do not depend on it: all kernels that are tried give the same bits on a driver that does not contract
+    /// products and sums. Shapes for which the sum over k is split are left out, and so are those whose class was
+    /// measured before in the same call. On the CPU there is nothing to choose, and no row.
+    ///
+    /// # Errors
+    /// Where the device fails or has no room, and while a recording is made.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Device, DeviceProducts, ProductShape};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let tuning = Device::cpu().tune_products(&ProductShape::layer(64, 784, 256))?;
+    /// assert!(tuning.rows.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning>;
+}
+
+impl DeviceProducts for Device {
+    fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()> {
+        choose::set_precision(self, precision)
+    }
+
+    fn matmul_precision(&self) -> MatmulPrecision {
+        choose::precision(self)
+    }
+
+    fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning> {
+        tune::tune_products(self, shapes)
+    }
+}
