@@ -11,11 +11,14 @@ use crate::setting::{check, not_negative};
 /// [`observe`](Self::observe) gives the learning rate to set, and [`state`](Self::state) and
 /// [`from_state`](Self::from_state) save and restore it.
 ///
-/// PyTorch's `ReduceLROnPlateau`: a metric is better where it is below `best (1 − threshold)` or `best − threshold`, above
-/// `best (1 + threshold)` or `best + threshold`, by mode and threshold mode. Each other one is bad, NaN too; one bad metric
-/// more than `patience` in a row lowers the learning rate to `max(lr · factor, min_lr)`, if that is more than `eps` away.
-/// Of the `cooldown` metrics that follow none counts as bad. Only an infinite metric that PyTorch takes as best, −∞ or ∞,
-/// is here bad as well, so that the state goes through JSON. A relative threshold is for positive metrics.
+/// PyTorch's `ReduceLROnPlateau`: a metric is better if it is below `best − threshold |best|` or `best − threshold`, above
+/// `best + threshold |best|` or `best + threshold`, by mode and threshold mode. Each other one is bad, NaN too; one bad
+/// metric more than `patience` in a row lowers the learning rate to `max(lr · factor, min_lr)`, if that is more than `eps`
+/// away. Of the `cooldown` metrics that follow none counts as bad.
+///
+/// Two things differ from PyTorch. A relative threshold is a share of the size of the best metric, so that it works for
+/// negative metrics too; PyTorch's has the wrong sign there. An infinite metric, which PyTorch takes as the best, is bad,
+/// so that the state goes through JSON.
 ///
 /// ```
 /// use thalweg_nn::schedule::{PlateauSettings, ReduceOnPlateau};
@@ -72,7 +75,7 @@ pub enum PlateauMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// A share of the best metric.
+    /// A share of the best metric's size.
     Rel,
     /// The unit of the metric.
     Abs,
@@ -196,11 +199,13 @@ impl PlateauSettings {
             return metric.is_finite();
         };
         let threshold = self.threshold;
+        // With the sign of the best metric; products of sums, so that positive metrics have PyTorch's bits.
+        let share = threshold.copysign(best);
         metric.is_finite()
             && match (self.mode, self.threshold_mode) {
-                (PlateauMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - threshold),
+                (PlateauMode::Min, ThresholdMode::Rel) => metric < best * (1.0 - share),
                 (PlateauMode::Min, ThresholdMode::Abs) => metric < best - threshold,
-                (PlateauMode::Max, ThresholdMode::Rel) => metric > best * (1.0 + threshold),
+                (PlateauMode::Max, ThresholdMode::Rel) => metric > best * (1.0 + share),
                 (PlateauMode::Max, ThresholdMode::Abs) => metric > best + threshold,
             }
     }
@@ -253,6 +258,40 @@ mod tests {
         let mut schedule = ReduceOnPlateau::new(settings).unwrap();
         let rates = [f64::NAN, f64::INFINITY, 1.0, f64::NEG_INFINITY, 0.5].map(|metric| schedule.observe(metric));
         assert_eq!(rates, [0.5, 0.25, 0.25, 0.125, 0.125]);
+    }
+
+    #[test]
+    fn a_metric_that_stays_is_bad_whatever_its_sign() {
+        for (mode, metric) in [
+            (PlateauMode::Min, -1.0),
+            (PlateauMode::Min, 1.0),
+            (PlateauMode::Max, -1.0),
+            (PlateauMode::Max, 1.0),
+            (PlateauMode::Min, 0.0),
+        ] {
+            let settings = PlateauSettings { mode, patience: 2, factor: 0.5, ..PlateauSettings::new(1.0) };
+            let mut schedule = ReduceOnPlateau::new(settings).unwrap();
+            let falls = (0..12).filter(|_| schedule.lr() > schedule.observe(metric)).count();
+            assert_eq!(falls, 3, "{mode:?} of {metric}");
+        }
+    }
+
+    /// With a threshold of 0.1, a metric must be better by a tenth of the best one's size.
+    #[test]
+    fn a_relative_threshold_is_a_share_of_the_size() {
+        for (mode, metrics, better) in [
+            (PlateauMode::Min, [-1.0, -0.95, -1.05, -1.2], [true, false, false, true]),
+            (PlateauMode::Min, [1.0, 0.95, 0.85, -0.1], [true, false, true, true]),
+            (PlateauMode::Max, [-1.0, -0.95, -0.85, 0.1], [true, false, true, true]),
+            (PlateauMode::Max, [1.0, 1.05, 1.2, 1.3], [true, false, true, false]),
+        ] {
+            let settings = PlateauSettings { mode, threshold: 0.1, ..PlateauSettings::new(1.0) };
+            let mut schedule = ReduceOnPlateau::new(settings).unwrap();
+            for (metric, better) in metrics.into_iter().zip(better) {
+                schedule.observe(metric);
+                assert_eq!(schedule.state().best == Some(metric), better, "{mode:?}, {metric}");
+            }
+        }
     }
 
     #[test]
