@@ -65,6 +65,7 @@ impl Dataset {
             }
             .into());
         }
+        check_rows(features.len(), width, classes.len(), "there must be one class per row of features")?;
         let tensors = || -> Result<_> {
             let features = Tensor::from_slice(device, features, &[classes.len(), width])?;
             Ok((features, Tensor::from_slice(device, classes, &[classes.len()])?))
@@ -73,11 +74,15 @@ impl Dataset {
         Self::new(features, targets)
     }
 
-    /// A data set of features, `[n, width]` row-major, and one value per row.
+    /// Returns a data set of features, `[n, width]` row-major, and one value per row. For several targets per row, make
+    /// tensors and use [`new`](Self::new).
     ///
     /// # Errors
-    /// [`Error::Tensor`] where the numbers of elements do not fit, or the device has no room.
+    /// [`Error::Tensor`] if there is not one value for each row of features, or the device has no room.
     pub fn regression(device: &Device, features: &[f32], width: usize, values: &[f32]) -> Result<Self> {
+        let rule = "there must be one value per row of features; for several targets per row use Dataset::new, with targets \
+                    [n, k]";
+        check_rows(features.len(), width, values.len(), rule)?;
         let tensors = || -> Result<_> {
             let features = Tensor::from_slice(device, features, &[values.len(), width])?;
             Ok((features, Tensor::from_slice(device, values, &[values.len(), 1])?))
@@ -116,6 +121,15 @@ impl Dataset {
     pub fn device(&self) -> &Device {
         self.features.device()
     }
+}
+
+/// Checks that so many features are `targets` rows of `width`; the error has the shapes of both.
+fn check_rows(features: usize, width: usize, targets: usize, rule: &'static str) -> Result<()> {
+    if targets.checked_mul(width) == Some(features) {
+        return Ok(());
+    }
+    let left = if width > 0 { vec![features / width, width] } else { vec![features] };
+    Err(TensorError::Shape { op: "dataset", rule, left, right: vec![targets] }.into())
 }
 
 /// Batches of a data set, in an order that is shuffled anew every epoch, gathered on the device.
@@ -243,6 +257,12 @@ mod tests {
         let device = Device::cpu();
         assert!(Dataset::classification(&device, &[1.0; 4], 2, &[0, 2], 2).unwrap_err().to_string().contains("= 2,"));
         assert!(Dataset::classification(&device, &[1.0; 3], 2, &[0, 1], 2).is_err());
+        let error = Dataset::regression(&device, &[1.0; 6], 2, &[0.0; 6]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "dataset: there must be one value per row of features; for several targets per row use Dataset::new, with \
+             targets [n, k], [3, 2] × [6]"
+        );
         assert!(Dataset::regression(&device, &[], 2, &[]).is_err());
         assert!(Dataset::regression(&device, &[], 0, &[1.0]).is_err());
         let tensor = |dtype, shape: &[usize]| Tensor::zeros(&device, dtype, shape).unwrap();
