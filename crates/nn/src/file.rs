@@ -1,5 +1,6 @@
 //! Files that are written whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,8 +15,11 @@ use crate::{Error, Result};
 /// The bytes go to a temporary file in the same folder, are handed to the disk, and take the name last. A symbolic link
 /// to a file is followed; something that is no regular file, such as `/dev/stdout`, is written to as it is.
 ///
+/// A process that is killed leaves its temporary file, `.thalweg-….tmp`, behind. The next one that writes into the folder
+/// removes it: a file that is being written is locked, and the lock ends with the process.
+///
 /// # Errors
-/// [`Error::Io`] with the path, where the folder does not exist or cannot be written, the file is write-protected or a
+/// [`Error::Io`] with the path, if the folder does not exist or cannot be written, the file is write-protected or a
 /// folder, or the disk is full.
 ///
 /// ```
@@ -90,14 +94,45 @@ impl Target {
     }
 }
 
-/// A temporary file with the rights that a new file has, and not only the owner's.
+/// The name of a temporary file, around characters that are drawn.
+const TEMPORARY: (&str, usize, &str) = (".thalweg-", 12, ".tmp");
+
+/// A temporary file with the rights that a new file has, and not only the owner's. It is locked as long as it is open.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
+    remove_abandoned(folder);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".thalweg-");
+    builder.prefix(TEMPORARY.0).rand_bytes(TEMPORARY.1).suffix(TEMPORARY.2);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    // Its error names the temporary file, which means nothing to anybody.
-    builder.tempfile_in(folder).map_err(|error| if is_about_path(error.kind()) { error.kind().into() } else { error })
+    loop {
+        // Its error names the temporary file, which means nothing to anybody.
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|error| if is_about_path(error.kind()) { error.kind().into() } else { error })?;
+        // Another process may have removed the file before it was locked. Without locks nobody removes any.
+        if file.as_file().lock().is_err() || file.path().exists() {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes the temporary files of processes that have ended: nobody holds their locks.
+fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
+        let path = entry.path();
+        // It stays locked until it is gone.
+        if let Ok(file) = File::options().write(true).open(&path)
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    let drawn = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY.0)?.strip_suffix(TEMPORARY.2));
+    drawn.is_some_and(|drawn| drawn.len() == TEMPORARY.1 && drawn.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 /// Makes the new name last through a power failure. Some file systems cannot; the file is whole with or without.
@@ -125,6 +160,25 @@ mod tests {
         write_whole(&path, b"two!").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two!");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_process_that_was_killed_has_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let kept = [".thalweg-backup", ".thalweg-notes.tmp", ".thalweg-abcdefghijk-.tmp", "thalweg-abcdefghijkl.tmp"];
+        for name in kept.iter().chain(&[".thalweg-abcdefghijkl.tmp", ".thalweg-ABC123ghijkl.tmp"]) {
+            fs::write(at(name), b"half of a").unwrap();
+        }
+        // This one is being written.
+        let other = temporary(folder.path()).unwrap();
+        write_whole(at("a.bin"), b"all").unwrap();
+        let mut found: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut expected: Vec<_> = kept.iter().chain(&["a.bin"]).map(|name| (*name).into()).collect();
+        expected.push(other.path().file_name().unwrap().to_os_string());
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
     }
 
     #[test]
