@@ -15,6 +15,8 @@ mod losses;
 mod modules;
 mod optim;
 mod params;
+mod plot;
+mod portions;
 mod range_test;
 pub mod schedule;
 mod setting;

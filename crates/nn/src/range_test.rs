@@ -1,12 +1,10 @@
 //! The learning-rate range test: which learning rate to take.
 
-use plotters::prelude::*;
 use thalweg_tensor::ValueLog;
 
 use crate::data::{Batches, Dataset};
-use crate::schedule::plot::{INK, LINE, SIZE, Unit};
 use crate::setting::{check, fraction, positive};
-use crate::{Checkpoint, CheckpointTensor, Error, FitOptions, Module, Optimizer, Result, Schedule, Trainer};
+use crate::{Checkpoint, CheckpointTensor, FitOptions, Module, Optimizer, Result, Schedule, Trainer};
 
 /// How the learning rate rises in a [`RangeTest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,7 +151,7 @@ impl<M: Module> Trainer<M> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] where a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
+    /// [`Error::Setting`](crate::Error::Setting) where a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
     pub fn range_test(&mut self, data: &Dataset, test: &RangeTest, options: &FitOptions) -> Result<RangeReport> {
         test.validate()?;
         let FitOptions { batch_size, seed, .. } = *options;
@@ -246,7 +244,7 @@ pub struct RangeReport {
     /// where the loss never falls.
     pub minimum_over_ten: Option<f64>,
     #[serde(skip)]
-    ramp: Ramp,
+    pub(crate) ramp: Ramp,
 }
 
 impl RangeReport {
@@ -268,98 +266,12 @@ impl RangeReport {
         let (steepest, minimum_over_ten) = (steepest.map(lr), least.map(|i| lr(i) / 10.0));
         Self { points, stopped_early, steepest, minimum_over_ten, ramp }
     }
-
-    /// Draws losses over learning rates, with the suggestions marked: the text of an SVG file.
-    ///
-    /// # Errors
-    /// [`Error::Picture`] where it cannot be drawn.
-    pub fn plot(&self) -> Result<String> {
-        let mut text = String::new();
-        self.draw(&mut text).map_err(|error| Error::Picture { problem: error.to_string() })?;
-        Ok(text)
-    }
-
-    fn draw(&self, text: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let shown = || self.points.iter().filter(|point| point.smoothed.is_finite());
-        // The end of a diverging run would press all else flat.
-        let start = shown().next().map_or(1.0, |point| point.smoothed);
-        let bottom = shown().map(|point| point.smoothed).fold(start, f64::min);
-        let most = shown().map(|point| point.smoothed).fold(start, f64::max);
-        let top = most.min(bottom + 2.0 * (start - bottom)).max(start);
-        // Powers of ten in which numbers are drawn; on an exponential ramp that of the learning rate itself.
-        let is_exponential = self.ramp == Ramp::Exponential;
-        let of_lr = Unit::of(if is_exponential { 1.0 } else { self.points.last().map_or(1.0, |point| point.lr) });
-        let of_loss = Unit::of(top.abs().max(bottom.abs()));
-        let x = |lr: f64| if is_exponential { lr.log10() } else { of_lr.in_it(lr) };
-        let (first, last) = match (self.points.first(), self.points.last()) {
-            (Some(first), Some(last)) if x(last.lr) - x(first.lr) > 1e-6 => (x(first.lr), x(last.lr)),
-            (Some(first), _) => (x(first.lr) - 0.5, x(first.lr) + 0.5),
-            _ => (0.0, 1.0),
-        };
-        let (bottom, top) = (of_loss.in_it(bottom), of_loss.in_it(top));
-        let room = 0.05 * (top - bottom).max(0.01);
-        let (bottom, top) = (bottom - room, top + room);
-        let y = |loss: f64| of_loss.in_it(loss).clamp(bottom, top);
-
-        let root = SVGBackend::with_string(text, SIZE).into_drawing_area();
-        root.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&root)
-            .margin(28)
-            .x_label_area_size(88)
-            .y_label_area_size(150)
-            .build_cartesian_2d(first..last, bottom..top)?;
-        chart
-            .configure_mesh()
-            .x_desc("learning rate")
-            .y_desc("loss")
-            .label_style(("sans-serif", 28).into_font().color(&INK))
-            .axis_style(INK.stroke_width(2))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(BLACK.mix(0.2))
-            .x_label_formatter(&|x| if is_exponential { format!("{:.0e}", 10f64.powf(*x)) } else { of_lr.label(*x) })
-            .y_label_formatter(&|y| of_loss.label(*y))
-            .draw()?;
-        let raw = shown().map(|point| (x(point.lr), y(point.loss)));
-        chart.draw_series(LineSeries::new(raw, PALE.stroke_width(2)))?.label("loss").legend(|at| mark(at, PALE));
-        let smoothed = shown().map(|point| (x(point.lr), y(point.smoothed)));
-        chart
-            .draw_series(LineSeries::new(smoothed, LINE.stroke_width(5)))?
-            .label("smoothed")
-            .legend(|at| mark(at, LINE));
-        let suggestions = [(self.steepest, STEEPEST, "steepest"), (self.minimum_over_ten, TENTH, "minimum / 10")];
-        for (lr, color, name) in suggestions {
-            let Some(lr) = lr else { continue };
-            let at = x(lr).clamp(first, last);
-            let line = [(at, bottom), (at, top)];
-            chart
-                .draw_series(LineSeries::new(line, color.stroke_width(3)))?
-                .label(format!("{name}: {lr:.1e}"))
-                .legend(move |at| mark(at, color));
-        }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .label_font(("sans-serif", 26).into_font().color(&INK))
-            .background_style(WHITE.mix(0.85))
-            .draw()?;
-        root.present()?;
-        drop(chart);
-        Ok(())
-    }
-}
-
-/// Colours of Okabe's and Ito's palette.
-const PALE: RGBColor = RGBColor(170, 205, 230);
-const STEEPEST: RGBColor = RGBColor(213, 94, 0);
-const TENTH: RGBColor = RGBColor(0, 158, 115);
-
-fn mark((x, y): (i32, i32), color: RGBColor) -> PathElement<(i32, i32)> {
-    PathElement::new([(x, y), (x + 24, y)], color.stroke_width(5))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     /// Gradient descent on a x², whose loss falls by (1 - 2 a lr)² a step.
     fn descent(test: &RangeTest, curvature: f64) -> RangeReport {
@@ -400,8 +312,6 @@ mod tests {
                 let share = suggestion * 2.0 * curvature;
                 assert!((1e-3..2.0).contains(&share), "{suggestion} at a curvature of {curvature}");
             }
-            let picture = report.plot().unwrap();
-            assert!(picture.starts_with("<svg") && picture.contains("steepest") && picture.contains("learning rate"));
         }
     }
 
@@ -433,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_falls_has_no_suggestion_and_still_a_picture() {
+    fn what_never_falls_has_no_suggestion() {
         for losses in
             [vec![f64::NAN; 5], vec![1.0, 2.0, 3.0, 4.0, 3.9], vec![f64::INFINITY; 5], vec![0.0; 5], vec![-1e308; 5]]
         {
@@ -441,7 +351,6 @@ mod tests {
             let test = RangeTest { steps: 5, ..RangeTest::default() };
             let report = test.run(|_| Ok(values.next().unwrap())).unwrap();
             assert_eq!((report.steepest, report.minimum_over_ten), (None, None), "{losses:?}");
-            assert!(report.plot().unwrap().starts_with("<svg"));
         }
     }
 

@@ -2,22 +2,16 @@
 
 use plotters::prelude::*;
 
-use super::Schedule;
-use crate::{Error, Result};
-
-/// Twice the size at which it is shown: the library rounds coordinates to whole units.
-pub(crate) const SIZE: (u32, u32) = (1280, 720);
-/// Blue of Okabe's and Ito's palette.
-pub(crate) const LINE: RGBColor = RGBColor(0, 114, 178);
-pub(crate) const INK: RGBColor = RGBColor(60, 60, 60);
+use super::{INK, LINE, SIZE, Unit};
+use crate::{Error, Result, Schedule};
 
 /// The points that a picture has at most, which are more than its columns.
 const MOST_POINTS: u64 = 2_000;
 
-/// Draws the values of the steps `0..steps` of any schedule over the step: the text of an SVG file.
+/// Draws the values of the steps `0..steps` of any schedule over the step, and returns the text of an SVG file.
 ///
-/// `name` stands beside the axis of the values, such as "momentum". Of more than 2,000 steps 2,000 are drawn, at equal
-/// distances.
+/// `name` labels the axis of the values, such as "momentum". Of more than 2,000 steps, 2,000 are drawn at equal distances.
+/// Needs the feature `plot`.
 ///
 /// # Errors
 /// Those of [`Schedule::validate`].
@@ -37,7 +31,7 @@ pub fn plot(schedule: &dyn Schedule, steps: u64, name: &str) -> Result<String> {
 }
 
 /// Draws a function of the step.
-pub(super) fn draw(value: &dyn Fn(u64) -> f64, steps: u64, name: &str) -> Result<String> {
+pub(crate) fn draw(value: &dyn Fn(u64) -> f64, steps: u64, name: &str) -> Result<String> {
     let points: Vec<(f64, f64)> = sampled(steps).map(|step| (step as f64, value(step))).collect();
     let mut text = String::new();
     draw_points(&mut text, &points, steps, name).map_err(|error| Error::Picture { problem: error.to_string() })?;
@@ -94,53 +88,14 @@ fn draw_points(
     Ok(())
 }
 
-/// A power of ten that an axis is drawn in, so that its largest number has one digit before the point: the library does
-/// not come to an end with some ranges that are very long or short.
-#[derive(Clone, Copy)]
-pub(crate) struct Unit {
-    exponent: i32,
-}
-
-impl Unit {
-    pub(crate) fn of(largest: f64) -> Self {
-        Self { exponent: if largest > 0.0 { largest.log10().floor() as i32 } else { 0 } }
-    }
-
-    pub(crate) fn in_it(self, number: f64) -> f64 {
-        // By two factors, since the powers of the smallest numbers have no inverse.
-        let half = self.exponent / 2;
-        number / 10f64.powi(half) / 10f64.powi(self.exponent - half)
-    }
-
-    /// A number of this unit, in digits where these are few.
-    pub(crate) fn label(self, number: f64) -> String {
-        let (text, exponent) = if (-3..6).contains(&self.exponent) {
-            let decimals = (2 - self.exponent).max(0) as usize;
-            (format!("{:.decimals$}", number * 10f64.powi(self.exponent)), String::new())
-        } else {
-            (format!("{number:.2}"), format!("e{}", self.exponent))
-        };
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-        if number == 0.0 { "0".to_string() } else { format!("{text}{exponent}") }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Constant, Cosine, Cyclic, LinearRamp, OneCycle, Warmup};
+    use super::super::tests::polyline;
     use super::*;
+    use crate::{Chain, Constant, Cosine, Cyclic, LinearRamp, OneCycle, Warmup};
 
-    /// The points of the line of a picture.
     fn line(picture: &str) -> Vec<(f64, f64)> {
-        let Some((_, rest)) = picture.split_once("stroke=\"#0072B2\"") else {
-            return Vec::new();
-        };
-        let (points, _) = rest.split_once("points=\"").unwrap().1.split_once('"').unwrap();
-        let point = |text: &str| {
-            let (x, y) = text.split_once(',').unwrap();
-            (x.parse().unwrap(), y.parse().unwrap())
-        };
-        points.split_whitespace().map(point).collect()
+        polyline(picture, LINE)
     }
 
     #[test]
@@ -177,7 +132,7 @@ mod tests {
         }
         let shortest = Constant { lr: 0.5 }.plot(3).unwrap();
         assert!(shortest.contains("\n2\n") && !shortest.contains("\n1.2\n"), "{shortest}");
-        let overflow = super::super::Chain::new(Constant { lr: f64::MAX }).times(Constant { lr: 2.0 });
+        let overflow = Chain::new(Constant { lr: f64::MAX }).times(Constant { lr: 2.0 });
         assert!(line(&overflow.plot(10).unwrap()).is_empty());
         assert!(Cosine { lr: 0.1, min_lr: 0.0, steps: 0 }.plot(10).is_err());
     }
@@ -194,22 +149,6 @@ mod tests {
             let sampled: Vec<u64> = sampled(steps).collect();
             assert_eq!((sampled[0], sampled[sampled.len() - 1]), (0, steps - 1));
             assert!(sampled.is_sorted_by(|a, b| a < b));
-        }
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        for (value, exponent, text) in [
-            (0.0, -9, "0"),
-            (5.0, -2, "0.05"),
-            (2.5, 0, "2.5"),
-            (1.0, 3, "1000"),
-            (2.0, 2, "200"),
-            (7.5, -4, "7.5e-4"),
-            (1.0, 300, "1e300"),
-            (1.84, 19, "1.84e19"),
-        ] {
-            assert_eq!(Unit { exponent }.label(value), text);
         }
     }
 }

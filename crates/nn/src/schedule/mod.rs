@@ -32,7 +32,6 @@ mod decay;
 mod one_cycle;
 mod piecewise;
 mod plateau;
-pub(crate) mod plot;
 mod warmup;
 
 use std::fmt;
@@ -40,6 +39,7 @@ use std::fmt;
 use crate::setting::check;
 use crate::{Error, Result};
 
+pub use crate::plot::schedule::plot;
 pub use batch_size::{linear_scaling, square_root_scaling};
 pub use combined::{Chain, Join, Scaled};
 pub use cosine::{Cosine, WarmRestarts, WarmupCosine};
@@ -49,7 +49,6 @@ pub use decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, Polyn
 pub use one_cycle::OneCycle;
 pub use piecewise::{Interpolated, PiecewiseConstant};
 pub use plateau::{PlateauMode, PlateauSettings, PlateauState, ReduceOnPlateau, ThresholdMode};
-pub use plot::plot;
 pub use warmup::{InverseSqrt, Warmup, WarmupStableDecay};
 
 /// A value as a pure function of the step, so that a checkpoint needs to hold the step only.
@@ -79,9 +78,10 @@ pub trait Schedule: fmt::Debug + Send + Sync {
         0
     }
 
-    /// Draws the values of the steps `0..steps` over the step: the text of an SVG file.
+    /// Draws the values of the steps `0..steps` over the step, and returns the text of an SVG file.
     ///
-    /// The axes are labelled "step" and "learning rate"; the function [`plot`](fn@plot) takes another name.
+    /// The axes are labelled "step" and "learning rate"; the function [`plot`](fn@plot) takes another name. Needs the
+    /// feature `plot`.
     ///
     /// # Errors
     /// Those of [`validate`](Self::validate).
@@ -98,7 +98,7 @@ pub trait Schedule: fmt::Debug + Send + Sync {
     /// ```
     fn plot(&self, steps: u64) -> Result<String> {
         self.validate()?;
-        plot::draw(&|step| self.at(step), steps, "learning rate")
+        crate::plot::schedule::draw(&|step| self.at(step), steps, "learning rate")
     }
 }
 
