@@ -347,10 +347,11 @@ impl Pool {
     }
 }
 
-/// The size class, unless it passes the limit of the device and the request itself does not.
+/// The size class, or the limit of the device if the class passes it. A request that passes it stays as it is, so that the
+/// device's error has the size that was asked for.
 fn limited_size_class(words: usize, limit: usize) -> usize {
     let class = size_class(words);
-    if class > limit && words <= limit { limit } else { class }
+    if class > limit { words.max(limit) } else { class }
 }
 
 /// The smallest size class that holds `words`: always a multiple of [`ALIGNMENT`].
@@ -375,7 +376,7 @@ mod tests {
         }
         assert_eq!(
             (limited_size_class(900, 960), limited_size_class(970, 960), limited_size_class(65, 960)),
-            (960, 1024, 128)
+            (960, 970, 128)
         );
         assert_eq!((size_class(65), size_class(129), size_class(193)), (128, 192, 256));
     }
