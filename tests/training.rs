@@ -442,7 +442,11 @@ fn a_model_predicts_the_same_from_its_file_on_every_device() {
                     ) => {
                         close(&probabilities, expected);
                     }
-                    (Predictions::Values(values), Predictions::Values(expected)) => close(&values, expected),
+                    (Predictions::Values(values), Predictions::Values(expected)) => {
+                        let [values, expected] = [&values, expected]
+                            .map(|values| values.iter().map(|&value| value as f32).collect::<Vec<_>>());
+                        close(&values, &expected);
+                    }
                     other => panic!("{what}: {other:?}"),
                 }
             }

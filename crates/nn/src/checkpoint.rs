@@ -272,6 +272,12 @@ impl Checkpoint {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
+    /// Returns the note that [`Trainer::set_note`](crate::Trainer::set_note) has left in it.
+    #[must_use]
+    pub fn note(&self) -> Option<&serde_json::Value> {
+        self.metadata.get(crate::training_state::NOTE)
+    }
+
     /// Takes in the tensors and the metadata of another one, so that both are saved as one file.
     ///
     /// # Errors
@@ -292,7 +298,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>, String> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut names = HashSet::new();
         let mut parts = Vec::with_capacity(self.tensors.len());
         for tensor in &self.tensors {

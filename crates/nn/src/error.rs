@@ -195,7 +195,7 @@ pub enum DataProblem {
     #[error("there is no row after the column names")]
     NoRows,
     /// A row has another number of cells than the header line.
-    #[error("the row has {found} cells, but the file has {expected} columns")]
+    #[error("the row has {}, but the file has {}", count(*.found, "cell"), count(*.expected, "column"))]
     Ragged {
         /// The number of columns.
         expected: u64,
@@ -212,10 +212,27 @@ pub enum DataProblem {
         reason: String,
     },
     /// The columns are not separated by commas.
-    #[error("there is no comma in the line of column names; separate columns by commas")]
-    Separator,
+    #[error("the columns are separated by {found}; separate them by commas")]
+    Separator {
+        /// What separates them.
+        found: &'static str,
+    },
+    /// A line is a title, a comment or a note on the separator.
+    #[error("{text:?} is neither column names nor a row; remove this line")]
+    NotInTable {
+        /// The line's text.
+        text: String,
+    },
+    /// A quote that opens a cell is never closed.
+    #[error("a quote opens in this line and is never closed; close it, or remove it")]
+    OpenQuote,
+    /// Text follows the quote that closes a cell.
+    #[error(
+        "a quoted cell begins in this line and has text after its closing quote; write two quotes for one that is part of a cell"
+    )]
+    TextAfterQuote,
     /// The first line holds numbers where names must be.
-    #[error("the first line holds numbers only; put a line of column names in front of it")]
+    #[error("the first line holds numbers where names must be; put a line of column names in front of it")]
     NoHeader,
     /// A column has no name.
     #[error("column {position} has no name; name it, or leave it out of the file")]
@@ -233,18 +250,27 @@ pub enum DataProblem {
         columns: Vec<String>,
     },
     /// A cell holds something else in a column of numbers.
-    #[error("{cell:?} is not a number")]
+    #[error("{cell:?} is not a number; correct it, or leave the row or the column out")]
     NotANumber {
         /// The cell's text.
         cell: String,
     },
+    /// A cell of a column of numbers marks a missing value.
+    #[error("{cell:?} marks a missing value; fill it, or leave the row out")]
+    Missing {
+        /// The cell's text.
+        cell: String,
+    },
     /// A cell of the target holds a word, but most of the others hold numbers.
-    #[error("{cell:?} is not a number, but most of the column is; correct it, or set the task to classification")]
+    #[error(
+        "{cell:?} is not a number, but most of the column is; correct it, or leave the row out; if the column holds classes, set \
+         the task to classification"
+    )]
     MixedTarget {
         /// The cell's text.
         cell: String,
     },
-    /// A cell holds NaN, an infinity, or a number that 32-bit floats do not reach.
+    /// A cell holds NaN, an infinity, or a number larger than the largest f32.
     #[error("{cell} is not a finite 32-bit number; correct it, or leave the row out")]
     NotFinite {
         /// The cell's text.
@@ -280,8 +306,13 @@ pub enum DataProblem {
     #[error("every row has the same value, {value}; there is nothing to learn")]
     ConstantTarget {
         /// The value.
-        value: f32,
+        value: f64,
     },
+}
+
+/// A number of things.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The first names of a list, so that the line stays readable.
@@ -306,7 +337,10 @@ mod tests {
             column: Some("age".into()),
             problem: DataProblem::NotANumber { cell: "old".into() },
         };
-        assert_eq!(error.to_string(), "a/b.csv, line 3, column \"age\": \"old\" is not a number");
+        assert_eq!(
+            error.to_string(),
+            "a/b.csv, line 3, column \"age\": \"old\" is not a number; correct it, or leave the row or the column out"
+        );
         let error = Error::Setting { field: "lr", value: "NaN".into(), rule: "a finite number of at least 0" };
         assert_eq!(error.to_string(), "lr = NaN, but it must be a finite number of at least 0");
     }

@@ -8,8 +8,10 @@ use thalweg_tensor::{Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
 use crate::error::DataProblem;
+use crate::portions::{even_portions, rows_at_once};
 use crate::{
     Checkpoint, CrossEntropy, Error, Loss, Mlp, MlpConfig, Module, Mse, Params, ParamsBuilder, Parts, Result, Visitor,
+    write_whole,
 };
 
 /// What kind of model a file holds, so that another one is told apart.
@@ -25,8 +27,10 @@ pub struct TabularData {
     pub schema: Schema,
     /// The rows to learn from.
     pub train: Dataset,
-    /// The rows that were held back; none where `test_fraction` was 0.
+    /// The rows that were held back; `None` if `test_fraction` was 0.
     pub test: Option<Dataset>,
+    /// The rows of each class in the whole table, in the order of [`Schema::classes`]; empty for a regression.
+    pub class_counts: Vec<usize>,
 }
 
 /// The columns of a table as a model sees them.
@@ -71,46 +75,49 @@ impl TabularData {
             return Err(table.problem(None, Some(target), DataProblem::NoFeature));
         }
         let task = task.map_or_else(|| table.infer_task(target), Ok)?;
+        let is_classification = task == Task::Classification;
         let rows = table.numeric_columns(&features)?;
         let width = features.len();
-        let (classes, labels, values) = match task {
-            Task::Classification => {
-                let classes = table.class_labels(target)?;
-                if classes.len() == table.row_count() && test_fraction > 0.0 {
-                    return Err(table.problem(None, Some(target), DataProblem::SingleRows));
-                }
-                let labels = table.class_indices(target, &classes)?;
-                (classes, Some(labels), Vec::new())
+        let (mut classes, mut labels, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        if is_classification {
+            classes = table.class_labels(target)?;
+            if classes.len() == table.row_count() && test_fraction > 0.0 {
+                return Err(table.problem(None, Some(target), DataProblem::SingleRows));
             }
-            Task::Regression => (Vec::new(), None, table.regression_target(target)?),
-        };
-        let split = train_test_split(table.row_count(), test_fraction, seed, labels.as_deref())?;
-        let feature_scale = Standardizer::fit(&take_rows(&rows, width, &split.train)?, width)?;
+            labels = table.class_indices(target, &classes)?;
+        } else {
+            values = table.regression_target(target)?;
+        }
+        let mut class_counts = vec![0; classes.len()];
+        labels.iter().for_each(|&class| class_counts[class as usize] += 1);
+        let split = train_test_split(table.row_count(), test_fraction, seed, is_classification.then_some(&labels[..]))?;
+        let train_rows = take_rows(&rows, width, &split.train)?;
+        let feature_scale = Standardizer::fit(&train_rows, width)?;
         let target_scale = match task {
             Task::Classification => None,
             Task::Regression => Some(Standardizer::fit(&take_rows(&values, 1, &split.train)?, 1)?),
         };
-        let dataset = |of: &[u32]| -> Result<Dataset> {
-            let mut features = take_rows(&rows, width, of)?;
-            feature_scale.apply(&mut features)?;
-            match (&labels, &target_scale) {
-                (Some(labels), _) => {
-                    let labels = take_rows(labels, 1, of)?;
-                    Dataset::classification(device, &features, width, &labels, classes.len())
-                }
-                (None, scale) => {
-                    let mut values = take_rows(&values, 1, of)?;
-                    if let Some(scale) = scale {
-                        scale.apply(&mut values)?;
-                    }
+        let dataset = |rows: Vec<f64>, of: &[u32]| -> Result<Dataset> {
+            let features = feature_scale.apply(&rows)?;
+            drop(rows);
+            match &target_scale {
+                Some(scale) => {
+                    let values = scale.apply(&take_rows(&values, 1, of)?)?;
                     Dataset::regression(device, &features, width, &values)
+                }
+                None => {
+                    let labels = take_rows(&labels, 1, of)?;
+                    Dataset::classification(device, &features, width, &labels, classes.len())
                 }
             }
         };
-        let train = dataset(&split.train)?;
-        let test = if split.test.is_empty() { None } else { Some(dataset(&split.test)?) };
+        let train = dataset(train_rows, &split.train)?;
+        let test = match &split.test[..] {
+            [] => None,
+            test => Some(dataset(take_rows(&rows, width, test)?, test)?),
+        };
         let schema = Schema { task, target: target.to_string(), features, classes, feature_scale, target_scale };
-        Ok(Self { schema, train, test })
+        Ok(Self { schema, train, test, class_counts })
     }
 }
 
@@ -202,8 +209,9 @@ pub enum Predictions {
         /// The probabilities of all classes, `[rows, classes]` row-major.
         probabilities: Vec<f32>,
     },
-    /// Of a regression: one value for each row, in the target's own unit.
-    Values(Vec<f32>),
+    /// Of a regression: one value for each row, in the target's own unit. A network gives some seven digits of the
+    /// standardised value, and [`Schema::target_scale`] is applied in f64.
+    Values(Vec<f64>),
 }
 
 /// The metadata of a file.
@@ -243,12 +251,20 @@ impl TabularModel {
     /// Writes the model to a file, whole or not at all. The same model gives the same bytes.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be written (its old content stays), [`Error::Tensor`] where the device fails.
+    /// [`Error::Io`] if the file cannot be written (its old content stays), [`Error::Tensor`] if the device fails.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+        write_whole(path, &self.to_bytes()?)
+    }
+
+    /// Returns the bytes of the file that [`save`](Self::save) writes.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the device fails.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let metadata = Metadata { kind: KIND.to_string(), schema: self.schema.clone(), mlp: self.config.clone() };
-        let metadata = serde_json::to_value(metadata).map_err(|error| Error::model(path, error.to_string()))?;
-        Checkpoint { metadata, tensors: self.params.to_host()? }.save(path)
+        let problem = |problem: String| Error::state("model", problem);
+        let metadata = serde_json::to_value(metadata).map_err(|error| problem(error.to_string()))?;
+        Checkpoint { metadata, tensors: self.params.to_host()? }.to_bytes().map_err(problem)
     }
 
     /// Reads a model from a file, onto a device.
@@ -287,26 +303,38 @@ impl TabularModel {
     /// Predicts for rows of features in their own units, `[rows, features]` row-major, in the order of
     /// [`Schema::features`].
     ///
+    /// The rows go through the network in portions that the device has room for; on the CPU and on software drivers the
+    /// predictions have the same bits whatever the portions are.
+    ///
     /// # Errors
-    /// [`Error::Tensor`] where the number of values is not a multiple of that of the features, or the device fails.
-    pub fn predict(&self, rows: &[f32]) -> Result<Predictions> {
-        let mut rows = rows.to_vec();
-        self.schema.feature_scale.apply(&mut rows)?;
-        let count = rows.len().checked_div(self.config.inputs).unwrap_or(0);
-        let features = Tensor::from_slice(self.params.device(), &rows, &[count, self.config.inputs])?;
-        let tape = Tape::inference();
-        let output = self.mlp.forward(tape.constant(&features))?.value();
-        match &self.schema.target_scale {
-            None => Ok(Predictions::Classes {
-                classes: output.argmax()?.to_vec()?,
-                probabilities: output.softmax()?.to_vec()?,
-            }),
-            Some(scale) => {
-                let mut values = output.to_vec::<f32>()?;
-                scale.invert(&mut values)?;
-                Ok(Predictions::Values(values))
+    /// [`Error::Tensor`] if the number of values is not a multiple of that of the features, or the device fails.
+    pub fn predict(&self, rows: &[f64]) -> Result<Predictions> {
+        let widths = [self.config.inputs, self.config.outputs].into_iter().chain(self.config.hidden.iter().copied());
+        self.predict_by(rows, rows_at_once(self.params.device(), widths))
+    }
+
+    /// Predicts in portions of at least so many rows, and less than twice as many.
+    fn predict_by(&self, rows: &[f64], at_once: usize) -> Result<Predictions> {
+        let (device, width) = (self.params.device(), self.config.inputs);
+        let features = self.schema.feature_scale.apply(rows)?;
+        let count = features.len() / width.max(1);
+        let (mut classes, mut probabilities, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        for part in even_portions(count, at_once) {
+            let part =
+                Tensor::from_slice(device, &features[part.start * width..part.end * width], &[part.len(), width])?;
+            let tape = Tape::inference();
+            let output = self.mlp.forward(tape.constant(&part))?.value();
+            if self.schema.target_scale.is_none() {
+                classes.extend(output.argmax()?.to_vec::<u32>()?);
+                probabilities.extend(output.softmax()?.to_vec::<f32>()?);
+            } else {
+                values.extend(output.to_vec::<f32>()?);
             }
         }
+        Ok(match &self.schema.target_scale {
+            None => Predictions::Classes { classes, probabilities },
+            Some(scale) => Predictions::Values(scale.invert(&values)?),
+        })
     }
 }
 
@@ -320,5 +348,66 @@ impl Parts for TabularModel {
 impl Module for TabularModel {
     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
         self.mlp.forward(input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(device: &Device, task: Task, hidden: &[usize]) -> TabularModel {
+        let scale = |width| Standardizer { mean: vec![0.25; width], scale: vec![2.0; width] };
+        let (classes, target_scale) = match task {
+            Task::Classification => (["a", "b", "c"].map(str::to_string).to_vec(), None),
+            Task::Regression => (Vec::new(), Some(scale(1))),
+        };
+        let features = (0..5).map(|i| format!("x{i}")).collect();
+        let schema = Schema { task, target: "y".into(), features, classes, feature_scale: scale(5), target_scale };
+        let config = MlpConfig { hidden: hidden.to_vec(), ..MlpConfig::default() };
+        TabularModel::new(schema, config, 0, device).unwrap()
+    }
+
+    #[test]
+    fn predictions_do_not_depend_on_the_portions() {
+        let gpu = Device::open("gpu").ok();
+        let required = std::env::var("THALWEG_REQUIRE_GPU").as_deref() == Ok("1");
+        assert!(gpu.is_some() || !required, "THALWEG_REQUIRE_GPU=1, but there is no adapter");
+        let rows: Vec<f64> = (0..5 * 3000u32).map(|i| f64::from(i * 7919 % 1009) / 300.0 - 1.5).collect();
+        for device in [Device::cpu()].into_iter().chain(gpu) {
+            let least = rows_at_once(&device, [usize::MAX]);
+            for task in Task::ALL {
+                // Products of matrices, and products with vectors.
+                for hidden in [&[24, 16][..], &[], &[1]] {
+                    for count in [1025, 3000] {
+                        let model = model(&device, task, hidden);
+                        let rows = &rows[..5 * count];
+                        let whole = model.predict_by(rows, count).unwrap();
+                        for at_once in [least, 2 * least, 960] {
+                            let predictions = model.predict_by(rows, at_once).unwrap();
+                            assert!(predictions == whole, "{task} by {hidden:?} on {device}: {count} by {at_once}");
+                        }
+                        assert!(model.predict(rows).unwrap() == whole, "{task} by {hidden:?} on {device}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_have_no_predictions() {
+        let model = |task| model(&Device::cpu(), task, &[4]);
+        assert_eq!(model(Task::Regression).predict(&[]).unwrap(), Predictions::Values(Vec::new()));
+        let none = Predictions::Classes { classes: Vec::new(), probabilities: Vec::new() };
+        assert_eq!(model(Task::Classification).predict(&[]).unwrap(), none);
+        assert!(model(Task::Regression).predict(&[1.0; 7]).is_err());
+    }
+
+    /// A file keeps means and scales in the same form, whether they were f32 or are f64.
+    #[test]
+    fn scales_of_either_precision_are_read_from_a_file() {
+        let text = r#"{"mean":[5.831666469573975,0.1],"scale":[0.8330649733543396,2.0]}"#;
+        let scale: Standardizer = serde_json::from_str(text).unwrap();
+        assert_eq!(scale.mean, [f64::from(5.831_666_5_f32), 0.1]);
+        assert_eq!(serde_json::to_string(&scale).unwrap(), text);
     }
 }

@@ -7,11 +7,9 @@ use thalweg_autograd::Tape;
 use thalweg_tensor::{Counters, DType, PendingClock, PendingRead, Recording, Tensor, ValueLog};
 
 use crate::data::{Batches, Dataset};
+use crate::portions::rows_at_once;
 use crate::training_state::{self, Place};
 use crate::{CheckpointTensor, Error, Loss, Module, Optimizer, Result};
-
-/// Rows of one forward pass of an evaluation; a multiple of 64, so that slices of targets are aligned.
-const EVALUATION_ROWS: usize = 4096;
 
 /// Steps that a replay does at once, so that they share one submission.
 const STEPS_AT_ONCE: u64 = 8;
@@ -156,6 +154,7 @@ pub struct Trainer<M> {
     /// The file, and the epochs from one writing of it to the next.
     checkpoints: Option<(PathBuf, u64)>,
     resumed: Option<Resumed>,
+    note: Option<serde_json::Value>,
 }
 
 /// What a file has said of a run.
@@ -170,7 +169,8 @@ impl<M: Module> Trainer<M> {
     /// Puts the parts together. The optimizer must hold the model's parameters.
     #[must_use]
     pub fn new(model: M, optimizer: Optimizer, loss: impl Loss + 'static) -> Self {
-        Self { model, optimizer, loss: Box::new(loss), recording: true, checkpoints: None, resumed: None }
+        let loss = Box::new(loss);
+        Self { model, optimizer, loss, recording: true, checkpoints: None, resumed: None, note: None }
     }
 
     /// Whether [`fit`](Self::fit) records a step once and replays it, which it does unless told otherwise. The bits are
@@ -200,6 +200,12 @@ impl<M: Module> Trainer<M> {
         crate::check_writable(&path)?;
         self.checkpoints = Some((path, every_epochs));
         Ok(())
+    }
+
+    /// Sets a note that each checkpoint keeps and [`Checkpoint::note`](crate::Checkpoint::note) returns, such as the settings
+    /// that a program was started with.
+    pub fn set_note(&mut self, note: serde_json::Value) {
+        self.note = Some(note);
     }
 
     /// Puts a checkpoint in the place of parameters, optimizer and random numbers; the next [`fit`](Self::fit) goes on
@@ -402,7 +408,7 @@ impl<M: Module> Trainer<M> {
             if let (Some((path, every)), Some(place)) = (&self.checkpoints, &place)
                 && ((epoch + 1).is_multiple_of(*every) || epoch + 1 == options.epochs)
             {
-                training_state::save(path, &place.after(epoch + 1), &self.optimizer, &history)?;
+                training_state::save(path, &place.after(epoch + 1), self.note.as_ref(), &self.optimizer, &history)?;
             }
         }
         let seconds = start.elapsed().as_secs_f64();
@@ -467,31 +473,35 @@ impl<M: Module> Trainer<M> {
 
     /// As [`evaluate`](Self::evaluate), with the share of the losses that are finite.
     fn evaluate_rows(&self, data: &Dataset) -> Result<(Evaluation, f64)> {
-        let mut outputs = Vec::new();
-        let mut start = 0;
-        while start < data.len() {
-            let end = (start + EVALUATION_ROWS).min(data.len());
+        let parameters = self.model.parameters();
+        let widths = parameters.iter().flat_map(|parameter| parameter.shape().iter().copied());
+        let at_once = rows_at_once(data.device(), widths.chain([data.feature_count()]));
+        let (mut losses, mut predictions) = (Vec::new(), Vec::new());
+        for start in (0..data.len()).step_by(at_once) {
+            let end = (start + at_once).min(data.len());
             let tape = Tape::inference();
             let output = self.model.forward(tape.constant(&data.features().slice(0, start, end)?))?;
             let targets = tape.constant(&data.targets().slice(0, start, end)?);
-            let losses = self.loss.per_row(output, targets)?.value();
-            outputs.push((losses.reshape(&[losses.len()])?, output.value()));
-            start = end;
+            let of_rows = self.loss.per_row(output, targets)?.value();
+            losses.push(of_rows.reshape(&[of_rows.len()])?);
+            // What is kept is no larger than the targets.
+            let output = output.value();
+            predictions.push(if data.targets().dtype() == DType::U32 { output.argmax()? } else { output });
         }
-        let (losses, outputs): (Vec<_>, Vec<_>) = outputs.into_iter().unzip();
         let losses = Tensor::concatenate(&losses)?.to_vec::<f32>()?;
         let loss = mean(&losses);
         let finite = losses.iter().filter(|loss| loss.is_finite()).count() as f64 / losses.len() as f64;
-        let output = Tensor::concatenate(&outputs)?;
+        let predicted = Tensor::concatenate(&predictions)?;
         let evaluation = match data.targets().dtype() {
             DType::U32 => {
-                let (predicted, expected) = (output.argmax()?.to_vec::<u32>()?, data.targets().to_vec::<u32>()?);
+                let (predicted, expected) = (predicted.to_vec::<u32>()?, data.targets().to_vec::<u32>()?);
                 let right = predicted.iter().zip(&expected).filter(|(p, e)| p == e).count();
                 Evaluation { loss, accuracy: Some(right as f64 / expected.len() as f64), r2: None }
             }
             DType::F32 => {
-                let (predicted, expected) = (output.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
-                Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, output.shape()[1]) }
+                let columns = predicted.shape()[1];
+                let (predicted, expected) = (predicted.to_vec::<f32>()?, data.targets().to_vec::<f32>()?);
+                Evaluation { loss, accuracy: None, r2: r2(&predicted, &expected, columns) }
             }
         };
         Ok((evaluation, finite))

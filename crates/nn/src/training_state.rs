@@ -12,6 +12,9 @@ use crate::{Checkpoint, CheckpointTensor, Error, Optimizer, Result, Values};
 /// The key in the metadata.
 const KEY: &str = "training";
 
+/// The key of the note of whoever started the run.
+pub(crate) const NOTE: &str = "note";
+
 /// The place of a run: how far it is, and what it must be the same run by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
@@ -53,17 +56,18 @@ impl Place {
         let differ = |name, saved: &dyn ToString, own: &dyn ToString| {
             Err(Error::state(name, format!("saved was {}, but here it is {}", saved.to_string(), own.to_string())))
         };
-        if self.epochs != other.epochs {
-            return differ("epochs", &self.epochs, &other.epochs);
-        }
-        if self.batch_size != other.batch_size {
-            return differ("batch_size", &self.batch_size, &other.batch_size);
+        // The number of steps follows from the rows, so that these come first.
+        if self.rows != other.rows {
+            return differ("training rows", &self.rows, &other.rows);
         }
         if self.seed != other.seed {
             return differ("seed", &self.seed, &other.seed);
         }
-        if self.rows != other.rows {
-            return differ("training rows", &self.rows, &other.rows);
+        if self.batch_size != other.batch_size {
+            return differ("batch_size", &self.batch_size, &other.batch_size);
+        }
+        if self.epochs != other.epochs {
+            return differ("epochs", &self.epochs, &other.epochs);
         }
         if self.data_crc32 != other.data_crc32 {
             return Err(Error::state("training rows", "their values are not those of the saved run"));
@@ -77,11 +81,20 @@ fn checksum(tensor: &Tensor) -> Result<u32> {
 }
 
 /// Writes everything to a file, whole or not at all.
-pub(crate) fn save(path: &Path, place: &Place, optimizer: &Optimizer, history: &[EpochReport]) -> Result<()> {
+pub(crate) fn save(
+    path: &Path,
+    place: &Place,
+    note: Option<&serde_json::Value>,
+    optimizer: &Optimizer,
+    history: &[EpochReport],
+) -> Result<()> {
     let params = optimizer.params();
     let place = Place { random_counters: params.random_counters()?, ..place.clone() };
     let mut saved = optimizer.state_dict()?;
     saved.metadata[KEY] = serde_json::to_value(place).map_err(|error| Error::model(path, error.to_string()))?;
+    if let Some(note) = note {
+        saved.metadata[NOTE] = note.clone();
+    }
     saved.tensors.splice(0..0, params.to_host()?);
     saved.tensors.extend(reports_to_tensors(history));
     saved.save(path)

@@ -12,8 +12,8 @@
 //! let features = table.numeric_columns(&["height", "width"])?;
 //!
 //! let split = train_test_split(table.row_count(), 0.5, 0, Some(&classes))?;
-//! let mut train = take_rows(&features, 2, &split.train)?;
-//! Standardizer::fit(&train, 2)?.apply(&mut train)?;
+//! let train = take_rows(&features, 2, &split.train)?;
+//! let train = Standardizer::fit(&train, 2)?.apply(&train)?;
 //! let classes = take_rows(&classes, 1, &split.train)?;
 //! let dataset = Dataset::classification(&Device::cpu(), &train, 2, &classes, labels.len())?;
 //! assert_eq!(dataset.len(), 2);
@@ -23,15 +23,19 @@
 
 mod dataset;
 mod friedman;
+mod label;
 mod numbers;
+mod read;
 mod shuffle;
 mod split;
 mod standardize;
 mod table;
 mod target;
+mod tidy;
 
 pub use dataset::{Batches, Dataset};
 pub use friedman::friedman1;
+pub use numbers::marks_missing;
 pub use shuffle::shuffle;
 pub use split::{Split, take_rows, train_test_split};
 pub use standardize::Standardizer;

@@ -1,12 +1,13 @@
 //! The target column: its task, its classes, its values.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::Table;
+use super::label::{Decimal, is_number};
 use super::numbers::parse_number;
 use crate::error::DataProblem;
 use crate::{Error, Result};
@@ -54,35 +55,42 @@ const MAX_NUMERIC_CLASSES: usize = 50;
 const MIN_ROWS_PER_CLASS: usize = 5;
 
 impl Table {
-    /// The task that a target column suggests.
+    /// Returns the task that a target column suggests.
     ///
-    /// Words make a classification. Whole numbers do where there are at most 50 different ones, and on average at least 5
+    /// Words make a classification. Whole numbers do if there are at most 50 different ones, and on average at least 5
     /// rows of each. Other numbers make a regression.
     ///
     /// # Errors
-    /// [`Error::Data`] where the column does not exist or has a cell that is empty or not finite, and where most cells
-    /// are numbers but not all: a word there is a slip more often than a class.
+    /// [`Error::Data`] if the column does not exist or has a cell that is empty or not finite, and if most cells are
+    /// numbers but not all: a word there is a slip more often than a class.
     pub fn infer_task(&self, target: &str) -> Result<Task> {
         let column = self.column_index(target)?;
         let (mut numbers, mut first_word) = (0, None);
         let (mut whole, mut distinct) = (true, HashSet::new());
         for (line, cell) in self.cells(column) {
             match parse_number(cell) {
-                Ok(value) => {
+                Ok(_) => {
                     numbers += 1;
-                    whole &= value.fract() == 0.0;
-                    // A few more than the limit tell as much as all of them. Adding 0 turns −0 into 0.
-                    if distinct.len() <= MAX_NUMERIC_CLASSES {
-                        distinct.insert((value + 0.0).to_bits());
+                    // A few more than the limit tell as much as all of them.
+                    if whole && distinct.len() <= MAX_NUMERIC_CLASSES {
+                        let value = Decimal::of(cell);
+                        whole = value.is_whole();
+                        distinct.insert(value);
                     }
                 }
-                Err(DataProblem::NotANumber { cell }) => first_word = first_word.or(Some((line, cell))),
+                Err(problem @ (DataProblem::NotANumber { .. } | DataProblem::Missing { .. })) => {
+                    first_word = first_word.or(Some((line, problem)));
+                }
                 Err(problem) => return Err(self.problem(Some(line), Some(target), problem)),
             }
         }
-        if let Some((line, cell)) = first_word {
+        if let Some((line, problem)) = first_word {
             if 2 * numbers > self.row_count() {
-                return Err(self.problem(Some(line), Some(target), DataProblem::MixedTarget { cell }));
+                let problem = match problem {
+                    DataProblem::NotANumber { cell } => DataProblem::MixedTarget { cell },
+                    missing => missing,
+                };
+                return Err(self.problem(Some(line), Some(target), problem));
             }
             return Ok(Task::Classification);
         }
@@ -90,55 +98,73 @@ impl Table {
         Ok(if whole && few { Task::Classification } else { Task::Regression })
     }
 
-    /// The classes of a target column, by number where all are numbers, else by text.
+    /// Returns the classes of a target column: sorted by value if all cells are numbers, else by text.
     ///
-    /// Numbers are classes by value: `1` and `1.0` are the same one, and its label is `1`.
+    /// If all cells are numbers, those of the same value are one class, such as `1` and `1.0`, and its label is the text of
+    /// the first of them. Else each text is a class as it is written: `007` and `7` are two.
     ///
     /// # Errors
-    /// [`Error::Data`] where the column does not exist, has a cell that is empty or not finite, or has one class only.
+    /// [`Error::Data`] if the column does not exist, has a cell that is empty or not finite, or has one class only.
     pub fn class_labels(&self, target: &str) -> Result<Vec<String>> {
         let column = self.column_index(target)?;
-        let mut labels = BTreeSet::new();
+        let mut are_numbers = true;
         for (line, cell) in self.cells(column) {
-            let label = Label::of(cell).map_err(|problem| self.problem(Some(line), Some(target), problem))?;
-            labels.insert(label);
+            are_numbers &= is_number(cell).map_err(|problem| self.problem(Some(line), Some(target), problem))?;
         }
-        let labels: Vec<Label> = labels.into_iter().collect();
+        let cells = self.cells(column).map(|(_, cell)| cell);
+        let labels: Vec<String> = if are_numbers {
+            let mut first_texts = BTreeMap::new();
+            cells.for_each(|cell| _ = first_texts.entry(Decimal::of(cell)).or_insert(cell));
+            first_texts.into_values().map(str::to_string).collect()
+        } else {
+            cells.collect::<BTreeSet<_>>().into_iter().map(str::to_string).collect()
+        };
         if let [label] = &labels[..] {
-            let class = label.to_string();
+            let class = label.clone();
             return Err(self.problem(None, Some(target), DataProblem::OneClass { class }));
         }
-        let mut texts: Vec<String> = labels.iter().map(Label::to_string).collect();
-        if labels.iter().any(|label| matches!(label, Label::Word(_))) {
-            texts.sort_unstable();
-        }
-        Ok(texts)
+        Ok(labels)
     }
 
-    /// The class of every row, as its position in `labels`, which are those of [`class_labels`](Self::class_labels) or of
-    /// a model.
+    /// Returns the class of every row, as its position in `labels`: those of [`class_labels`](Self::class_labels), or of a
+    /// model. Labels and cells are compared by value if all labels are numbers, else by text.
     ///
     /// # Errors
-    /// [`Error::Data`] where the column does not exist, and with the line where a cell is none of the labels.
+    /// [`Error::Data`] if the column does not exist, and with the line if a cell is none of the labels.
     pub fn class_indices<S: AsRef<str>>(&self, target: &str, labels: &[S]) -> Result<Vec<u32>> {
         let column = self.column_index(target)?;
-        let positions: HashMap<&str, u32> = labels.iter().map(AsRef::as_ref).zip(0..).collect();
+        let texts = || labels.iter().map(AsRef::as_ref).zip(0..);
+        let are_numbers = texts().all(|(label, _)| is_number(label) == Ok(true));
+        let by_value: HashMap<Decimal, u32> = if are_numbers {
+            texts().map(|(label, class)| (Decimal::of(label), class)).collect()
+        } else {
+            HashMap::new()
+        };
+        let by_text: HashMap<&str, u32> = texts().collect();
         let class = |(line, cell): (u64, &str)| {
-            let label = Label::of(cell).map_err(|problem| self.problem(Some(line), Some(target), problem))?;
-            positions.get(label.to_string().as_str()).copied().ok_or_else(|| {
-                let classes = labels.iter().map(|label| label.as_ref().to_string()).collect();
-                let problem = DataProblem::UnknownClass { cell: cell.to_string(), classes };
-                self.problem(Some(line), Some(target), problem)
-            })
+            // Most cells are written as their label is.
+            let class = match by_text.get(cell) {
+                Some(&class) => Ok(Some(class)),
+                None => is_number(cell).map(|number| by_value.get(&Decimal::of(cell)).filter(|_| number).copied()),
+            };
+            let problem = match class {
+                Ok(Some(class)) => return Ok(class),
+                Ok(None) => {
+                    let classes = labels.iter().map(|label| label.as_ref().to_string()).collect();
+                    DataProblem::UnknownClass { cell: cell.to_string(), classes }
+                }
+                Err(problem) => problem,
+            };
+            Err(self.problem(Some(line), Some(target), problem))
         };
         self.cells(column).map(class).collect()
     }
 
-    /// The values of a target column of numbers.
+    /// Returns the values of a target column of numbers.
     ///
     /// # Errors
-    /// Those of [`numeric_columns`](Self::numeric_columns), and [`Error::Data`] where all are the same.
-    pub fn regression_target(&self, target: &str) -> Result<Vec<f32>> {
+    /// Those of [`numeric_columns`](Self::numeric_columns), and [`Error::Data`] if all are the same.
+    pub fn regression_target(&self, target: &str) -> Result<Vec<f64>> {
         let values = self.numeric_columns(&[target])?;
         match values.first() {
             Some(&value) if values.iter().all(|other| *other == value) => {
@@ -149,64 +175,13 @@ impl Table {
     }
 }
 
-/// A class: numbers first, by value, then words, by text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Label {
-    Number(Ordered),
-    Word(String),
-}
-
-impl Label {
-    fn of(cell: &str) -> Result<Self, DataProblem> {
-        match cell.parse::<f64>() {
-            _ if cell.is_empty() => Err(DataProblem::EmptyCell),
-            Ok(value) if value.is_finite() => Ok(Self::Number(Ordered(value + 0.0))),
-            Ok(_) => Err(DataProblem::NotFinite { cell: cell.to_string() }),
-            Err(_) => Ok(Self::Word(cell.to_string())),
-        }
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(Ordered(value)) => write!(f, "{value}"),
-            Self::Word(word) => f.write_str(word),
-        }
-    }
-}
-
-/// A finite number with an order.
-#[derive(Debug, Clone, Copy)]
-struct Ordered(f64);
-
-impl Ord for Ordered {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Ordered {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Ordered {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Ordered {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn column(cells: impl IntoIterator<Item = impl fmt::Display>) -> Table {
-        let text: String = cells.into_iter().map(|cell| format!("{cell},0\n")).collect();
-        Table::from_reader("t.csv", format!("y,x\n{text}").as_bytes()).unwrap()
+        let rows = cells.into_iter().map(|cell| [cell.to_string(), "0".to_string()]);
+        Table::from_rows("t.csv", &["y", "x"], rows).unwrap()
     }
 
     #[test]
@@ -225,6 +200,7 @@ mod tests {
     fn a_slip_in_a_column_of_numbers_makes_no_classes() {
         let error = column(["1.5", "2.5", "x1.0", "0.5"]).infer_task("y").unwrap_err().to_string();
         assert!(error.starts_with("t.csv, line 4, column \"y\": \"x1.0\" is not a number, but most"), "{error}");
+        assert!(error.ends_with("if the column holds classes, set the task to classification"), "{error}");
         assert_eq!(column(["1", "a", "b", "2"]).infer_task("y").unwrap(), Task::Classification);
         assert!(column(["1", "", "2"]).infer_task("y").unwrap_err().to_string().contains("line 3"));
         assert!(column(["1", "nan", "2"]).infer_task("y").is_err());
@@ -232,15 +208,64 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_sorted_by_number_or_by_text() {
+    fn a_missing_value_among_numbers_is_no_class() {
+        for marker in ["NA", "?", "n/a"] {
+            let error = column(["1.5", "2.5", marker, "0.5"]).infer_task("y").unwrap_err().to_string();
+            let expected =
+                format!("t.csv, line 4, column \"y\": {marker:?} marks a missing value; fill it, or leave the row out");
+            assert_eq!(error, expected);
+        }
+        assert_eq!(column(["yes", "no", "NA", "?"]).infer_task("y").unwrap(), Task::Classification);
+    }
+
+    #[test]
+    fn values_that_differ_by_less_than_a_float_are_counted_apart() {
+        let seconds = column((0..60).map(|i| 1_700_000_000u64 + i));
+        assert_eq!(seconds.infer_task("y").unwrap(), Task::Regression);
+        assert_eq!(seconds.regression_target("y").unwrap()[59], 1_700_000_059.0);
+        // Two hundred ids of 17 digits, of which an f64 tells a few apart.
+        assert_eq!(column((0..200).map(|i| 90_071_992_547_409_900u64 + i)).infer_task("y").unwrap(), Task::Regression);
+    }
+
+    #[test]
+    fn numbers_are_classes_by_value_and_are_called_by_their_first_text() {
         let table = column(["10", "9", "9.0", "-1", "-0", "0"]);
         let labels = table.class_labels("y").unwrap();
-        assert_eq!(labels, ["-1", "0", "9", "10"]);
+        assert_eq!(labels, ["-1", "-0", "9", "10"]);
         assert_eq!(table.class_indices("y", &labels).unwrap(), [3, 2, 2, 0, 1, 1]);
+        assert_eq!(column(["1.10", "1.1", "01.2"]).class_labels("y").unwrap(), ["1.10", "01.2"]);
+    }
+
+    #[test]
+    fn long_whole_numbers_are_classes_by_their_digits() {
+        let ids = ["12345678901234567", "9007199254740992", "9007199254740993"];
+        let table = column(ids);
+        let labels = table.class_labels("y").unwrap();
+        assert_eq!(labels, [ids[1], ids[2], ids[0]]);
+        assert_eq!(table.class_indices("y", &labels).unwrap(), [2, 0, 1]);
+    }
+
+    #[test]
+    fn classes_among_words_are_kept_as_they_are_written() {
         let table = column(["b", "a", "10", "9", "b"]);
         let labels = table.class_labels("y").unwrap();
         assert_eq!(labels, ["10", "9", "a", "b"]);
         assert_eq!(table.class_indices("y", &labels).unwrap(), [3, 2, 0, 1, 3]);
+        let table = column(["007", "7", "A1", "7.0", "7"]);
+        let labels = table.class_labels("y").unwrap();
+        assert_eq!(labels, ["007", "7", "7.0", "A1"]);
+        assert_eq!(table.class_indices("y", &labels).unwrap(), [0, 1, 3, 2, 1]);
+    }
+
+    #[test]
+    fn cells_are_found_among_the_labels_of_a_model() {
+        let table = column(["1", "2.0", "3"]);
+        assert_eq!(table.class_indices("y", &["1", "2", "3"]).unwrap(), [0, 1, 2]);
+        // One label is a word, so that texts are compared.
+        assert!(table.class_indices("y", &["1", "2", "3", "none"]).is_err());
+        assert!(
+            column(["1", "a"]).class_indices("y", &["1", "2"]).unwrap_err().to_string().contains("\"a\" is no class")
+        );
     }
 
     #[test]
