@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use thalweg::{nn, tensor};
 
+use crate::output::one_line;
+
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Wrong usage or bad input, which the user can mend.
@@ -28,6 +30,8 @@ pub(crate) enum Error {
     Nn(nn::Error),
     /// `--resume` names no checkpoint of this run.
     Resume(nn::Error),
+    /// `--resume` names a checkpoint of a run that had another value of a flag.
+    Changed { checkpoint: PathBuf, flag: String, old: String, new: String },
     /// Work on the device.
     Tensor(tensor::Error),
     /// A file that a flag names cannot be written.
@@ -56,7 +60,7 @@ impl Error {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FAILURE,
                 _ => USAGE,
             },
-            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } => USAGE,
+            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } | Self::Changed { .. } => USAGE,
             Self::Row { .. } | Self::Threads { .. } => USAGE,
             // What is tuned has no folder, or one that cannot be written.
             Self::Tensor(tensor::Error::File { .. }) => USAGE,
@@ -81,23 +85,16 @@ fn is_help(error: &clap::Error) -> bool {
 }
 
 /// What the parser says, without its usage lines.
-fn without_usage(text: &str) -> &str {
+fn without_usage(text: &str) -> String {
     let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
     let text = &text[..end.unwrap_or(text.len())];
-    text.strip_prefix("error: ").unwrap_or(text)
-}
-
-/// Messages of drivers and parsers run over several lines, and names of files and columns may hold anything.
-fn one_line(text: &str) -> String {
-    let text = text.replace("\n\n  tip: ", "; tip: ");
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.strip_prefix("error: ").unwrap_or(text).replace("\n\n  tip: ", "; tip: ")
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Arguments(error) => f.write_str(without_usage(&error.to_string())),
+            Self::Arguments(error) => f.write_str(&without_usage(&error.to_string())),
             Self::Device { choice, source } => {
                 write!(f, "--device {choice}: {source}; `thalweg devices` lists what there is")
             }
@@ -114,6 +111,11 @@ impl fmt::Display for Error {
                 write!(f, "--resume: {error}; give a file that --checkpoint wrote")
             }
             Self::Resume(error) => write!(f, "--resume {error}"),
+            Self::Changed { checkpoint, flag, old, new } => write!(
+                f,
+                "--resume {}: the run had {flag} {old}, but now it is {new}; data and flags must be as they were",
+                checkpoint.display()
+            ),
             Self::Nn(error) => error.fmt(f),
             Self::Tensor(error) => error.fmt(f),
             Self::Output { flag, path, source } => {
@@ -144,7 +146,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Arguments(error) => Some(error),
-            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } => None,
+            Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } | Self::Changed { .. } => None,
             Self::Row { .. } | Self::Threads { .. } => None,
             Self::Nn(error) | Self::Resume(error) => error.source(),
             Self::Device { source, .. } | Self::Tensor(source) => Some(source),
@@ -173,8 +175,9 @@ mod tests {
     fn usage_lines_of_the_parser_are_left_out() {
         let text =
             "error: invalid value 'x' for '--y <Z>'\n  [possible values: a]\n\nUsage: thalweg\n\nFor more information";
-        assert_eq!(one_line(without_usage(text)), "invalid value 'x' for '--y <Z>' [possible values: a]");
-        assert_eq!(one_line("no '--y' here\n\n  tip: '--z' is\u{1b}"), "no '--y' here; tip: '--z' is\\u{1b}");
+        assert_eq!(one_line(&without_usage(text)), "invalid value 'x' for '--y <Z>' [possible values: a]");
+        let text = "no '--y' here\n\n  tip: '--z' is\u{1b}";
+        assert_eq!(one_line(&without_usage(text)), "no '--y' here; tip: '--z' is\\u{1b}");
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The files of a run: found out before the work whether they can be written, and that none is another one's.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use thalweg::nn;
+use thalweg::nn::data::Table;
 
 use crate::error::{Error, Result};
+use crate::output::{leave_stdout, print_bytes};
+
+/// The argument that is read; the others are written.
+pub(crate) const DATA: &str = "DATA";
 
 /// A file and the argument that names it.
 #[derive(Debug, Clone, Copy)]
@@ -19,26 +24,58 @@ impl<'a> Named<'a> {
         Self { argument, path }
     }
 
-    /// Writes the file whole or not at all.
+    /// Whether it is the program's standard input, or its standard output.
+    pub(crate) fn is_pipe(&self) -> bool {
+        self.path == Path::new("-")
+    }
+
+    /// Whether it is written to standard output.
+    fn is_stdout(&self) -> bool {
+        self.is_pipe()
+            || ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.path == Path::new(name))
+    }
+
+    /// Reads it as a table; `-` is standard input.
+    pub(crate) fn read_table(&self) -> Result<Table> {
+        Ok(if self.is_pipe() {
+            Table::from_reader("standard input", io::stdin().lock())?
+        } else {
+            Table::read(self.path)?
+        })
+    }
+
+    /// Writes the file whole or not at all; `-` is standard output.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
+        if self.is_stdout() {
+            let failed = |source| Error::Output { flag: self.argument, path: self.path.to_path_buf(), source };
+            return print_bytes(bytes).map_err(failed);
+        }
         self.written(nn::write_whole(self.path, bytes))
     }
 
     /// The result of writing it, with the argument in the error.
     pub(crate) fn written(&self, result: nn::Result<()>) -> Result<()> {
-        result.map_err(|error| match error {
-            nn::Error::Io { path, source, .. } => Error::Output { flag: self.argument, path, source },
-            other => other.into(),
+        result.or_else(|error| match error {
+            // Who reads from a pipe and has closed it has seen enough.
+            nn::Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            nn::Error::Io { path, source, .. } => Err(Error::Output { flag: self.argument, path, source }),
+            other => Err(other.into()),
         })
     }
 
     /// Whether it is a terminal, a pipe or a device.
-    pub(crate) fn is_stream(&self) -> bool {
-        fs::metadata(self.path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+    fn is_stream(&self) -> bool {
+        self.is_stdout() || fs::metadata(self.path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+    }
+
+    /// What it is called in a message.
+    pub(crate) fn name(&self) -> String {
+        if self.is_pipe() { "standard output".to_string() } else { self.path.display().to_string() }
     }
 }
 
-/// Checks that each output can be written now, and is neither an input nor another output.
+/// Checks that each output can be written now, and is neither an input nor another output. If one is standard output, all
+/// that the program says goes to standard error.
 pub(crate) fn check_outputs(inputs: &[Named<'_>], outputs: &[Named<'_>]) -> Result<()> {
     let mut taken = inputs.to_vec();
     for output in outputs {
@@ -49,15 +86,24 @@ pub(crate) fn check_outputs(inputs: &[Named<'_>], outputs: &[Named<'_>]) -> Resu
                 other: other.argument,
             });
         }
-        output.written(nn::check_writable(output.path))?;
+        if output.is_stdout() {
+            leave_stdout();
+        } else {
+            output.written(nn::check_writable(output.path))?;
+        }
         taken.push(*output);
     }
     Ok(())
 }
 
-/// Several may write to one stream.
+/// Several may write to one device, but two files in one pipe cannot be told apart. The two pipes called `-` are not the
+/// same.
 fn is_same(one: &Named<'_>, other: &Named<'_>) -> bool {
-    !one.is_stream() && resolve(one.path) == resolve(other.path)
+    match (one.is_stream(), other.is_stream()) {
+        (false, false) => resolve(one.path) == resolve(other.path),
+        (true, true) => one.is_stdout() && other.is_stdout() && other.argument != DATA,
+        _ => false,
+    }
 }
 
 /// The path without links; of a file that does not exist yet, its folder's.
@@ -83,15 +129,20 @@ mod tests {
         let detour = folder.path().join("..").join(name);
         let check = |outputs: &[&Path]| {
             let outputs: Vec<_> = outputs.iter().map(|path| Named::new("--out", path)).collect();
-            check_outputs(&[Named::new("DATA", &data)], &outputs)
+            check_outputs(&[Named::new(DATA, &data)], &outputs)
         };
         check(&[&new, &folder.path().join("other")]).unwrap();
         for outputs in [&[data.as_path()][..], &[&detour.join("data.csv")], &[&new, &detour.join("new")]] {
             let error = check(outputs).unwrap_err();
             assert!(matches!(error, Error::SameFile { .. }) && error.exit_status() == 2, "{error}");
         }
+        // `-` is read and written, but not by two files.
+        let pipe = Path::new("-");
+        check_outputs(&[Named::new(DATA, pipe)], &[Named::new("--out", pipe)]).unwrap();
+        check(&[pipe, pipe]).unwrap_err();
         #[cfg(unix)]
         {
+            check(&[pipe, Path::new("/dev/stdout")]).unwrap_err();
             std::os::unix::fs::symlink(&data, folder.path().join("link")).unwrap();
             check(&[&folder.path().join("link")]).unwrap_err();
             check(&[Path::new("/dev/null"), Path::new("/dev/null")]).unwrap();

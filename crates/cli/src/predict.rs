@@ -3,20 +3,27 @@
 use std::io;
 
 use thalweg::nn::data::Table;
-use thalweg::nn::{Predictions, TabularModel};
+use thalweg::nn::{self, Predictions, TabularModel};
+use thalweg::tensor;
 
 use crate::args::train::PredictArgs;
 use crate::devices;
 use crate::error::{Error, Result};
-use crate::files::{Named, check_outputs};
-use crate::output::print;
+use crate::files::{DATA, Named, check_outputs};
+use crate::output::{count, print};
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
-    let out = Named::new("--out", &args.out);
-    check_outputs(&[Named::new("MODEL", &args.model), Named::new("DATA", &args.data)], &[out])?;
+    let (out, data) = (Named::new("--out", &args.out), Named::new(DATA, &args.data));
+    check_outputs(&[Named::new("MODEL", &args.model), data], &[out])?;
     let device = devices::open_to_compute(&args.device)?;
-    let model = TabularModel::load(&args.model, &device)?;
-    let table = Table::read(&args.data)?;
+    let model = TabularModel::load(&args.model, &device).map_err(|error| match error {
+        nn::Error::Tensor(limit @ tensor::Error::Limit { .. }) => Error::Unfit {
+            flag: "--device",
+            problem: format!("the weights of {} do not fit: {limit}; choose another device", args.model.display()),
+        },
+        other => other.into(),
+    })?;
+    let table = data.read_table()?;
     let rows = table.numeric_columns(&model.schema().features)?;
     let predictions = model.predict(&rows)?;
     check_finite(&predictions, &table)?;
@@ -26,28 +33,23 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
         source,
     })?;
     out.write(&lines)?;
-    if out.is_stream() {
-        // It may be standard output, where predictions alone belong.
-        return Ok(());
-    }
-    print(&format!(
-        "{} predictions of {:?} written to {}\n",
-        table.row_count(),
-        model.schema().target,
-        args.out.display()
-    ))
+    let predictions = count(table.row_count() as u64, "prediction");
+    print(&format!("{predictions} of {:?} written to {}\n", model.schema().target, out.name()))
 }
 
 /// Cells are finite numbers, but what a network makes of them may not be.
 fn check_finite(predictions: &Predictions, table: &Table) -> Result<()> {
-    let (values, columns) = match predictions {
-        Predictions::Classes { classes, probabilities } => (probabilities, probabilities.len() / classes.len().max(1)),
-        Predictions::Values(values) => (values, 1),
-        _ => return Ok(()),
+    let row = match predictions {
+        Predictions::Classes { classes, probabilities } => {
+            let columns = probabilities.len() / classes.len().max(1);
+            probabilities.iter().position(|value| !value.is_finite()).map(|place| place / columns.max(1))
+        }
+        Predictions::Values(values) => values.iter().position(|value| !value.is_finite()),
+        _ => None,
     };
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(place) => {
-            let line = table.line(place / columns.max(1)).unwrap_or_default();
+    match row {
+        Some(row) => {
+            let line = table.line(row).unwrap_or_default();
             Err(Error::Row { path: table.path().to_path_buf(), line })
         }
         None => Ok(()),

@@ -19,7 +19,7 @@ const MAX_WIDTH: u32 = 65_536;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The table to learn from: CSV with a line of headings, also compressed by gzip
+    /// The table to learn from: CSV with a line of headings, also compressed by gzip; - reads standard input
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     /// The column to predict [default: the last one]
@@ -53,7 +53,7 @@ pub(crate) struct TrainArgs {
     /// What sgd, momentum, nesterov, lars, rmsprop, muon and sm3 keep of their moment from step to step [default: 0.9,
     /// muon: 0.95, rmsprop: 0]
     #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
-    momentum: Option<f64>,
+    pub(crate) momentum: Option<f64>,
     /// Weight decay: decoupled for adabelief, adafactor, adamw, adamw8bit, adan, lion, muon, prodigy, soap and sophia, else
     /// through the gradient; rprop and sm3 have none [default: muon: 0.1, adamw, adamw8bit and soap: 0.01, lion: 0.001, else 0]
     #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
@@ -92,7 +92,7 @@ pub(crate) struct TrainArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: ComputeArgs,
-    /// The file for the trained model
+    /// The file for the trained model; - writes standard output
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub(crate) out: PathBuf,
     /// Write all that the run needs to go on to this file, over and over: weights, optimizer, place in the schedule, random
@@ -150,6 +150,10 @@ impl TrainArgs {
 
     /// Refuses a number of epochs between checkpoints where none is written.
     pub(crate) fn check_checkpoint(&self) -> Result<(), Error> {
+        if self.checkpoint.as_deref().is_some_and(|path| path == std::path::Path::new("-")) {
+            let problem = "it is written over and over, which standard output is not; give a file".to_string();
+            return Err(Error::Unfit { flag: "--checkpoint -", problem });
+        }
         match (self.checkpoint_every, &self.checkpoint) {
             (Some(epochs), None) => {
                 let rule = "left out, or come with the --checkpoint FILE to write";
@@ -237,10 +241,11 @@ pub(crate) struct PredictArgs {
     /// The model that training has saved
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
-    /// The table to predict for: CSV with the headings that the model was trained with, the target's left out or not
+    /// The table to predict for: CSV with the headings that the model was trained with, the target's left out or not; -
+    /// reads standard input
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
-    /// The file for the predictions, as CSV
+    /// The file for the predictions, as CSV; - writes standard output
     #[arg(long, value_name = "FILE", default_value = "predictions.csv")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
@@ -356,6 +361,11 @@ pub(crate) enum Schedule {
 }
 
 impl Schedule {
+    /// The name, as on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+    }
+
     fn is_cyclic(self) -> bool {
         matches!(self, Self::Cyclic | Self::OneCycle)
     }

@@ -89,7 +89,22 @@ fn tables_that_cannot_be_learned_from() {
         ("x,,y\n1,2,a\n".to_string(), "", &["line 1", "column 2"]),
         ("x;y\n1;a\n".to_string(), "", &["line 1", "comma"]),
         ("1.5,2.5\n1,2\n".to_string(), "", &["line 1", "column names"]),
-        (format!("x,y\n1,{}\n2\n", "long".repeat(1_000_000)), "", &["line 3", "1 cells"]),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n".to_string(), "", &["line 1", "put a line of column names in front of it"]),
+        ("0,0,0,1\n1,0,1,1\n".to_string(), "", &["line 1", "column names"]),
+        ("1,2,2,4\n5,6,7,8\n".to_string(), "", &["line 1", "column names"]),
+        ("x|z|y\n1|2|a\n".to_string(), "", &["line 1", "vertical bars", "commas"]),
+        ("x z y\n1 2 a\n".to_string(), "", &["line 1", "blanks", "commas"]),
+        (format!("sep=,\n{}", table("")), "", &["line 1", "\"sep=,\" is neither column names nor a row"]),
+        (format!("# made by hand\n{}", table("")), "", &["line 1", "\"# made by hand\" is neither"]),
+        (table("# the end\n"), "", &["line 22", "\"# the end\" is neither"]),
+        (table("1,2,\"left\n"), "", &["line 22", "a quote opens in this line and is never closed"]),
+        (table("").replacen("5,15,left", "5,15,\"left", 1), "", &["line 7", "quote opens in this line"]),
+        (table("1,2,\"le\"ft\n"), "", &["line 22", "text after its closing quote"]),
+        (table("1,\"5,left\n2,3,right\n3,\"6,left\n"), "", &["line 22", "quote"]),
+        (table("").replacen("x,z,side", "x,\"z,side", 1), "", &["line 1", "quote opens"]),
+        (table("1,NA,left\n"), "", &["line 22", "\"z\"", "\"NA\" marks a missing value", "leave the row out"]),
+        (numbered("1,2,NA\n"), "", &["line 22", "\"side\"", "\"NA\" marks a missing value", "leave the row out"]),
+        (format!("x,y\n1,{}\n2\n", "long".repeat(1_000_000)), "", &["line 3", "1 cell,"]),
         ("x,y\n1,\u{1b}[31m\n2,\u{1b}[31m\n".to_string(), "", &["\\u{1b}[31m"]),
     ] {
         fs::write(folder.path().join("bad.csv"), &content).unwrap();
@@ -194,6 +209,50 @@ fn outputs_that_cannot_be_written() {
             let command = command.replace("--out /dev/null --out", "--out");
             refused(folder.path(), 1, &command, &[flag, "/dev/full", "No space"]);
         }
+    }
+}
+
+/// The shell stops each file at a few thousand bytes, as a full disk would.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_leaves_the_old_files_whole() {
+    let folder = folder();
+    let before = contents(folder.path());
+    let program = env!("CARGO_BIN_EXE_thalweg");
+    for flags in ["--out model.safetensors", "--out new --checkpoint run --checkpoint-every 1"] {
+        let script =
+            format!("trap '' XFSZ; ulimit -f 8; exec {program} train iris.csv --epochs 2 --device cpu {flags}");
+        let output = std::process::Command::new("bash").current_dir(&folder).args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.starts_with("error: ") && text.contains("too large"), "{text}");
+        assert!(before == contents(folder.path()), "{flags}: files have changed");
+    }
+}
+
+#[test]
+fn what_a_device_cannot_hold_is_named_with_rows_layer_flag_and_bytes() {
+    let folder = folder();
+    for adapter in adapters() {
+        let most = adapter["max_binding_bytes"].as_u64().unwrap();
+        let rows = 150_000;
+        let width = most / 4 / rows + 1;
+        if width > 65_536 {
+            continue;
+        }
+        let line = |i: u64| format!("{i},{}\n", if i % 2 == 0 { "a" } else { "b" });
+        fs::write(folder.path().join("long.csv"), format!("x,y\n{}", (0..rows).map(line).collect::<String>())).unwrap();
+        let command = format!(
+            "train long.csv --hidden {width} --batch-size {rows} --test-fraction 0 --device {}",
+            adapter["index"]
+        );
+        let bytes = (4 * rows * width).to_string();
+        refused(
+            folder.path(),
+            2,
+            &command,
+            &["--batch-size", "150000 rows", &format!("{width} units"), &bytes, "--hidden"],
+        );
+        fs::remove_file(folder.path().join("long.csv")).unwrap();
     }
 }
 

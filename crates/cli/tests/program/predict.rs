@@ -85,6 +85,29 @@ fn packed_tables_are_read_too() {
     assert_eq!(read(&folder.path().join("predictions.csv")).1.len(), 1797);
 }
 
+/// All of these rows at once would take 135 MB at the wide layer, over what many devices bind.
+#[test]
+fn many_rows_go_through_a_wide_layer_on_every_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let iris = example(folder.path(), "iris.csv");
+    run(folder.path(), &format!("train {iris} --epochs 5 --hidden 2048 --device cpu"));
+    let text = fs::read_to_string(folder.path().join(&iris)).unwrap();
+    let (header, rows) = text.split_once('\n').unwrap();
+    fs::write(folder.path().join("many.csv"), format!("{header}\n{}", rows.repeat(110))).unwrap();
+    run(folder.path(), "predict model.safetensors many.csv --device cpu");
+    let (_, expected) = read(&folder.path().join("predictions.csv"));
+    assert_eq!(expected.len(), 16_500);
+    // Every portion has the same rows again.
+    assert!(expected.iter().enumerate().all(|(i, line)| *line == expected[i % 150]));
+    for adapter in adapters() {
+        run(folder.path(), &format!("predict model.safetensors many.csv --out gpu.csv --device {}", adapter["index"]));
+        let (_, lines) = read(&folder.path().join("gpu.csv"));
+        let same = lines.iter().zip(&expected).filter(|(line, expected)| line[0] == expected[0]).count();
+        // Classes that are nearly as probable as each other may change places.
+        assert!(lines.len() == expected.len() && same > 16_400, "{same} of {}", lines.len());
+    }
+}
+
 #[test]
 fn a_row_without_a_finite_prediction_is_named() {
     let folder = tempfile::tempdir().unwrap();
