@@ -239,7 +239,7 @@ fn what_a_device_cannot_hold_is_named_with_rows_layer_flag_and_bytes() {
         if width > 65_536 {
             continue;
         }
-        let line = |i: u64| format!("{i},{}\n", if i % 2 == 0 { "a" } else { "b" });
+        let line = |i: u64| format!("{i},{}\n", if i.is_multiple_of(2) { "a" } else { "b" });
         fs::write(folder.path().join("long.csv"), format!("x,y\n{}", (0..rows).map(line).collect::<String>())).unwrap();
         let command = format!(
             "train long.csv --hidden {width} --batch-size {rows} --test-fraction 0 --device {}",

@@ -128,7 +128,7 @@ fn check_rows(features: usize, width: usize, targets: usize, rule: &'static str)
     if targets.checked_mul(width) == Some(features) {
         return Ok(());
     }
-    let left = if width > 0 { vec![features / width, width] } else { vec![features] };
+    let left = features.checked_div(width).map_or(vec![features], |rows| vec![rows, width]);
     Err(TensorError::Shape { op: "dataset", rule, left, right: vec![targets] }.into())
 }
 
