@@ -5,8 +5,8 @@ use thalweg::tensor::{Device, DeviceInfo, DeviceProducts, MatmulPrecision};
 
 use crate::args::{self, ComputeArgs, DeviceArg, DevicesArgs};
 use crate::error::{Error, Result};
-use crate::output;
 use crate::table::table;
+use crate::{choices, output};
 
 /// Opens the device that the user has chosen.
 pub(crate) fn open(choice: &DeviceArg) -> Result<Device> {
@@ -16,6 +16,7 @@ pub(crate) fn open(choice: &DeviceArg) -> Result<Device> {
 /// Opens the device that the user has chosen, to compute as the user wants it to.
 pub(crate) fn open_to_compute(args: &ComputeArgs) -> Result<Device> {
     let device = open(&args.choice)?;
+    choices::set(&device);
     if args.matmul_precision == args::MatmulPrecision::F16 && device.set_matmul_precision(MatmulPrecision::F16).is_err()
     {
         let problem = format!("{} has no cooperative matrices of f16; leave it out", device.info().name);

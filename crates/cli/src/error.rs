@@ -62,8 +62,6 @@ impl Error {
             },
             Self::SameFile { .. } | Self::Unfit { .. } | Self::NoSetting { .. } | Self::Changed { .. } => USAGE,
             Self::Row { .. } | Self::Threads { .. } => USAGE,
-            // What is tuned has no folder, or one that cannot be written.
-            Self::Tensor(tensor::Error::File { .. }) => USAGE,
             Self::Nn(error) | Self::Resume(error) if error.is_user_error() => USAGE,
             Self::Nn(_) | Self::Resume(_) | Self::Device { .. } | Self::Tensor(_) | Self::Stdout(_) => FAILURE,
         }

@@ -4,6 +4,7 @@
 
 mod args;
 mod bench;
+mod choices;
 mod devices;
 mod environment;
 mod error;
@@ -14,6 +15,7 @@ mod profile;
 mod table;
 mod train;
 mod tune;
+mod updates;
 
 use std::process::ExitCode;
 

@@ -1,12 +1,13 @@
 //! `thalweg tune`: which kernels compute matrix products fastest on a device, measured and kept.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use thalweg::tensor::{DeviceInfo, DeviceKind, DeviceProducts, ProductShape, TunedProduct};
+use thalweg::tensor::tune::{DeviceProducts, ProductShape, TunedProduct};
+use thalweg::tensor::{DeviceInfo, DeviceKind};
 
 use crate::args::TuneArgs;
 use crate::error::Result;
 use crate::table::table;
-use crate::{devices, output};
+use crate::{choices, devices, output};
 
 /// Layers to tune for: batch, inputs, outputs.
 const FULL: [(usize, usize, usize); 7] =
@@ -23,8 +24,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     if info.kind == DeviceKind::Cpu {
         return output::print("the CPU computes matrix products in one way: there is nothing to tune\n");
     }
-    // Nothing tuned, and kept: whether it can be shows before the work.
-    device.tune_products(&[])?.save()?;
+    // Keeps nothing: an error shows before the work.
+    choices::save(&info, &[])?;
     let layers = if args.quick { &QUICK[..] } else { &FULL[..] };
     let large = (info.kind == DeviceKind::Hardware && !args.quick).then_some((LARGE, LARGE, LARGE));
     let progress = ProgressBar::new(layers.len() as u64 + u64::from(large.is_some()));
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     progress.tick();
     let tuning = device.tune_products(&shapes)?;
     progress.finish_and_clear();
-    let kept = tuning.save();
+    let kept = choices::save(&info, &tuning.choices);
     output::print(&render(&info, &tuning.rows))?;
     output::print(&format!("kept in {}\n", kept?.display()))
 }

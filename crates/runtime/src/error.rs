@@ -134,14 +134,6 @@ pub enum Error {
         /// The size of the buffer in bytes.
         bytes: u64,
     },
-    /// A file cannot be written.
-    #[error("{path}: {reason}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why, and what to do.
-        reason: String,
-    },
     /// The device is gone: unplugged, reset by the system, or closed. Everything on it is lost.
     #[error("the device is lost: {reason}; open it again, and resume from a checkpoint if there is one")]
     DeviceLost {

@@ -55,7 +55,7 @@ mod shape;
 mod tensor;
 
 pub use arena::{Arena, Layout, Packing};
-pub use matmul::{DeviceProducts, MatmulPrecision, ProductShape, ProductTuning, TunedProduct, product_kernels};
+pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
@@ -74,6 +74,13 @@ pub use thalweg_runtime::{
     RecordOptions, Recording, Result, Shader, guard, kernel, on_replay, profile, twin, wgpu,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
+
+/// The choice of the kernels of matrix products by measurement.
+pub mod tune {
+    pub use crate::matmul::{
+        DeviceProducts, PRODUCT_KERNELS_VERSION, ProductChoice, ProductShape, ProductTuning, TunedProduct,
+    };
+}
 
 /// Returns the kernels of this crate that are written by hand, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {

@@ -178,10 +178,9 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    /// The products of a device, with the choices that a tuner has left in the cache file.
+    /// The products of a device for which nothing has been tuned.
     fn new(info: &DeviceInfo) -> Self {
-        let profile = Profile::new(info);
-        Self { profile, half_precision: AtomicBool::new(false), tuned: RwLock::new(tune::load(info, &profile)) }
+        Self { profile: Profile::new(info), half_precision: AtomicBool::new(false), tuned: RwLock::default() }
     }
 
     /// The kernel for a product, none being the strided one, and the length of its slices where k is split.

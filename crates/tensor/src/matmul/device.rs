@@ -1,7 +1,7 @@
 //! [`DeviceProducts`]: what a device does for matrix products alone.
 
 use super::choose::{self, MatmulPrecision};
-use super::tune::{self, ProductShape, ProductTuning};
+use super::tune::{self, ProductChoice, ProductShape, ProductTuning};
 use crate::{Device, Result};
 
 /// The precision of the matrix products of a [`Device`], and the choice of their kernels.
@@ -31,7 +31,7 @@ pub trait DeviceProducts {
     fn matmul_precision(&self) -> MatmulPrecision;
 
     /// Measures the kernels for matrix products of these shapes, one after another, and uses the fastest on this device
-    /// from now on. [`ProductTuning::save`] keeps what was found for later programs.
+    /// from now on. [`set_product_choices`](Self::set_product_choices) sets the same choices in a later program.
     ///
     /// Results do not depend on it: all kernels that are tried give the same bits on a driver that does not contract
     /// products and sums. Shapes for which the sum over k is split are left out, and so are those whose class was
@@ -41,7 +41,8 @@ pub trait DeviceProducts {
     /// Where the device fails or has no room, and while a recording is made.
     ///
     /// ```
-    /// use thalweg_tensor::{Device, DeviceProducts, ProductShape};
+    /// use thalweg_tensor::Device;
+    /// use thalweg_tensor::tune::{DeviceProducts, ProductShape};
     /// # fn main() -> thalweg_tensor::Result<()> {
     /// let tuning = Device::cpu().tune_products(&ProductShape::layer(64, 784, 256))?;
     /// assert!(tuning.rows.is_empty());
@@ -49,6 +50,25 @@ pub trait DeviceProducts {
     /// # }
     /// ```
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning>;
+
+    /// Sets the kernels for the matrix products that are launched or recorded on this device from now on, instead of all
+    /// earlier choices. A device without choices goes by its profile. Kernels that this device does not have are left
+    /// out; on the CPU there is nothing to choose.
+    ///
+    /// Choices are valid for the adapter and the driver that they were measured on, and for one
+    /// [`PRODUCT_KERNELS_VERSION`](crate::tune::PRODUCT_KERNELS_VERSION). `thalweg tune` keeps them in a file, which the
+    /// program reads; the library reads no file.
+    ///
+    /// ```
+    /// use thalweg_tensor::tune::{DeviceProducts, ProductShape};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let tuning = Device::cpu().tune_products(&ProductShape::layer(64, 784, 256))?;
+    /// Device::cpu().set_product_choices(&tuning.choices);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn set_product_choices(&self, choices: &[ProductChoice]);
 }
 
 impl DeviceProducts for Device {
@@ -62,5 +82,9 @@ impl DeviceProducts for Device {
 
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning> {
         tune::tune_products(self, shapes)
+    }
+
+    fn set_product_choices(&self, choices: &[ProductChoice]) {
+        tune::set_choices(self, choices);
     }
 }

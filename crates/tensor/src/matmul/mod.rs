@@ -18,7 +18,7 @@ mod tune;
 
 pub use choose::{MatmulPrecision, product_kernels};
 pub use device::DeviceProducts;
-pub use tune::{ProductShape, ProductTuning, TunedProduct};
+pub use tune::{PRODUCT_KERNELS_VERSION, ProductChoice, ProductShape, ProductTuning, TunedProduct};
 
 use crate::kernel::Kernel;
 

@@ -1,13 +1,12 @@
-//! The tuner: which kernel computes which products fastest is measured once, and kept in a file.
+//! The tuner: measures which kernel computes which products fastest. A program may keep the choices and set them again.
 //!
-//! Nothing is measured unasked: a candidate's first launch compiles it, which on some drivers takes a tenth of a second
-//! and more. Without a file, or where it has no entry, the profile's own table decides. All candidates give the same
-//! bits, so that a file may change the time of a program and nothing else; where k is split the sum is another, and the
+//! The tuner runs on request alone, because a candidate's first launch compiles it, which takes a tenth of a second and
+//! more on some drivers. Without a choice for a class of products the profile's own table decides. All candidates give
+//! the same bits, so a choice changes the time of a program and nothing else. Where k is split the sum is another, and the
 //! profile alone decides.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -15,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::choose::{Forced, Products, forced, loads, products};
 use super::generated::form::{Epilogue, Layout, Loads};
 use super::product::Product;
-use super::profile::{Candidate, Extents, Profile};
-use crate::DeviceInfo;
-use crate::{DType, Device, Error, Result, Tensor};
+use super::profile::{Candidate, Extents};
+use crate::{DType, Device, Result, Tensor};
 
-/// The version of the generator: what was measured of another one's kernels is of no use.
-const VERSION: u32 = 3;
+/// The version of the generator. A measurement of another version's kernels is of no use.
+pub const PRODUCT_KERNELS_VERSION: u32 = 3;
+
+/// The name of the operation's own kernel among the candidates.
+const STRIDED: &str = "strided";
 
 /// Products that one choice is made for: extents up to a power of two, and the layouts of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,12 +90,32 @@ impl ProductShape {
 
 /// What [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products) found.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ProductTuning {
-    adapter: String,
-    driver: String,
-    choices: Choices,
+    /// The fastest kernel of each class of shapes.
+    pub choices: Vec<ProductChoice>,
     /// A row for each class of shapes.
     pub rows: Vec<TunedProduct>,
+}
+
+/// The kernel that computes the products of one class: those whose extents round up to the same powers of two, and whose
+/// operands are stored the same way. It can be kept in a file and set again by
+/// [`DeviceProducts::set_product_choices`](super::DeviceProducts::set_product_choices).
+///
+/// The kernels' names hold for one adapter, one driver and one [`PRODUCT_KERNELS_VERSION`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductChoice {
+    #[serde(flatten)]
+    class: Class,
+    kernel: String,
+}
+
+impl ProductChoice {
+    /// Returns whether both are choices for the same products.
+    #[must_use]
+    pub fn is_for_same_products(&self, other: &Self) -> bool {
+        self.class == other.class
+    }
 }
 
 /// The candidates for a class of shapes.
@@ -113,18 +134,16 @@ pub struct TunedProduct {
 
 /// See [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products).
 pub(super) fn tune_products(device: &Device, shapes: &[ProductShape]) -> Result<ProductTuning> {
-    let info = device.info();
-    let mut tuning =
-        ProductTuning { adapter: info.name, driver: info.driver, choices: Choices::new(), rows: Vec::new() };
+    let mut tuning = ProductTuning { choices: Vec::new(), rows: Vec::new() };
     let Some(products) = products(device) else { return Ok(tuning) };
+    let mut choices = Choices::new();
     for &shape in shapes {
-        let Some((class, choice, row)) = tune(device, products, shape, &tuning.choices)? else { continue };
-        tuning.choices.insert(class, choice);
+        let Some((class, choice, row)) = tune(device, products, shape, &choices)? else { continue };
+        choices.insert(class, choice);
+        tuning.choices.push(ProductChoice { class, kernel: name(choice) });
         tuning.rows.push(row);
     }
-    let mut tuned = products.tuned.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-    tuned.extend(tuning.choices.iter().map(|(&class, &choice)| (class, choice)));
-    drop(tuned);
+    products.tuned.write().unwrap_or_else(PoisonError::into_inner).extend(choices);
     Ok(tuning)
 }
 
@@ -187,171 +206,53 @@ fn tune(
     Ok(Some((class, choices[fastest], row)))
 }
 
-/// What a choice is called, in tables and in the file.
+/// The name of a choice.
 fn name(choice: Option<Candidate>) -> String {
     match choice {
-        None => "strided".to_string(),
+        None => STRIDED.to_string(),
         Some(Candidate { family, swapped }) => family.name() + if swapped { "_swapped" } else { "" },
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct File {
-    version: u32,
-    devices: Vec<DeviceEntry>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct DeviceEntry {
-    adapter: String,
-    driver: String,
-    products: Vec<ProductEntry>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct ProductEntry {
-    #[serde(flatten)]
-    class: Class,
-    kernel: String,
-}
-
-impl ProductTuning {
-    /// Adds what was found to the file that devices read when they are opened, and gives its path: `products.json` in
-    /// the folder that `THALWEG_CACHE_DIR` names, or in `thalweg` in the user's folder of caches. The file is written
-    /// whole or not at all. With `THALWEG_TUNE=off` in the environment devices do not read it.
-    ///
-    /// # Errors
-    /// [`Error::File`] where there is no such folder, or the file cannot be written.
-    pub fn save(&self) -> Result<PathBuf> {
-        let path = path().ok_or_else(|| Error::File {
-            path: "products.json".to_string(),
-            reason: "there is no folder for caches; set THALWEG_CACHE_DIR".to_string(),
-        })?;
-        self.save_to(&path).map_err(|error| Error::File {
-            path: path.display().to_string(),
-            reason: format!("{error}; set THALWEG_CACHE_DIR to a folder that can be written"),
-        })?;
-        Ok(path)
-    }
-
-    fn save_to(&self, path: &Path) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        // What cannot be read is written anew.
-        let mut file = read(path).unwrap_or_default();
-        file.version = VERSION;
-        let own = |entry: &DeviceEntry| entry.adapter == self.adapter && entry.driver == self.driver;
-        let mut products: Vec<ProductEntry> =
-            self.choices.iter().map(|(&class, &choice)| ProductEntry { class, kernel: name(choice) }).collect();
-        let before = file.devices.iter().position(own).map(|i| file.devices.swap_remove(i).products);
-        products.extend(before.into_iter().flatten().filter(|entry| !self.choices.contains_key(&entry.class)));
-        products.sort_by_key(|ProductEntry { class, .. }| (class.layout as usize, class.m, class.n, class.k));
-        file.devices.push(DeviceEntry { adapter: self.adapter.clone(), driver: self.driver.clone(), products });
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".thalweg-");
-        // The rights that a new file has, and not only the owner's: all users may share the folder.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        // Errors of the temporary file's own functions name it, which means nothing to anybody.
-        let mut temporary = builder.tempfile_in(folder).map_err(|error| std::io::Error::from(error.kind()))?;
-        temporary.as_file_mut().write_all(serde_json::to_string_pretty(&file)?.as_bytes())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    }
-}
-
-/// The choices for a device in the file; none where it is missing, broken or not wanted.
-pub(super) fn load(info: &DeviceInfo, profile: &Profile) -> Choices {
-    let wanted = std::env::var_os("THALWEG_TUNE").is_none_or(|value| value != "off");
-    match path().filter(|_| wanted) {
-        Some(path) => load_from(&path, info, profile),
-        None => Choices::new(),
-    }
-}
-
-fn load_from(path: &Path, info: &DeviceInfo, profile: &Profile) -> Choices {
-    let file = match read(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Choices::new(),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "what was tuned for matrix products is not used");
-            return Choices::new();
-        }
-    };
-    let candidates = profile.candidates();
-    let choice = |kernel: &str| match kernel {
-        "strided" => Some(None),
+/// See [`DeviceProducts::set_product_choices`](super::DeviceProducts::set_product_choices).
+pub(super) fn set_choices(device: &Device, choices: &[ProductChoice]) {
+    let Some(products) = products(device) else { return };
+    let candidates = products.profile.candidates();
+    let kernel = |kernel: &str| match kernel {
+        STRIDED => Some(None),
         _ => candidates.iter().find(|&&candidate| name(Some(candidate)) == kernel).map(|&candidate| Some(candidate)),
     };
-    let own = file.devices.iter().filter(|entry| entry.adapter == info.name && entry.driver == info.driver);
-    own.flat_map(|entry| &entry.products).filter_map(|entry| Some((entry.class, choice(&entry.kernel)?))).collect()
-}
-
-/// The file, if it is one of this version.
-fn read(path: &Path) -> std::io::Result<File> {
-    let file: File = serde_json::from_slice(&std::fs::read(path)?)?;
-    // Of other versions nothing holds, and nothing is wrong.
-    Ok(if file.version == VERSION { file } else { File::default() })
-}
-
-/// Where the file lies.
-fn path() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = variable("THALWEG_CACHE_DIR").or_else(|| {
-        let caches = if cfg!(windows) {
-            variable("LOCALAPPDATA")
-        } else if cfg!(target_os = "macos") {
-            variable("HOME").map(|home| home.join("Library/Caches"))
-        } else {
-            variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))
-        };
-        caches.map(|caches| caches.join("thalweg"))
-    });
-    folder.map(|folder| folder.join("products.json"))
+    let known = choices.iter().filter_map(|choice| Some((choice.class, kernel(&choice.kernel)?)));
+    *products.tuned.write().unwrap_or_else(PoisonError::into_inner) = known.collect();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tuning(driver: &str, m: usize, choice: Option<Candidate>) -> ProductTuning {
-        let class = Class { m, n: 64, k: 64, layout: ClassLayout::InnerOuter };
-        ProductTuning {
-            adapter: "an adapter".to_string(),
-            driver: driver.to_string(),
-            choices: Choices::from([(class, choice)]),
-            rows: Vec::new(),
-        }
-    }
-
     #[test]
-    fn choices_are_kept_by_device_and_a_broken_file_counts_as_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("below/products.json");
-        let profile = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
-        let mut info = Device::cpu().info();
-        (info.name, info.driver) = ("an adapter".to_string(), "new".to_string());
-        assert!(load_from(&path, &info, &profile).is_empty());
-        let candidate = profile.candidates()[1];
-        tuning("old", 16, None).save_to(&path).unwrap();
-        tuning("new", 32, Some(candidate)).save_to(&path).unwrap();
-        tuning("new", 64, None).save_to(&path).unwrap();
-        let choices = load_from(&path, &info, &profile);
-        let class = |m| Class { m, n: 64, k: 64, layout: ClassLayout::InnerOuter };
-        assert_eq!(choices, Choices::from([(class(32), Some(candidate)), (class(64), None)]));
-        // A kernel that the profile does not have is passed over.
-        let other = Profile { lanes: Some(4), ..profile };
-        assert_eq!(load_from(&path, &info, &other), Choices::from([(class(64), None)]));
-
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace(&format!("\"version\": {VERSION}"), "\"version\": 0")).unwrap();
-        assert!(load_from(&path, &info, &profile).is_empty());
-        std::fs::write(&path, &text[..text.len() / 2]).unwrap();
-        assert!(load_from(&path, &info, &profile).is_empty());
-        tuning("new", 32, None).save_to(&path).unwrap();
-        assert_eq!(load_from(&path, &info, &profile), Choices::from([(class(32), None)]));
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    fn choices_are_set_by_name_and_unknown_kernels_are_left_out() {
+        let device = match Device::open_new("gpu") {
+            Ok(device) => device,
+            Err(error) => {
+                let required = std::env::var_os("THALWEG_REQUIRE_GPU").is_some_and(|value| value != "0");
+                assert!(!required, "THALWEG_REQUIRE_GPU is set, but: {error}");
+                return;
+            }
+        };
+        let products = products(&device).unwrap();
+        let candidate = products.profile.candidates()[1];
+        let choice = |m, kernel: String| {
+            let class = Class { m, n: 64, k: 64, layout: ClassLayout::InnerOuter };
+            ProductChoice { class, kernel }
+        };
+        let choices =
+            [choice(16, name(Some(candidate))), choice(32, STRIDED.to_string()), choice(64, "no such".to_string())];
+        set_choices(&device, &choices);
+        let expected = Choices::from([(choices[0].class, Some(candidate)), (choices[1].class, None)]);
+        assert_eq!(*products.tuned.read().unwrap(), expected);
+        set_choices(&device, &choices[1..2]);
+        assert_eq!(*products.tuned.read().unwrap(), Choices::from([(choices[1].class, None)]));
     }
 
     #[test]
