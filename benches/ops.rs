@@ -7,7 +7,7 @@ mod common;
 
 // The composition of `thalweg bench optim`: what is measured is written once.
 #[allow(dead_code, reason = "only the composition and the fused update are needed here")]
-#[path = "../crates/cli/src/bench/updates.rs"]
+#[path = "../crates/cli/src/updates.rs"]
 mod updates;
 
 use criterion::measurement::WallTime;

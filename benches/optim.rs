@@ -7,7 +7,7 @@ mod common;
 
 // The same updates as those of `thalweg bench optim`: what is measured is written once.
 #[allow(dead_code, reason = "the program asks for the names, and this bench does not")]
-#[path = "../crates/cli/src/bench/updates.rs"]
+#[path = "../crates/cli/src/updates.rs"]
 mod updates;
 
 use criterion::measurement::WallTime;

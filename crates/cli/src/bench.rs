@@ -17,7 +17,6 @@ mod measure;
 pub(crate) mod optim;
 pub(crate) mod step;
 pub(crate) mod training_step;
-pub(crate) mod updates;
 
 use measure::Pace;
 

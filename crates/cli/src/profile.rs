@@ -10,12 +10,12 @@ use thalweg::nn::kernels;
 use thalweg::tensor::{Cost, Device, LaunchProfile, Profile, Recording};
 
 use crate::args::ProfileArgs;
+use crate::bench::heading;
 use crate::bench::training_step::TrainingStep;
-use crate::bench::{heading, updates};
 use crate::error::Result;
 use crate::files::{Named, check_outputs};
 use crate::table::table;
-use crate::{devices, output};
+use crate::{devices, output, updates};
 use spans::{HostSpan, Spans};
 
 /// Steps of a submission, as the trainer replays them.

@@ -14,6 +14,9 @@ use thalweg_tensor::{DType, Tensor};
 
 use crate::{Error, Result, write_whole};
 
+/// The key of the note of whoever started the run.
+pub(crate) const NOTE: &str = "note";
+
 /// Named tensors and what belongs to them, as a file keeps them.
 ///
 /// The file is a safetensors file, which other programs can read. Its metadata have one key, `thalweg`, whose text is a
@@ -275,7 +278,7 @@ impl Checkpoint {
     /// Returns the note that [`Trainer::set_note`](crate::Trainer::set_note) has left in it.
     #[must_use]
     pub fn note(&self) -> Option<&serde_json::Value> {
-        self.metadata.get(crate::training_state::NOTE)
+        self.metadata.get(NOTE)
     }
 
     /// Takes in the tensors and the metadata of another one, so that both are saved as one file.

@@ -43,6 +43,7 @@ pub use optim::{
     EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware, WeightAverage,
 };
 pub use params::{Buffer, Params, ParamsBuilder, Path};
+pub use plot::plot_schedule;
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{
     Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,

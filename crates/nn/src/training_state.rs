@@ -5,15 +5,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thalweg_tensor::Tensor;
 
+use crate::checkpoint::NOTE;
 use crate::data::Dataset;
 use crate::trainer::{EpochReport, Evaluation, FitOptions};
 use crate::{Checkpoint, CheckpointTensor, Error, Optimizer, Result, Values};
 
 /// The key in the metadata.
 const KEY: &str = "training";
-
-/// The key of the note of whoever started the run.
-pub(crate) const NOTE: &str = "note";
 
 /// The place of a run: how far it is, and what it must be the same run by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::cpu::threads::vectorized;
+use crate::threads::vectorized;
 
 /// The most arguments of a function.
 pub const MOST_ARGUMENTS: usize = 3;

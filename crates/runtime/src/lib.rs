@@ -10,6 +10,7 @@ pub mod math;
 pub mod memory;
 pub mod philox;
 pub mod profile;
+pub mod threads;
 
 mod cpu;
 mod device;
@@ -19,7 +20,6 @@ mod gpu;
 mod info;
 mod recording;
 
-pub use cpu::threads;
 pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};

@@ -5,11 +5,11 @@ use serde::Serialize;
 use thalweg::tensor::{Clip, Device};
 
 use super::measure::{Pace, Work, measure};
-use super::updates::{self, Parameters};
 use super::{by_hand, progress, report};
 use crate::args::OptimArgs;
 use crate::error::{Error, Result};
 use crate::table::table;
+use crate::updates::{self, Parameters};
 
 /// What is measured together: a number of parameters, as so many tensors each, and with gradients that are clipped to a
 /// norm or not.

@@ -1,7 +1,9 @@
 //! Pictures, as the text of SVG files.
 
 mod range_test;
-pub(crate) mod schedule;
+mod schedule;
+
+pub use schedule::plot_schedule;
 
 use plotters::style::RGBColor;
 

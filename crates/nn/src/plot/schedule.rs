@@ -17,22 +17,16 @@ const MOST_POINTS: u64 = 2_000;
 /// Those of [`Schedule::validate`].
 ///
 /// ```
-/// use thalweg_nn::OneCycle;
-/// use thalweg_nn::schedule::plot;
+/// use thalweg_nn::{OneCycle, plot_schedule};
 /// # fn main() -> thalweg_nn::Result<()> {
-/// let picture = plot(&OneCycle::new(0.1, 500).momentum(), 500, "momentum")?;
+/// let picture = plot_schedule(&OneCycle::new(0.1, 500).momentum(), 500, "momentum")?;
 /// assert!(picture.starts_with("<svg") && picture.contains("momentum"));
 /// # Ok(())
 /// # }
 /// ```
-pub fn plot(schedule: &dyn Schedule, steps: u64, name: &str) -> Result<String> {
+pub fn plot_schedule(schedule: &dyn Schedule, steps: u64, name: &str) -> Result<String> {
     schedule.validate()?;
-    draw(&|step| schedule.at(step), steps, name)
-}
-
-/// Draws a function of the step.
-pub(crate) fn draw(value: &dyn Fn(u64) -> f64, steps: u64, name: &str) -> Result<String> {
-    let points: Vec<(f64, f64)> = sampled(steps).map(|step| (step as f64, value(step))).collect();
+    let points: Vec<(f64, f64)> = sampled(steps).map(|step| (step as f64, schedule.at(step))).collect();
     let mut text = String::new();
     draw_points(&mut text, &points, steps, name).map_err(|error| Error::Picture { problem: error.to_string() })?;
     Ok(text)
@@ -101,7 +95,7 @@ mod tests {
     #[test]
     fn the_line_is_the_schedule() {
         let ramp = LinearRamp { initial_lr: 0.1, final_lr: 0.0, steps: 100 };
-        let picture = ramp.plot(101).unwrap();
+        let picture = plot_schedule(&ramp, 101, "learning rate").unwrap();
         assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"));
         for text in ["\nstep\n", "\nlearning rate\n", "\n0.1\n", "\n100\n"] {
             assert!(picture.contains(text), "{text:?} in {picture}");
@@ -123,23 +117,23 @@ mod tests {
         for lr in [0.0, f64::from_bits(1), 1e-300, 1e-9, 0.1, 12345.0, f64::MAX] {
             for steps in [0, 1, 2, 10, 5_000, u64::MAX] {
                 for schedule in [&Constant { lr } as &dyn Schedule, &rising(lr), &Cyclic::new(0.0, lr, 7)] {
-                    let picture = schedule.plot(steps).unwrap();
+                    let picture = plot_schedule(schedule, steps, "learning rate").unwrap();
                     let points = line(&picture);
                     assert!(points.len() as u64 <= steps.min(2_000), "{schedule:?}, {steps}");
                     assert!(points.iter().all(|(x, y)| (0.0..=1280.0).contains(x) && (0.0..=720.0).contains(y)));
                 }
             }
         }
-        let shortest = Constant { lr: 0.5 }.plot(3).unwrap();
+        let shortest = plot_schedule(&Constant { lr: 0.5 }, 3, "learning rate").unwrap();
         assert!(shortest.contains("\n2\n") && !shortest.contains("\n1.2\n"), "{shortest}");
         let overflow = Chain::new(Constant { lr: f64::MAX }).times(Constant { lr: 2.0 });
-        assert!(line(&overflow.plot(10).unwrap()).is_empty());
-        assert!(Cosine { lr: 0.1, min_lr: 0.0, steps: 0 }.plot(10).is_err());
+        assert!(line(&plot_schedule(&overflow, 10, "learning rate").unwrap()).is_empty());
+        assert!(plot_schedule(&Cosine { lr: 0.1, min_lr: 0.0, steps: 0 }, 10, "learning rate").is_err());
     }
 
     #[test]
     fn a_name_is_written_as_text() {
-        let picture = plot(&OneCycle::new(0.1, 9).momentum(), 9, "<b> & \"c\"").unwrap();
+        let picture = plot_schedule(&OneCycle::new(0.1, 9).momentum(), 9, "<b> & \"c\"").unwrap();
         assert!(picture.contains("&lt;b&gt; &amp;") && !picture.contains("<b>"), "{picture}");
     }
 

@@ -39,7 +39,6 @@ use std::fmt;
 use crate::setting::check;
 use crate::{Error, Result};
 
-pub use crate::plot::schedule::plot;
 pub use batch_size::{linear_scaling, square_root_scaling};
 pub use combined::{Chain, Join, Scaled};
 pub use cosine::{Cosine, WarmRestarts, WarmupCosine};
@@ -76,29 +75,6 @@ pub trait Schedule: fmt::Debug + Send + Sync {
     /// The number of steps of the warm-up that it begins with; a run must be longer.
     fn warmup_steps(&self) -> u64 {
         0
-    }
-
-    /// Draws the values of the steps `0..steps` over the step, and returns the text of an SVG file.
-    ///
-    /// The axes are labelled "step" and "learning rate"; the function [`plot`](fn@plot) takes another name. Needs the
-    /// feature `plot`.
-    ///
-    /// # Errors
-    /// Those of [`validate`](Self::validate).
-    ///
-    /// ```
-    /// use thalweg_nn::{OneCycle, Schedule, write_whole};
-    /// # fn main() -> thalweg_nn::Result<()> {
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let path = folder.path().join("schedule.svg");
-    /// let picture = OneCycle::new(0.1, 500).plot(500)?;
-    /// write_whole(&path, picture.as_bytes())?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    fn plot(&self, steps: u64) -> Result<String> {
-        self.validate()?;
-        crate::plot::schedule::draw(&|step| self.at(step), steps, "learning rate")
     }
 }
 

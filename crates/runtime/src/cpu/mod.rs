@@ -1,14 +1,12 @@
 //! The CPU executor: it locks the buffers of a launch and calls the twin. It takes no memory from the heap.
 
-pub mod threads;
-
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::kernel::{Access, Call, Launch, MOST_BINDINGS, Slice, Work};
 use crate::memory::Buffer;
 use crate::profile;
-use threads::for_each_chunk;
+use crate::threads::for_each_chunk;
 
 enum Guard<'a> {
     Read(RwLockReadGuard<'a, Vec<u32>>),

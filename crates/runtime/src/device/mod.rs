@@ -216,7 +216,7 @@ impl Device {
                 name: "cpu".to_string(),
                 kind: DeviceKind::Cpu,
                 backend: "cpu".to_string(),
-                driver: match crate::cpu::threads::thread_count() {
+                driver: match crate::threads::thread_count() {
                     1 => "1 thread".to_string(),
                     threads => format!("{threads} threads"),
                 },

@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 
 use super::program::{FIRST_NUMBER, Operation, Program, Source};
-use crate::cpu::threads::{for_each_chunks, vectorized};
 use crate::elementwise::{MOST_ARGUMENTS, MOST_NUMBERS};
 use crate::kernel::{Access, Call, MOST_BINDINGS};
+use crate::threads::{for_each_chunks, vectorized};
 
 /// Elements that the twin takes through the whole program at once.
 const BLOCK: usize = 1024;
