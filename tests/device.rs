@@ -50,12 +50,12 @@ fn the_host_runs_only_a_few_submissions_ahead() {
     let noop = Device::noop().unwrap();
     for device in own_gpu().into_iter().chain([noop]) {
         let mut x = Tensor::full(&device, 1f32, &[30_000]).unwrap();
-        for _ in 0..2000 {
+        for _ in 0..1000 {
             x = x.affine(1.0, 0.0).unwrap();
         }
         let (recording, _) = device.record(|| x.sum()).unwrap();
-        for _ in 0..20 {
-            recording.replay(500).unwrap();
+        for _ in 0..10 {
+            recording.replay(200).unwrap();
         }
         let in_flight = device.in_flight();
         assert!((1..=in_flight.limit).contains(&in_flight.most), "{device}: {in_flight:?}");
@@ -173,7 +173,7 @@ fn training_on_a_lost_device_ends_in_a_clear_error() {
 /// The kernel of the documentation of [`Kernel`], by its text.
 #[test]
 fn the_documented_kernel_computes_all_of_a_large_array() {
-    const SOURCE: &str = include_str!("../crates/tensor/src/kernel.rs");
+    const SOURCE: &str = include_str!("../crates/runtime/src/kernel.rs");
     fn twin(call: Call<'_>) {
         let [x, y] = call.bindings();
         let x = x.read::<f32>();
@@ -238,4 +238,57 @@ fn tensors_of_more_than_two_to_the_thirtieth_elements_are_refused() {
             assert!(matches!(error, Error::Limit { limit: "elements of a tensor", .. }), "{device}: {error}");
         }
     }
+}
+
+/// A device that does not finish in time is no reason to wait for ever; nor is it lost.
+#[test]
+fn a_wait_ends_with_an_error_after_the_time_that_was_set() {
+    let Some(device) = own_gpu() else { return };
+    let x = Tensor::full(&device, 1e-3f32, &[1024, 1024]).unwrap();
+    let (recording, y) = device.record(|| x.matmul(&x)).unwrap();
+    device.synchronize().unwrap();
+    device.set_wait_timeout(Duration::ZERO);
+    let error = (0..20).find_map(|_| recording.replay(1).and_then(|()| device.synchronize()).err());
+    match error {
+        Some(Error::Timeout { patience }) => assert_eq!(patience, Duration::ZERO),
+        other => panic!("{other:?}"),
+    }
+    device.set_wait_timeout(Duration::from_secs(300));
+    device.synchronize().unwrap();
+    assert!((floats(&y)[0] - 1024e-6).abs() < 1e-6);
+}
+
+/// In a process of its own, with little memory.
+#[test]
+#[cfg(target_os = "linux")]
+fn reading_back_without_memory_for_it_is_an_error_that_loses_nothing() {
+    const CHILD: &str = "THALWEG_TEST_OUT_OF_MEMORY";
+    const NAME: &str = "reading_back_without_memory_for_it_is_an_error_that_loses_nothing";
+    if std::env::var_os(CHILD).is_none() {
+        let limited = "ulimit -v 3000000; exec \"$0\" --exact \"$1\" --nocapture";
+        let mut child = std::process::Command::new("sh");
+        child.args(["-c", limited]).arg(std::env::current_exe().unwrap()).arg(NAME).env(CHILD, "1");
+        let output = child.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let Some(device) = own_gpu() else { return };
+    let doubled = tensor(&device, &[1.0, 2.0, 3.0], &[3]).affine(2.0, 0.0).unwrap();
+    // All memory, but for what is too small for one more of these.
+    let mut large = Vec::new();
+    let error = loop {
+        match Tensor::uninitialized(&device, DType::F32, &[1 << 24]) {
+            Ok(tensor) => large.push(tensor),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::OutOfMemory { bytes: 0x400_0000 }), "{error}");
+    let last = large.pop().unwrap();
+    let error = last.to_vec::<f32>().unwrap_err();
+    assert!(matches!(error, Error::OutOfMemory { bytes: 0x400_0000 }), "{error}");
+    // The device goes on, and all that was on it is there.
+    assert_eq!(floats(&doubled), [2.0, 4.0, 6.0]);
+    large.clear();
+    assert_eq!(last.to_vec::<f32>().unwrap().len(), 1 << 24);
 }

@@ -46,7 +46,6 @@ struct Inner {
     executor: Executor,
     pool: Arc<Pool>,
     launches: AtomicU64,
-    submissions: AtomicU64,
     host_syncs: AtomicU64,
     extensions: Extensions,
 }
@@ -174,7 +173,6 @@ impl Device {
                 executor,
                 pool: Arc::default(),
                 launches: AtomicU64::new(0),
-                submissions: AtomicU64::new(0),
                 host_syncs: AtomicU64::new(0),
                 extensions: Extensions::default(),
             }),
@@ -233,14 +231,15 @@ impl Device {
     /// What the device has done since it was opened. On the CPU, which all share, it counts the work of all threads.
     #[must_use]
     pub fn counters(&self) -> Counters {
+        let (submissions, throttled) = match &self.inner.executor {
+            Executor::Gpu(gpu) => gpu.submissions(),
+            Executor::Cpu => (0, 0),
+        };
         Counters {
             launches: self.inner.launches.load(Ordering::Relaxed),
-            submissions: self.inner.submissions.load(Ordering::Relaxed),
+            submissions,
             host_syncs: self.inner.host_syncs.load(Ordering::Relaxed),
-            throttled: match &self.inner.executor {
-                Executor::Gpu(gpu) => gpu.throttled(),
-                Executor::Cpu => 0,
-            },
+            throttled,
         }
     }
 
@@ -282,7 +281,7 @@ impl Device {
         }
     }
 
-    /// Frees everything on a GPU at once, whoever holds it. Every later use of the device, of its tensors and of its
+    /// Frees everything on a GPU, whoever holds it, after the work under way. Every later use of the device, of its tensors and of its
     /// recordings returns [`Error::DeviceLost`]; [`gpu`](Self::gpu) opens the adapter anew. Does nothing on the CPU.
     pub fn close(&self) {
         if let Executor::Gpu(gpu) = &self.inner.executor {
@@ -310,11 +309,7 @@ impl Device {
     pub fn flush(&self) -> Result<()> {
         match &self.inner.executor {
             Executor::Cpu => Ok(()),
-            Executor::Gpu(gpu) => {
-                let submitted = gpu.flush()?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(())
-            }
+            Executor::Gpu(gpu) => gpu.flush(),
         }
     }
 
@@ -371,11 +366,11 @@ impl MemorySource for Device {
     }
 
     fn most_words(&self) -> usize {
-        let bytes = match &self.inner.executor {
-            Executor::Cpu => return usize::MAX / ALIGNMENT * ALIGNMENT,
-            Executor::Gpu(gpu) => gpu.max_buffer_bytes(),
+        let words = match &self.inner.executor {
+            Executor::Cpu => MOST_WORDS,
+            Executor::Gpu(gpu) => usize::try_from(gpu.max_buffer_bytes() / 4).unwrap_or(MOST_WORDS),
         };
-        usize::try_from(bytes / 4).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
+        words.min(MOST_WORDS) / ALIGNMENT * ALIGNMENT
     }
 
     fn wait(&self) -> Result<()> {

@@ -20,16 +20,14 @@ impl<T: Element> PendingRead<T> {
     /// `None`.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// The device's error if work on it has failed; later calls return it again.
     pub fn poll(&mut self) -> Result<Option<Vec<T>>> {
-        let Some(reading) = self.reading.take() else { return Ok(None) };
-        match self.device.finish_read(reading, false)? {
-            Ok(words) => Ok(Some(bytemuck::cast_vec(words))),
-            Err(reading) => {
-                self.reading = Some(reading);
-                Ok(None)
-            }
+        let Some(reading) = &mut self.reading else { return Ok(None) };
+        let words = self.device.finish_read(reading, false)?;
+        if words.is_some() {
+            self.reading = None;
         }
+        Ok(words.map(bytemuck::cast_vec))
     }
 }
 

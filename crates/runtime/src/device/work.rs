@@ -41,8 +41,7 @@ impl Device {
         match &self.inner.executor {
             Executor::Cpu => profile::time_twin(launch, || crate::cpu::run(launch)),
             Executor::Gpu(gpu) => {
-                let submitted = gpu.run(launch)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                gpu.run(launch)?;
             }
         }
         self.inner.launches.fetch_add(1, Ordering::Relaxed);
@@ -54,7 +53,7 @@ impl Device {
     pub(crate) fn prepare(&self, work: &[Work]) -> Result<Prepared> {
         match &self.inner.executor {
             Executor::Cpu => Ok(Prepared::Cpu(CpuRecording::new(work))),
-            Executor::Gpu(gpu) => Ok(Prepared::Gpu(gpu.prepare(work)?)),
+            Executor::Gpu(gpu) => Ok(Prepared::Gpu(self.inner.pool.with_room(self, || gpu.prepare(work))?)),
         }
     }
 
@@ -64,8 +63,7 @@ impl Device {
         match (&self.inner.executor, prepared) {
             (_, Prepared::Cpu(prepared)) => (0..times).for_each(|_| prepared.replay(work)),
             (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => {
-                let submitted = gpu.replay(prepared, times)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                gpu.replay(prepared, times)?;
             }
             (Executor::Cpu, Prepared::Gpu(_)) => unreachable!("a recording of a GPU is replayed on the CPU"),
         }
@@ -127,8 +125,7 @@ impl Device {
         buffer.note_host_write();
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
-                let submitted = gpu.write(buffer.gpu(), offset, words)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                gpu.write(buffer.gpu(), offset, words)?;
             }
             Executor::Cpu => {
                 let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
@@ -143,11 +140,11 @@ impl Device {
     /// # Errors
     /// If work on the device has failed, or a recording is being made.
     pub fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
-        let read = self.start_read(buffer, offset, length)?;
+        let mut reading = self.start_read(buffer, offset, length)?;
         if length > 0 {
             self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(self.finish_read(read, true)?.unwrap_or_else(|_| unreachable!("a read that waits has its words")))
+        Ok(self.finish_read(&mut reading, true)?.unwrap_or_else(|| unreachable!("a read that waits has its words")))
     }
 
     /// Has words read back behind all work so far, without waiting; the CPU does it at once.
@@ -156,9 +153,8 @@ impl Device {
         match &self.inner.executor {
             _ if length == 0 => Ok(Reading::Done(Vec::new())),
             Executor::Gpu(gpu) => {
-                let (read, submitted) = gpu.start_read(buffer.gpu(), offset, length)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
-                Ok(Reading::Gpu(read))
+                let pool = &self.inner.pool;
+                Ok(Reading::Gpu(pool.with_room(self, || gpu.start_read(buffer.gpu(), offset, length))?))
             }
             Executor::Cpu => {
                 let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
@@ -167,13 +163,13 @@ impl Device {
         }
     }
 
-    /// The words of a read, or the read itself where they are not there yet.
-    pub(crate) fn finish_read(&self, read: Reading, wait: bool) -> Result<Result<Vec<u32>, Reading>> {
-        Ok(match (&self.inner.executor, read) {
-            (_, Reading::Done(words)) => Ok(words),
-            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.finish_read(&read, wait)?.ok_or(Reading::Gpu(read)),
+    /// Returns the words of a read, once; `None` where they are not there yet, which does not happen if `wait` is set.
+    pub(crate) fn finish_read(&self, reading: &mut Reading, wait: bool) -> Result<Option<Vec<u32>>> {
+        match (&self.inner.executor, reading) {
+            (_, Reading::Done(words)) => Ok(Some(std::mem::take(words))),
+            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.finish_read(read, wait),
             (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
-        })
+        }
     }
 
     /// Copies words between two buffers. It is no kernel, since the driver's own copies are several times faster.
@@ -197,8 +193,7 @@ impl Device {
         observer::check_device(self, "copy")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
-                let submitted = gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
             }
             Executor::Cpu => crate::cpu::copy(source, source_offset, target, target_offset, length),
         }
@@ -220,8 +215,7 @@ impl Device {
         observer::check_device(self, "clear")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
-                let submitted = gpu.clear(buffer.gpu(), offset, length)?;
-                self.inner.submissions.fetch_add(submitted, Ordering::Relaxed);
+                gpu.clear(buffer.gpu(), offset, length)?;
             }
             Executor::Cpu => crate::cpu::clear(buffer, offset, length),
         }

@@ -82,9 +82,10 @@ impl Flight {
         (state.submissions.len(), state.most)
     }
 
-    /// How many times a submission had to wait for an earlier one.
-    pub(super) fn throttled(&self) -> u64 {
-        self.state().throttled
+    /// The number of submissions, and of those that had to wait for an earlier one.
+    pub(super) fn submissions(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.last, state.throttled)
     }
 
     pub(super) fn set_patience(&self, patience: Duration) {
@@ -191,5 +192,12 @@ impl Flight {
         // Writes that no submission has followed, and answers to requests to map.
         self.look();
         self.failure.check()
+    }
+
+    /// Waits for everything that was handed over, whatever becomes of it.
+    pub(super) fn drain(&self) {
+        let timeout = Some(self.state().patience);
+        let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout });
+        self.look();
     }
 }

@@ -72,6 +72,11 @@ impl Failure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
+    /// As [`set`](Self::set), in the place of whatever failed before because of it.
+    fn lose(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
     fn check(&self) -> Result<()> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
@@ -101,7 +106,10 @@ impl Gpu {
         }));
         let failure = gpu.failure.clone();
         gpu.device.set_device_lost_callback(move |reason, message| {
-            failure.set(Error::DeviceLost { reason: format!("{reason:?}: {message}") });
+            // Where it was destroyed, which happens on purpose alone, that is known already.
+            if reason == wgpu::DeviceLostReason::Unknown {
+                failure.lose(Error::DeviceLost { reason: message });
+            }
         });
         Ok(gpu)
     }
@@ -151,26 +159,26 @@ impl Gpu {
         Ok(GpuBuffer { buffer, last_batch: AtomicU64::new(0) })
     }
 
-    /// Collects a launch. Returns the number of submissions that it caused.
-    pub(crate) fn run(&self, launch: &Launch) -> Result<u64> {
+    /// Collects a launch.
+    pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
         self.failure.check()?;
         let groups = fold(launch, self.info.max_workgroups_per_dimension)?;
         let pipeline = self.pipelines.get(&self.device, launch)?;
         let cost = launch.cost();
         let mut stream = self.stream();
-        let submitted = self.make_room(&mut stream, cost)?;
+        self.make_room(&mut stream, cost)?;
         let bind_group = self.bind(&pipeline, launch, stream.uniform_ring());
         for view in &launch.views {
             view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
         }
         stream.push_dispatch(pipeline, bind_group, &launch.params, groups, cost);
-        Ok(submitted)
+        Ok(())
     }
 
     /// Submits what is collected where a command of this cost has no room beside it.
-    fn make_room(&self, stream: &mut Stream, cost: Cost) -> Result<u64> {
+    fn make_room(&self, stream: &mut Stream, cost: Cost) -> Result<()> {
         let has_room = !stream.is_full() && self.pace.fits(stream.guessed() + pace::guess(cost));
-        if has_room { Ok(0) } else { self.submit(stream) }
+        if has_room { Ok(()) } else { self.submit(stream) }
     }
 
     /// The bind group of a launch, its parameters in a slot of `uniforms`.
@@ -247,46 +255,45 @@ impl Gpu {
         Ok(GpuRecording { commands, guessed, pace: Arc::default() })
     }
 
-    /// Replays a recording `times` times, after all that is collected. Returns the number of submissions.
+    /// Replays a recording `times` times, after all that is collected.
     ///
     /// A submission has as many replays as the target of its time allows, or as few commands of one. Other threads may
     /// have work done between replays, never within one.
-    pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<u64> {
+    pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<()> {
         let GpuRecording { commands, guessed, pace } = recording;
-        let (mut submissions, mut left) = (0, times);
+        let mut left = times;
         while left > 0 {
             self.failure.check()?;
             let mut stream = self.stream();
-            submissions += self.submit(&mut stream)?;
+            self.submit(&mut stream)?;
             let at_once = pace.times(*guessed).min(MOST_REPLAYED / commands.len().max(1)).clamp(1, left);
             if at_once > 1 || pace.fits(*guessed) {
                 let all = std::iter::repeat_n(commands, at_once).flatten();
                 let guessed = at_once as f64 * guessed;
-                submissions += self.hand_over(&mut stream, all, guessed, pace)?;
+                self.hand_over(&mut stream, all, guessed, pace)?;
             } else {
                 let mut rest = &commands[..];
                 while !rest.is_empty() {
                     let (count, guessed) = first_of(rest, pace);
                     let (first, after) = rest.split_at(count);
-                    submissions += self.hand_over(&mut stream, first.iter(), guessed, pace)?;
+                    self.hand_over(&mut stream, first.iter(), guessed, pace)?;
                     rest = after;
                 }
             }
             left -= at_once;
         }
         self.flight.look();
-        self.failure.check()?;
-        Ok(submissions)
+        self.failure.check()
     }
 
-    /// Encodes commands and submits them; timed, while a profile is made. Returns the number of submissions.
+    /// Encodes commands and submits them; timed, while a profile is made.
     fn hand_over<'a>(
         &self,
         stream: &mut Stream,
         commands: impl Iterator<Item = &'a Command>,
         guessed: f64,
         pace: &Arc<Pace>,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         self.flight.make_room()?;
         if let Some(timing) = &mut stream.timing {
             return timing.submit(&self.flight, commands, guessed, pace);
@@ -297,20 +304,19 @@ impl Gpu {
         let encoded = encoder.finish();
         drop(span);
         self.flight.submit(encoded, guessed, pace);
-        Ok(1)
+        Ok(())
     }
 
     /// Writes words from the host. Writes of a queue run ahead of the submission that follows them, so work that is
     /// collected and uses the buffer goes out first.
-    pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, words: &[u32]) -> Result<u64> {
+    pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, words: &[u32]) -> Result<()> {
         self.failure.check()?;
         let mut stream = self.stream();
-        let mut submitted = 0;
         if target.last_batch.load(Ordering::Relaxed) == stream.batch() {
-            submitted = self.submit(&mut stream)?;
+            self.submit(&mut stream)?;
         }
         self.queue.write_buffer(&target.buffer, 4 * offset as u64, bytemuck::cast_slice(words));
-        Ok(submitted)
+        Ok(())
     }
 
     pub(crate) fn copy(
@@ -320,7 +326,7 @@ impl Gpu {
         target: &GpuBuffer,
         target_offset: usize,
         length: usize,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         self.failure.check()?;
         let command = Command::Copy {
             source: source.buffer.clone(),
@@ -330,34 +336,33 @@ impl Gpu {
             bytes: 4 * length as u64,
         };
         let mut stream = self.stream();
-        let submitted = self.make_room(&mut stream, command.cost())?;
+        self.make_room(&mut stream, command.cost())?;
         for buffer in [source, target] {
             buffer.last_batch.store(stream.batch(), Ordering::Relaxed);
         }
         stream.push(command);
-        Ok(submitted)
+        Ok(())
     }
 
-    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<u64> {
+    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<()> {
         self.failure.check()?;
         let command =
             Command::Clear { target: target.buffer.clone(), offset: 4 * offset as u64, bytes: 4 * length as u64 };
         let mut stream = self.stream();
-        let submitted = self.make_room(&mut stream, command.cost())?;
+        self.make_room(&mut stream, command.cost())?;
         target.last_batch.store(stream.batch(), Ordering::Relaxed);
         stream.push(command);
-        Ok(submitted)
+        Ok(())
     }
 
-    /// Has words read back behind all work that was handed over, without waiting. Returns the read with the number of
-    /// submissions.
-    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<(GpuRead, u64)> {
+    /// Has words read back behind all work that was handed over, without waiting.
+    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<GpuRead> {
         self.failure.check()?;
         let bytes = 4 * length as u64;
         let _span = tracing::debug_span!("read_back", bytes).entered();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = create_buffer(&self.device, "read-back", bytes, usage)?;
-        let (submission, submitted) = {
+        let submission = {
             let mut stream = self.stream();
             stream.push(Command::Copy {
                 source: source.buffer.clone(),
@@ -366,15 +371,15 @@ impl Gpu {
                 target_offset: 0,
                 bytes,
             });
-            let submitted = self.submit(&mut stream)?;
-            (self.flight.last(), submitted)
+            self.submit(&mut stream)?;
+            self.flight.last()
         };
         let (sender, answer) = mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
             // The receiver is gone only where nobody wants the answer any more.
             let _ = sender.send(result);
         });
-        Ok((GpuRead { staging, submission, answer }, submitted))
+        Ok(GpuRead { staging, submission, answer })
     }
 
     /// The words of a read; `None` where they are not there yet, which does not happen where `wait` is set.
@@ -400,26 +405,24 @@ impl Gpu {
         Ok(Some(bytemuck::pod_collect_to_vec(&mapped)))
     }
 
-    /// Hands over what is collected. Returns the number of submissions.
-    pub(crate) fn flush(&self) -> Result<u64> {
+    /// Hands over what is collected.
+    pub(crate) fn flush(&self) -> Result<()> {
         self.submit(&mut self.stream())
     }
 
-    /// Hands over what is collected. Returns the number of submissions. The uniform ring is written from its start each
+    /// Hands over what is collected. The uniform ring is written from its start each
     /// time: the queue runs this write after the submission before it and ahead of the one that follows.
-    fn submit(&self, stream: &mut Stream) -> Result<u64> {
+    fn submit(&self, stream: &mut Stream) -> Result<()> {
         if stream.is_empty() {
-            self.failure.check()?;
-            return Ok(0);
+            return self.failure.check();
         }
         // What is collected stays where there is no room for it.
         self.flight.make_room()?;
         stream.write_uniforms(&self.queue);
         let (commands, guessed) = stream.take();
-        let submitted = self.hand_over(stream, commands.iter(), guessed, &self.pace)?;
+        self.hand_over(stream, commands.iter(), guessed, &self.pace)?;
         stream.give_back(commands);
-        self.failure.check()?;
-        Ok(submitted)
+        self.failure.check()
     }
 
     /// Takes the time of every dispatch from here on. Nothing may be collected.
@@ -457,15 +460,16 @@ impl Gpu {
         self.flight.in_flight()
     }
 
-    /// How many times a submission had to wait for an earlier one.
-    pub(crate) fn throttled(&self) -> u64 {
-        self.flight.throttled()
+    /// The number of submissions, and of those that had to wait for an earlier one.
+    pub(crate) fn submissions(&self) -> (u64, u64) {
+        self.flight.submissions()
     }
 
-    /// Frees all that lies on the device. Every later call fails.
+    /// Frees all that lies on the device, after the work under way. Every later call fails.
     pub(crate) fn close(&self) {
-        self.failure.set(Error::DeviceLost { reason: "it was closed".to_string() });
+        self.failure.lose(Error::DeviceLost { reason: "it was closed".to_string() });
         self.device.destroy();
+        self.flight.drain();
     }
 
     /// Whether the device has failed.

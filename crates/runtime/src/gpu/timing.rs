@@ -114,12 +114,12 @@ impl Timing {
         commands: impl Iterator<Item = &'a Command>,
         guessed: f64,
         pace: &Arc<Pace>,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         match self.source {
             TimeSource::Waits => self.submit_one_by_one(flight, commands, pace),
             TimeSource::Timestamps | TimeSource::Twins => {
                 self.submit_stamped(flight, commands, guessed, pace);
-                Ok(1)
+                Ok(())
             }
         }
     }
@@ -169,8 +169,7 @@ impl Timing {
         flight: &Flight,
         commands: impl Iterator<Item = &'a Command>,
         pace: &Arc<Pace>,
-    ) -> Result<u64> {
-        let mut submissions = 0;
+    ) -> Result<()> {
         for command in commands {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some("timed") };
             let mut encoder = flight.device().create_command_encoder(&descriptor);
@@ -178,7 +177,6 @@ impl Timing {
             let encoded = encoder.finish();
             let start = self.began.elapsed();
             flight.submit(encoded, pace::guess(command.cost()), pace);
-            submissions += 1;
             flight.wait_for(flight.last())?;
             let duration = self.began.elapsed() - start;
             match describe(command) {
@@ -187,7 +185,7 @@ impl Timing {
                 None => {}
             }
         }
-        Ok(submissions)
+        Ok(())
     }
 
     /// Reads the stamps. The work must be done.

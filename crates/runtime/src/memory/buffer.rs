@@ -277,18 +277,8 @@ impl Pool {
             Some(memory) => memory,
             None => {
                 self.taken_words.fetch_add(words, Ordering::Relaxed);
-                match source.take(words) {
+                match self.with_room(source, || source.take(words)) {
                     Ok(memory) => memory,
-                    Err(Error::OutOfMemory { .. }) => {
-                        // What lies idle may be what is missing.
-                        self.release();
-                        // So may what work under way holds; what has failed there shows again at the next call.
-                        let _ = source.wait();
-                        self.release();
-                        source.take(words).inspect_err(|_| {
-                            self.taken_words.fetch_sub(words, Ordering::Relaxed);
-                        })?
-                    }
                     Err(error) => {
                         self.taken_words.fetch_sub(words, Ordering::Relaxed);
                         return Err(error);
@@ -309,6 +299,20 @@ impl Pool {
             pool: Arc::downgrade(self),
             written_by_host: AtomicBool::new(false),
         }))
+    }
+
+    /// Takes memory of the device. Where there is none, it takes it once more after it has freed all that is idle.
+    pub(crate) fn with_room<T>(&self, source: &impl MemorySource, take: impl Fn() -> Result<T>) -> Result<T> {
+        match take() {
+            Err(Error::OutOfMemory { .. }) => {
+                self.release();
+                // Work under way holds memory too; what has failed there shows again at the next call.
+                let _ = source.wait();
+                self.release();
+                take()
+            }
+            taken => taken,
+        }
     }
 
     /// The number that the next buffer gets.
