@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::{devices, floats, tensor};
 use thalweg::nn::data::{Dataset, friedman1};
-use thalweg::nn::{AdamW, FitOptions, Loss, Mlp, MlpConfig, Optimizer, ParamsBuilder, Trainer};
+use thalweg::nn::{AdamW, FitOptions, Mlp, MlpConfig, Mse, Optimizer, ParamsBuilder, Trainer};
 use thalweg::tensor::{Access, Call, DType, Device, Error, GRID, Kernel, Launch, RecordOptions, Shader, Tensor};
 
 /// A GPU of its own, so that its counters count one test alone.
@@ -76,7 +76,7 @@ fn training_runs_only_a_few_submissions_ahead() {
     let params = builder.build(&device).unwrap();
     let optimizer = Optimizer::new(&params, AdamW::default()).unwrap();
     let options = FitOptions { epochs: 2, batch_size: 4, seed: 0 };
-    let history = Trainer::new(model, optimizer, Loss::Mse).fit(&data, None, &options, |_| ()).unwrap();
+    let history = Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ()).unwrap();
     let in_flight = device.in_flight();
     assert!(in_flight.most <= in_flight.limit, "{in_flight:?}");
     assert_eq!(history.counters.host_syncs, 0);
@@ -157,7 +157,7 @@ fn training_on_a_lost_device_ends_in_a_clear_error() {
     let config = MlpConfig { inputs: 10, hidden: vec![16], outputs: 1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let optimizer = Optimizer::new(&builder.build(&device).unwrap(), AdamW::default()).unwrap();
-    let mut trainer = Trainer::new(model, optimizer, Loss::Mse);
+    let mut trainer = Trainer::new(model, optimizer, Mse);
     let options = FitOptions { epochs: 20, batch_size: 8, seed: 0 };
     let mut steps = 0;
     let result = trainer.fit(&data, None, &options, |_| {
