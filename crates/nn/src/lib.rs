@@ -20,6 +20,7 @@ mod portions;
 mod range_test;
 pub mod schedule;
 mod setting;
+mod state_dict;
 mod tabular;
 mod trainer;
 mod training_state;
@@ -50,6 +51,7 @@ pub use schedule::{
     MultiStep, OneCycle, PiecewiseConstant, Polynomial, ReduceOnPlateau, Scaled, Schedule, Step, WarmRestarts, Warmup,
     WarmupCosine, WarmupStableDecay,
 };
+pub use state_dict::{LoadReport, StateDict};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use thalweg_autograd::{Parameter, Tape};
+use thalweg_tensor::Tensor;
 
-use crate::Buffer;
+use crate::{Buffer, CheckpointTensor, LoadReport, Result, StateDict};
 
 /// Something that has named parts: parameters, buffers, and things that have parts themselves.
 ///
@@ -89,6 +90,38 @@ pub trait Parts {
         set_modes(self, false);
     }
 
+    /// Reads back the values of all parameters and buffers, under their names in this part. Waits for the device.
+    ///
+    /// # Errors
+    /// If a parameter or buffer has no memory yet, or work on the device has failed.
+    fn state_dict(&self) -> Result<StateDict> {
+        let tensors = named_tensors(self)?.into_iter().map(|(name, tensor)| CheckpointTensor::read(name, &tensor));
+        Ok(StateDict::new(tensors.collect::<Result<_>>()?))
+    }
+
+    /// Writes the values of a state dict over those of this part. Every name must match.
+    ///
+    /// # Errors
+    /// [`Error::State`](crate::Error::State) if a name is missing or unexpected, which lists them, or if a shape or type
+    /// differs. Nothing is changed then. Also if work on the device has failed.
+    fn load_state_dict(&self, state: &StateDict) -> Result<()> {
+        compare(&named_tensors(self)?, state).require_complete()?;
+        self.load_matching(state).map(|_| ())
+    }
+
+    /// Writes the values whose names match over those of this part, and reports the other names.
+    ///
+    /// # Errors
+    /// [`Error::State`](crate::Error::State) if a shape or type differs under a matching name. Nothing is changed then.
+    /// Also if work on the device has failed.
+    fn load_matching(&self, state: &StateDict) -> Result<LoadReport> {
+        let named = named_tensors(self)?;
+        let matching = || named.iter().filter_map(|(name, tensor)| Some((state.get(name)?, tensor)));
+        matching().try_for_each(|(saved, tensor)| saved.check(tensor))?;
+        matching().try_for_each(|(saved, tensor)| saved.write(tensor))?;
+        Ok(compare(&named, state))
+    }
+
     /// Returns the settings that the tensors do not tell, as text: activations, probabilities of dropout. A run that goes
     /// on from a checkpoint is refused if they differ.
     fn settings(&self) -> String {
@@ -105,6 +138,22 @@ pub trait Parts {
 
 fn each(parts: &(impl Parts + ?Sized), found: &mut dyn FnMut(&str, Leaf<'_>)) {
     parts.visit(&mut Visitor { path: String::new(), found });
+}
+
+/// The values of all parameters and buffers with their names.
+fn named_tensors(parts: &(impl Parts + ?Sized)) -> Result<Vec<(String, Tensor)>> {
+    let parameters =
+        parts.named_parameters().into_iter().map(|(name, parameter)| Ok((name, parameter.value()?.clone())));
+    let buffers = parts.named_buffers().into_iter().map(|(name, buffer)| Ok((name, buffer.value()?.clone())));
+    parameters.chain(buffers).collect()
+}
+
+/// The names that only one side has.
+fn compare(named: &[(String, Tensor)], state: &StateDict) -> LoadReport {
+    let missing = named.iter().map(|(name, _)| name).filter(|name| state.get(name).is_none()).cloned();
+    let has = |name: &str| named.iter().any(|(own, _)| own == name);
+    let unexpected = state.tensors().iter().map(|tensor| &tensor.name).filter(|name| !has(name)).cloned();
+    LoadReport { missing: missing.collect(), unexpected: unexpected.collect() }
 }
 
 fn set_modes(parts: &(impl Parts + ?Sized), training: bool) {
