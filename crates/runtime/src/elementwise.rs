@@ -148,7 +148,7 @@ macro_rules! twin {
 
 /// The places of an operand's elements in its binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum Addressing {
     /// Element i of the binding.
     AsBound,
     /// Element i at offset + i.
@@ -174,7 +174,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl Addressing {
     /// Returns the places of elements that are read through strides, 0 where they repeat; `None` if no quotient and
     /// remainder find them. Plain places start at multiples of `alignment`.
     pub fn new(shape: &[u32], strides: &[u32], offset: u32, alignment: u32) -> Option<Self> {
@@ -202,17 +202,17 @@ pub struct Application {
     pub function: &'static Function,
     numbers: [f32; MOST_NUMBERS],
     /// For each operand its places; `None` if they are not simple.
-    places: [Option<Place>; MOST_ARGUMENTS],
+    places: [Option<Addressing>; MOST_ARGUMENTS],
 }
 
 impl Application {
     /// An application to operands that are bound as they are.
     pub fn new(function: &'static Function, numbers: &[f32]) -> Self {
-        Self::at(function, numbers, &[Some(Place::AsBound); MOST_ARGUMENTS])
+        Self::at(function, numbers, &[Some(Addressing::AsBound); MOST_ARGUMENTS])
     }
 
     /// An application to operands at places of their own in their bindings.
-    pub fn at(function: &'static Function, numbers: &[f32], places: &[Option<Place>]) -> Self {
+    pub fn at(function: &'static Function, numbers: &[f32], places: &[Option<Addressing>]) -> Self {
         let mut application = Self { function, numbers: [0.0; MOST_NUMBERS], places: [None; MOST_ARGUMENTS] };
         application.numbers[..numbers.len()].copy_from_slice(numbers);
         application.places[..places.len()].copy_from_slice(places);
@@ -225,7 +225,7 @@ impl Application {
     }
 
     /// The places of the operands, as many as the function has arguments.
-    pub fn places(&self) -> &[Option<Place>] {
+    pub fn places(&self) -> &[Option<Addressing>] {
         &self.places[..self.function.arguments.len()]
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::memory::ALIGNMENT;
-use crate::memory::{PAGE_BLOCK, Pages, Place};
+use crate::memory::{PAGE_BLOCK, Pages, Placement};
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
 /// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.
@@ -85,7 +85,7 @@ impl Layout {
     }
 
     /// Where each tensor lies.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Placement> {
         self.pages.places().iter().copied()
     }
 
@@ -233,7 +233,7 @@ impl Arena {
     }
 
     /// Where each tensor lies.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn places(&self) -> impl Iterator<Item = Placement> {
         self.layout.places()
     }
 

@@ -7,18 +7,22 @@ mod flight;
 mod once_map;
 mod pace;
 mod pipeline;
+mod read;
+mod replay;
 mod stream;
 mod timing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use adapter::Opened;
 pub(crate) use adapter::{Found, find};
+pub(crate) use read::GpuRead;
+pub(crate) use replay::GpuRecording;
 
 use crate::info::DeviceInfo;
-use crate::kernel::{Cost, Launch, Work};
+use crate::kernel::{Cost, Launch};
 use crate::memory::{ALIGNMENT, GpuBuffer};
 use crate::profile::{TimeSource, Times};
 use crate::{Error, Result};
@@ -27,7 +31,7 @@ pub(crate) use flight::MOST_IN_FLIGHT;
 use pace::Pace;
 use pipeline::{Pipeline, Pipelines};
 use stream::{Command, Stream, UNIFORM_SLOT};
-use timing::Timing;
+use timing::Stopwatch;
 
 /// An opened GPU.
 pub(crate) struct Gpu {
@@ -40,27 +44,6 @@ pub(crate) struct Gpu {
     pace: Arc<Pace>,
     flight: Flight,
     failure: Failure,
-}
-
-/// Commands of one submission of replays at most.
-const MOST_REPLAYED: usize = 1024;
-
-/// A recording as a GPU replays it.
-#[derive(Debug)]
-pub(crate) struct GpuRecording {
-    commands: Vec<Command>,
-    /// The guessed time of one replay, and how far it is off.
-    guessed: f64,
-    pace: Arc<Pace>,
-}
-
-/// A read-back under way.
-#[derive(Debug)]
-pub(crate) struct GpuRead {
-    staging: wgpu::Buffer,
-    /// The number of the submission that fills it.
-    submission: u64,
-    answer: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
 /// The first thing that went wrong in work that was handed over; every later call answers with it.
@@ -207,85 +190,6 @@ impl Gpu {
         })
     }
 
-    /// Makes all that a recording needs to be replayed: bind groups, and a buffer with the parameters of its launches.
-    pub(crate) fn prepare(&self, work: &[Work]) -> Result<GpuRecording> {
-        self.failure.check()?;
-        let mut uniforms = Vec::new();
-        let offsets: Vec<u32> = work
-            .iter()
-            .map(|work| match work {
-                Work::Launch(launch) if launch.kernel.uniform > 0 => {
-                    stream::push_uniform(&mut uniforms, &launch.params)
-                }
-                _ => 0,
-            })
-            .collect();
-        let size = uniforms.len().max(UNIFORM_SLOT) as u64;
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform_buffer = create_buffer(&self.device, "parameters of a recording", size, usage)?;
-        self.queue.write_buffer(&uniform_buffer, 0, &uniforms);
-        let command = |(work, uniform_offset): (&Work, u32)| {
-            Ok(match work {
-                Work::Launch(launch) => {
-                    let pipeline = self.pipelines.get(&self.device, launch)?;
-                    Command::Dispatch {
-                        bind_group: self.bind(&pipeline, launch, &uniform_buffer),
-                        groups: fold(launch, self.info.max_workgroups_per_dimension)?,
-                        cost: launch.cost(),
-                        uniform_offset,
-                        pipeline,
-                    }
-                }
-                Work::Copy { source, source_offset, target, target_offset, length } => Command::Copy {
-                    source: source.gpu().buffer.clone(),
-                    source_offset: 4 * *source_offset as u64,
-                    target: target.gpu().buffer.clone(),
-                    target_offset: 4 * *target_offset as u64,
-                    bytes: 4 * *length as u64,
-                },
-                Work::Clear { buffer, offset, length } => Command::Clear {
-                    target: buffer.gpu().buffer.clone(),
-                    offset: 4 * *offset as u64,
-                    bytes: 4 * *length as u64,
-                },
-            })
-        };
-        let commands = work.iter().zip(offsets).map(command).collect::<Result<Vec<_>>>()?;
-        let guessed = commands.iter().map(|command| pace::guess(command.cost())).sum();
-        Ok(GpuRecording { commands, guessed, pace: Arc::default() })
-    }
-
-    /// Replays a recording `times` times, after all that is collected.
-    ///
-    /// A submission has as many replays as the target of its time allows, or as few commands of one. Other threads may
-    /// have work done between replays, never within one.
-    pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<()> {
-        let GpuRecording { commands, guessed, pace } = recording;
-        let mut left = times;
-        while left > 0 {
-            self.failure.check()?;
-            let mut stream = self.stream();
-            self.submit(&mut stream)?;
-            let at_once = pace.times(*guessed).min(MOST_REPLAYED / commands.len().max(1)).clamp(1, left);
-            if at_once > 1 || pace.fits(*guessed) {
-                let all = std::iter::repeat_n(commands, at_once).flatten();
-                let guessed = at_once as f64 * guessed;
-                self.hand_over(&mut stream, all, guessed, pace)?;
-            } else {
-                let mut rest = &commands[..];
-                while !rest.is_empty() {
-                    let (count, guessed) = first_of(rest, pace);
-                    let (first, after) = rest.split_at(count);
-                    self.hand_over(&mut stream, first.iter(), guessed, pace)?;
-                    rest = after;
-                }
-            }
-            left -= at_once;
-        }
-        self.flight.look();
-        self.failure.check()
-    }
-
     /// Encodes commands and submits them; timed, while a profile is made.
     fn hand_over<'a>(
         &self,
@@ -355,56 +259,6 @@ impl Gpu {
         Ok(())
     }
 
-    /// Has words read back behind all work that was handed over, without waiting.
-    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<GpuRead> {
-        self.failure.check()?;
-        let bytes = 4 * length as u64;
-        let _span = tracing::debug_span!("read_back", bytes).entered();
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = create_buffer(&self.device, "read-back", bytes, usage)?;
-        let submission = {
-            let mut stream = self.stream();
-            stream.push(Command::Copy {
-                source: source.buffer.clone(),
-                source_offset: 4 * offset as u64,
-                target: staging.clone(),
-                target_offset: 0,
-                bytes,
-            });
-            self.submit(&mut stream)?;
-            self.flight.last()
-        };
-        let (sender, answer) = mpsc::channel();
-        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone only where nobody wants the answer any more.
-            let _ = sender.send(result);
-        });
-        Ok(GpuRead { staging, submission, answer })
-    }
-
-    /// The words of a read; `None` where they are not there yet, which does not happen where `wait` is set.
-    pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<Vec<u32>>> {
-        let refused = |reason: String| Error::Driver { reason };
-        let answer = loop {
-            if wait {
-                self.flight.wait_for(read.submission)?;
-            }
-            self.flight.look();
-            self.failure.check()?;
-            // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
-            let patience = Duration::from_millis(if wait { 10 } else { 0 });
-            match read.answer.recv_timeout(patience) {
-                Ok(answer) => break answer,
-                Err(mpsc::RecvTimeoutError::Timeout) if wait => {}
-                Err(mpsc::RecvTimeoutError::Timeout) => return Ok(None),
-                Err(error) => return Err(refused(error.to_string())),
-            }
-        };
-        answer.map_err(|error| refused(error.to_string()))?;
-        let mapped = read.staging.slice(..).get_mapped_range().map_err(|error| refused(error.to_string()))?;
-        Ok(Some(bytemuck::pod_collect_to_vec(&mapped)))
-    }
-
     /// Hands over what is collected.
     pub(crate) fn flush(&self) -> Result<()> {
         self.submit(&mut self.stream())
@@ -431,7 +285,7 @@ impl Gpu {
         if stream.timing.is_some() {
             return Err(Error::Profile);
         }
-        Ok(stream.timing.insert(Timing::new(&self.device, began)).source())
+        Ok(stream.timing.insert(Stopwatch::new(&self.device, began)).source())
     }
 
     /// Ends it, with what it came to. The work must be done.
@@ -492,19 +346,6 @@ fn create_buffer(
         Some(_) => Err(Error::OutOfMemory { bytes: size }),
         None => Ok(buffer),
     }
-}
-
-/// As many of the commands as fit into one submission, at least one, and their guessed time.
-fn first_of(commands: &[Command], pace: &Pace) -> (usize, f64) {
-    let mut guessed = 0.0;
-    let fits = |command: &&Command| {
-        let with_it = guessed + pace::guess(command.cost());
-        let fits = guessed == 0.0 || pace.fits(with_it);
-        guessed = if fits { with_it } else { guessed };
-        fits
-    };
-    let count = commands.iter().take_while(fits).count();
-    (count, guessed)
 }
 
 /// Folds a number of workgroups over x and y, with as few past the end as possible.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pipeline::Pipeline;
-use super::timing::Timing;
+use super::timing::Stopwatch;
 use super::{create_buffer, pace};
 use crate::Result;
 use crate::kernel::Cost;
@@ -41,7 +41,7 @@ pub(super) struct Stream {
     uniform_ring: wgpu::Buffer,
     batch: u64,
     /// While a profile is made.
-    pub(super) timing: Option<Timing>,
+    pub(super) timing: Option<Stopwatch>,
 }
 
 impl Stream {

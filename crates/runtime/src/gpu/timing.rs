@@ -22,7 +22,7 @@ const SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
 /// What is being timed.
 #[derive(Debug)]
-pub(super) struct Timing {
+pub(super) struct Stopwatch {
     began: Instant,
     source: TimeSource,
     /// Submissions whose stamps have not been read.
@@ -96,7 +96,7 @@ impl Stamps {
     }
 }
 
-impl Timing {
+impl Stopwatch {
     pub(super) fn new(device: &wgpu::Device, began: Instant) -> Self {
         let has_stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
         let source = if has_stamps { TimeSource::Timestamps } else { TimeSource::Waits };

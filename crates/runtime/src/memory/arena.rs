@@ -8,7 +8,7 @@ pub const PAGE_BLOCK: usize = 1024;
 
 /// The place of an array in pages.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct Placement {
     /// The number of the page.
     pub page: usize,
     /// The elements of the page before the array.
@@ -20,7 +20,7 @@ pub struct Place {
 /// Places for arrays of known lengths. Each array is in one page, from a multiple of [`ALIGNMENT`] on.
 #[derive(Debug)]
 pub struct Pages {
-    places: Vec<Place>,
+    places: Vec<Placement>,
     /// Elements of each page, padding included.
     elements: Vec<usize>,
 }
@@ -48,7 +48,7 @@ impl Pages {
                 elements.push(used);
                 used = 0;
             }
-            places.push(Place { page: elements.len(), offset: used, len });
+            places.push(Placement { page: elements.len(), offset: used, len });
             used += padded;
         }
         elements.push(used);
@@ -57,7 +57,7 @@ impl Pages {
     }
 
     /// Returns the place of each array.
-    pub fn places(&self) -> &[Place] {
+    pub fn places(&self) -> &[Placement] {
         &self.places
     }
 

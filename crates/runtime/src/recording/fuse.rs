@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::plan::temporaries;
 use super::program::{Instruction, MOST_NUMBERS, Operation, Program, Source};
-use crate::elementwise::Place;
+use crate::elementwise::Addressing;
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
 use crate::memory::View;
 
@@ -57,14 +57,14 @@ impl Step {
     fn of_launch(launch: &Launch) -> Option<Self> {
         let application = launch.application.as_ref()?;
         let (target, views) = launch.views.split_last()?;
-        let operand = |(view, place): (&View, &Option<Place>)| {
+        let operand = |(view, place): (&View, &Option<Addressing>)| {
             Some(match (*place)? {
-                Place::AsBound => Operand::Same(view.clone()),
-                Place::Plain { offset } => {
+                Addressing::AsBound => Operand::Same(view.clone()),
+                Addressing::Plain { offset } => {
                     Operand::Same(View::new(view.buffer.clone(), offset as usize, target.length))
                 }
-                Place::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
-                Place::Repeated { offset, divisor, modulus, stride } => {
+                Addressing::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
+                Addressing::Repeated { offset, divisor, modulus, stride } => {
                     Operand::Addressed(view.clone(), vec![offset, divisor, modulus, stride])
                 }
             })
@@ -94,13 +94,13 @@ struct Bound {
 
 /// A chain that is being put together.
 #[derive(Default)]
-struct Group {
+struct ChainBuilder {
     length: usize,
     instructions: Vec<Instruction>,
     bound: Vec<Bound>,
 }
 
-impl Group {
+impl ChainBuilder {
     /// Takes a step in, unless it would touch what another step touches as a different view.
     fn join(&mut self, step: &Step) -> bool {
         if !self.takes(step) {
@@ -274,7 +274,7 @@ pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
     let mut start = 0;
     while start < steps.len() {
         // The longest chain from here on that a device can bind.
-        let (mut group, mut best) = (Group::default(), 0);
+        let (mut group, mut best) = (ChainBuilder::default(), 0);
         for (i, step) in steps[start..].iter().take(MOST_STEPS).enumerate() {
             if !step.as_ref().is_some_and(|step| group.join(step)) {
                 break;
@@ -289,7 +289,7 @@ pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
             joined.extend(members);
         } else {
             members.for_each(drop);
-            let mut group = Group::default();
+            let mut group = ChainBuilder::default();
             let all_join = steps[start..end].iter().flatten().all(|step| group.join(step));
             debug_assert!(all_join, "the same steps have joined before");
             joined.extend(group.into_launch(needless_in(start..end)).map(Work::Launch));

@@ -73,12 +73,12 @@ pub(crate) fn multiply(
             let packing_a = if a.row == 1 { 0 } else { m * k };
             // What is stored across the rows of c costs too.
             if packing_b <= packing_a + m * n {
-                let plan = Plan { rows: n, columns: m, depth: k, row: 1, column: n, accumulate };
+                let plan = Blocking { rows: n, columns: m, depth: k, row: 1, column: n, accumulate };
                 return plan.run(b.transposed(), a.transposed(), c, |rows, columns, c| {
                     finish_rows(n, columns, rows, c, &finish);
                 });
             }
-            let plan = Plan { rows: m, columns: n, depth: k, row: n, column: 1, accumulate };
+            let plan = Blocking { rows: m, columns: n, depth: k, row: n, column: 1, accumulate };
             return plan.run(a, b, c, |rows, columns, c| finish_rows(n, rows, columns, c, &finish));
         }
         vectors([m, n, k], a, b, c, accumulate);
@@ -133,7 +133,7 @@ fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32],
 }
 
 /// A product as the inner loops see it: rows run along the vectors.
-struct Plan {
+struct Blocking {
     rows: usize,
     columns: usize,
     depth: usize,
@@ -143,7 +143,7 @@ struct Plan {
     accumulate: bool,
 }
 
-impl Plan {
+impl Blocking {
     fn run(
         &self,
         left: Operand<'_>,

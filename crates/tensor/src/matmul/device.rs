@@ -1,6 +1,6 @@
 //! [`DeviceProducts`]: what a device does for matrix products alone.
 
-use super::choose::{self, MatmulPrecision};
+use super::plan::{self, MatmulPrecision};
 use super::tune::{self, ProductChoice, ProductShape, ProductTuning};
 use crate::{Device, Result};
 
@@ -73,11 +73,11 @@ pub trait DeviceProducts {
 
 impl DeviceProducts for Device {
     fn set_matmul_precision(&self, precision: MatmulPrecision) -> Result<()> {
-        choose::set_precision(self, precision)
+        plan::set_precision(self, precision)
     }
 
     fn matmul_precision(&self) -> MatmulPrecision {
-        choose::precision(self)
+        plan::precision(self)
     }
 
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning> {

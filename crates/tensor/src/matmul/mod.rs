@@ -4,20 +4,20 @@
 //! shader; else one that is generated, once for each form, and kept for the life of the process.
 //! Both have the same parameters, the same bindings and the same twin.
 
-mod choose;
+mod candidates;
 mod cpu;
 mod device;
 mod generated;
 mod linear;
 mod operation;
+mod plan;
 mod product;
-mod profile;
 #[cfg(test)]
 mod tests;
 mod tune;
 
-pub use choose::{MatmulPrecision, product_kernels};
 pub use device::DeviceProducts;
+pub use plan::{MatmulPrecision, product_kernels};
 pub use tune::{PRODUCT_KERNELS_VERSION, ProductChoice, ProductShape, ProductTuning, TunedProduct};
 
 use crate::kernel::Kernel;

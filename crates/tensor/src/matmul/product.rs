@@ -1,8 +1,8 @@
 //! What the matrix products share: operands as kernels read them, and the product of the CPU.
 
-use super::choose::{self, Plan};
 use super::cpu::{Operand, multiply};
 use super::generated::form::Epilogue;
+use super::plan::{self, ProductPlan};
 use crate::tensor::expect_dtype;
 use crate::threads::vectorized;
 use crate::{DType, Device, Error, Result, Tensor};
@@ -102,8 +102,8 @@ impl Product {
     }
 
     /// The kernels that compute this product on a device, with the operation's epilogue.
-    pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> Plan {
-        choose::plan(choose::products(device), self, epilogue)
+    pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> ProductPlan {
+        plan::plan(plan::products(device), self, epilogue)
     }
 
     /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and

@@ -1,8 +1,8 @@
 //! Every kernel that this machine's adapter can run against the plain strided one, to the bit.
 
-use super::choose::{Forced, forced, products};
+use super::candidates::{Candidate, Extents, ProductProfile};
 use super::generated::form::{Epilogue, Family};
-use super::profile::{Candidate, Extents, Profile};
+use super::plan::{Forced, forced, products};
 use crate::{Device, DeviceKind, DeviceProducts, MatmulPrecision, Tensor};
 
 /// The adapter; without one, nothing is tested, unless one is required.
@@ -19,7 +19,7 @@ fn gpu() -> Option<Device> {
 
 /// All kernels that run on a device: those of its own profile, and the blocks, which run everywhere.
 fn candidates(device: &Device) -> Vec<Candidate> {
-    let everywhere = Profile { lanes: None, software: false, threads: 1, cooperative: None };
+    let everywhere = ProductProfile { lanes: None, software: false, threads: 1, cooperative: None };
     let own = products(device).unwrap().profile.candidates();
     let own = own.into_iter().filter(|candidate| matches!(candidate.family, Family::Subgroup { .. }));
     own.chain(everywhere.candidates()).collect()
@@ -150,8 +150,8 @@ fn views_empty_sums_and_special_values_pass_through_every_kernel() {
 #[test]
 fn a_profile_knows_when_a_kernel_is_worth_it() {
     let store = Epilogue::Matmul { accumulate: false };
-    let software = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
-    let hardware = Profile { lanes: Some(32), software: false, threads: 2, cooperative: None };
+    let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
+    let hardware = ProductProfile { lanes: Some(32), software: false, threads: 2, cooperative: None };
     let extents = |m, n, k| Extents { m, n, k };
     assert_eq!(hardware.choose(extents(8, 8, 8), store, |_| false), None);
     assert_eq!(software.choose(extents(512, 512, 0), store, |_| false), None);
@@ -231,7 +231,7 @@ fn split_sums_are_the_same_numbers() {
         }
     };
     for device in [Some(Device::cpu()), gpu()].into_iter().flatten() {
-        let blocks = Profile { lanes: None, software: false, threads: 1, cooperative: None }.candidates();
+        let blocks = ProductProfile { lanes: None, software: false, threads: 1, cooperative: None }.candidates();
         let small = blocks.into_iter().filter(|candidate| candidate.family.tile().0 <= 32 && !candidate.swapped);
         for (i, candidate) in small.enumerate() {
             for ([m, n, k], slice) in [([32, 64, 128], 32), ([33, 20, 101], 48), ([5, 7, 16], 16), ([16, 12, 100], 64)]
@@ -275,10 +275,10 @@ fn compute_whole(operation: usize, a: &Tensor, b: &Tensor) -> Vec<Tensor> {
 fn sums_are_split_on_hardware_alone_and_in_whole_vectors() {
     let store = Epilogue::WeightGrad { accumulate: false };
     let extents = Extents { m: 10, n: 128, k: 5000 };
-    let hardware = Profile { lanes: None, software: false, threads: 2, cooperative: None };
+    let hardware = ProductProfile { lanes: None, software: false, threads: 2, cooperative: None };
     let slice = hardware.slice(extents, hardware.choose(extents, store, |_| false).unwrap()).unwrap();
     assert!(slice >= 256 && slice.is_multiple_of(16) && slice < 5000, "{slice}");
-    let software = Profile { lanes: Some(8), software: true, threads: 2, cooperative: None };
+    let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
     assert_eq!(software.slice(extents, software.choose(extents, store, |_| false).unwrap()), None);
     let square = Extents { m: 4096, n: 4096, k: 4096 };
     assert_eq!(hardware.slice(square, hardware.choose(square, store, |_| false).unwrap()), None);

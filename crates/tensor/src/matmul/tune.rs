@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::choose::{Forced, Products, forced, loads, products};
+use super::candidates::{Candidate, Extents};
 use super::generated::form::{Epilogue, Layout, Loads};
+use super::plan::{Forced, Products, forced, loads, products};
 use super::product::Product;
-use super::profile::{Candidate, Extents};
 use crate::{DType, Device, Result, Tensor};
 
 /// The version of the generator. A measurement of another version's kernels is of no use.

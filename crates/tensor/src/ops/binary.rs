@@ -1,6 +1,6 @@
 //! Element-wise functions of two arguments, with broadcasting.
 
-use crate::elementwise::{Application, Function, Place};
+use crate::elementwise::{Addressing, Application, Function};
 use crate::functions;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::memory::ALIGNMENT;
@@ -275,8 +275,8 @@ impl Tensor {
         let packed = |list: &[usize]| list.iter().map(|&number| number as u32).collect::<Vec<u32>>();
         let (extents, x_strides, y_strides) = (packed(&extents), packed(&x_strides), packed(&y_strides));
         let places = [
-            Place::new(&extents, &x_strides, params.x_offset, ALIGNMENT as u32),
-            Place::new(&extents, &y_strides, params.y_offset, ALIGNMENT as u32),
+            Addressing::new(&extents, &x_strides, params.x_offset, ALIGNMENT as u32),
+            Addressing::new(&extents, &y_strides, params.y_offset, ALIGNMENT as u32),
         ];
         Launch::new(&BINARY_BROADCAST, params)
             .constant("OP", op as u32)

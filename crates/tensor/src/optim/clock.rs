@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::clip::{Clip, NonFinite};
 use super::clock_state::{ClockState, PendingClock};
 use super::loss_scale::LossScale;
-use super::matrices::Plan;
+use super::matrices::MatrixPlan;
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
-use super::segments::Segments as TensorSums;
-use super::table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentSettings, Segments};
+use super::segments::TensorSums;
+use super::table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentRows, SegmentSettings};
 use super::tensor_clip::{launch_scale_rows, launch_tensor_clip};
 use super::time::{ClockWords, SCHEDULE, Timing};
 use crate::arena::Arena;
@@ -35,7 +35,7 @@ pub struct Clock {
     /// Rows of four: one for 64 parameters each, if they are set apart, then the schedule.
     table: Tensor,
     schedule: ScheduleTable,
-    segments: Option<Segments>,
+    segments: Option<SegmentRows>,
     partials: Tensor,
     /// What sums over each tensor need, where a step has asked for them.
     sums: Option<TensorSums>,
@@ -48,7 +48,7 @@ pub struct Clock {
     /// Places for bindings that an update does not touch.
     untouched: Tensor,
     /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
-    plan: Option<Arc<Plan>>,
+    plan: Option<Arc<MatrixPlan>>,
 }
 
 /// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
@@ -133,7 +133,7 @@ impl Clock {
             rows[first..first + place.len.div_ceil(ROW_ELEMENTS)].fill(settings.row());
         }
         self.sums.take_if(|sums| !sums.are_of(values));
-        let before = self.segments.replace(Segments { settings: settings.to_vec(), rows, page_starts });
+        let before = self.segments.replace(SegmentRows { settings: settings.to_vec(), rows, page_starts });
         let uploaded = self.upload(&self.schedule.clone());
         if uploaded.is_err() {
             self.segments = before;
@@ -402,8 +402,8 @@ impl Clock {
         &mut self,
         method: &'static str,
         arenas: &[&Arena],
-        make: impl FnOnce() -> Result<Plan>,
-    ) -> Result<Arc<Plan>> {
+        make: impl FnOnce() -> Result<MatrixPlan>,
+    ) -> Result<Arc<MatrixPlan>> {
         if let Some(plan) = self.plan.as_ref().filter(|plan| plan.is_for(method, arenas)) {
             return Ok(plan.clone());
         }

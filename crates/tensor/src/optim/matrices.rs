@@ -1,7 +1,7 @@
 //! The common part of methods that see parameters as matrices: the table of matrices on the device, and the loops over it.
 //!
-//! A method makes a [`Plan`] with one [`Table`] or more, once ([`Clock::plan`]). Each launch takes a [`Group`] of the table: the
-//! matrices of one page. Its twin visits them by [`Work::of`] and gets their time by [`MatrixStep::time_of`]. Twin of
+//! A method makes a [`MatrixPlan`] with one [`MatrixTable`] or more, once ([`Clock::plan`]). Each launch takes a [`MatrixGroup`] of the table: the
+//! matrices of one page. Its twin visits them by [`MatrixWork::of`] and gets their time by [`MatrixStep::time_of`]. Twin of
 //! `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::time::{ClockWords, Now, Timing, current_time};
 use crate::arena::{Arena, Layout};
 use crate::kernel::{Kernel, Launch};
 use crate::math;
-use crate::memory::Place;
+use crate::memory::Placement;
 use crate::{Device, Error, Result, Tensor};
 
 /// Elements of a block, where a tensor has few enough of them; the most blocks of a tensor; rows of a segment of a column.
@@ -132,7 +132,7 @@ impl Matrix {
 /// The part of a table that a launch works on. Twin of `Work` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
-pub struct Work {
+pub struct MatrixWork {
     /// The number of the first tensor.
     pub first: u32,
     /// The number of tensors.
@@ -148,7 +148,7 @@ pub struct Work {
     pub tiles: u32,
 }
 
-impl Work {
+impl MatrixWork {
     /// Returns the tensors of a launch.
     #[must_use]
     pub fn of<'a>(&self, table: &'a [u32]) -> &'a [Matrix] {
@@ -234,20 +234,20 @@ impl MatrixStep {
 
 /// The tables of a method on the device, and the layouts of its temporary arenas. It depends on the arenas only.
 #[derive(Debug)]
-pub struct Plan {
+pub struct MatrixPlan {
     method: &'static str,
     /// The layouts that it is for.
     of: Vec<Arc<Layout>>,
     /// The tables.
-    pub tables: Vec<Table>,
+    pub tables: Vec<MatrixTable>,
     /// The layouts of arenas that live within a step.
     pub layouts: Vec<Arc<Layout>>,
 }
 
-impl Plan {
+impl MatrixPlan {
     /// Returns the plan of a method for these arenas.
     #[must_use]
-    pub fn new(method: &'static str, arenas: &[&Arena], tables: Vec<Table>, layouts: Vec<Arc<Layout>>) -> Self {
+    pub fn new(method: &'static str, arenas: &[&Arena], tables: Vec<MatrixTable>, layouts: Vec<Arc<Layout>>) -> Self {
         let of = arenas.iter().map(|arena| arena.layout().clone()).collect();
         Self { method, of, tables, layouts }
     }
@@ -261,11 +261,11 @@ impl Plan {
 
 /// The table of an arena's tensors, and the launches that reach them all: one for each page.
 #[derive(Debug)]
-pub struct Table {
+pub struct MatrixTable {
     /// The tensors, as the kernels bind them.
     pub matrices: Tensor,
     /// The launches.
-    pub launches: Vec<Group>,
+    pub launches: Vec<MatrixGroup>,
     /// The blocks of all tensors.
     pub blocks: usize,
     /// The groups of rows of all tensors.
@@ -276,9 +276,9 @@ pub struct Table {
 
 /// Neighbouring tensors that share a page in each arena.
 #[derive(Debug, Clone)]
-pub struct Group {
+pub struct MatrixGroup {
     /// The part of the table.
-    pub work: Work,
+    pub work: MatrixWork,
     /// The page of the parameters.
     pub page: usize,
     /// The pages of the other arenas.
@@ -291,7 +291,7 @@ pub fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
     (shape.len() >= 2).then(|| (shape[0], shape[1..].iter().product()))
 }
 
-impl Table {
+impl MatrixTable {
     /// Makes the table of the tensors of `layout`, with their places in up to three other layouts. `matrix` returns the
     /// extents of a shape that the method treats as a matrix.
     ///
@@ -304,10 +304,10 @@ impl Table {
         matrix: impl Fn(&[usize]) -> Option<(usize, usize)>,
     ) -> Result<Self> {
         let mut matrices: Vec<Matrix> = Vec::new();
-        let mut launches: Vec<Group> = Vec::new();
+        let mut launches: Vec<MatrixGroup> = Vec::new();
         let mut pages: [Option<usize>; 4] = [None; 4];
         let (mut blocks, mut groups, mut tiles, mut columns) = (0, 0, 0, 0);
-        let others: Vec<Vec<Place>> = others.iter().map(|layout| layout.places().collect()).collect();
+        let others: Vec<Vec<Placement>> = others.iter().map(|layout| layout.places().collect()).collect();
         for (number, (place, shape)) in layout.places().zip(layout.shapes()).enumerate() {
             let found = if place.len > 0 { matrix(shape) } else { None };
             let (rows, width) = found.unwrap_or((1, place.len));
@@ -322,7 +322,7 @@ impl Table {
             let fits = pages.iter().zip(here).all(|(open, here)| open.is_none() || here.is_none() || *open == here);
             if launches.is_empty() || !fits {
                 pages = [None; 4];
-                let work = Work {
+                let work = MatrixWork {
                     first: number as u32,
                     count: 0,
                     first_block: blocks as u32,
@@ -332,7 +332,7 @@ impl Table {
                     first_tile: tiles as u32,
                     tiles: 0,
                 };
-                launches.push(Group { work, page: 0, pages: [0; 3] });
+                launches.push(MatrixGroup { work, page: 0, pages: [0; 3] });
             }
             pages.iter_mut().zip(here).for_each(|(open, here)| *open = open.or(here));
             let offset = |arena: usize| others.get(arena).map_or(0, |places| places[number].offset as u32);

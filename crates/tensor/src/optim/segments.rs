@@ -3,7 +3,7 @@
 //! The first launch goes over **chunks**: a workgroup takes up to 4,096 elements of one tensor and leaves two sums of
 //! squares. It may update state at the same time ([`StepArguments::run_chunks`](super::StepArguments::run_chunks)). The second
 //! goes over **segments**: a workgroup adds the sums of one tensor and computes a number from them, such as a trust ratio
-//! ([`Segments::finish`]). It writes that number into the tensor's rows of the clock's table, where the next launch reads it
+//! ([`TensorSums::finish`]). It writes that number into the tensor's rows of the clock's table, where the next launch reads it
 //! as [`Now::own_factor`]. The order of all sums depends on the sizes only.
 //!
 //! The tables of chunks follow from the arena's layout. [`Clock::lay_out`](super::Clock::lay_out) makes them once. Twin of
@@ -48,7 +48,7 @@ const SEGMENT_WORDS: usize = size_of::<Segment>() / 4;
 
 /// The chunks and segments of an arena, with the memory for their sums. See [`Clock::laid_out`](super::Clock::laid_out).
 #[derive(Debug)]
-pub struct Segments {
+pub struct TensorSums {
     /// Where each tensor lies, and how many elements each page has: what arenas of the same layout have in common.
     layout: Vec<[usize; 3]>,
     count: usize,
@@ -65,7 +65,7 @@ fn layout(arena: &Arena) -> Vec<[usize; 3]> {
     arena.places().map(|place| [place.page, place.offset, place.len]).collect()
 }
 
-impl Segments {
+impl TensorSums {
     /// Those of an arena, whose pages have their rows in the clock's table from `page_rows` on.
     pub(super) fn new(arena: &Arena, page_rows: &[u32]) -> Result<Self> {
         let (mut chunks, mut segments, mut page_chunks) = (Vec::<Chunk>::new(), Vec::<Segment>::new(), vec![0]);

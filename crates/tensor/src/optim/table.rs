@@ -109,7 +109,7 @@ impl SegmentSettings {
 
 /// The tensors of an arena as the table has them.
 #[derive(Debug)]
-pub(super) struct Segments {
+pub(super) struct SegmentRows {
     pub(super) settings: Vec<SegmentSettings>,
     pub(super) rows: Vec<Row>,
     /// Where the rows of each page begin.

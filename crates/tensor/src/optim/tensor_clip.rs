@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::segments::{Segments, finish_segments, sum_squares};
+use super::segments::{TensorSums, finish_segments, sum_squares};
 use super::table::{ROW_ELEMENTS, Row};
 use super::time::ClockWords;
 use crate::arena::Arena;
@@ -15,7 +15,7 @@ use crate::{Result, Tensor};
 /// tensors lie.
 pub(super) fn launch_tensor_clip<'a>(
     grads: &Arena,
-    segments: &'a Segments,
+    segments: &'a TensorSums,
     table: &Tensor,
     (limit, root_mean_square): (f32, bool),
 ) -> Result<&'a Tensor> {

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use thalweg_tensor::optim::Timing;
 use thalweg_tensor::optim::math::{self, LANES};
 use thalweg_tensor::optim::matrices::{
-    Matrix, MatrixStep, Plan, Table, Work, as_matrix, check_arenas, fold_row, launch, shapes_of,
+    Matrix, MatrixPlan, MatrixStep, MatrixTable, MatrixWork, as_matrix, check_arenas, fold_row, launch, shapes_of,
 };
 use thalweg_tensor::optim::{StepArguments, Update};
 use thalweg_tensor::{Access, Call, Kernel};
@@ -76,15 +76,15 @@ impl Update for AdafactorUpdate {
         let arenas = [values, row_var, col_var, variance];
         let plan = clock.plan(op, &arenas, || {
             let others = [&**row_var.layout(), col_var.layout(), variance.layout()];
-            let table = Table::new(device, values.layout(), &others, as_matrix)?;
-            Ok(Plan::new(op, &arenas, vec![table], Vec::new()))
+            let table = MatrixTable::new(device, values.layout(), &others, as_matrix)?;
+            Ok(MatrixPlan::new(op, &arenas, vec![table], Vec::new()))
         })?;
         let table = &plan.tables[0];
         let facts_start = table.blocks + table.groups;
         let sums = Tensor::uninitialized(device, DType::F32, &[facts_start + FACTS * values.len().max(1)])?;
         let columns = Tensor::uninitialized(device, DType::F32, &[table.columns.max(1)])?;
         let settings = MatrixStep::new(self.weight_decay, 0.0, self.maximize, clip);
-        let params = |work: Work, page: usize| Params {
+        let params = |work: MatrixWork, page: usize| Params {
             work,
             step: settings.on_page(clock, page),
             beta2_decay: self.beta2_decay as f32,
@@ -120,7 +120,7 @@ impl Update for AdafactorUpdate {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    work: Work,
+    work: MatrixWork,
     step: MatrixStep,
     beta2_decay: f32,
     eps1: f32,

@@ -3,7 +3,9 @@
 use bytemuck::{Pod, Zeroable};
 
 use thalweg_tensor::optim::math;
-use thalweg_tensor::optim::matrices::{MatrixStep, Plan, Table, Work, check_arenas, launch, shapes_of};
+use thalweg_tensor::optim::matrices::{
+    MatrixPlan, MatrixStep, MatrixTable, MatrixWork, check_arenas, launch, shapes_of,
+};
 use thalweg_tensor::optim::{Extra, Timing};
 use thalweg_tensor::optim::{StepArguments, Update};
 use thalweg_tensor::{Access, Call, Kernel};
@@ -97,12 +99,12 @@ impl Update for MuonUpdate {
         let device = values.device();
         let plan = clock.plan(op, &[values, buffer, moment1, moment2], || {
             let others = [&**buffer.layout(), moment1.layout(), moment2.layout()];
-            let all = Table::new(device, values.layout(), &others, as_matrix)?;
+            let all = MatrixTable::new(device, values.layout(), &others, as_matrix)?;
             let of_gram =
                 |shape: &Vec<usize>| as_matrix(shape).map_or(vec![0], |(rows, columns)| vec![rows.min(columns); 2]);
             let grams = Layout::new(device, &shapes.iter().map(of_gram).collect::<Vec<_>>(), usize::MAX)?;
-            let squares = Table::new(device, &grams, &[], as_matrix)?;
-            Ok(Plan::new(op, &[values, buffer, moment1, moment2], vec![all, squares], vec![grams.into()]))
+            let squares = MatrixTable::new(device, &grams, &[], as_matrix)?;
+            Ok(MatrixPlan::new(op, &[values, buffer, moment1, moment2], vec![all, squares], vec![grams.into()]))
         })?;
         let ([all, squares], [grams]) = (&plan.tables[..], &plan.layouts[..]) else {
             unreachable!("the plan has two tables and a layout")
@@ -172,7 +174,7 @@ impl MuonUpdate {
         x: &mut Arena,
         matrices: &[usize],
         grams: std::sync::Arc<Layout>,
-        squares: &Table,
+        squares: &MatrixTable,
     ) -> Result<()> {
         let device = x.device().clone();
         let mut next = Arena::uninitialized(&device, x.layout())?;
@@ -206,7 +208,7 @@ impl MuonUpdate {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct MomentumParams {
-    work: Work,
+    work: MatrixWork,
     step: MatrixStep,
     nesterov: u32,
     bias_correction: u32,
@@ -250,7 +252,7 @@ pub(crate) static MUON_MOMENTUM: Kernel = Kernel {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct NormalizeParams {
-    work: Work,
+    work: MatrixWork,
     eps: f32,
     padding: [u32; 3],
 }
@@ -277,7 +279,7 @@ pub(crate) static MUON_NORMALIZE: Kernel = Kernel {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct PolynomialParams {
-    work: Work,
+    work: MatrixWork,
     a: f32,
     b: f32,
     c: f32,
@@ -309,7 +311,7 @@ pub(crate) static MUON_POLYNOMIAL: Kernel = Kernel {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct ApplyParams {
-    work: Work,
+    work: MatrixWork,
     step: MatrixStep,
     scale: u32,
     adamw_rate: f32,

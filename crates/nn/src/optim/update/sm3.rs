@@ -4,7 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use thalweg_tensor::optim::Timing;
 use thalweg_tensor::optim::math;
-use thalweg_tensor::optim::matrices::{MatrixStep, Plan, Table, Work, as_matrix, check_arenas, launch, shapes_of};
+use thalweg_tensor::optim::matrices::{
+    MatrixPlan, MatrixStep, MatrixTable, MatrixWork, as_matrix, check_arenas, launch, shapes_of,
+};
 use thalweg_tensor::optim::{StepArguments, Update};
 use thalweg_tensor::{Access, Call, Kernel};
 use thalweg_tensor::{DType, Result, Tensor};
@@ -61,8 +63,8 @@ impl Update for Sm3Update {
         let device = values.device();
         let arenas = [values, accumulator, buffer];
         let plan = clock.plan(op, &arenas, || {
-            let table = Table::new(device, values.layout(), &[accumulator.layout(), buffer.layout()], as_matrix)?;
-            Ok(Plan::new(op, &arenas, vec![table], Vec::new()))
+            let table = MatrixTable::new(device, values.layout(), &[accumulator.layout(), buffer.layout()], as_matrix)?;
+            Ok(MatrixPlan::new(op, &arenas, vec![table], Vec::new()))
         })?;
         let table = &plan.tables[0];
         let maxima = Tensor::uninitialized(device, DType::F32, &[table.columns.max(1)])?;
@@ -92,7 +94,7 @@ impl Update for Sm3Update {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    work: Work,
+    work: MatrixWork,
     step: MatrixStep,
     eps: f32,
     padding: [u32; 3],

@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 
 use thalweg_tensor::Arena;
 use thalweg_tensor::optim::matrices::{
-    Group, MatrixStep, Plan, Table, Work, as_matrix, check_arenas, launch, shapes_of,
+    MatrixGroup, MatrixPlan, MatrixStep, MatrixTable, MatrixWork, as_matrix, check_arenas, launch, shapes_of,
 };
 use thalweg_tensor::optim::{Now, Timing};
 use thalweg_tensor::optim::{StepArguments, Update};
@@ -101,17 +101,17 @@ impl Update for SoapUpdate {
         let device = values.device();
         let arenas: Vec<&Arena> = std::iter::once(values).chain(state).collect();
         let plan = clock.plan(op, &arenas, || {
-            let mut tables = vec![Table::new(device, values.layout(), &[], as_matrix)?];
+            let mut tables = vec![MatrixTable::new(device, values.layout(), &[], as_matrix)?];
             for average in averages {
-                tables.push(Table::new(device, average.layout(), &[values.layout()], as_matrix)?);
+                tables.push(MatrixTable::new(device, average.layout(), &[values.layout()], as_matrix)?);
             }
-            Ok(Plan::new(op, &arenas, tables, Vec::new()))
+            Ok(MatrixPlan::new(op, &arenas, tables, Vec::new()))
         })?;
         let ([all, sides @ ..], time) = (&plan.tables[..], [clock.table(), clock.state()]) else {
             unreachable!("the plan has a table of all")
         };
         let settings = MatrixStep::new(self.weight_decay, self.betas.0, false, clip);
-        let params = |work: Work, page: usize| Params {
+        let params = |work: MatrixWork, page: usize| Params {
             work,
             step: settings.on_page(clock, page),
             beta2: self.betas.1 as f32,
@@ -123,7 +123,7 @@ impl Update for SoapUpdate {
         };
         let scratch = || Arena::uninitialized(device, values.layout());
         let (gradients, projected, x, between) = (scratch()?, scratch()?, scratch()?, scratch()?);
-        let each = |kernel, views: &dyn Fn(&Group) -> Vec<Tensor>| -> Result<()> {
+        let each = |kernel, views: &dyn Fn(&MatrixGroup) -> Vec<Tensor>| -> Result<()> {
             all.launches.iter().try_for_each(|group| {
                 let views = views(group);
                 let views: Vec<&Tensor> = views.iter().collect();
@@ -131,7 +131,7 @@ impl Update for SoapUpdate {
             })
         };
         let [table, now] = time.map(Clone::clone);
-        let page = |arena: &Arena, group: &Group| arena.pages()[group.page].clone();
+        let page = |arena: &Arena, group: &MatrixGroup| arena.pages()[group.page].clone();
         let context = || [table.clone(), now.clone(), all.matrices.clone()];
 
         each(&SOAP_MOMENTS, &|group| {
@@ -217,7 +217,7 @@ fn turn(x: &Tensor, bases: &[Arena], i: usize, forth: bool, between: &Tensor, to
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    work: Work,
+    work: MatrixWork,
     step: MatrixStep,
     beta2: f32,
     one_minus_beta2: f32,

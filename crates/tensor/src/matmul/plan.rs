@@ -1,4 +1,4 @@
-//! The choice of the kernels of a product: an operation asks for a [`Plan`].
+//! The choice of the kernels of a product: an operation asks for a [`ProductPlan`].
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -7,12 +7,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use thalweg_shaders::Shader;
 
+use super::candidates::{Candidate, Extents, ProductProfile};
 use super::generated::form::{Epilogue, Family, Form, Layout, Loads};
 use super::generated::{split, text};
 use super::linear::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD};
 use super::operation::MATMUL;
 use super::product::Product;
-use super::profile::{Candidate, Extents, Profile};
 use super::tune;
 use crate::DeviceInfo;
 use crate::kernel::{Kernel, Launch};
@@ -20,7 +20,7 @@ use crate::{DType, Device, Error, Result, Tensor};
 
 /// The kernels of a product.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Plan {
+pub(crate) enum ProductPlan {
     /// One launch.
     Whole {
         /// The operation's own kernel, or one that stands in for it.
@@ -39,7 +39,7 @@ pub(crate) enum Plan {
     },
 }
 
-impl Plan {
+impl ProductPlan {
     /// Launches: the operands, then what else the operation's kernel binds, in its order, with its parameters.
     pub(crate) fn run(&self, params: impl bytemuck::Pod, a: &Tensor, b: &Tensor, rest: &[&Tensor]) -> Result<()> {
         let device = a.device();
@@ -102,10 +102,10 @@ pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
 }
 
 /// The plan for a product on a device: a GPU's products, or none on the CPU.
-pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epilogue) -> Plan {
+pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epilogue) -> ProductPlan {
     let extents = Extents { m: product.m as usize, n: product.n as usize, k: product.k as usize };
     let operations = product.operations();
-    let strided = Plan::Whole { kernel: base(epilogue), workgroups: product.workgroups(), operations };
+    let strided = ProductPlan::Whole { kernel: base(epilogue), workgroups: product.workgroups(), operations };
     let (candidate, slice) = match FORCED.get() {
         Some(Forced::Strided) => (None, None),
         Some(Forced::Candidate(candidate)) => (Some(candidate), None),
@@ -116,10 +116,12 @@ pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epi
     // Clamped indices need a row and a column to be clamped to.
     let Some(candidate) = candidate.filter(|_| extents.m > 0 && extents.n > 0) else { return strided };
     match slice {
-        Some(slice) if product.k > 0 => Plan::Split { product: Product { slice, ..*product }, epilogue, candidate },
+        Some(slice) if product.k > 0 => {
+            ProductPlan::Split { product: Product { slice, ..*product }, epilogue, candidate }
+        }
         _ => {
             let form = form(product, candidate, epilogue);
-            Plan::Whole { kernel: kernel(form), workgroups: form.tiles(extents.m, extents.n), operations }
+            ProductPlan::Whole { kernel: kernel(form), workgroups: form.tiles(extents.m, extents.n), operations }
         }
     }
 }
@@ -172,7 +174,7 @@ pub(crate) fn products(device: &Device) -> Option<&Products> {
 /// What a GPU knows of its products: its profile, and what was measured on it.
 #[derive(Debug)]
 pub(crate) struct Products {
-    pub(crate) profile: Profile,
+    pub(crate) profile: ProductProfile,
     half_precision: AtomicBool,
     pub(super) tuned: RwLock<tune::Choices>,
 }
@@ -180,7 +182,7 @@ pub(crate) struct Products {
 impl Products {
     /// The products of a device for which nothing has been tuned.
     fn new(info: &DeviceInfo) -> Self {
-        Self { profile: Profile::new(info), half_precision: AtomicBool::new(false), tuned: RwLock::default() }
+        Self { profile: ProductProfile::new(info), half_precision: AtomicBool::new(false), tuned: RwLock::default() }
     }
 
     /// The kernel for a product, none being the strided one, and the length of its slices where k is split.
@@ -293,7 +295,7 @@ fn shader(name: String, text: String) -> &'static Shader {
 #[doc(hidden)]
 #[must_use]
 pub fn product_kernels() -> Vec<&'static Kernel> {
-    let profile = |lanes| Profile { lanes, software: lanes.is_some(), threads: 2, cooperative: None };
+    let profile = |lanes| ProductProfile { lanes, software: lanes.is_some(), threads: 2, cooperative: None };
     let profiles = [None, Some(4), Some(8), Some(16), Some(32)].map(profile).into_iter();
     let cooperative = [(8, 8), (32, 8), (32, 16)]
         .map(|(lanes, side)| Candidate { family: Family::Cooperative { lanes, side }, swapped: false });

@@ -5,7 +5,7 @@ use crate::{DeviceInfo, DeviceKind};
 
 /// What the choice depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Profile {
+pub(crate) struct ProductProfile {
     /// Lanes of a subgroup, where there are subgroups and all have the same number.
     pub(crate) lanes: Option<u32>,
     /// Whether the driver is software.
@@ -86,7 +86,7 @@ const LEAST_SLICE: usize = 256;
 /// A result with at most as many rows or columns is a skinny one.
 const SKINNY: usize = 16;
 
-impl Profile {
+impl ProductProfile {
     pub(crate) fn new(info: &DeviceInfo) -> Self {
         let (least, most) = info.subgroup_size;
         // The generator writes tiles for these sizes; the smallest and the largest occur on software drivers alone.
