@@ -115,6 +115,7 @@ shaders! {
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAPTIVE_CLIP "adaptive_clip" "optim/adaptive_clip.wgsl" [GRID, MATH, TREE];
+    ADVANCE "advance" "tensor/advance.wgsl" [];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];

@@ -111,7 +111,7 @@ fn main(
 ) {
     // Four vectors, a vector of four words of codes, and a quarter of a block.
     let n = group_index(group, groups) * 64u + lane;
-    let now = current_time();
+    let now = current_time(lane);
     // A grid that is folded over x and y may hold workgroups past the end.
     let inside = SEQUENTIAL || 4u * n < params.settings.vectors;
     let own = time_of(4u * n, now);

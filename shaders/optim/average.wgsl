@@ -8,20 +8,25 @@
 // bytes     8 read, 4 written per parameter
 // twin      crates/tensor/src/optim/average.rs
 //
-// The launch of the last page moves the counter on: its workgroup that ends last, told by an integer count.
+// The launch of the last page moves the counter on, where COUNTED.
 
 struct Params {
     vectors: u32,
     kind: u32,
     one_minus_decay: f32,
     is_last: u32,
+    // 0, which only the host knows.
+    zero: u32,
 }
 
+// Whether the last workgroup to finish moves the counter on: see shared/self_clock.wgsl.
+override COUNTED: bool = false;
+
 struct Counter {
-    updates: u32,
+    updates: atomic<u32>,
     finished: atomic<u32>,
-    // 1 - decay^t.
-    correction: f32,
+    // The bits of 1 - decay^t.
+    correction: atomic<u32>,
     spare: u32,
 }
 
@@ -33,14 +38,26 @@ const EXPONENTIAL = 1u;
 @group(0) @binding(2) var<storage, read_write> averages: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> counter: Counter;
 
+// The counter as it is before this update: one lane reads it for all.
+struct Before {
+    updates: u32,
+    correction: f32,
+}
+
+var<workgroup> shared_before: Before;
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let updates = counter.updates + 1u;
-    let correction = counter.correction + params.one_minus_decay * (1.0 - counter.correction);
+    if (lane == 0u) {
+        shared_before = Before(atomicLoad(&counter.updates), bitcast<f32>(atomicLoad(&counter.correction)));
+    }
+    let before = workgroupUniformLoad(&shared_before);
+    let updates = before.updates + 1u;
+    let correction = before.correction + params.one_minus_decay * (1.0 - before.correction);
     var share = params.one_minus_decay / correction;
     if (params.kind == EQUAL) { share = 1.0 / f32(updates); }
     if (params.kind == EXPONENTIAL) { share = params.one_minus_decay; }
@@ -53,10 +70,13 @@ fn main(
             averages[i] = select(average + share * (value - average), value, updates == 1u);
         }
     }
-    storageBarrier();
-    if (params.is_last != 0u && lane == 0u && atomicAdd(&counter.finished, 1u) + 1u == groups.x * groups.y) {
-        atomicStore(&counter.finished, 0u);
-        counter.updates = updates;
-        counter.correction = correction;
+    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    if (COUNTED && params.is_last != 0u && lane == 0u) {
+        let one = 1u + ((updates ^ bitcast<u32>(correction)) & params.zero);
+        if (atomicAdd(&counter.finished, one) + 1u == groups.x * groups.y) {
+            atomicStore(&counter.finished, 0u);
+            atomicStore(&counter.updates, updates);
+            atomicStore(&counter.correction, bitcast<u32>(correction));
+        }
     }
 }

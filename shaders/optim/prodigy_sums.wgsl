@@ -71,7 +71,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let block = group_index(group, groups);
-    let now = current_time();
+    let now = current_time(lane);
     let d = select(estimate[0], params.d0, now.step == 1u);
     var correction = 1.0;
     if (params.has_bias_correction != 0u) { correction = sqrt(now.bias_correction2) / now.bias_correction1; }

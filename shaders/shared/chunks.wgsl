@@ -31,7 +31,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group_index(group, groups);
-    let now = current_time();
+    let now = current_time(lane);
     var a = vec4f(0.0);
     var b = vec4f(0.0);
     if (number < params.chunk_count) {

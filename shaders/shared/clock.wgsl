@@ -5,26 +5,27 @@
 // Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c): exact at the first step, tending to 1, where
 // a power of beta in f32 would be off by the rounding of beta from the first step on.
 
+// What a launch may both read and store is atomic in kernels that advance the clock themselves
+// (shared/self_clock.wgsl), and plain in all others (shared/plain_clock.wgsl).
 struct Clock {
     learning_rate: f32,
-    bias_correction1: f32,
-    bias_correction2: f32,
+    bias_correction1: ClockNumber,
+    bias_correction2: ClockNumber,
     // What gradients are multiplied by; negative where the update is to be skipped.
     clip_factor: f32,
-    step: u32,
+    step: ClockCount,
     skipped: u32,
     clipped: u32,
-    // An atomic in kernels that advance the clock themselves (shared/self_clock.wgsl), plain in all others
-    // (shared/plain_clock.wgsl).
-    finished: ClockCounter,
+    // Workgroups that have finished.
+    finished: ClockCount,
     gradient_norm: f32,
     gradient_norm_sum: f32,
     // Rows of the schedule that count, and where they begin in the table.
     schedule_length: u32,
     schedule_start: u32,
     // What a method keeps of time beside the bias corrections: see `next_extra`.
-    extra1: f32,
-    extra2: f32,
+    extra1: ClockNumber,
+    extra2: ClockNumber,
     // What the schedule says of weight decay and momentum; negative where it says nothing.
     weight_decay: f32,
     momentum: f32,

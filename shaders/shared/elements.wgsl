@@ -8,10 +8,11 @@
 //   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
 //
 // In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
-// memory, and each takes two. In software they run one after the other: a lane takes four vectors that lie in a row,
-// so that memory is read from one end to the other.
+// memory, and each takes two, 512 parameters a workgroup. The arena is padded to 1,024, so there is no tail.
 //
-// A workgroup takes 512 parameters so, or 1,024 where SEQUENTIAL. The arena is padded to 1,024, so there is no tail.
+// In software, where SEQUENTIAL, a workgroup costs microseconds of its own, and its lanes run in groups of at most 16, one
+// group after the other. So there are few workgroups, and 16 lanes go over one piece of memory from end to end; a lane
+// takes four vectors in a row, which belong to one tensor.
 //
 // twin: crates/tensor/src/optim/elements.rs
 
@@ -19,19 +20,31 @@ override SEQUENTIAL: bool = false;
 
 const IS_FOLLOWED = false;
 
-fn first_vector(block: u32, lane: u32) -> u32 {
-    return select(block * 128u + lane, block * 256u + 4u * lane, SEQUENTIAL);
+// Two vectors, 64 apart. A grid that is folded over x and y may hold workgroups past the end.
+fn update_block(block: u32, lane: u32, now: Now) {
+    let i = block * 128u + lane;
+    if (i >= params.settings.vectors) { return; }
+    update_at(i, now);
+    update_at(i + 64u, now);
 }
 
-// From one vector of a lane to its next.
-fn vector_step() -> u32 {
-    return select(64u, 1u, SEQUENTIAL);
+fn update_at(i: u32, now: Now) {
+    let own = time_of(i, now);
+    update(i, step_of(own), factors(own));
 }
 
-// A grid that is folded over x and y may hold workgroups past the end; one that is SEQUENTIAL is not folded. Drivers in
-// software drop a condition that is known beforehand, and with it a test for every lane of every load.
-fn is_inside(i: u32) -> bool {
-    return SEQUENTIAL || i < params.settings.vectors;
+// The share of 16 lanes of one of `groups` workgroups: units of 64 vectors, from end to end.
+fn update_share(group: u32, groups: u32, lane: u32, now: Now) {
+    let share = 4u * group + lane / 16u;
+    let units = params.settings.vectors / 64u;
+    let end = (share + 1u) * units / (4u * groups);
+    for (var unit = share * units / (4u * groups); unit < end; unit++) {
+        let i = 64u * unit + 4u * (lane % 16u);
+        let own = time_of(i, now);
+        let step = step_of(own);
+        let f = factors(own);
+        for (var k = 0u; k < 4u; k++) { update(i + k, step, f); }
+    }
 }
 
 @compute @workgroup_size(64)
@@ -40,24 +53,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = first_vector(group_index(group, groups), lane);
-    let now = current_time();
-    if (is_inside(i)) {
-        var own = time_of(i, now);
-        var step = step_of(own);
-        var f = factors(own);
-        update(i, step, f);
-        // The four vectors of a lane that takes them in a row belong to one tensor.
-        if (SEGMENTED && !SEQUENTIAL) {
-            own = time_of(i + vector_step(), now);
-            step = step_of(own);
-            f = factors(own);
-        }
-        update(i + vector_step(), step, f);
-        if (SEQUENTIAL) {
-            update(i + 2u, step, f);
-            update(i + 3u, step, f);
-        }
+    let now = current_time(lane);
+    if (SEQUENTIAL) {
+        update_share(group.x, groups.x, lane, now);
+    } else {
+        update_block(group_index(group, groups), lane, now);
     }
     finish_time(now, lane, groups);
 }

@@ -2,4 +2,5 @@
 //
 // What is read from a binding that can be written is not uniform to WGSL, so no barrier may follow a branch on it.
 
-alias ClockCounter = u32;
+alias ClockCount = u32;
+alias ClockNumber = f32;

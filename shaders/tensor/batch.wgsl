@@ -1,8 +1,8 @@
 // The next batch of a data set that lies on the device: rows of features and of targets in shuffled order, from a
-// cursor that the kernel itself moves on.
+// cursor that the kernel itself moves on, where COUNTED.
 //
 // bindings  1: source, the features [rows, columns] read   2: targets [rows, target_columns] read
-//           3: order [rows] u32 read   4: cursor {position, finished} read_write
+//           3: order [rows] u32 read   4: cursor {position, finished} u32 read_write
 //           5: gathered, of the features [count, columns] write   6: y, of the targets [count, target_columns] write
 // bytes     4 read, 4 written per element, 4 read per row
 // twin      crates/tensor/src/ops/batch.rs
@@ -17,10 +17,15 @@ struct Params {
     count: u32,
     lanes: u32,
     groups: u32,
+    // 0, which only the host knows.
+    zero: u32,
 }
 
+// Whether the last workgroup to finish moves the cursor on: see shared/self_clock.wgsl.
+override COUNTED: bool = false;
+
 struct Cursor {
-    position: u32,
+    position: atomic<u32>,
     finished: atomic<u32>,
 }
 
@@ -32,7 +37,8 @@ struct Cursor {
 @group(0) @binding(5) var<storage, read_write> gathered: array<vec4u>;
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;
 
-// Where the batch begins: read once, before any workgroup may move the cursor on.
+// Where the batch begins, which one lane reads for all.
+var<workgroup> shared_position: u32;
 var<private> position: u32;
 
 fn row_of(sample: u32) -> u32 {
@@ -54,16 +60,18 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = group_index(group, groups);
-    position = cursor.position;
+    if (lane == 0u) { shared_position = atomicLoad(&cursor.position); }
+    position = workgroupUniformLoad(&shared_position);
     if (index >= params.groups) {
         take_target((index - params.groups) * 64u + lane);
     } else {
         gather(index * 64u + lane);
     }
-    // The workgroup that ends last, by an integer count, moves the cursor on: all others have read it by then.
-    storageBarrier();
-    if (lane == 0u && atomicAdd(&cursor.finished, 1u) + 1u == groups.x * groups.y) {
-        atomicStore(&cursor.finished, 0u);
-        cursor.position = (position + params.count) % params.rows;
+    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    if (COUNTED && lane == 0u) {
+        if (atomicAdd(&cursor.finished, 1u + (position & params.zero)) + 1u == groups.x * groups.y) {
+            atomicStore(&cursor.finished, 0u);
+            atomicStore(&cursor.position, (position + params.count) % params.rows);
+        }
     }
 }

@@ -6,7 +6,7 @@
 // source    Srivastava et al., Dropout (JMLR 2014), in the inverted form
 //
 // Element 4 c + i looks at word i of Philox at counter (c, call, stream) and is kept where the word is at least
-// `threshold` = probability 2^32. The kernel itself advances `call`.
+// `threshold` = probability 2^32. The kernel itself advances `call`, where COUNTED.
 
 struct Params {
     length: u32,
@@ -16,10 +16,15 @@ struct Params {
     stream_high: u32,
     threshold: u32,
     scale: f32,
+    // 0, which only the host knows.
+    zero: u32,
 }
 
+// Whether the last workgroup to finish advances the state: see shared/self_clock.wgsl.
+override COUNTED: bool = false;
+
 struct State {
-    call: u32,
+    call: atomic<u32>,
     finished: atomic<u32>,
 }
 
@@ -29,6 +34,8 @@ struct State {
 @group(0) @binding(3) var<storage, read_write> y: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> mask: array<vec4f>;
 
+var<workgroup> shared_call: u32;
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,
@@ -36,7 +43,9 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = group_index(group, groups) * 64u + lane;
-    let call = state.call;
+    // One lane reads for all.
+    if (lane == 0u) { shared_call = atomicLoad(&state.call); }
+    let call = workgroupUniformLoad(&shared_call);
     if (4u * i < params.length) {
         let key = vec2u(params.seed_low, params.seed_high);
         let words = philox(vec4u(i, call, params.stream_low, params.stream_high), key);
@@ -45,10 +54,11 @@ fn main(
         mask[i] = keep_first(kept, count);
         y[i] = keep_first(x[i] * kept, count);
     }
-    // The workgroup that ends last, by an integer count, advances the state: all others have read it by then.
-    storageBarrier();
-    if (lane == 0u && atomicAdd(&state.finished, 1u) + 1u == groups.x * groups.y) {
-        atomicStore(&state.finished, 0u);
-        state.call = call + 1u;
+    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    if (COUNTED && lane == 0u) {
+        if (atomicAdd(&state.finished, 1u + (call & params.zero)) + 1u == groups.x * groups.y) {
+            atomicStore(&state.finished, 0u);
+            atomicStore(&state.call, call + 1u);
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Settings close to 1: their complements, 1 - x, keep their digits on both devices.
 
+use std::sync::PoisonError;
+
 use thalweg::nn::{Init, Method, NAdam, Optimizer, ParamsBuilder, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Values};
 use thalweg::tensor::Device;
 
+use super::TURN;
 use crate::common::devices;
 
 /// The parameter, from 0 on, and the state with this name, after a step for each of these gradients.
@@ -29,6 +32,7 @@ fn after(
 
 #[test]
 fn dampening_close_to_one_keeps_its_digits() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
         for dampening in [0.9, 0.99, 0.999, 0.9999] {
             let sgd = Sgd { lr: 1.0, momentum: 0.5, dampening, ..Sgd::default() };
@@ -43,6 +47,7 @@ fn dampening_close_to_one_keeps_its_digits() {
 /// The step of y is lr (1 - beta1 (1 - c)), where c is 1 / t for a constant rate; the last gradient alone is not 0.
 #[test]
 fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 400;
     let gradients = || (1..=STEPS).map(|step| if step == STEPS { 1.0 } else { 0.0 });
     for device in devices() {
@@ -64,6 +69,7 @@ fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
 /// Of a gradient and then none, the second step is that of the moment alone, over 1 - mu_1 mu_2 mu_3; mu is beta1 at once.
 #[test]
 fn nadam_keeps_its_digits_where_mu_is_close_to_one() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let (lr, eps, momentum_decay) = (1.0, 1e-8, 1000.0);
     for device in devices() {
         for beta1 in [0.9, 0.999, 0.01] {

@@ -44,6 +44,7 @@ macro_rules! kernels {
 }
 
 kernels! {
+    advance: rows::advance;
     adabelief: optim::adabelief;
     adadelta: optim::adadelta;
     adafactor_apply: optim::adafactor_apply;

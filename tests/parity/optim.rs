@@ -121,9 +121,12 @@ pub(crate) fn hold(pair: &Pair, update: &dyn Update) {
 
 /// As [`hold`], with a tolerance for parameters and state.
 fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
-    // One page; several; and more workgroups than one.
+    // One page; several; in software more workgroups than one; and so few parameters that software shares them out as
+    // hardware does.
     let large = vec![vec![300_001], vec![77], vec![5], vec![130]];
-    for (shapes, page_elements) in [(shapes(), usize::MAX), (shapes(), 1024), (large, usize::MAX)] {
+    let small = vec![vec![700], vec![77], vec![5], vec![130]];
+    let layouts = [(shapes(), usize::MAX), (shapes(), 1024), (large, usize::MAX), (small, usize::MAX)];
+    for (shapes, page_elements) in layouts {
         for (clip, is_apart) in [
             (Clip::Off, false),
             (Clip::Norm(1.0), false),

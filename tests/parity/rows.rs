@@ -109,6 +109,17 @@ fn hold_special(pair: &Pair, compute: impl Fn(&Tensor) -> Vec<Tensor>) {
     pair.compare("special values", sums(pair), |device| compute(&tensor(device, &x, &[100, 5])));
 }
 
+pub(crate) fn advance(pair: &Pair) {
+    for (amount, modulus, rate) in [(1, 0, 0.0), (16, 250, 0.0), (3, 7, 0.0), (u32::MAX, 0, 0.0), (1, 0, 0.01f32)] {
+        pair.compare_bits(&format!("{amount}, {modulus}, {rate}"), |device| {
+            let words = Tensor::from_slice(device, &[5u32, 0, 0.25f32.to_bits(), 0], &[4]).unwrap();
+            let params = [amount, modulus, rate.to_bits()];
+            Launch::new(kernel("advance"), params).bind(&words).run(device).unwrap();
+            vec![words]
+        });
+    }
+}
+
 pub(crate) fn argmax(pair: &Pair) {
     for length in SIZES.into_iter().chain(SHORT_AND_LONG).filter(|&n| n > 0) {
         for rows in [0, 1, 5] {
@@ -410,9 +421,10 @@ pub(crate) fn batch(pair: &Pair) {
             let (cursor, x_batch, y) =
                 (zeros(DType::U32, &[2]), zeros(DType::F32, &[count, width]), zeros(DType::F32, &[count]));
             let order: Vec<u32> = (0..rows as u32).rev().collect();
-            let params = [rows, width, 1, count, lanes, groups].map(|number| number as u32);
+            let params = [rows, width, 1, count, lanes, groups, 0].map(|number| number as u32);
             Launch::new(kernel("batch"), params)
                 .constant("BY_FOUR", true)
+                .constant("COUNTED", true)
                 .bind(&tensor(device, &x, &[rows, width]))
                 .bind(&tensor(device, &x[..rows], &[rows]))
                 .bind(&Tensor::from_slice(device, &order, &[rows]).unwrap())

@@ -9,7 +9,7 @@ mod work;
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ struct Inner {
     pool: Arc<Pool>,
     launches: AtomicU64,
     host_syncs: AtomicU64,
+    counts_workgroups: AtomicBool,
     extensions: Extensions,
 }
 
@@ -174,6 +175,9 @@ impl Device {
                 pool: Arc::default(),
                 launches: AtomicU64::new(0),
                 host_syncs: AtomicU64::new(0),
+                counts_workgroups: AtomicBool::new(
+                    std::env::var_os("THALWEG_COUNT_WORKGROUPS").is_none_or(|value| value != "off"),
+                ),
                 extensions: Extensions::default(),
             }),
         }
@@ -183,6 +187,23 @@ impl Device {
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         matches!(self.inner.executor, Executor::Cpu)
+    }
+
+    /// Returns whether kernels count their workgroups, so that the last one to finish advances what changes from step to
+    /// step: clocks, places in data sets, calls of dropout.
+    #[must_use]
+    pub fn counts_workgroups(&self) -> bool {
+        self.inner.counts_workgroups.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether kernels count their workgroups. Default true, or false with `THALWEG_COUNT_WORKGROUPS=off` in the
+    /// environment when the device is opened.
+    ///
+    /// Without counting, a small launch after the kernel does the same, and the bits are the same. WGSL does not promise
+    /// the order of memory accesses that counting needs, though every driver that was tried keeps it; switch it off to rule
+    /// it out. Recordings that were made before stay as they are.
+    pub fn set_workgroup_counting(&self, counts: bool) {
+        self.inner.counts_workgroups.store(counts, Ordering::Relaxed);
     }
 
     /// Whether a driver imitates this device in software.

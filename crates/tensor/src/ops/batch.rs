@@ -1,6 +1,7 @@
 //! Batches of a data set that lies on the device.
 
-use super::gather_rows::{GATHER_VARIANTS, Shares, gather};
+use super::advance::Advance;
+use super::gather_rows::{Shares, gather};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::{DType, Error, Result, Tensor};
 
@@ -13,11 +14,13 @@ struct Params {
     count: u32,
     lanes: u32,
     groups: u32,
+    zero: u32,
 }
 
-/// x[i] = features[order[(position + i) mod rows]], y the same of targets; then position += count.
+/// x[i] = features[order[(position + i) mod rows]], y the same of targets; then position += count, where COUNTED.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
+    let is_counted = call.constant("COUNTED") != 0.0;
     let [features, targets, order, cursor, x, y] = call.bindings();
     let (features, targets, order) = (features.read::<u32>(), targets.read::<u32>(), order.read::<u32>());
     let (cursor, x, y) = (cursor.write::<u32>(), x.write::<u32>(), y.write::<u32>());
@@ -27,18 +30,26 @@ fn twin(call: Call<'_>) {
         let columns = columns as usize;
         gather(source, rows, columns, &mut target[..count * columns], |i| order[(position + i) % rows as usize]);
     }
-    cursor[0] = (cursor[0] + params.count) % params.rows;
+    if is_counted {
+        cursor[0] = (cursor[0] + params.count) % params.rows;
+    }
 }
 
 pub(super) static BATCH: Kernel = Kernel {
     shader: &thalweg_shaders::BATCH,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
-    variants: GATHER_VARIANTS,
+    variants: &[
+        &[("BY_FOUR", 0.0), ("COUNTED", 0.0)],
+        &[("BY_FOUR", 1.0), ("COUNTED", 0.0)],
+        &[("BY_FOUR", 0.0), ("COUNTED", 1.0)],
+        &[("BY_FOUR", 1.0), ("COUNTED", 1.0)],
+    ],
     twin,
 };
 
-/// The next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor on.
+/// The next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor on; see
+/// [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
 ///
 /// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last. A number that is
 /// no row gives a sample of NaN (u32: of its bits, 0x7fc00000), as in [`Tensor::gather_rows`].
@@ -86,9 +97,12 @@ pub fn next_batch(
         count: count as u32,
         lanes: shares.lanes as u32,
         groups: shares.workgroups as u32,
+        zero: 0,
     };
+    let is_counted = features.device().counts_workgroups();
     Launch::new(&BATCH, params)
         .constant("BY_FOUR", shares.by_four)
+        .constant("COUNTED", is_counted)
         .bind(&features.contiguous()?)
         .bind(&targets.contiguous()?)
         .bind(&order.contiguous()?)
@@ -100,6 +114,9 @@ pub fn next_batch(
         .uses(2, count)
         .workgroups(shares.workgroups + (count * target_columns).div_ceil(64))
         .run(features.device())?;
+    if !is_counted {
+        Advance { amount: params.count % params.rows, modulus: params.rows, rate: 0.0 }.run(cursor)?;
+    }
     Ok((x, y))
 }
 

@@ -1,5 +1,6 @@
 //! Dropout, with random numbers by counter.
 
+use super::advance::{Advance, COUNTED_VARIANTS};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::philox::{RUN, philox_run};
 use crate::tensor::expect_dtype;
@@ -16,11 +17,13 @@ struct Params {
     stream_high: u32,
     threshold: u32,
     scale: f32,
+    zero: u32,
 }
 
 /// mask[4 c + i] = scale where word i of Philox at counter (c, call, stream) is at least the threshold; y = x mask.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
+    let is_counted = call.constant("COUNTED") != 0.0;
     let [x, state, y, mask] = call.bindings();
     let (x, state) = (x.read::<f32>(), state.write::<u32>());
     let (y, mask) = (y.write::<f32>(), mask.write::<f32>());
@@ -39,14 +42,16 @@ fn twin(call: Call<'_>) {
             }
         },
     );
-    state[0] = state[0].wrapping_add(1);
+    if is_counted {
+        state[0] = state[0].wrapping_add(1);
+    }
 }
 
 pub(super) static DROPOUT: Kernel = Kernel {
     shader: &thalweg_shaders::DROPOUT,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Write, Access::Write, Access::Write],
-    variants: &[&[]],
+    variants: COUNTED_VARIANTS,
     twin,
 };
 
@@ -117,14 +122,20 @@ impl Tensor {
             stream_high: (state.stream >> 32) as u32,
             threshold: (f64::from(probability) * 4_294_967_296.0) as u32,
             scale: 1.0 / (1.0 - probability),
+            zero: 0,
         };
+        let is_counted = self.device().counts_workgroups();
         Launch::new(&DROPOUT, params)
+            .constant("COUNTED", is_counted)
             .bind(&self.contiguous()?)
             .bind(&state.counter)
             .bind(&y)
             .bind(&mask)
             .workgroups(self.len().div_ceil(256))
             .run(self.device())?;
+        if !is_counted {
+            Advance { amount: 1, modulus: 0, rate: 0.0 }.run(&state.counter)?;
+        }
         Ok((y, mask))
     }
 }

@@ -1,5 +1,6 @@
 //! The operations, a file each: what it is for, its parameters, its twin, its kernel, its methods, its tests.
 
+pub(crate) mod advance;
 mod argmax;
 mod batch;
 mod binary;
@@ -27,6 +28,7 @@ use crate::kernel::Kernel;
 
 /// The kernels of the operations.
 pub(crate) static KERNELS: &[&Kernel] = &[
+    &advance::ADVANCE,
     &argmax::ARGMAX,
     &batch::BATCH,
     &binary::BINARY,

@@ -1,8 +1,9 @@
 //! Running averages of parameters.
 
-use super::pages::{PAGE_VARIANTS, over_page, vectors};
+use super::pages::{over_page, vectors};
 use super::swap_in::{SwapIn, swap_in};
 use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::ops::advance::Advance;
 use crate::threads::for_each_chunks_beside;
 use crate::{Arena, DType, Error, Result, Tensor};
 
@@ -85,18 +86,25 @@ impl RunningAverage {
             Averaging::Exponential { decay } => (EXPONENTIAL, decay),
             Averaging::Debiased { decay } => (DEBIASED, decay),
         };
+        let one_minus_decay = (1.0 - decay) as f32;
+        let is_counted = values.device().counts_workgroups();
         let count = values.pages().len();
         for (number, (page, averages)) in values.pages().iter().zip(self.averages.pages()).enumerate() {
             let params = Params {
                 vectors: vectors(page),
                 kind,
-                one_minus_decay: (1.0 - decay) as f32,
+                one_minus_decay,
                 is_last: (number + 1 == count).into(),
+                zero: 0,
             };
-            let launch = Launch::new(&AVERAGE, params).bind(page).bind(averages).bind(&self.counter);
+            let launch = Launch::new(&AVERAGE, params).constant("COUNTED", is_counted);
+            let launch = launch.bind(page).bind(averages).bind(&self.counter);
             over_page(launch, page).run(page.device())?;
         }
-        Ok(())
+        if is_counted || count == 0 {
+            return Ok(());
+        }
+        Advance { amount: 1, modulus: 0, rate: one_minus_decay }.run(&self.counter)
     }
 
     /// Puts the averages in the place of the parameters, which are kept in `kept`: one launch a page. Before the first
@@ -145,11 +153,13 @@ struct Params {
     kind: u32,
     one_minus_decay: f32,
     is_last: u32,
+    zero: u32,
 }
 
 /// The formula of [`RunningAverage`], element by element.
 fn twin(call: Call<'_>) {
     let Params { kind, one_minus_decay, is_last, .. } = call.params();
+    let is_counted = call.constant("COUNTED") != 0.0;
     let [values, averages, counter] = call.bindings();
     let (values, counter) = (values.read::<f32>(), counter.write::<u32>());
     let updates = counter[0] + 1;
@@ -170,7 +180,7 @@ fn twin(call: Call<'_>) {
             }
         },
     );
-    if is_last != 0 {
+    if is_counted && is_last != 0 {
         (counter[0], counter[2]) = (updates, correction.to_bits());
     }
 }
@@ -179,6 +189,11 @@ pub(crate) static AVERAGE: Kernel = Kernel {
     shader: &thalweg_shaders::AVERAGE,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Write, Access::Write],
-    variants: PAGE_VARIANTS,
+    variants: &[
+        &[("SEQUENTIAL", 0.0), ("COUNTED", 0.0)],
+        &[("SEQUENTIAL", 1.0), ("COUNTED", 0.0)],
+        &[("SEQUENTIAL", 0.0), ("COUNTED", 1.0)],
+        &[("SEQUENTIAL", 1.0), ("COUNTED", 1.0)],
+    ],
     twin,
 };

@@ -287,7 +287,8 @@ impl Clock {
     pub(crate) fn prepare(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<Prepared> {
         clip.check()?;
         let is_by_norm = clip.norm().is_some() || clip.by_tensor().is_some();
-        if grads.pages().len() == 1 && !is_by_norm && !self.takes_norm() {
+        let may_count = grads.pages().len() == 1 && self.device().counts_workgroups();
+        if may_count && !is_by_norm && !self.takes_norm() {
             self.forget_tensor_factors()?;
             return Ok(Prepared::SelfClocked);
         }

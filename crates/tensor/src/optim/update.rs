@@ -107,7 +107,8 @@ pub struct Head {
     pub(super) momentum: f32,
     pub(super) clip_value: f32,
     pub(super) first_row: u32,
-    pub(super) padding: u32,
+    /// 0, which only the host knows: see `shaders/shared/self_clock.wgsl`.
+    pub(super) zero: u32,
 }
 
 /// How weights decay. Twin of the constants in WGSL.
@@ -142,7 +143,7 @@ impl Head {
             momentum: 0.0,
             clip_value: f32::MAX,
             first_row: 0,
-            padding: 0,
+            zero: 0,
         }
     }
 
@@ -405,22 +406,28 @@ pub const fn access(states: usize) -> &'static [Access] {
 /// Parameters of a workgroup in hardware, where more and smaller ones keep more of it busy.
 const HARDWARE_BLOCK: usize = 512;
 
-/// Elements from which on the order of memory counts in software: below, a page lies in a cache, and more workgroups
-/// are shared out more evenly over the threads.
-const LEAST_SEQUENTIAL: usize = 64 << 10;
+/// Blocks of [`UPDATE_BLOCK`] parameters that a workgroup takes in software at least, where it costs microseconds by itself,
+/// and the most workgroups: enough for 32 threads.
+const SOFTWARE_BLOCKS: usize = 4;
+const MOST_SOFTWARE_GROUPS: usize = 32;
+
+/// Parameters up to which a page is updated as in hardware.
+const MOST_AS_IN_HARDWARE: usize = 2048;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have no tail");
 
-/// Whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in which
-/// the first says that the grid is not folded.
+/// Returns whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in
+/// which the first says that the grid is not folded.
 fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
     let blocks = page.len() / UPDATE_BLOCK;
     let folded = blocks > page.device().max_workgroups_per_dimension();
     if is_packed {
         return (!folded, blocks);
     }
-    let sequential = page.device().is_software() && page.len() >= LEAST_SEQUENTIAL && !folded;
-    (sequential, if sequential { blocks } else { page.len() / HARDWARE_BLOCK })
+    if page.device().is_software() && page.len() > MOST_AS_IN_HARDWARE {
+        return (true, (blocks / SOFTWARE_BLOCKS).clamp(1, MOST_SOFTWARE_GROUPS));
+    }
+    (false, page.len() / HARDWARE_BLOCK)
 }
 
 /// Makes the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, `SEQUENTIAL`, and `SEGMENTED`
