@@ -22,7 +22,7 @@ struct Net {
 }
 
 impl Net {
-    fn new(builder: &mut ParamsBuilder) -> thalweg::Result<Self> {
+    fn new(builder: &mut ParamsBuilder) -> thalweg::autograd::Result<Self> {
         Ok(Self {
             input: Linear::new(builder, "input", 2, 32)?,
             hidden: Linear::new(builder, "hidden", 32, 32)?,
@@ -34,7 +34,7 @@ impl Net {
 parts!(Net { input, hidden, output });
 
 impl Module for Net {
-    fn forward<'t>(&self, input: Var<'t>) -> thalweg::Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg::autograd::Result<Var<'t>> {
         let first = self.input.forward_with(input, Activation::Tanh)?;
         let second = self.hidden.forward_with(first, Activation::Tanh)?;
         self.output.forward(first.add(second)?)

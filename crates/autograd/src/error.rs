@@ -4,7 +4,7 @@
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// An operation on tensors failed.
@@ -54,4 +54,7 @@ pub enum Error {
         /// The shape of the memory.
         found: Vec<usize>,
     },
+    /// A module failed for a reason that is not one of differentiation, such as a setting.
+    #[error(transparent)]
+    Module(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -177,6 +177,11 @@ impl Parameter {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// Returns a number that no other living parameter has.
+    pub(crate) fn key(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     fn memory(&self) -> Result<&Memory> {
         self.0.memory.get().ok_or_else(|| Error::Unbound { name: self.0.name.clone() })
     }

@@ -1,7 +1,9 @@
 //! [`Tape`]: what was computed, in order, and how to go back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use thalweg_tensor::{DType, Tensor};
 
@@ -26,9 +28,12 @@ use crate::{Error, Result, Var};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Default)]
 pub struct Tape {
+    /// Different for every tape of the process: variables of one tape mean nothing on another.
+    id: u64,
     pub(crate) nodes: RefCell<Vec<Node>>,
+    /// The node of each parameter, by the parameter's key and whether the node is tracked.
+    parameters: RefCell<HashMap<(usize, bool), usize>>,
     paused: Cell<bool>,
     /// Whether a backward pass has let go of values.
     freed: Cell<bool>,
@@ -51,17 +56,39 @@ pub(crate) struct Node {
     pub(crate) parameter: Option<Parameter>,
 }
 
+impl Default for Tape {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Tape {
-    /// An empty tape, for training: [`is_training`](Self::is_training).
+    /// Returns an empty tape for training: [`is_training`](Self::is_training).
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::of(false)
     }
 
-    /// An empty tape that tracks nothing, for evaluation: modules behave as at prediction.
+    /// Returns an empty tape that tracks nothing, for evaluation: modules behave as at prediction.
     #[must_use]
     pub fn inference() -> Self {
-        Self { inference: true, ..Self::default() }
+        Self::of(true)
+    }
+
+    fn of(inference: bool) -> Self {
+        static TAPES: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: TAPES.fetch_add(1, Ordering::Relaxed),
+            nodes: RefCell::default(),
+            parameters: RefCell::default(),
+            paused: Cell::new(false),
+            freed: Cell::new(false),
+            inference,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     /// Whether modules should behave as in training (dropout drops).
@@ -91,14 +118,22 @@ impl Tape {
     /// Where the parameter has no memory yet.
     pub fn parameter(&self, parameter: &Parameter) -> Result<Var<'_>> {
         let tracked = self.is_tracking() && !parameter.is_frozen();
-        let known =
-            self.nodes.borrow().iter().position(|node| {
-                node.tracked == tracked && node.parameter.as_ref().is_some_and(|p| p.is_same(parameter))
-            });
-        match known {
-            Some(index) => Ok(Var::new(self, index)),
-            None => Ok(self.leaf(parameter.value()?.clone(), tracked, Some(parameter.clone()))),
+        let key = (parameter.key(), tracked);
+        if let Some(&index) = self.parameters.borrow().get(&key) {
+            return Ok(Var::new(self, index));
         }
+        let var = self.leaf(parameter.value()?.clone(), tracked, Some(parameter.clone()));
+        self.parameters.borrow_mut().insert(key, var.index());
+        Ok(var)
+    }
+
+    /// Removes all nodes from `mark` on.
+    pub(crate) fn truncate(&self, mark: usize) {
+        let mut nodes = self.nodes.borrow_mut();
+        if nodes[mark..].iter().any(|node| node.parameter.is_some()) {
+            self.parameters.borrow_mut().retain(|_, index| *index < mark);
+        }
+        nodes.truncate(mark);
     }
 
     fn leaf(&self, value: Tensor, tracked: bool, parameter: Option<Parameter>) -> Var<'_> {
@@ -306,5 +341,62 @@ impl Tape {
             return Err(Error::Freed { op });
         }
         if self.is_tracked(root.index()) { Ok(()) } else { Err(Error::NotTracked { op }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thalweg_tensor::Device;
+
+    #[test]
+    fn gradients_of_one_tape_mean_nothing_on_another_at_its_place_in_memory() {
+        let one = Tensor::scalar(&Device::cpu(), 1f32).unwrap();
+        let mut kept: Option<Gradients> = None;
+        // The tape of each turn is at the place of the one before.
+        for _ in 0..3 {
+            let tape = Tape::new();
+            let x = tape.input(&one);
+            assert!(kept.is_none_or(|gradients| gradients.get(x).is_none()));
+            let gradients = tape.backward(x.square().unwrap()).unwrap();
+            assert_eq!(gradients.get(x).unwrap().item::<f32>().unwrap(), 2.0);
+            kept = Some(gradients);
+        }
+    }
+
+    #[test]
+    fn a_parameter_has_one_variable_and_a_new_one_after_its_node_is_gone() {
+        let device = Device::cpu();
+        let parameter = Parameter::declare("scale", &[]);
+        let grad = Tensor::zeros(&device, DType::F32, &[]).unwrap();
+        parameter.bind(Tensor::scalar(&device, 3f32).unwrap(), grad).unwrap();
+        let tape = Tape::new();
+        let x = tape.input(&Tensor::scalar(&device, 2f32).unwrap());
+        let by_parameter = parameter.clone();
+        // The pullback asks for the parameter while nothing is tracked, and what it makes is removed after it.
+        let y = tape.record("scaled", x.value(), &[x], move |pull| {
+            let factor = pull.input(0).tape().parameter(&by_parameter)?;
+            pull.give(0, pull.cotangent()?.mul(factor)?)
+        });
+        for _ in 0..2 {
+            let gradients = tape.backward(y.as_ref().copied().unwrap()).unwrap();
+            assert_eq!(gradients.get(x).unwrap().item::<f32>().unwrap(), 3.0);
+        }
+        let [first, second] = [(); 2].map(|()| tape.parameter(&parameter).unwrap().index());
+        assert_eq!(first, second);
+        assert!(tape.parameter(&parameter).unwrap().is_tracked());
+        let constant = tape.no_grad(|| tape.parameter(&parameter)).unwrap();
+        assert!(!constant.is_tracked() && constant.index() != first);
+    }
+
+    #[test]
+    fn gradients_show_the_inputs_that_have_one() {
+        let device = Device::cpu();
+        let tape = Tape::new();
+        let [x, y] = [1f32, 2.0].map(|value| tape.input(&Tensor::scalar(&device, value).unwrap()));
+        let gradients = tape.backward(y.square().unwrap()).unwrap();
+        assert!(gradients.get(x).is_none());
+        let text = format!("{gradients:?}");
+        assert!(text.starts_with("Gradients {1: Tensor(") && !text.contains("0: Tensor"), "{text}");
     }
 }

@@ -1,6 +1,7 @@
 //! The way back: a walk over a tape from a root to the leaves, and what a pullback sees of it.
 
 use std::cell::RefCell;
+use std::fmt;
 
 use thalweg_tensor::{Device, Tensor};
 
@@ -8,24 +9,30 @@ use crate::parameter::Parameter;
 use crate::tape::Node;
 use crate::{Result, Tape, Var};
 
-/// The gradients of the inputs of a tape, as [`Tape::backward`] gives them.
+/// The gradients of the inputs of a tape, which [`Tape::backward`] returns.
 pub struct Gradients {
-    /// The tape, by its place in memory: numbers of variables mean nothing on another.
-    tape: usize,
+    tape: u64,
     of: Vec<Option<Slot>>,
 }
 
 impl Gradients {
-    /// The gradient with respect to an input; `None` where nothing flowed to it, or it lies on another tape. Parameters hold their own.
+    /// Returns the gradient with respect to an input, or `None` if nothing flowed to it or it is on another tape.
+    /// Parameters hold their own gradients.
     #[must_use]
     pub fn get(&self, input: Var<'_>) -> Option<&Tensor> {
-        if std::ptr::from_ref(input.tape()).addr() != self.tape {
+        if input.tape().id() != self.tape {
             return None;
         }
-        match self.of.get(input.index()) {
-            Some(Some(Slot { cotangent: Cotangent::Tensor(tensor), .. })) => Some(tensor),
-            _ => None,
-        }
+        self.of.get(input.index())?.as_ref()?.tensor()
+    }
+}
+
+/// Shows the gradient of each input by the number of its variable.
+impl fmt::Debug for Gradients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gradients = self.of.iter().enumerate().filter_map(|(i, slot)| Some((i, slot.as_ref()?.tensor()?)));
+        f.write_str("Gradients ")?;
+        f.debug_map().entries(gradients).finish()
     }
 }
 
@@ -45,6 +52,15 @@ struct Slot {
     cotangent: Cotangent,
     /// Whether the ReLU that made the node has been accounted for.
     masked: bool,
+}
+
+impl Slot {
+    fn tensor(&self) -> Option<&Tensor> {
+        match &self.cotangent {
+            Cotangent::Tensor(tensor) => Some(tensor),
+            Cotangent::One | Cotangent::Var(_) => None,
+        }
+    }
 }
 
 /// One walk from a root to the leaves.
@@ -81,7 +97,7 @@ impl<'t> Walk<'t> {
     }
 
     pub(crate) fn into_gradients(self) -> Gradients {
-        Gradients { tape: std::ptr::from_ref(self.tape).addr(), of: self.slots.into_inner() }
+        Gradients { tape: self.tape.id(), of: self.slots.into_inner() }
     }
 
     /// Goes from the root to the leaves. Values that no pullback needs any more are replaced by `nothing`, if it is given.
@@ -98,7 +114,7 @@ impl<'t> Walk<'t> {
                     pullback(&Pull { walk: self, node, slot })?;
                     if !self.graph {
                         // What the pullback has computed on the way is no longer needed.
-                        self.tape.nodes.borrow_mut().truncate(mark);
+                        self.tape.truncate(mark);
                     }
                     if !self.wanted.borrow()[node] {
                         self.slots.borrow_mut()[node] = None;

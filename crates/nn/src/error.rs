@@ -58,6 +58,14 @@ pub enum Error {
         /// What it must be.
         rule: &'static str,
     },
+    /// A call came at the wrong time.
+    #[error("{call}: {problem}")]
+    Order {
+        /// The call, as `Optimizer::step`.
+        call: &'static str,
+        /// Why it is refused, and which call must come first.
+        problem: String,
+    },
     /// A picture cannot be drawn.
     #[error("cannot draw: {problem}")]
     Picture {
@@ -97,12 +105,27 @@ pub enum Error {
     Autograd(thalweg_autograd::Error),
 }
 
-/// A failure of tensors is the same whether it came up in a forward pass or not.
+/// An error is the same whether it came up in a forward pass or not.
 impl From<thalweg_autograd::Error> for Error {
     fn from(error: thalweg_autograd::Error) -> Self {
+        use thalweg_autograd::Error as Autograd;
         match error {
-            thalweg_autograd::Error::Tensor(error) => Self::Tensor(error),
+            Autograd::Tensor(error) => Self::Tensor(error),
+            Autograd::Module(error) => {
+                error.downcast().map_or_else(|error| Self::Autograd(Autograd::Module(error)), |error| *error)
+            }
             other => Self::Autograd(other),
+        }
+    }
+}
+
+/// So that [`Module::forward`](crate::Module::forward) may fail with the errors of this crate.
+impl From<Error> for thalweg_autograd::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Tensor(error) => Self::Tensor(error),
+            Error::Autograd(error) => error,
+            other => Self::Module(Box::new(other)),
         }
     }
 }
@@ -145,7 +168,7 @@ impl Error {
                         | Tensor::NotFinite { .. }
                 )
             }
-            Self::Autograd(_) | Self::Picture { .. } => false,
+            Self::Autograd(_) | Self::Order { .. } | Self::Picture { .. } => false,
         }
     }
 
@@ -354,6 +377,19 @@ mod tests {
         assert!(!Error::from(thalweg_tensor::Error::DeviceLost { reason: String::new() }).is_user_error());
         assert!(Error::from(thalweg_tensor::Error::NoAdapter { wanted: "x".into(), found: vec![] }).is_user_error());
         assert!(Error::model(Path::new("x"), "y").is_user_error());
+    }
+
+    #[test]
+    fn an_error_of_a_module_is_the_same_after_a_forward_pass() {
+        let setting = || Error::Setting { field: "lr", value: "NaN".into(), rule: "finite" };
+        let through: thalweg_autograd::Error = setting().into();
+        assert_eq!(through.to_string(), setting().to_string());
+        assert!(matches!(Error::from(through), Error::Setting { field: "lr", .. }));
+        let through = thalweg_autograd::Error::from(Error::Tensor(thalweg_tensor::Error::OutOfMemory { bytes: 1 }));
+        assert!(matches!(through, thalweg_autograd::Error::Tensor(_)));
+        // An error of another crate stays as it is.
+        let foreign = Error::from(thalweg_autograd::Error::Module("no such token".into()));
+        assert_eq!(foreign.to_string(), "no such token");
     }
 
     #[test]

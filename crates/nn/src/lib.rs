@@ -52,6 +52,8 @@ pub use schedule::{
     WarmupCosine, WarmupStableDecay,
 };
 pub use state_dict::{LoadReport, StateDict};
+/// The crate whose `Value` the metadata of a [`Checkpoint`] are.
+pub use serde_json;
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};

@@ -346,7 +346,7 @@ impl Parts for TabularModel {
 }
 
 impl Module for TabularModel {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         self.mlp.forward(input)
     }
 }

@@ -30,16 +30,16 @@ use crate::{Error, Result};
 pub struct CrossEntropy;
 
 impl Loss for CrossEntropy {
-    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
-        Ok(output.cross_entropy_per_row(&targets.value())?)
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
+        output.cross_entropy_per_row(&targets.value())
     }
 
     fn target_type(&self) -> DType {
         DType::U32
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
-        Ok(output.cross_entropy_logged(targets, log)?)
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+        output.cross_entropy_logged(targets, log)
     }
 
     fn check_classes(&self, output: &[usize], largest_class: Option<u32>) -> Result<()> {

@@ -19,8 +19,8 @@ pub use mse::Mse;
 /// [`of`](Self::of); evaluation uses the losses themselves.
 ///
 /// ```
-/// use thalweg_autograd::{Tape, Var};
-/// use thalweg_nn::{Loss, Result};
+/// use thalweg_autograd::{Result, Tape, Var};
+/// use thalweg_nn::Loss;
 /// use thalweg_tensor::{Device, Tensor};
 ///
 /// /// The absolute error, |output - target|.
@@ -29,7 +29,7 @@ pub use mse::Mse;
 ///
 /// impl Loss for AbsoluteError {
 ///     fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
-///         Ok(output.sub(targets)?.abs()?)
+///         output.sub(targets)?.abs()
 ///     }
 /// }
 ///
@@ -47,7 +47,7 @@ pub trait Loss: fmt::Debug {
     ///
     /// # Errors
     /// If shapes or types do not fit, or the devices differ.
-    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>>;
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
 
     /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes.
     fn target_type(&self) -> DType {
@@ -58,7 +58,7 @@ pub trait Loss: fmt::Debug {
     ///
     /// # Errors
     /// As [`per_row`](Self::per_row).
-    fn of<'t>(&self, output: Var<'t>, targets: &Tensor) -> Result<Var<'t>> {
+    fn of<'t>(&self, output: Var<'t>, targets: &Tensor) -> thalweg_autograd::Result<Var<'t>> {
         self.of_logged(output, targets, None)
     }
 
@@ -69,7 +69,7 @@ pub trait Loss: fmt::Debug {
     ///
     /// # Errors
     /// As [`per_row`](Self::per_row).
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
         let mean = self.per_row(output, output.tape().constant(targets))?.mean()?;
         log.map_or(Ok(()), |log| log.push(&mean.value()))?;
         Ok(mean)
@@ -105,7 +105,7 @@ pub trait Loss: fmt::Debug {
 
 /// Forwards every method, so that a loss can be chosen at run time.
 impl<L: Loss + ?Sized> Loss for Box<L> {
-    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         (**self).per_row(output, targets)
     }
 
@@ -113,7 +113,7 @@ impl<L: Loss + ?Sized> Loss for Box<L> {
         (**self).target_type()
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
         (**self).of_logged(output, targets, log)
     }
 

@@ -18,13 +18,13 @@ use crate::Result;
 pub struct Mse;
 
 impl Loss for Mse {
-    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> Result<Var<'t>> {
+    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         expect_same_shape("mse", output, targets)?;
-        Ok(output.sub(targets)?.square()?)
+        output.sub(targets)?.square()
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> Result<Var<'t>> {
-        Ok(output.mse_logged(targets, log)?)
+    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+        output.mse_logged(targets, log)
     }
 
     /// (output - target)² is, up to a constant, -ln of a normal density with variance 1/2.

@@ -29,14 +29,14 @@ pub enum Activation {
 parts!(Activation {});
 
 impl Module for Activation {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
-        Ok(match self {
-            Self::Relu => input.relu()?,
-            Self::Tanh => input.tanh()?,
-            Self::Gelu => input.gelu()?,
-            Self::Sigmoid => input.sigmoid()?,
-            Self::Identity => input,
-        })
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
+        match self {
+            Self::Relu => input.relu(),
+            Self::Tanh => input.tanh(),
+            Self::Gelu => input.gelu(),
+            Self::Sigmoid => input.sigmoid(),
+            Self::Identity => Ok(input),
+        }
     }
 }
 

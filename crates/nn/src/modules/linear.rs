@@ -67,7 +67,7 @@ impl Linear {
     ///
     /// # Errors
     /// As [`Module::forward`].
-    pub fn forward_with<'t>(&self, input: Var<'t>, activation: Activation) -> Result<Var<'t>> {
+    pub fn forward_with<'t>(&self, input: Var<'t>, activation: Activation) -> thalweg_autograd::Result<Var<'t>> {
         let tape = input.tape();
         let fused = activation == Activation::Relu;
         let output = input.linear(tape.parameter(&self.weight)?, tape.parameter(&self.bias)?, fused)?;
@@ -76,7 +76,7 @@ impl Linear {
 }
 
 impl Module for Linear {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         self.forward_with(input, Activation::Identity)
     }
 }

@@ -106,7 +106,7 @@ impl Parts for Mlp {
 }
 
 impl Module for Mlp {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         let mut x = input;
         // The last layer has no dropout, so the pairs leave it over.
         for (layer, dropout) in self.layers.iter().zip(&self.dropouts) {

@@ -11,8 +11,6 @@ mod sequential;
 
 use thalweg_autograd::Var;
 
-use crate::Result;
-
 pub use activations::Activation;
 pub use dropout::Dropout;
 pub use linear::Linear;
@@ -23,8 +21,8 @@ pub use sequential::Sequential;
 /// A part of a model that computes an output from its input and its parameters.
 ///
 /// ```
-/// use thalweg_autograd::{Parameter, Tape, Var};
-/// use thalweg_nn::{Init, Module, ParamsBuilder, Result, parts};
+/// use thalweg_autograd::{Parameter, Result, Tape, Var};
+/// use thalweg_nn::{Init, Module, ParamsBuilder, parts};
 /// use thalweg_tensor::{Device, Tensor};
 ///
 /// /// Multiplies each feature by a learned factor: `[n, features]` → `[n, features]`.
@@ -34,15 +32,21 @@ pub use sequential::Sequential;
 ///
 /// parts!(Scale { factor });
 ///
+/// impl Scale {
+///     fn new(builder: &mut ParamsBuilder, features: usize) -> Result<Self> {
+///         Ok(Self { factor: builder.add("factor", &[features], Init::Constant(3.0))? })
+///     }
+/// }
+///
 /// impl Module for Scale {
 ///     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
-///         Ok(input.mul(input.tape().parameter(&self.factor)?)?)
+///         input.mul(input.tape().parameter(&self.factor)?)
 ///     }
 /// }
 ///
 /// # fn main() -> Result<()> {
 /// let mut builder = ParamsBuilder::new(0);
-/// let scale = Scale { factor: builder.add("factor", &[2], Init::Constant(3.0))? };
+/// let scale = Scale::new(&mut builder, 2)?;
 /// let params = builder.build(&Device::cpu())?;
 /// let tape = Tape::inference();
 /// let x = tape.constant(&Tensor::from_slice(params.device(), &[1.0, 2.0], &[1, 2])?);
@@ -50,6 +54,9 @@ pub use sequential::Sequential;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Errors
+/// A module uses one `Result`, that of `thalweg_autograd`: the errors of this crate convert to it and back.
 ///
 /// # Several inputs
 /// A module with several inputs or outputs has a `forward` of its own, with the signature that fits, and is no `Module`.
@@ -61,17 +68,17 @@ pub trait Module: Parts {
     ///
     /// # Errors
     /// If the input's shape does not fit, or the parameters have no memory yet.
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>>;
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         (**self).forward(input)
     }
 }
 
 impl<M: Module + ?Sized> Module for &M {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         (**self).forward(input)
     }
 }

@@ -214,8 +214,8 @@ impl fmt::Debug for Visitor<'_> {
 /// asks it in its forward pass.
 ///
 /// ```
-/// use thalweg_autograd::{Tape, Var};
-/// use thalweg_nn::{Mode, Module, Parts, Result, parts};
+/// use thalweg_autograd::{Result, Tape, Var};
+/// use thalweg_nn::{Mode, Module, Parts, parts};
 ///
 /// /// Doubles its input in training.
 /// #[derive(Default)]
@@ -227,7 +227,7 @@ impl fmt::Debug for Visitor<'_> {
 ///
 /// impl Module for Double {
 ///     fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
-///         Ok(if self.mode.is_training(input.tape()) { input.affine(2.0, 0.0)? } else { input })
+///         if self.mode.is_training(input.tape()) { input.affine(2.0, 0.0) } else { Ok(input) }
 ///     }
 /// }
 ///

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thalweg_autograd::Var;
 
-use crate::{Module, Parts, Result, Visitor};
+use crate::{Module, Parts, Visitor};
 
 /// Modules one after the other, each with the output of the one before as its input. Without modules the output is the
 /// input.
@@ -69,7 +69,7 @@ impl Parts for Sequential {
 }
 
 impl Module for Sequential {
-    fn forward<'t>(&self, input: Var<'t>) -> Result<Var<'t>> {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         self.0.iter().try_fold(input, |x, module| module.forward(x))
     }
 }
