@@ -32,7 +32,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let value = values[i];
     let m = moment[i];
     let grad = gradient(i, value, step);
-    let direction = sign(step.momentum * m + step.one_minus_momentum * grad);
+    let direction = sign_of(step.momentum * m + step.one_minus_momentum * grad);
     let new_m = params.beta2 * m + params.timing.one_minus_beta2 * grad;
     values[i] = stored(value, value - f.learning_rate * (direction + step.weight_decay * value), step);
     moment[i] = stored(m, new_m, step);

@@ -45,7 +45,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let grown = s * select(growth, vec4f(params.shrink), agreement < vec4f(0.0));
     let new_s = clamp(grown, vec4f(params.least), vec4f(params.most));
     let counted = select(grad, vec4f(0.0), agreement < vec4f(0.0));
-    values[i] = stored(value, value - new_s * sign(counted), step);
+    values[i] = stored(value, value - new_s * sign_of(counted), step);
     prev[i] = stored(before, counted, step);
     size[i] = stored(s, new_s, step);
 }

@@ -28,7 +28,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let grad = gradient(i, value, step);
     let square = grad * grad;
     let new_m = step.momentum * m + step.one_minus_momentum * grad;
-    let new_v = v - params.timing.one_minus_beta2 * (sign(v - square) * square);
+    let new_v = v - params.timing.one_minus_beta2 * (sign_of(v - square) * square);
     let new_value = value - f.step_size * (new_m / (sqrt(new_v) * f.inverse_root + params.eps));
     values[i] = stored(value, new_value, step);
     moment1[i] = stored(m, new_m, step);

@@ -100,6 +100,11 @@ fn gradient(i: u32, value: vec4f, step: Step) -> vec4f {
     return step.grad_factor * grad + step.coupled_decay * value;
 }
 
+// -1, 0 or 1; a NaN stays, as in PyTorch.
+fn sign_of(x: vec4f) -> vec4f {
+    return select(sign(x), x, (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
+}
+
 // What is to be stored: the old where the step is skipped.
 fn stored(old: vec4f, next: vec4f, step: Step) -> vec4f {
     return select(next, old, step.skip);

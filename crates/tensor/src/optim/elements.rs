@@ -337,11 +337,12 @@ fn apply<const N: usize, F: Copy + Sync>(
     );
 }
 
-/// Returns 1, -1 or 0, as WGSL's `sign`; 0 for NaN.
+/// Returns 1, -1 or 0; a NaN stays, as in PyTorch. Twin of `sign_of` in `shaders/shared/update.wgsl`.
 #[inline(always)]
 #[must_use]
 pub fn sign(x: f32) -> f32 {
-    let negative = if x < 0.0 { -1.0 } else { 0.0 };
+    let flat = if x.is_nan() { x } else { 0.0 };
+    let negative = if x < 0.0 { -1.0 } else { flat };
     if x > 0.0 { 1.0 } else { negative }
 }
 
