@@ -4,8 +4,9 @@
 //   param = slow
 //
 // and nothing at the other steps. The step is the clock's; one that was skipped finds slow = param, or its sum as it was.
+// Frozen parameters stay, and so do their slow weights.
 //
-// bindings  1: values [4 vectors] read_write   2: slow [4 vectors] read_write   3: clock read
+// bindings  1: values [4 vectors] read_write   2: slow [4 vectors] read_write   3: clock read   4: table [rows] read
 // bytes     8 read, 8 written per parameter, at every `period`-th step
 // twin      crates/tensor/src/optim/lookahead.rs
 // source    Zhang, Lucas, Hinton, Ba: Lookahead optimizer: k steps forward, 1 step back (NeurIPS 2019); optax.lookahead
@@ -13,16 +14,27 @@
 // The place of the clock's step among its words.
 const STEP = 4u;
 
+// Whether the table has rows that say what is frozen: see shared/update.wgsl.
+override SEGMENTED: bool = false;
+
 struct Params {
     vectors: u32,
     period: u32,
     alpha: f32,
+    // Where the rows of this page begin in the table.
+    first_row: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(2) var<storage, read_write> slow: array<vec4f>;
 @group(0) @binding(3) var<storage, read> clock: array<u32>;
+@group(0) @binding(4) var<storage, read> table: array<vec4f>;
+
+fn is_frozen(i: u32) -> bool {
+    if (SEGMENTED) { return table[params.first_row + i / 16u].x < 0.0; }
+    return false;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -34,7 +46,7 @@ fn main(
     let block = group_index(group, groups);
     for (var j = 0u; j < 4u; j++) {
         let i = vector_of(block, lane, j);
-        if (i < params.vectors) {
+        if (i < params.vectors && !is_frozen(i)) {
             let before = slow[i];
             let next = before + params.alpha * (values[i] - before);
             slow[i] = next;

@@ -115,10 +115,19 @@ pub(crate) fn swap_in(pair: &Pair) {
 }
 
 pub(crate) fn lookahead(pair: &Pair) {
-    for layout in LAYOUTS {
-        pair.compare(&format!("{layout:?}"), tolerance(pair), |device| {
+    for (layout, is_apart) in LAYOUTS.into_iter().flat_map(|layout| [(layout, false), (layout, true)]) {
+        pair.compare(&format!("{layout:?}, set apart: {is_apart}"), tolerance(pair), |device| {
             let (values, grads, slow) = (arena(device, layout, 1), arena(device, layout, 2), arena(device, layout, 1));
             let mut clock = Clock::new(device, 0.1).unwrap();
+            if is_apart {
+                // The slow weights of what is frozen are somewhere else, and neither of them moves.
+                let settings: Vec<_> = (0..values.len())
+                    .map(|i| SegmentSettings { frozen: i % 2 == 0, ..SegmentSettings::default() })
+                    .collect();
+                clock.set_segments(&values, &settings).unwrap();
+                (0..values.len()).step_by(2).for_each(|i| slow.get(i).fill(0.5f32).unwrap());
+            }
+            let before = [floats(values.get(0)), floats(slow.get(0))];
             for step in 1..=5 {
                 let clip = Clip::Off;
                 let arguments = StepArguments { values: &values, grads: &grads, state: &[], clock: &mut clock, clip };
@@ -127,6 +136,8 @@ pub(crate) fn lookahead(pair: &Pair) {
                 let is_same = floats(values.get(1)) == floats(slow.get(1));
                 assert_eq!(is_same, step == 3, "{device}, step {step}");
             }
+            let after = [floats(values.get(0)), floats(slow.get(0))];
+            assert_eq!(before == after, is_apart || layout.0[0] == 0, "{device}");
             pages(&[&values, &slow])
         });
     }

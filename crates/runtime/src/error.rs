@@ -75,11 +75,11 @@ pub enum Error {
         /// Why it cannot be.
         rule: &'static str,
     },
-    /// A recording cannot be replayed any more: state that it uses has moved.
-    #[error("replay: {what} has changed since the recording was made; record again")]
+    /// A recording cannot be replayed as things are: state that it uses has changed since it was made.
+    #[error("replay: {problem}")]
     Stale {
-        /// What has changed.
-        what: &'static str,
+        /// What has changed, and what to do: in most cases, to record again.
+        problem: String,
     },
     /// Gradients were not finite, and that is to be an error.
     #[error(

@@ -24,7 +24,7 @@ pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
-pub use recording::{RecordOptions, Recording, check_state, guard, on_replay};
+pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};
 pub use thalweg_shaders::{GRID, Shader};
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
 pub use wgpu;

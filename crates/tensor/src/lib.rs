@@ -71,7 +71,7 @@ pub use thalweg_runtime::philox::philox;
 pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
 pub use thalweg_runtime::{
     Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, GRID, InFlight, PendingRead,
-    RecordOptions, Recording, Result, Shader, guard, kernel, on_replay, profile, twin, wgpu,
+    RecordOptions, Recording, Result, Shader, guard, is_recording, kernel, on_replay, profile, twin, wgpu,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 

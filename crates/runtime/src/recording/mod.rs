@@ -243,7 +243,7 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
 /// let (recording, ()) = device.record(|| {
 ///     let moved = moved.clone();
 ///     guard(move || match moved.load(Ordering::Relaxed) {
-///         true => Err(Error::Stale { what: "the table of the schedule" }),
+///         true => Err(Error::Stale { problem: "the table has moved; record again".to_string() }),
 ///         false => Ok(()),
 ///     });
 ///     device.copy(x.buffer(), 0, y.buffer(), 0, 2)
@@ -279,6 +279,12 @@ fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
     words.values().sum()
 }
 
+/// Returns whether this thread records on a device.
+#[must_use]
+pub fn is_recording(device: &Device) -> bool {
+    RECORDER.with_borrow(|recorder| recorder.as_ref().is_some_and(|recorder| recorder.device == *device))
+}
+
 /// The recorder of the thread that works, as devices see it.
 struct ThreadRecorder;
 
@@ -292,8 +298,7 @@ impl Observer for ThreadRecorder {
     }
 
     fn holder(&self, device: &Device) -> Option<&'static str> {
-        let is_on = |recorder: &Option<Recorder>| recorder.as_ref().is_some_and(|recorder| recorder.device == *device);
-        RECORDER.with_borrow(is_on).then_some("recordings")
+        is_recording(device).then_some("recordings")
     }
 
     fn check_device(&self, device: &Device, op: &'static str) -> Result<()> {

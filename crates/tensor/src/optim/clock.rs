@@ -1,9 +1,10 @@
 //! The clock: what changes from step to step, on the device; and clipping by norms of the gradients.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clip::{Clip, NonFinite};
-use super::clock_state::{ClockState, PendingClock};
+use super::clock_state::{ClockState, PendingClock, Reports};
 use super::loss_scale::LossScale;
 use super::matrices::MatrixPlan;
 use super::norm::{MOST_PARTIALS, Norm, launch_norm, partial_count};
@@ -49,6 +50,9 @@ pub struct Clock {
     untouched: Tensor,
     /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
     plan: Option<Arc<MatrixPlan>>,
+    reports: Reports,
+    /// Counts the changes that recordings do not follow. They share it.
+    changes: Arc<AtomicU64>,
 }
 
 /// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
@@ -61,8 +65,10 @@ impl Clock {
     /// Where the learning rate is negative or not finite, or the device has no room.
     pub fn new(device: &Device, learning_rate: f64) -> Result<Self> {
         crate::check_state("clock")?;
+        let state = Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?;
         let mut clock = Self {
-            state: Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?,
+            reports: Reports::of(&state),
+            state,
             table: Tensor::zeros(device, DType::F32, &[4 * LEAST_TABLE])?,
             schedule: ScheduleTable::of_learning_rates(&[learning_rate]),
             segments: None,
@@ -74,6 +80,7 @@ impl Clock {
             loss_scale: None,
             untouched: Tensor::zeros(device, DType::F32, &[MOST_BINDINGS * UNTOUCHED])?,
             plan: None,
+            changes: Arc::default(),
         };
         clock.set_learning_rates(&[learning_rate])?;
         Ok(clock)
@@ -88,11 +95,15 @@ impl Clock {
         self.set_schedule(ScheduleTable::of_learning_rates(learning_rates))
     }
 
-    /// Uploads what a schedule says of the coming steps, from the first step of the run on. Recordings follow, unless the
-    /// table is longer than 4,096 rows and than any before it: then they must be made anew.
+    /// Uploads what a schedule says of the coming steps, from the first step of the run on. Rows at its end that are alike
+    /// take the place of one, 16 bytes.
+    ///
+    /// Recordings follow, unless the schedule is longer than 4,096 rows and than any before it: then their replays fail
+    /// with [`Error::Stale`], and they must be made anew.
     ///
     /// # Errors
-    /// Where there is no learning rate, or a value is out of its range.
+    /// [`Error::Argument`] if there is no learning rate, a value is out of its range, or the schedule has more rows than the
+    /// device can bind.
     pub fn set_schedule(&mut self, schedule: ScheduleTable) -> Result<()> {
         schedule.check()?;
         self.upload(&schedule)?;
@@ -107,10 +118,14 @@ impl Clock {
     }
 
     /// Sets the tensors of an arena apart: learning rate and weight decay, or that they are frozen, for each by itself, in
-    /// the same launch. Recordings made before must be made anew.
+    /// the same launch.
+    ///
+    /// Recordings follow other learning rates and weight decays. They fail with [`Error::Stale`] once other tensors are
+    /// frozen, or if none were set apart when they were made.
     ///
     /// # Errors
-    /// Where there are not as many settings as tensors, or a value is out of its range.
+    /// [`Error::Argument`] if there are not as many settings as tensors, or a value is out of its range;
+    /// [`Error::Recording`] while this thread records.
     pub fn set_segments(&mut self, values: &Arena, settings: &[SegmentSettings]) -> Result<()> {
         if settings.len() != values.len() {
             return Err(Error::Argument {
@@ -137,8 +152,33 @@ impl Clock {
         let uploaded = self.upload(&self.schedule.clone());
         if uploaded.is_err() {
             self.segments = before;
+            return uploaded;
         }
-        uploaded
+        let frozen = |settings: &[SegmentSettings]| settings.iter().map(|s| s.frozen).collect::<Vec<_>>();
+        if before.is_none_or(|before| frozen(&before.settings) != frozen(settings)) {
+            self.outdate_recordings();
+        }
+        Ok(())
+    }
+
+    /// Has recordings that were made before refuse to be replayed.
+    pub(super) fn outdate_recordings(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has the recording that this thread makes refuse to be replayed after a change that it does not follow.
+    fn guard_recording(&self) {
+        if !crate::is_recording(self.device()) {
+            return;
+        }
+        let (changes, then) = (self.changes.clone(), self.changes.load(Ordering::Relaxed));
+        crate::guard(move || {
+            if changes.load(Ordering::Relaxed) == then {
+                return Ok(());
+            }
+            let problem = "a longer schedule, other frozen parameters or another clipping have been set; record again";
+            Err(Error::Stale { problem: problem.to_string() })
+        });
     }
 
     /// What sets each tensor apart; `None` where nothing does.
@@ -154,12 +194,24 @@ impl Clock {
     }
 
     fn upload(&mut self, schedule: &ScheduleTable) -> Result<()> {
+        crate::check_state("schedule or groups")?;
         let schedule = schedule.rows();
         let segments = self.segments.as_ref().map_or(&[][..], |segments| &segments.rows);
         let (start, end) = (segments.len(), segments.len() + schedule.len());
         if self.table.len() < 4 * end {
             let rows = start + schedule.len().next_power_of_two().max(LEAST_TABLE);
-            self.table = Tensor::zeros(self.device(), DType::F32, &[4 * rows])?;
+            let new = |rows: usize| Tensor::zeros(self.device(), DType::F32, &[4 * rows]);
+            // Only as many as there are, where the power of two is too many for the device.
+            self.table = new(rows).or_else(|_| new(end)).map_err(|error| match error {
+                Error::Limit { .. } | Error::OutOfMemory { .. } => Error::Argument {
+                    op: "set_schedule",
+                    name: "steps",
+                    value: schedule.len().to_string(),
+                    rule: "fewer: each takes 16 bytes of one buffer, and the device has none so large",
+                },
+                other => other,
+            })?;
+            self.outdate_recordings();
         }
         let write = |from: usize, rows: &[Row]| {
             self.table.slice(0, 4 * from, 4 * (from + rows.len()))?.write(bytemuck::cast_slice::<Row, f32>(rows))
@@ -181,9 +233,10 @@ impl Clock {
     /// Reads the clock back. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed; [`Error::NotFinite`] where a step was skipped and that is to be an error.
+    /// [`Error::NotFinite`] if a step was skipped since this was last reported, and that is to be an error
+    /// ([`NonFinite::Error`]): it is reported once, and the clock goes on; if work on the device has failed.
     pub fn read(&self) -> Result<ClockState> {
-        ClockState::of(&self.words()?, self.non_finite)
+        ClockState::of(&self.words()?, self.non_finite, &self.reports)
     }
 
     /// Has the clock read, as it is behind all work so far, without waiting for the device.
@@ -204,12 +257,15 @@ impl Clock {
     /// # }
     /// ```
     pub fn read_later(&self) -> Result<PendingClock> {
-        Ok(PendingClock::new(self.state.read_later()?, self.non_finite))
+        Ok(PendingClock::new(self.state.read_later()?, self.non_finite, self.reports.clone()))
     }
 
-    /// What is done where the norm of the gradients is not finite; `None` leaves it to the way of clipping. Recordings made
-    /// before must be made anew.
+    /// Sets what is done if the norm of the gradients is not finite; `None` leaves it to the way of clipping. Recordings
+    /// made before fail with [`Error::Stale`].
     pub fn set_non_finite(&mut self, non_finite: Option<NonFinite>) {
+        if self.non_finite != non_finite {
+            self.outdate_recordings();
+        }
         self.non_finite = non_finite;
     }
 
@@ -226,12 +282,18 @@ impl Clock {
     }
 
     pub(super) fn keep_loss_scale(&mut self, loss_scale: Option<LossScale>) {
+        if self.loss_scale != loss_scale {
+            self.outdate_recordings();
+        }
         self.loss_scale = loss_scale;
     }
 
-    /// Whether every step takes the norm of the gradients, clipped by it or not: two launches. Recordings made before must
-    /// be made anew.
+    /// Sets whether every step takes the norm of the gradients, clipped by it or not: two launches. Recordings made before
+    /// fail with [`Error::Stale`].
     pub fn measure_gradient_norm(&mut self, measures: bool) {
+        if self.measures != measures {
+            self.outdate_recordings();
+        }
         self.measures = measures;
     }
 
@@ -286,9 +348,9 @@ impl Clock {
     /// factors of single tensors stand in the table.
     pub(crate) fn prepare(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<Prepared> {
         clip.check()?;
-        let is_by_norm = clip.norm().is_some() || clip.by_tensor().is_some();
+        self.guard_recording();
         let may_count = grads.pages().len() == 1 && self.device().counts_workgroups();
-        if may_count && !is_by_norm && !self.takes_norm() {
+        if may_count && !self.reads_norms(clip) {
             self.forget_tensor_factors()?;
             return Ok(Prepared::SelfClocked);
         }
@@ -304,6 +366,7 @@ impl Clock {
     /// If the limit of `clip` is not finite and greater than 0, or a launch fails.
     pub fn advance(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<()> {
         clip.check()?;
+        self.guard_recording();
         self.advance_with(grads, clip, timing)?;
         if let (Some(_), Some(segments)) = (clip.by_tensor(), &self.segments) {
             launch_scale_rows(grads, &segments.page_starts, &self.table, &self.state)?;
@@ -381,6 +444,17 @@ impl Clock {
     #[must_use]
     pub fn state(&self) -> &Tensor {
         &self.state
+    }
+
+    /// Forgets which skipped steps were reported, as the clock begins to count from somewhere else.
+    pub(super) fn forget_reports(&self) {
+        self.reports.forget();
+    }
+
+    /// Whether a step reads the gradients as a whole, beside each of them for its own parameter.
+    #[must_use]
+    pub fn reads_norms(&self, clip: Clip) -> bool {
+        clip.norm().is_some() || clip.by_tensor().is_some() || self.takes_norm()
     }
 
     /// A place for a binding that an update does not touch, another one for every number.

@@ -1,8 +1,40 @@
 //! The clock as the host sees it, at once or later: steps, norms, statistics.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::clip::NonFinite;
-use super::time::ClockWords;
-use crate::{Error, PendingRead, Result};
+use super::time::{ClockWords, FIRST_SKIPPED};
+use crate::{Error, PendingRead, Result, Tensor};
+
+/// Has each skipped step reported once: by the clock, or by the first pending read of it that sees the step.
+#[derive(Debug, Clone)]
+pub(super) struct Reports {
+    /// The words of the clock.
+    state: Tensor,
+    /// The step that was reported last. Reads that were asked for before that see it as well.
+    last: Arc<AtomicU32>,
+}
+
+impl Reports {
+    pub(super) fn of(state: &Tensor) -> Self {
+        Self { state: state.clone(), last: Arc::default() }
+    }
+
+    pub(super) fn forget(&self) {
+        self.last.store(0, Ordering::Relaxed);
+    }
+
+    /// Reports a step unless it was, and has the clock look for the next one.
+    fn report(&self, step: u32) -> Result<()> {
+        if self.last.load(Ordering::Relaxed) == step {
+            return Ok(());
+        }
+        self.state.slice(0, FIRST_SKIPPED, FIRST_SKIPPED + 1)?.write(&[0u32])?;
+        self.last.store(step, Ordering::Relaxed);
+        Err(Error::NotFinite { step })
+    }
+}
 
 /// The clock as read back from the device.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,7 +54,8 @@ pub struct ClockState {
     /// The sum of the norms of the updates that were done, since it was last begun anew
     /// ([`Clock::restart_gradient_norm_sum`](super::Clock::restart_gradient_norm_sum)).
     pub gradient_norm_sum: f32,
-    /// The first step that was skipped, counted from 1 with skipped ones; `None` where none was, or the loss is scaled.
+    /// The first step that was skipped, counted from 1 with skipped ones; `None` if none was, if the loss is scaled, or if
+    /// the step was reported as an error.
     pub first_skipped: Option<u32>,
     /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
     pub update_norm: f32,
@@ -45,9 +78,10 @@ impl ClockState {
         (self.weight_norm > 0.0).then(|| f64::from(self.update_norm) / f64::from(self.weight_norm))
     }
 
-    pub(super) fn of(words: &ClockWords, non_finite: Option<NonFinite>) -> Result<Self> {
-        if words.first_skipped > 0 && non_finite == Some(NonFinite::Error) {
-            return Err(Error::NotFinite { step: words.first_skipped });
+    pub(super) fn of(words: &ClockWords, non_finite: Option<NonFinite>, reports: &Reports) -> Result<Self> {
+        let mut first_skipped = (words.first_skipped > 0).then_some(words.first_skipped);
+        if non_finite == Some(NonFinite::Error) {
+            first_skipped.take().map_or(Ok(()), |step| reports.report(step))?;
         }
         Ok(Self {
             step: words.step,
@@ -56,7 +90,7 @@ impl ClockState {
             learning_rate: words.learning_rate,
             gradient_norm: words.gradient_norm,
             gradient_norm_sum: words.gradient_norm_sum,
-            first_skipped: (words.first_skipped > 0).then_some(words.first_skipped),
+            first_skipped,
             update_norm: words.update_norm,
             weight_norm: words.weight_norm,
             loss_scale: (words.loss_scale > 0.0).then_some(words.loss_scale),
@@ -69,11 +103,12 @@ impl ClockState {
 pub struct PendingClock {
     words: PendingRead<u32>,
     non_finite: Option<NonFinite>,
+    reports: Reports,
 }
 
 impl PendingClock {
-    pub(super) fn new(words: PendingRead<u32>, non_finite: Option<NonFinite>) -> Self {
-        Self { words, non_finite }
+    pub(super) fn new(words: PendingRead<u32>, non_finite: Option<NonFinite>, reports: Reports) -> Self {
+        Self { words, non_finite, reports }
     }
 
     /// The clock as it was behind all work up to the asking, if it is there; does not wait. It is given out once; later calls
@@ -83,6 +118,7 @@ impl PendingClock {
     /// As [`Clock::read`](super::Clock::read).
     pub fn poll(&mut self) -> Result<Option<ClockState>> {
         let Some(words) = self.words.poll()? else { return Ok(None) };
-        ClockState::of(&bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words)), self.non_finite).map(Some)
+        let words = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));
+        ClockState::of(&words, self.non_finite, &self.reports).map(Some)
     }
 }

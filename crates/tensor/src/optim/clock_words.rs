@@ -52,6 +52,7 @@ impl Clock {
                 *next = *word;
             }
         }
+        self.forget_reports();
         self.state().write(&next)
     }
 }

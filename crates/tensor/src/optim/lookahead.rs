@@ -1,7 +1,8 @@
 //! Lookahead's slow weights.
 
 use super::clock::Clock;
-use super::pages::{PAGE_VARIANTS, over_page, vectors};
+use super::pages::{PAGE_AND_TABLE_VARIANTS, over_page, vectors};
+use super::table::ROW_ELEMENTS;
 use super::time::STEP;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_chunks;
@@ -14,7 +15,7 @@ impl Clock {
     /// slow  = slow + alpha (param - slow),    param = slow
     /// ```
     ///
-    /// and else nothing. One launch a page.
+    /// and else nothing. Frozen parameters stay, and so do their slow weights. One launch a page.
     ///
     /// # Errors
     /// Where the period is 0, the layouts differ, or work on the device has failed.
@@ -28,9 +29,15 @@ impl Clock {
             });
         }
         values.same_layout("lookahead", &[slow])?;
-        for (page, slow) in values.pages().iter().zip(slow.pages()) {
-            let params = Params { vectors: vectors(page), period, alpha: alpha as f32 };
-            let launch = Launch::new(&LOOKAHEAD, params).bind(page).bind(slow).bind(self.state());
+        for (number, (page, slow)) in values.pages().iter().zip(slow.pages()).enumerate() {
+            let row = self.first_row(number);
+            let params = Params { vectors: vectors(page), period, alpha: alpha as f32, first_row: row.unwrap_or(0) };
+            let launch = Launch::new(&LOOKAHEAD, params)
+                .constant("SEGMENTED", row.is_some())
+                .bind(page)
+                .bind(slow)
+                .bind(self.state())
+                .bind(self.table());
             over_page(launch, page).run(page.device())?;
         }
         Ok(())
@@ -43,22 +50,32 @@ struct Params {
     vectors: u32,
     period: u32,
     alpha: f32,
+    first_row: u32,
 }
 
 /// The formula of [`Clock::look_ahead`], element by element.
 fn twin(call: Call<'_>) {
-    let Params { period, alpha, .. } = call.params();
-    let [values, slow, clock] = call.bindings();
+    let Params { period, alpha, first_row, .. } = call.params();
+    let is_segmented = call.constant("SEGMENTED") != 0.0;
+    let [values, slow, clock, table] = call.bindings();
+    let table = table.read::<f32>();
     if clock.read::<u32>()[STEP] % period != 0 {
         return;
     }
     for_each_chunks(
         [values.write::<f32>(), slow.write::<f32>()],
         #[inline(always)]
-        move |_, [values, slow]| {
-            for (value, slow) in values.iter_mut().zip(slow) {
-                *slow += alpha * (*value - *slow);
-                *value = *slow;
+        move |start, [values, slow]| {
+            let rows = values.chunks_mut(ROW_ELEMENTS).zip(slow.chunks_mut(ROW_ELEMENTS));
+            for (number, (values, slow)) in rows.enumerate() {
+                let row = first_row as usize + start / ROW_ELEMENTS + number;
+                if is_segmented && table[4 * row] < 0.0 {
+                    continue;
+                }
+                for (value, slow) in values.iter_mut().zip(slow) {
+                    *slow += alpha * (*value - *slow);
+                    *value = *slow;
+                }
             }
         },
     );
@@ -67,7 +84,7 @@ fn twin(call: Call<'_>) {
 pub(crate) static LOOKAHEAD: Kernel = Kernel {
     shader: &thalweg_shaders::LOOKAHEAD,
     uniform: size_of::<Params>(),
-    access: &[Access::Write, Access::Write, Access::Read],
-    variants: PAGE_VARIANTS,
+    access: &[Access::Write, Access::Write, Access::Read, Access::Read],
+    variants: PAGE_AND_TABLE_VARIANTS,
     twin,
 };

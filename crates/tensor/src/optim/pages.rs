@@ -8,6 +8,14 @@ use crate::{Arena, Result, Tensor};
 /// Sets of override constants of kernels that go through pages and have no others.
 pub(super) const PAGE_VARIANTS: &[&[(&str, f64)]] = &[&[("SEQUENTIAL", 0.0)], &[("SEQUENTIAL", 1.0)]];
 
+/// The same of kernels that ask the table what is frozen.
+pub(super) const PAGE_AND_TABLE_VARIANTS: &[&[(&str, f64)]] = &[
+    &[("SEQUENTIAL", 0.0), ("SEGMENTED", 0.0)],
+    &[("SEQUENTIAL", 0.0), ("SEGMENTED", 1.0)],
+    &[("SEQUENTIAL", 1.0), ("SEGMENTED", 0.0)],
+    &[("SEQUENTIAL", 1.0), ("SEGMENTED", 1.0)],
+];
+
 /// The number of vectors of a page.
 pub(super) fn vectors(page: &Tensor) -> u32 {
     (page.len() / 4) as u32

@@ -1,7 +1,7 @@
 //! Other values in the place of the parameters: averages, and what schedule-free methods are evaluated at.
 
 use super::clock::Clock;
-use super::pages::{over_page, vectors};
+use super::pages::{PAGE_AND_TABLE_VARIANTS, over_page, vectors};
 use super::table::ROW_ELEMENTS;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_chunks;
@@ -97,11 +97,6 @@ pub(crate) static SWAP_IN: Kernel = Kernel {
     shader: &thalweg_shaders::SWAP_IN,
     uniform: size_of::<Params>(),
     access: &[Access::Write, Access::Read, Access::Read, Access::Read, Access::Write],
-    variants: &[
-        &[("SEQUENTIAL", 0.0), ("SEGMENTED", 0.0)],
-        &[("SEQUENTIAL", 0.0), ("SEGMENTED", 1.0)],
-        &[("SEQUENTIAL", 1.0), ("SEGMENTED", 0.0)],
-        &[("SEQUENTIAL", 1.0), ("SEGMENTED", 1.0)],
-    ],
+    variants: PAGE_AND_TABLE_VARIANTS,
     twin,
 };

@@ -50,10 +50,11 @@ impl ScheduleTable {
         wrong("momentum", &self.momentums, |value| (0.0..1.0).contains(&value), "at least 0 and less than 1")
     }
 
+    /// Returns the rows of the table, of which the last one holds for all steps after it.
     pub(super) fn rows(&self) -> Vec<Row> {
         let length = self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len());
         let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
-        (0..length)
+        let mut rows: Vec<Row> = (0..length)
             .map(|i| {
                 let momentum = at(&self.momentums, i);
                 let row = [
@@ -64,7 +65,14 @@ impl ScheduleTable {
                 ];
                 Row(row.map(|value| value.unwrap_or(-1.0) as f32))
             })
-            .collect()
+            .collect();
+        let bits = |row: &Row| row.0.map(f32::to_bits);
+        while let [.., before, last] = &*rows
+            && bits(before) == bits(last)
+        {
+            rows.pop();
+        }
+        rows
     }
 }
 

@@ -39,9 +39,11 @@ pub struct ClockWords {
 }
 
 impl ClockWords {
-    /// The row of the schedule for a step; behind its end the last one.
+    /// The row of the schedule for a step; after its end the last one.
     pub(super) fn row(&self, table: &[Row], position: u32) -> Row {
-        table[(self.schedule_start + position.min(self.schedule_length - 1)) as usize]
+        let row = self.schedule_start + position.min(self.schedule_length - 1);
+        // A table that the schedule has outgrown is read at its end, as a GPU does.
+        table[(row as usize).min(table.len() - 1)]
     }
 
     pub(super) fn take_row(&mut self, row: Row) {
@@ -121,6 +123,9 @@ pub(super) const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_len
 pub(crate) fn steps_of(clock: &[u32]) -> u32 {
     clock[STEP].wrapping_add(clock[STEP + 1])
 }
+
+/// Where [`ClockWords::first_skipped`] is.
+pub(super) const FIRST_SKIPPED: usize = std::mem::offset_of!(ClockWords, first_skipped) / 4;
 
 /// Where [`ClockWords::step`] and, behind it, `skipped` stand.
 pub(super) const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
