@@ -51,6 +51,7 @@ mod functions;
 mod matmul;
 mod ops;
 pub mod optim;
+mod print;
 mod shape;
 mod tensor;
 

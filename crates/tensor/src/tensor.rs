@@ -1,6 +1,5 @@
 //! [`Tensor`]: creation, views, reading back.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::memory::{ALIGNMENT, Buffer, ToView, View};
@@ -407,12 +406,6 @@ impl ToView for Tensor {
     fn to_view(&self) -> View {
         let view = if self.is_contiguous() { View::new } else { View::with_gaps };
         view(self.buffer().clone(), self.offset(), self.len())
-    }
-}
-
-impl fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tensor({} {:?} on {})", self.dtype(), self.shape(), self.device())
     }
 }
 
