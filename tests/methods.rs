@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
 mod common;
+#[path = "methods/frozen.rs"]
+mod frozen;
 #[path = "methods/precision.rs"]
 mod precision;
 #[path = "methods/resume.rs"]
@@ -224,6 +226,7 @@ fn steps_over_matrices_take_no_more_memory() {
     for (make, _) in MATRIX_METHODS {
         let device = Device::cpu();
         let mut run = Run::of(&device, matrices(&device), *make, Some(1.0));
+        run.set_grads();
         run.optimizer.step().unwrap();
         let before = device.memory();
         for _ in 0..3 {
@@ -290,6 +293,26 @@ fn a_replayed_step_has_the_bits_of_an_eager_one() {
                 assert!(eager.bits() != before, "{name}: nothing has changed");
                 assert_eq!(replayed.optimizer.read_clock().unwrap().step as usize, STEPS, "{name}");
             }
+        }
+    }
+}
+
+/// PyTorch's `sign` of NaN is NaN; WGSL leaves it open.
+#[test]
+fn a_gradient_that_is_not_a_number_makes_its_parameter_one_where_methods_go_by_signs() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let makes: [Make; 3] = [|| Box::new(Lion::default()), || Box::new(Rprop::default()), || Box::new(Yogi::default())];
+    for device in devices() {
+        for make in makes {
+            let mut run = Run::new(&device, make, None);
+            for _ in 0..2 {
+                run.set_grads();
+                run.params.grads().unwrap().get(1).write(&[0.5, f32::NAN, -0.5, 0.0, 1.0]).unwrap();
+                run.optimizer.step().unwrap();
+            }
+            let values = common::floats(run.params.values().get(1));
+            let is_nan: Vec<bool> = values.iter().map(|x| x.is_nan()).collect();
+            assert_eq!(is_nan, [false, true, false, false, false], "{:?} on {device}", run.optimizer.method());
         }
     }
 }

@@ -38,6 +38,8 @@ fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>
     let mut sums: Vec<Vec<f64>> = params.values().tensors().iter().map(|tensor| vec![0.0; tensor.len()]).collect();
     for _ in 0..draws {
         params.zero_grad();
+        // A step by gradients of zero.
+        params.grads().unwrap();
         optimizer.step().unwrap();
         let tape = Tape::new();
         optimizer.estimate_hessian(model.forward(tape.constant(&x)).unwrap(), loss).unwrap();

@@ -375,6 +375,100 @@ fn sam_goes_uphill_by_its_formula() {
     }
 }
 
+/// A closure that fails, or panics, in the midst of a step leaves a run that goes on as if it had not been called.
+#[test]
+fn gradients_that_fail_halfway_leave_no_trace() {
+    for device in devices() {
+        let run = |fails: bool| {
+            let problem = Problem::new(&device);
+            let random = problem.params.random_counters().unwrap();
+            let mut accumulation = <GradientAccumulation as Wrapper>::new(&problem);
+            Wrapper::step(&mut accumulation, &problem).unwrap();
+            if fails {
+                for panics in [false, true] {
+                    accumulation.micro_step(|| problem.gradients(0, 3)).unwrap();
+                    let failing = std::panic::AssertUnwindSafe(|| {
+                        accumulation.micro_step(|| {
+                            problem.gradients(1, 3)?;
+                            assert!(!panics, "this panic is a part of the test");
+                            Err::<(), _>(Error::Order { call: "gradients", problem: "failed".to_string() })
+                        })
+                    });
+                    assert!(std::panic::catch_unwind(failing).is_err() == panics);
+                    assert_eq!(accumulation.pending(), 0, "{device}");
+                }
+                problem
+                    .params
+                    .set_random_counters(&random.iter().map(|counter| counter + 3).collect::<Vec<_>>())
+                    .unwrap();
+            }
+            Wrapper::step(&mut accumulation, &problem).unwrap();
+
+            let mut sam = <Sam as Wrapper>::new(&problem);
+            if fails {
+                let (before, random) = (problem.bits(), problem.params.random_counters().unwrap());
+                let mut calls = 0;
+                let failed = sam.step(|| {
+                    calls += 1;
+                    problem.gradients(0, 1)?;
+                    if calls == 1 {
+                        Ok(())
+                    } else {
+                        Err(Error::Order { call: "gradients", problem: "failed".to_string() })
+                    }
+                });
+                assert!(failed.is_err() && problem.bits() == before, "{device}: the parameters stay uphill");
+                problem.params.set_random_counters(&random).unwrap();
+            }
+            Wrapper::step(&mut sam, &problem).unwrap();
+            problem.bits()
+        };
+        assert!(run(true) == run(false), "{device}");
+    }
+}
+
+/// A step needs gradients of a backward pass since they were last made zero.
+#[test]
+fn a_step_without_gradients_is_refused_and_changes_nothing() {
+    for device in devices() {
+        let problem = Problem::new(&device);
+        let before = problem.bits();
+        let refused = |result: Result<()>, call: &str| {
+            let text = result.unwrap_err().to_string();
+            assert_eq!(text, format!("{call}: no parameter has a gradient; run a backward pass first"));
+        };
+        let mut optimizer = problem.optimizer();
+        refused(optimizer.step(), "Optimizer::step");
+        problem.gradients(0, 1).unwrap();
+        problem.params.zero_grad();
+        refused(optimizer.step(), "Optimizer::step");
+        refused(<Lookahead as Wrapper>::new(&problem).step(), "Optimizer::step");
+        let mut sam = <Sam as Wrapper>::new(&problem);
+        refused(sam.step(|| Ok(())), "Sam::first_step");
+        let mut accumulation = <GradientAccumulation as Wrapper>::new(&problem);
+        refused(accumulation.micro_step(|| Ok(())).map(drop), "GradientAccumulation::micro_step");
+        assert!(problem.bits() == before, "{device}: a refused step has changed something");
+
+        // A step that ends without a gradient at its second point goes back, and is refused.
+        let mut calls = 0;
+        let half = sam.step(|| {
+            calls += 1;
+            if calls == 1 { problem.gradients(0, 1) } else { Ok(()) }
+        });
+        refused(half, "Optimizer::step");
+        assert!(problem.bits() == before, "{device}");
+
+        let text = |result: Result<()>| result.unwrap_err().to_string();
+        problem.gradients(0, 1).unwrap();
+        problem.params.set_frozen("*", true).unwrap();
+        assert_eq!(text(optimizer.step()), "Optimizer::step: every parameter is frozen; unfreeze one first");
+        problem.params.set_frozen("*", false).unwrap();
+        problem.gradients(0, 1).unwrap();
+        optimizer.step().unwrap();
+        assert!(problem.bits() != before);
+    }
+}
+
 #[test]
 fn wrong_settings_and_states_are_refused() {
     let problem = Problem::new(&Device::cpu());
@@ -444,7 +538,7 @@ fn evaluation_leaves_no_trace() {
                         let is_trained = before.name.starts_with("layers.1");
                         assert_eq!(before != now, is_trained, "{} on {device}", before.name);
                     }
-                    assert!(matches!(optimizer.step(), Err(Error::Setting { field: "mode", .. })));
+                    assert!(matches!(optimizer.step(), Err(Error::Order { call: "Optimizer::step", .. })));
                     assert!(optimizer.state_dict().is_err());
                     for _ in 0..2 {
                         optimizer.train().unwrap();
@@ -467,6 +561,78 @@ fn evaluation_leaves_no_trace() {
         assert!(problem.bits() == slow && slow != before, "{device}");
         lookahead.train().unwrap();
         assert!(problem.bits() == before, "{device}");
+    }
+}
+
+/// An average beside a schedule-free method: each of them puts its values in the place of the parameters, one at a time.
+#[test]
+fn two_owners_cannot_exchange_the_parameters_at_once() {
+    for device in devices() {
+        let problem = Problem::new(&device);
+        let mut optimizer = Optimizer::new(&problem.params, ScheduleFreeSgd::default()).unwrap();
+        let mut other = Optimizer::new(&problem.params, Sgd::default()).unwrap();
+        let mut average = WeightAverage::new(&problem.params, Averaging::Equal).unwrap();
+        let mut lookahead = <Lookahead as Wrapper>::new(&problem);
+        for _ in 0..3 {
+            problem.params.zero_grad();
+            problem.gradients(0, 1).unwrap();
+            optimizer.step().unwrap();
+            average.update().unwrap();
+        }
+        let trained = problem.bits();
+        let saved = problem.params.to_host().unwrap();
+        let refused = |result: Result<()>, by: &str, back: &str| {
+            let text = result.unwrap_err().to_string();
+            assert!(
+                text.contains(&format!(": {by} has put")) && text.contains(&format!("call {back} first")),
+                "{text}"
+            );
+        };
+
+        let (by, back) = ("Optimizer::eval", "Optimizer::train");
+        optimizer.eval().unwrap();
+        let evaluated = problem.bits();
+        assert!(evaluated != trained);
+        refused(average.swap_in(), by, back);
+        refused(average.swap_out(), by, back);
+        refused(average.update(), by, back);
+        refused(average.state_dict().map(drop), by, back);
+        refused(other.step(), by, back);
+        refused(other.eval(), by, back);
+        refused(other.train(), by, back);
+        refused(lookahead.eval(), by, back);
+        refused(optimizer.state_dict().map(drop), by, back);
+        refused(problem.params.load(&saved), by, back);
+        refused(Lookahead::new(problem.optimizer(), LookaheadSettings::default()).map(drop), by, back);
+        assert!(problem.bits() == evaluated, "{device}: a refused call has changed something");
+        optimizer.train().unwrap();
+        assert!(problem.bits() == trained, "{device}");
+
+        let (by, back) = ("WeightAverage::swap_in", "WeightAverage::swap_out");
+        average.swap_in().unwrap();
+        average.swap_in().unwrap();
+        refused(optimizer.eval(), by, back);
+        refused(optimizer.train(), by, back);
+        refused(optimizer.step(), by, back);
+        refused(average.update(), by, back);
+        let mut second = WeightAverage::new(&problem.params, Averaging::Equal).unwrap();
+        refused(second.swap_in(), by, back);
+        average.swap_out().unwrap();
+        average.swap_out().unwrap();
+        assert!(problem.bits() == trained, "{device}");
+
+        // The same optimizer by another call.
+        lookahead.eval().unwrap();
+        refused(lookahead.optimizer_mut().step(), "Lookahead::eval", "Lookahead::train");
+        lookahead.train().unwrap();
+        assert!(problem.bits() == trained, "{device}");
+
+        // What an owner has put in place stays when the owner is dropped, and is trained from there.
+        average.swap_in().unwrap();
+        let averaged = problem.bits();
+        drop(average);
+        assert!(problem.bits() == averaged && averaged != trained, "{device}");
+        optimizer.step().unwrap();
     }
 }
 

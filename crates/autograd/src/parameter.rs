@@ -39,6 +39,8 @@ struct Inner {
     shape: Vec<usize>,
     memory: OnceLock<Memory>,
     grad_state: AtomicU8,
+    /// Whether a caller was given the memory of the gradient since the gradient was last made zero, and may have written it.
+    grad_exposed: AtomicBool,
     frozen: AtomicBool,
 }
 
@@ -64,6 +66,7 @@ impl Parameter {
             shape: shape.to_vec(),
             memory: OnceLock::new(),
             grad_state: AtomicU8::new(ZERO),
+            grad_exposed: AtomicBool::new(false),
             frozen: AtomicBool::new(false),
         }))
     }
@@ -107,17 +110,30 @@ impl Parameter {
         Ok(&self.memory()?.value)
     }
 
-    /// Its gradient, as backward passes have left it.
+    /// Returns its gradient, as backward passes have left it. From then on it counts as written, as
+    /// [`has_grad`](Self::has_grad) tells: the caller may write it.
     ///
     /// # Errors
-    /// Where it has no memory yet, or work on the device has failed.
+    /// If it has no memory yet, or work on the device has failed.
     pub fn grad(&self) -> Result<&Tensor> {
         self.settle()?;
-        Ok(&self.memory()?.grad)
+        let grad = &self.memory()?.grad;
+        self.0.grad_exposed.store(true, Ordering::Relaxed);
+        Ok(grad)
     }
 
-    /// Freezes it, or lets it learn again: a tape takes a frozen parameter for a constant, so that no gradient is computed
-    /// for it, and the one that it has becomes zero. Recordings that were made before go on as they were.
+    /// Returns whether something may have written the gradient since it was last made zero: a backward pass, or a caller of
+    /// [`grad`](Self::grad).
+    #[must_use]
+    pub fn has_grad(&self) -> bool {
+        self.accumulates() || self.0.grad_exposed.load(Ordering::Relaxed)
+    }
+
+    /// Freezes the parameter, or unfreezes it, as PyTorch's `requires_grad_`.
+    ///
+    /// A tape treats a frozen parameter as a constant: no gradient is computed for it, and the one that it has becomes zero.
+    /// No optimizer changes it, nor what it keeps of it, whatever its moments and its weight decay. A recording that uses the
+    /// parameter cannot be replayed after a change: it fails with [`thalweg_tensor::Error::Stale`].
     pub fn set_frozen(&self, frozen: bool) {
         self.0.frozen.store(frozen, Ordering::Relaxed);
         if frozen {
@@ -131,8 +147,34 @@ impl Parameter {
         self.0.frozen.load(Ordering::Relaxed)
     }
 
+    /// Has the recording that this thread makes, if it makes one, refuse to be replayed once the parameter is frozen or
+    /// unfrozen. Tapes and optimizers do so for the parameters that they use.
+    ///
+    /// # Errors
+    /// If it has no memory yet.
+    pub fn guard_frozen(&self) -> Result<()> {
+        if !thalweg_tensor::is_recording(self.value()?.device()) {
+            return Ok(());
+        }
+        let (parameter, was_frozen) = (self.clone(), self.is_frozen());
+        thalweg_tensor::guard(move || {
+            if parameter.is_frozen() == was_frozen {
+                return Ok(());
+            }
+            let change = if was_frozen { "unfrozen" } else { "frozen" };
+            let problem =
+                format!("parameter {:?} was {change} after the recording was made; record again", parameter.name());
+            Err(thalweg_tensor::Error::Stale { problem })
+        });
+        Ok(())
+    }
+
     /// Makes the gradient zero. No memory is touched; the next backward pass writes over it.
     pub fn zero_grad(&self) {
+        if self.0.grad_exposed.swap(false, Ordering::Relaxed) {
+            self.0.grad_state.store(STALE, Ordering::Relaxed);
+            return;
+        }
         // Only a written gradient becomes stale; zero memory stays what it is.
         let _ = self.0.grad_state.compare_exchange(WRITTEN, STALE, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -213,5 +255,42 @@ mod tests {
         assert_eq!(backward(), [0.0, 6.0]);
         slope.set_frozen(false);
         assert_eq!(backward(), [3.0, 9.0]);
+    }
+
+    #[test]
+    fn a_gradient_that_was_written_by_hand_is_there_until_it_is_made_zero() {
+        let device = Device::cpu();
+        let parameter = Parameter::declare("scale", &[]);
+        let grad = Tensor::zeros(&device, DType::F32, &[]).unwrap();
+        parameter.bind(Tensor::scalar(&device, 3.0f32).unwrap(), grad).unwrap();
+        assert!(!parameter.has_grad());
+        parameter.grad().unwrap().write(&[7.0f32]).unwrap();
+        assert!(parameter.has_grad());
+        parameter.zero_grad();
+        assert!(!parameter.has_grad());
+        assert_eq!(parameter.grad().unwrap().item::<f32>().unwrap(), 0.0);
+    }
+
+    #[test]
+    fn a_recording_is_refused_once_a_parameter_of_it_is_frozen_or_unfrozen() {
+        let device = Device::cpu();
+        let parameter = Parameter::declare("scale", &[]);
+        let grad = Tensor::zeros(&device, DType::F32, &[]).unwrap();
+        parameter.bind(Tensor::scalar(&device, 3.0f32).unwrap(), grad).unwrap();
+        let (recording, ()) = device
+            .record(|| -> Result<()> {
+                let tape = Tape::new();
+                tape.backward(tape.parameter(&parameter)?.square()?)?;
+                Ok(())
+            })
+            .unwrap();
+        recording.replay(1).unwrap();
+        parameter.set_frozen(true);
+        assert_eq!(
+            recording.replay(1).unwrap_err().to_string(),
+            "replay: parameter \"scale\" was frozen after the recording was made; record again"
+        );
+        parameter.set_frozen(false);
+        recording.replay(1).unwrap();
     }
 }

@@ -122,6 +122,9 @@ impl Tape {
         if let Some(&index) = self.parameters.borrow().get(&key) {
             return Ok(Var::new(self, index));
         }
+        if self.is_tracking() {
+            parameter.guard_frozen()?;
+        }
         let var = self.leaf(parameter.value()?.clone(), tracked, Some(parameter.clone()));
         self.parameters.borrow_mut().insert(key, var.index());
         Ok(var)

@@ -21,6 +21,7 @@ mod range_test;
 pub mod schedule;
 mod setting;
 mod state_dict;
+mod swap;
 mod tabular;
 mod trainer;
 mod training_state;

@@ -70,19 +70,21 @@ impl GradientAccumulation {
     /// zero, and behind the last the optimizer steps. Returns whether it has.
     ///
     /// # Errors
-    /// Those of `gradients`, and of [`Optimizer::step`].
+    /// Those of `gradients`, and of [`Optimizer::step`]. After an error, and after a panic of `gradients`, the micro-batches
+    /// so far are discarded, since a part of one may have been added to their gradients: the next call begins a new step.
     pub fn micro_step<T>(&mut self, gradients: impl FnOnce() -> Result<T>) -> Result<bool> {
-        if self.done == 0 {
+        let done = std::mem::take(&mut self.done);
+        if done == 0 {
             self.optimizer.params.zero_grad();
         }
         gradients()?;
-        self.done += 1;
-        if self.done < self.micro_batches {
+        self.optimizer.params.check_grads("GradientAccumulation::micro_step")?;
+        if done + 1 < self.micro_batches {
+            self.done = done + 1;
             return Ok(false);
         }
-        self.done = 0;
         if self.micro_batches > 1 {
-            self.optimizer.params.grads()?.scale((1.0 / f64::from(self.micro_batches)) as f32)?;
+            self.optimizer.params.settled_grads()?.scale((1.0 / f64::from(self.micro_batches)) as f32)?;
         }
         self.optimizer.step()?;
         Ok(true)
@@ -115,7 +117,7 @@ impl GradientAccumulation {
         saved.metadata[KEY] = to_json(&Manifest { micro_batches: self.micro_batches.to_string(), done: self.done })?;
         if self.done > 0 {
             let params = &self.optimizer.params;
-            saved.tensors.extend(read(params, GRAD, params.grads()?)?);
+            saved.tensors.extend(read(params, GRAD, params.settled_grads()?)?);
         }
         Ok(saved)
     }
@@ -130,7 +132,7 @@ impl GradientAccumulation {
         let params = self.optimizer.params.clone();
         let mut plan = Plan::default();
         if manifest.done > 0 {
-            plan.add(saved, &params, GRAD, params.grads()?)?;
+            plan.add(saved, &params, GRAD, params.settled_grads()?)?;
         }
         self.optimizer.load_state_dict(saved)?;
         plan.write()?;

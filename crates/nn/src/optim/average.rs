@@ -5,13 +5,15 @@ use serde_json::json;
 use thalweg_tensor::{Arena, Averaging, RunningAverage, hold_as};
 
 use super::as_setting;
-use super::evaluation::Swap;
 use super::state_dict::{Plan, check_same, from_json, read, to_json};
-use crate::{Checkpoint, Error, Params, Result};
+use crate::swap::{Calls, Swap};
+use crate::{Checkpoint, Params, Result};
 
 /// The key in the metadata, and the name of the state.
 const KEY: &str = "weight_average";
 const AVERAGE: &str = "average";
+
+const SWAP: Calls = Calls { put_in: "WeightAverage::swap_in", take_out: "WeightAverage::swap_out" };
 
 /// A running average of the weights beside training, to be evaluated and saved in their place: exponential (EMA), or of all
 /// alike: stochastic weight averaging (Izmailov et al.: Averaging weights leads to wider optima and better generalization,
@@ -41,6 +43,7 @@ const AVERAGE: &str = "average";
 /// # let params = builder.build(&Device::cpu())?;
 /// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
 /// let mut average = WeightAverage::new(&params, Averaging::Exponential { decay: 0.999 })?;
+/// # params.grads()?;
 /// // After each backward pass:
 /// optimizer.step()?;
 /// average.update()?;
@@ -68,46 +71,40 @@ impl WeightAverage {
     /// The average of nothing yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the decay is not in [0, 1); where the device has no room.
+    /// [`Error::Setting`](crate::Error::Setting) where the decay is not in [0, 1); where the device has no room.
     pub fn new(params: &Params, averaging: Averaging) -> Result<Self> {
         let average = hold_as("optimizer state", || RunningAverage::new(params.values(), averaging));
-        Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, swap: Swap::default() })
+        Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, swap: Swap::new(params) })
     }
 
     /// Takes the parameters as they are into the average.
     ///
     /// # Errors
-    /// [`Error::Setting`] between [`swap_in`](Self::swap_in) and [`swap_out`](Self::swap_out); where work on the device has
-    /// failed.
+    /// [`Error::Order`](crate::Error::Order) while other values are in the place of the parameters, as between
+    /// [`swap_in`](Self::swap_in) and [`swap_out`](Self::swap_out), or after [`Optimizer::eval`](crate::Optimizer::eval); if
+    /// work on the device has failed.
     pub fn update(&mut self) -> Result<()> {
-        self.check_is_out()?;
+        self.params.check_in_place("WeightAverage::update")?;
         Ok(self.average.update(self.params.values())?)
     }
 
-    /// Puts the average in the place of the parameters, which are kept; before the first update they stay. A step of an
-    /// optimizer would go on from the average: swap out before.
+    /// Puts the average in the place of the parameters, which are kept; before the first update they stay. Steps of
+    /// optimizers are refused until [`swap_out`](Self::swap_out).
     ///
     /// # Errors
-    /// Where the device has no room, or work on it has failed.
+    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters, as
+    /// [`Optimizer::eval`](crate::Optimizer::eval) does; if the device has no room, or work on it has failed.
     pub fn swap_in(&mut self) -> Result<()> {
-        let values = self.params.values();
-        self.swap.put_in(values, |kept| self.average.swap_in(values, kept))
+        self.swap.put_in(SWAP, |values, kept| self.average.swap_in(values, kept))
     }
 
-    /// Puts the parameters back, to the bit.
+    /// Puts the parameters back, to the bit. Does nothing if they are in place.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters; if work
+    /// on the device has failed.
     pub fn swap_out(&mut self) -> Result<()> {
-        self.swap.take_out(self.params.values())
-    }
-
-    fn check_is_out(&self) -> Result<()> {
-        if self.swap.is_in() {
-            let value = "in the place of the parameters".to_string();
-            return Err(Error::Setting { field: "average", value, rule: "swapped out first" });
-        }
-        Ok(())
+        self.swap.take_out(SWAP.take_out)
     }
 
     /// The averages.
@@ -130,7 +127,7 @@ impl WeightAverage {
     /// # Errors
     /// As [`update`](Self::update).
     pub fn state_dict(&self) -> Result<Checkpoint> {
-        self.check_is_out()?;
+        self.params.check_in_place("WeightAverage::state_dict")?;
         let settings = format!("{:?}", self.average.averaging());
         let manifest = to_json(&Manifest { settings, counter: self.average.save()? })?;
         let tensors = read(&self.params, AVERAGE, self.averages())?;
@@ -140,10 +137,10 @@ impl WeightAverage {
     /// Puts a saved average in the place of this one.
     ///
     /// # Errors
-    /// [`Error::State`], which names the tensor and both shapes, or the settings, where it is of another kind or of other
+    /// [`Error::State`](crate::Error::State), which names the tensor and both shapes, or the settings, where it is of another kind or of other
     /// parameters; nothing is changed then. As [`update`](Self::update).
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
-        self.check_is_out()?;
+        self.params.check_in_place("WeightAverage::load_state_dict")?;
         let manifest: Manifest = from_json(saved, KEY)?;
         check_same(KEY, &manifest.settings, &self.average.averaging())?;
         let mut plan = Plan::default();

@@ -2,9 +2,9 @@
 
 use thalweg_autograd::Parameter;
 use thalweg_tensor::SegmentSettings;
-use wildmatch::WildMatch;
 
 use super::Method;
+use crate::params::matching;
 use crate::setting::not_negative;
 use crate::{Error, Result};
 
@@ -17,7 +17,11 @@ pub struct ParameterGroup {
     pub lr_scale: Option<f64>,
     /// The weight decay instead of the method's: finite and at least 0.
     pub weight_decay: Option<f64>,
-    /// Whether they stay as they are: no gradient is computed for them, and neither they nor their state change.
+    /// Whether this optimizer leaves them as they are, with their state. Default false.
+    ///
+    /// Their gradients are still computed, for other optimizers of the same parameters; they do not count in norms of
+    /// gradients. [`Params::set_frozen`](crate::Params::set_frozen) freezes parameters for all optimizers, and saves the
+    /// gradients.
     pub frozen: bool,
 }
 
@@ -42,20 +46,11 @@ pub(super) fn apply(
         if group.weight_decay.is_some() {
             check_weight_decay(method)?;
         }
-        let pattern = WildMatch::new(&group.pattern);
-        let mut matches = 0;
-        for (_, settings) in parameters.iter().zip(&mut *settings).filter(|(p, _)| pattern.matches(p.name())) {
-            matches += 1;
+        for i in matching(&group.pattern, parameters)? {
+            let settings = &mut settings[i];
             settings.lr_scale = group.lr_scale.unwrap_or(settings.lr_scale);
             settings.weight_decay = group.weight_decay.or(settings.weight_decay);
             settings.frozen |= group.frozen;
-        }
-        if matches == 0 {
-            return Err(Error::Setting {
-                field: "pattern",
-                value: format!("{:?}", group.pattern),
-                rule: "one that matches the name of a parameter; `*` stands for any characters, `?` for one",
-            });
         }
     }
     Ok(())
@@ -108,13 +103,14 @@ mod tests {
         for (values, expected) in values(&params).iter().zip(expected) {
             assert!(values.iter().all(|&value| value == expected), "{values:?} is not {expected}");
         }
-        assert!(params.get("head.bias").unwrap().is_frozen() && !params.get("head.weight").unwrap().is_frozen());
+        assert!(!params.get("head.bias").unwrap().is_frozen(), "a group has frozen a parameter for all optimizers");
     }
 
     #[test]
     fn biases_do_not_decay_in_one_line() {
         let params = params();
         params.values().tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
+        params.grads().unwrap();
         let adamw = AdamW { lr: 0.5, weight_decay: 0.5, ..AdamW::default() };
         Optimizer::new(&params, adamw).unwrap().without_decay_on_bias_and_norm().unwrap().step().unwrap();
         let expected = [0.75, 1.0, 0.75, 1.0];

@@ -38,6 +38,7 @@ impl Optimizer {
     /// [`Error::Setting`] where the method keeps no such average; where the layouts differ, or the device fails.
     pub fn update_hessian(&mut self, diagonal: &Arena) -> Result<()> {
         let hessian = self.hessian()?;
+        self.follow_freezing()?;
         let average = &self.state[hessian.state];
         Ok(self.clock.average_hessian(average, diagonal, hessian.beta2, Curvature::Diagonal)?)
     }
@@ -49,7 +50,8 @@ impl Optimizer {
     /// `output` is that of a fresh forward pass, on a tape of its own, whose values are let go of. Classes are drawn from the
     /// softmax; for squared errors, which are a Gaussian's of variance 1/2, numbers from that around the output, and B is the
     /// number of all elements. The draws follow from the seed of the method and the steps so far, so that a run repeats to
-    /// the bit, and a recorded step draws anew. The gradients of the parameters are overwritten: step before it. One
+    /// the bit, and a recorded step draws anew. The gradients of the parameters are zero afterwards: step
+    /// before it. One
     /// launch to draw and one for the average, beside those of the backward pass.
     ///
     /// ```
@@ -90,9 +92,12 @@ impl Optimizer {
         let sampled = loss.of(output, &targets)?;
         self.params.zero_grad();
         output.tape().backward_and_free(sampled)?;
-        let grads = self.params.grads()?;
-        let average = &self.state[hessian.state];
-        Ok(self.clock.average_hessian(average, grads, hessian.beta2, Curvature::SampledGradient(terms))?)
+        self.follow_freezing()?;
+        let (average, grads) = (&self.state[hessian.state], self.params.settled_grads()?);
+        self.clock.average_hessian(average, grads, hessian.beta2, Curvature::SampledGradient(terms))?;
+        // No step may go by the gradients of a sampled loss.
+        self.params.zero_grad();
+        Ok(())
     }
 
     fn hessian(&self) -> Result<HessianAverage> {

@@ -6,11 +6,14 @@ use thalweg_tensor::{Arena, hold_as};
 use super::Optimizer;
 use super::state_dict::{Plan, check_same, from_json, read, to_json};
 use crate::setting::check;
+use crate::swap::Calls;
 use crate::{Checkpoint, Result};
 
 /// The key in the metadata, and the name of the state.
 const KEY: &str = "lookahead";
 const SLOW: &str = "slow";
+
+const EVAL: Calls = Calls { put_in: "Lookahead::eval", take_out: "Lookahead::train" };
 
 /// How often the slow weights of [`Lookahead`] move, and how far.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,6 +66,7 @@ impl LookaheadSettings {
 /// # let params = builder.build(&Device::cpu())?;
 /// let optimizer = Optimizer::new(&params, AdamW::default())?;
 /// let mut lookahead = Lookahead::new(optimizer, LookaheadSettings { sync_period: 6, ..Default::default() })?;
+/// # params.grads()?;
 /// // After each backward pass:
 /// lookahead.step()?;
 /// # Ok(())
@@ -87,7 +91,7 @@ impl Lookahead {
     /// As [`LookaheadSettings::validate`], or where the device has no room.
     pub fn new(optimizer: Optimizer, settings: LookaheadSettings) -> Result<Self> {
         settings.validate()?;
-        optimizer.check_is_training()?;
+        optimizer.params.check_in_place("Lookahead::new")?;
         let values = optimizer.params.values();
         let slow = hold_as("optimizer state", || values.zeros_like())?;
         slow.copy_from(values)?;
@@ -109,7 +113,7 @@ impl Lookahead {
     /// # Errors
     /// As [`Optimizer::eval`].
     pub fn eval(&mut self) -> Result<()> {
-        self.optimizer.swap_in(&self.slow, 1.0)
+        self.optimizer.swap_in(EVAL, &self.slow, 1.0)
     }
 
     /// Puts the fast weights back, to the bit. See [`Optimizer::train`].
@@ -117,7 +121,7 @@ impl Lookahead {
     /// # Errors
     /// As [`Optimizer::train`].
     pub fn train(&mut self) -> Result<()> {
-        self.optimizer.train()
+        self.optimizer.swap.take_out(EVAL.take_out)
     }
 
     /// The slow weights.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
 
+use crate::swap::Swap;
 use crate::{Error, Params, Result, Schedule};
 
 /// [`Method`] for settings with a field `lr` whose step is one fused update.
@@ -92,6 +93,7 @@ mod asgd;
 mod average;
 mod clipping;
 mod evaluation;
+mod freezing;
 mod groups;
 mod hessian;
 mod lamb;
@@ -250,9 +252,12 @@ pub struct Optimizer {
     params: Params,
     state: Vec<Arena>,
     clock: Clock,
+    /// What groups say of each parameter.
+    segments: Vec<SegmentSettings>,
+    masked: freezing::Masked,
     clip: Clip,
     around: clipping::Around,
-    evaluation: evaluation::Swap,
+    swap: Swap,
 }
 
 impl Optimizer {
@@ -278,12 +283,13 @@ impl Optimizer {
             }
             Ok((state, clock))
         })?;
-        let (around, evaluation) = (clipping::Around::default(), evaluation::Swap::default());
-        Ok(Self { method, params: params.clone(), state, clock, clip: Clip::Off, around, evaluation })
+        let (around, swap) = (clipping::Around::default(), Swap::new(params));
+        let (segments, masked) = (vec![SegmentSettings::default(); params.len()], freezing::Masked::default());
+        Ok(Self { method, params: params.clone(), state, clock, segments, masked, clip: Clip::Off, around, swap })
     }
 
-    /// Sets parameters apart by their names: learning rate, weight decay, or that they are frozen. Where several groups
-    /// match a parameter, a later one replaces what it says itself. It costs no launch.
+    /// Sets parameters apart by their names: learning rate, weight decay, or that this optimizer leaves them as they are.
+    /// Where several groups match a parameter, a later one replaces what it says itself. It costs no launch.
     ///
     /// ```
     /// use thalweg_nn::{AdamW, Linear, Optimizer, ParameterGroup, ParamsBuilder};
@@ -305,9 +311,9 @@ impl Optimizer {
     /// [`Error::Setting`] where a pattern matches no parameter, or a value is out of its range, or the method has no weight
     /// decay to replace.
     pub fn with_groups(mut self, groups: &[ParameterGroup]) -> Result<Self> {
-        let mut settings = self.segments();
+        let mut settings = self.segments.clone();
         groups::apply(groups, &*self.method, self.params.parameters(), &mut settings)?;
-        self.set_segments(&settings)?;
+        self.set_segments(settings)?;
         Ok(self)
     }
 
@@ -317,29 +323,14 @@ impl Optimizer {
     /// # Errors
     /// Where the device has no room for the table.
     pub fn without_decay_on_bias_and_norm(mut self) -> Result<Self> {
-        let mut settings = self.segments();
+        let mut settings = self.segments.clone();
         for (parameter, settings) in self.params.parameters().iter().zip(&mut settings) {
             if parameter.shape().len() < 2 {
                 settings.weight_decay = Some(0.0);
             }
         }
-        self.set_segments(&settings)?;
+        self.set_segments(settings)?;
         Ok(self)
-    }
-
-    /// What sets each parameter apart.
-    fn segments(&self) -> Vec<SegmentSettings> {
-        self.clock.segments().map_or_else(|| vec![SegmentSettings::default(); self.params.len()], <[_]>::to_vec)
-    }
-
-    fn set_segments(&mut self, settings: &[SegmentSettings]) -> Result<()> {
-        self.clock.set_segments(self.params.values(), settings)?;
-        for (parameter, settings) in self.params.parameters().iter().zip(settings) {
-            if settings.frozen {
-                parameter.set_frozen(true);
-            }
-        }
-        Ok(())
     }
 
     /// Uploads a schedule of the learning rate for a run of so many steps, from the first step on; behind its end the last
@@ -394,10 +385,16 @@ impl Optimizer {
     /// Takes all parameters one step further by the gradients that they hold.
     ///
     /// # Errors
-    /// Where work on the device has failed; [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train).
+    /// [`Error::Order`] if no parameter has a gradient, as before the first backward pass and after
+    /// [`Params::zero_grad`], or while other values are in the place of the parameters, as between [`eval`](Self::eval) and
+    /// [`train`](Self::train); if work on the device has failed.
     pub fn step(&mut self) -> Result<()> {
-        self.check_is_training()?;
-        let (values, grads) = (self.params.values(), self.params.grads()?);
+        self.params.check_in_place("Optimizer::step")?;
+        self.params.check_grads("Optimizer::step")?;
+        self.params.exchange().guard(self.params.device());
+        self.follow_freezing()?;
+        let is_masked = self.mask_gradients(self.around.adaptive.is_some() || self.clock.reads_norms(self.clip))?;
+        let (values, grads) = (self.params.values(), self.masked.or(is_masked, self.params.settled_grads()?));
         self.around.before(values, grads)?;
         let (state, clock) = (&self.state, &mut self.clock);
         self.method.update(StepArguments { values, grads, state, clock, clip: self.clip })?;

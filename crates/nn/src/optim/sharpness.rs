@@ -122,17 +122,29 @@ impl Sam {
         Ok(Self { optimizer, settings, ascent: ascent.map_err(as_setting)?, is_uphill: false })
     }
 
-    /// A whole step. `gradients` is called twice, and must run a backward pass each time; gradients are made zero before.
+    /// Takes a whole step. `gradients` is called twice, and must run a backward pass each time; gradients are made zero
+    /// before.
     ///
     /// # Errors
-    /// Those of `gradients`, of [`first_step`](Self::first_step) and of [`second_step`](Self::second_step).
+    /// Those of `gradients`, of [`first_step`](Self::first_step) and of [`second_step`](Self::second_step). If `gradients`
+    /// fails, the parameters are where they were before the step.
     pub fn step<T>(&mut self, mut gradients: impl FnMut() -> Result<T>) -> Result<()> {
         self.optimizer.params.zero_grad();
         gradients()?;
         self.first_step()?;
         self.optimizer.params.zero_grad();
-        gradients()?;
+        if let Err(error) = gradients() {
+            self.go_back()?;
+            return Err(error);
+        }
         self.second_step()
+    }
+
+    /// Puts the parameters back to where they were before the first step, to the bit.
+    fn go_back(&mut self) -> Result<()> {
+        self.optimizer.params.values().copy_from(self.ascent.kept())?;
+        self.is_uphill = false;
+        Ok(())
     }
 
     /// Goes uphill along the gradients. Make them zero then, and compute them anew.
@@ -141,9 +153,11 @@ impl Sam {
     /// [`Error::Setting`] where it has been called already; where work on the device has failed.
     pub fn first_step(&mut self) -> Result<()> {
         self.check(false)?;
-        self.optimizer.check_is_training()?;
-        let params = &self.optimizer.params;
-        self.ascent.step(params.values(), params.grads()?)?;
+        self.optimizer.params.check_in_place("Sam::first_step")?;
+        self.optimizer.params.check_grads("Sam::first_step")?;
+        let is_masked = self.optimizer.mask_gradients(true)?;
+        let Optimizer { params, masked, .. } = &self.optimizer;
+        self.ascent.step(params.values(), masked.or(is_masked, params.settled_grads()?))?;
         self.is_uphill = true;
         Ok(())
     }
@@ -155,8 +169,7 @@ impl Sam {
     /// failed.
     pub fn second_step(&mut self) -> Result<()> {
         self.check(true)?;
-        self.optimizer.params.values().copy_from(self.ascent.kept())?;
-        self.is_uphill = false;
+        self.go_back()?;
         self.optimizer.step()
     }
 

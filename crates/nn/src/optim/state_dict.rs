@@ -70,6 +70,8 @@ impl Optimizer {
     /// Linear::new(&mut builder, "line", 2, 1)?;
     /// let params = builder.build(&Device::cpu())?;
     /// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+    /// # params.grads()?;
+    /// // After each backward pass:
     /// optimizer.step()?;
     /// # let folder = tempfile::tempdir()?;
     /// # let path = folder.path().join("state.safetensors");
@@ -85,9 +87,10 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train); where work on the device has failed.
+    /// [`Error::Order`] while other values are in the place of the parameters, as between [`eval`](Self::eval) and
+    /// [`train`](Self::train); if work on the device has failed.
     pub fn state_dict(&self) -> Result<Checkpoint> {
-        self.check_is_training()?;
+        self.params.check_in_place("Optimizer::state_dict")?;
         let mut tensors = Vec::new();
         for (name, arena) in self.state() {
             tensors.extend(read(&self.params, name, arena)?);
@@ -111,7 +114,7 @@ impl Optimizer {
                 });
             }
         }
-        let parameters = self.params.parameters().iter().zip(self.segments()).map(|(parameter, segment)| {
+        let parameters = self.params.parameters().iter().zip(self.effective_segments()).map(|(parameter, segment)| {
             let (name, shape) = (parameter.name().to_string(), parameter.shape().to_vec());
             let SegmentSettings { lr_scale, weight_decay, frozen } = segment;
             SavedParameter { name, shape, lr_scale, weight_decay, frozen }
@@ -133,9 +136,10 @@ impl Optimizer {
     /// # Errors
     /// [`Error::State`], which names the tensor and both shapes, or the setting and both values, where the state is not of
     /// such an optimizer: of another method, of other settings, clipping or groups, or of other parameters. Nothing is
-    /// changed then. [`Error::Setting`] between [`eval`](Self::eval) and [`train`](Self::train).
+    /// changed then. [`Error::Order`] while other values are in the place of the parameters, as between [`eval`](Self::eval)
+    /// and [`train`](Self::train).
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
-        self.check_is_training()?;
+        self.params.check_in_place("Optimizer::load_state_dict")?;
         let manifest: Manifest = from_json(saved, KEY)?;
         self.check_settings(&manifest)?;
         let mut plan = Plan::default();
@@ -190,7 +194,7 @@ impl Optimizer {
                 ));
             }
         }
-        for (parameter, segment) in self.params.parameters().iter().zip(self.segments()) {
+        for (parameter, segment) in self.params.parameters().iter().zip(self.effective_segments()) {
             let name = parameter.name();
             let Some(found) = saved.parameters.iter().find(|saved| saved.name == name) else {
                 return Err(Error::state(name, "the saved state has no such parameter"));

@@ -156,7 +156,7 @@ impl ParamsBuilder {
         }
         let parameters = self.parameters.into_iter().map(|(parameter, _)| parameter).collect();
         let buffers = self.buffers.into_iter().map(|(buffer, _)| buffer).collect();
-        Ok(Params { parameters, buffers, values, grads, dropouts: self.dropouts })
+        Ok(Params { parameters, buffers, values, grads, dropouts: self.dropouts, exchange: Arc::default() })
     }
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use thalweg_autograd::Parameter;
 use thalweg_tensor::{Arena, Device, Tensor};
+use wildmatch::WildMatch;
 
+use crate::swap::Exchange;
 use crate::{CheckpointTensor, Error, Result};
 
 pub use buffer::Buffer;
@@ -24,6 +26,7 @@ pub struct Params {
     values: Arena,
     grads: Arena,
     dropouts: Vec<Arc<RandomStream>>,
+    exchange: Arc<Exchange>,
 }
 
 impl Params {
@@ -75,16 +78,74 @@ impl Params {
         &self.values
     }
 
-    /// The arena of the gradients. What no backward pass has written since [`zero_grad`](Self::zero_grad) is zeroed
-    /// first.
+    /// Returns the arena of the gradients, to be read or written. What no backward pass has written since
+    /// [`zero_grad`](Self::zero_grad) is zeroed first. From then on all gradients count as written, as
+    /// [`Parameter::has_grad`] tells.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn grads(&self) -> Result<&Arena> {
+        for parameter in &self.parameters {
+            parameter.grad()?;
+        }
+        Ok(&self.grads)
+    }
+
+    /// As [`grads`](Self::grads), for what does not write them.
+    pub(crate) fn settled_grads(&self) -> Result<&Arena> {
         for parameter in &self.parameters {
             parameter.settle()?;
         }
         Ok(&self.grads)
+    }
+
+    /// Checks that there is a gradient to step by.
+    pub(crate) fn check_grads(&self, call: &'static str) -> Result<()> {
+        let learns = |parameter: &Parameter| !parameter.is_frozen() && parameter.has_grad();
+        if self.is_empty() || self.parameters.iter().any(learns) {
+            return Ok(());
+        }
+        let problem = if self.parameters.iter().all(Parameter::is_frozen) {
+            "every parameter is frozen; unfreeze one first"
+        } else {
+            "no parameter has a gradient; run a backward pass first"
+        };
+        Err(Error::Order { call, problem: problem.to_string() })
+    }
+
+    /// Freezes the parameters whose names match a pattern, or unfreezes them: see [`Parameter::set_frozen`]. In a pattern
+    /// `*` stands for any number of characters and `?` for one. Returns how many parameters match.
+    ///
+    /// ```
+    /// use thalweg_nn::{Linear, ParamsBuilder};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let mut builder = ParamsBuilder::new(0);
+    /// let body = Linear::new(&mut builder, "body", 4, 8)?;
+    /// let params = builder.build(&Device::cpu())?;
+    /// assert_eq!(params.set_frozen("body.*", true)?, 2);
+    /// assert!(body.bias().is_frozen());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the pattern matches no parameter.
+    pub fn set_frozen(&self, pattern: &str, frozen: bool) -> Result<usize> {
+        let matching = matching(pattern, &self.parameters)?;
+        for &i in &matching {
+            self.parameters[i].set_frozen(frozen);
+        }
+        Ok(matching.len())
+    }
+
+    /// Checks that the parameters themselves are in place, and not averages of them.
+    pub(crate) fn check_in_place(&self, call: &'static str) -> Result<()> {
+        self.exchange.check(call)
+    }
+
+    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
     }
 
     /// Makes all gradients zero. No memory is touched; the next backward pass writes over them.
@@ -105,8 +166,10 @@ impl Params {
     /// account.
     ///
     /// # Errors
-    /// [`Error::State`] if one is missing or has another shape or type; then nothing is changed.
+    /// [`Error::State`] if one is missing or has another shape or type, [`Error::Order`] while averages are in the place of
+    /// the parameters, as after [`Optimizer::eval`](crate::Optimizer::eval); then nothing is changed.
     pub fn load(&self, tensors: &[CheckpointTensor]) -> Result<()> {
+        self.check_in_place("Params::load")?;
         self.check(tensors)?;
         let named = self.named_tensors()?;
         named.into_iter().try_for_each(|(name, tensor)| find(tensors, name)?.write(tensor))
@@ -155,4 +218,21 @@ impl Params {
 fn find<'a>(tensors: &'a [CheckpointTensor], name: &str) -> Result<&'a CheckpointTensor> {
     let found = tensors.iter().find(|tensor| tensor.name == name);
     found.ok_or_else(|| Error::state(name, "the tensor is missing"))
+}
+
+/// Returns the places of the parameters whose names match a pattern.
+///
+/// # Errors
+/// [`Error::Setting`] if there is none.
+pub(crate) fn matching(pattern: &str, parameters: &[Parameter]) -> Result<Vec<usize>> {
+    let names = WildMatch::new(pattern);
+    let matching: Vec<usize> = (0..parameters.len()).filter(|&i| names.matches(parameters[i].name())).collect();
+    if matching.is_empty() {
+        return Err(Error::Setting {
+            field: "pattern",
+            value: format!("{pattern:?}"),
+            rule: "one that matches the name of a parameter; `*` stands for any characters, `?` for one",
+        });
+    }
+    Ok(matching)
 }
