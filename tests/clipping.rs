@@ -211,7 +211,7 @@ fn a_step_that_is_not_finite_is_reported_once_and_the_run_goes_on() {
     for device in devices() {
         let params = params(&device, 5);
         let mut optimizer = optimizer(&params, false).with_non_finite(NonFinite::Error);
-        let mut step = |optimizer: &mut Optimizer, number: u64, is_good: bool| {
+        let step = |optimizer: &mut Optimizer, number: u64, is_good: bool| {
             set_grads(&params, number);
             if !is_good {
                 params.grads().unwrap().get(1).write(&[f32::NAN; 5]).unwrap();

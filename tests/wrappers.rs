@@ -303,7 +303,7 @@ fn hold<W: Wrapper>(what: &str) {
             assert!(bytes(&fresh, &wrapper, &path) == expected, "{what}: from a file, within a step: {is_within}");
         }
 
-        let (profile, ()) = device.profile(|| wrapper.step(&problem)).unwrap();
+        let (profile, ()) = device.profile(|| wrapper.step(&recorded)).unwrap();
         let mut own: Vec<&str> = profile.launches().iter().map(|launch| launch.kernel).collect();
         own.retain(|name| WRAPPERS.contains(name) || OPTIMIZER.contains(name));
         own.sort_unstable();

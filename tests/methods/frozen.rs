@@ -147,7 +147,7 @@ fn parameters_are_unfrozen_by_and_by_through_groups_and_by_themselves() {
     for device in devices() {
         let net = Net::new(&device);
         let mut optimizer = Optimizer::new(&net.params, decaying()).unwrap();
-        let mut moved = |optimizer: &mut Optimizer, net: &Net| {
+        let moved = |optimizer: &mut Optimizer, net: &Net| {
             let before = net.bits();
             net.step(optimizer).unwrap();
             before.iter().zip(&net.bits()).map(|(before, after)| before != after).collect::<Vec<_>>()
