@@ -38,7 +38,12 @@ impl Loss for CrossEntropy {
         DType::U32
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+    fn of_logged<'t>(
+        &self,
+        output: Var<'t>,
+        targets: &Tensor,
+        log: Option<&ValueLog>,
+    ) -> thalweg_autograd::Result<Var<'t>> {
         output.cross_entropy_logged(targets, log)
     }
 

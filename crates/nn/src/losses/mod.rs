@@ -69,7 +69,12 @@ pub trait Loss: fmt::Debug {
     ///
     /// # Errors
     /// As [`per_row`](Self::per_row).
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+    fn of_logged<'t>(
+        &self,
+        output: Var<'t>,
+        targets: &Tensor,
+        log: Option<&ValueLog>,
+    ) -> thalweg_autograd::Result<Var<'t>> {
         let mean = self.per_row(output, output.tape().constant(targets))?.mean()?;
         log.map_or(Ok(()), |log| log.push(&mean.value()))?;
         Ok(mean)
@@ -113,7 +118,12 @@ impl<L: Loss + ?Sized> Loss for Box<L> {
         (**self).target_type()
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+    fn of_logged<'t>(
+        &self,
+        output: Var<'t>,
+        targets: &Tensor,
+        log: Option<&ValueLog>,
+    ) -> thalweg_autograd::Result<Var<'t>> {
         (**self).of_logged(output, targets, log)
     }
 

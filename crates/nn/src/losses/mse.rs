@@ -23,7 +23,12 @@ impl Loss for Mse {
         output.sub(targets)?.square()
     }
 
-    fn of_logged<'t>(&self, output: Var<'t>, targets: &Tensor, log: Option<&ValueLog>) -> thalweg_autograd::Result<Var<'t>> {
+    fn of_logged<'t>(
+        &self,
+        output: Var<'t>,
+        targets: &Tensor,
+        log: Option<&ValueLog>,
+    ) -> thalweg_autograd::Result<Var<'t>> {
         output.mse_logged(targets, log)
     }
 
