@@ -52,9 +52,9 @@ pub use schedule::{
     MultiStep, OneCycle, PiecewiseConstant, Polynomial, ReduceOnPlateau, Scaled, Schedule, Step, WarmRestarts, Warmup,
     WarmupCosine, WarmupStableDecay,
 };
-pub use state_dict::{LoadReport, StateDict};
 /// The crate whose `Value` the metadata of a [`Checkpoint`] are.
 pub use serde_json;
+pub use state_dict::{LoadReport, StateDict};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};
