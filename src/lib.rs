@@ -107,7 +107,9 @@
 //! - Nothing panics on input: what can fail returns [`Result`], and an [`Error`] is one line that says what to do.
 //! - Work on a GPU is collected and handed over in batches; the host waits where a value is read, as by
 //!   [`Tensor::to_vec`](tensor::Tensor::to_vec), and nowhere else.
-//! - One seed gives the same bits every time on one device; two devices differ by rounding.
+//! - One seed gives the same bits every time on one device, with the same driver and the same
+//!   [choices of product kernels](tensor::DeviceProducts::set_product_choices), which the library never changes
+//!   unasked. Two devices differ by rounding.
 
 #![forbid(unsafe_code)]
 

@@ -292,3 +292,25 @@ fn reading_back_without_memory_for_it_is_an_error_that_loses_nothing() {
     large.clear();
     assert_eq!(last.to_vec::<f32>().unwrap().len(), 1 << 24);
 }
+
+/// In a process of its own, without a desktop, where a driver may complain that there is none.
+#[test]
+fn looking_for_adapters_writes_nothing_to_standard_error() {
+    const CHILD: &str = "THALWEG_TEST_QUIET";
+    const NAME: &str = "looking_for_adapters_writes_nothing_to_standard_error";
+    if std::env::var_os(CHILD).is_none() {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1");
+        for name in ["XDG_RUNTIME_DIR", "NODEVICE_SELECT", "MESA_VK_DEVICE_SELECT"] {
+            child.env_remove(name);
+        }
+        let output = child.output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        return;
+    }
+    drop(Device::list_gpus());
+    if let Ok(device) = Device::gpu() {
+        assert_eq!(floats(&tensor(&device, &[1.0], &[1]).neg().unwrap()), [-1.0]);
+    }
+}

@@ -33,12 +33,26 @@ impl DeviceChoices {
     }
 }
 
-/// Sets the choices that the file has for a device. With `THALWEG_TUNE=off` in the environment nothing is set.
+/// Sets the choices that the file has for a device.
 pub(crate) fn set(device: &Device) {
-    let wanted = std::env::var_os("THALWEG_TUNE").is_none_or(|value| value != "off");
-    if let Some(path) = path().filter(|_| wanted && !device.is_cpu()) {
-        device.set_product_choices(&load(&path, &device.info()));
+    if let Some((_, choices)) = of(device) {
+        device.set_product_choices(&choices);
     }
+}
+
+/// Returns a line that says which choices are in use, if there are any: another kernel may round differently.
+pub(crate) fn note(device: &Device) -> Option<String> {
+    let (path, choices) = of(device).filter(|(_, choices)| !choices.is_empty())?;
+    let (count, path) = (crate::output::count(choices.len() as u64, "tuned choice"), path.display());
+    Some(format!("{count} of kernels from {path}; the last bits of results may depend on them (THALWEG_TUNE=off)"))
+}
+
+/// Returns the file and the choices that it has for a device. With `THALWEG_TUNE=off` in the environment it is not read.
+fn of(device: &Device) -> Option<(PathBuf, Vec<ProductChoice>)> {
+    let wanted = std::env::var_os("THALWEG_TUNE").is_none_or(|value| value != "off");
+    let path = path().filter(|_| wanted && !device.is_cpu())?;
+    let choices = load(&path, &device.info());
+    Some((path, choices))
 }
 
 /// Adds choices for a device to the file and returns its path. The file is written whole or not at all.

@@ -19,10 +19,10 @@ use thalweg::nn::{
 use thalweg::tensor::{self, Device};
 
 use crate::args::train::{self as args, TrainArgs};
-use crate::devices;
 use crate::error::{Error, Result};
 use crate::files::{DATA, Named, check_outputs};
 use crate::output::{count, print, to_json};
+use crate::{choices, devices};
 use flags::Flags;
 use report::Metrics;
 
@@ -119,6 +119,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         info.name,
         info.driver,
     ))?;
+    if let Some(note) = choices::note(&device) {
+        print(&format!("{note}\n"))?;
+    }
     report::warn_of_classes(&data);
     if let Some(file) = picture {
         let report = trainer.range_test(&data.train, &RangeTest::default(), &options)?;

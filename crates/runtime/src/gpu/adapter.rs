@@ -1,5 +1,6 @@
 //! Adapters: listing, describing, opening.
 
+use super::quiet;
 use crate::info::{DeviceFeatures, DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
@@ -17,6 +18,7 @@ pub(crate) struct Found {
 
 /// The adapters, hardware before software. wgpu's `noop` backend is none.
 pub(crate) fn find() -> Vec<Found> {
+    quiet::silence_wayland();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
         ..wgpu::InstanceDescriptor::new_without_display_handle()

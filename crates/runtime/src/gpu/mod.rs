@@ -7,6 +7,7 @@ mod flight;
 mod once_map;
 mod pace;
 mod pipeline;
+mod quiet;
 mod read;
 mod replay;
 mod stream;

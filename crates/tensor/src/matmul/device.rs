@@ -7,7 +7,7 @@ use crate::{Device, Result};
 /// The precision of the matrix products of a [`Device`], and the choice of their kernels.
 pub trait DeviceProducts {
     /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
-    /// layers, of their gradients, and of optimizers. Small gradients vanish in f16, unless the loss is
+    /// layers, of their gradients, and of optimizers, for everybody who shares the device. Small gradients vanish in f16, unless the loss is
     /// [scaled](crate::LossScale). That does not reach what is no longer scaled: the products of SOAP, whose small gradients
     /// lose digits, and estimates of the Hessian's diagonal for Sophia.
     ///
@@ -33,8 +33,8 @@ pub trait DeviceProducts {
     /// Measures the kernels for matrix products of these shapes, one after another, and uses the fastest on this device
     /// from now on. [`set_product_choices`](Self::set_product_choices) sets the same choices in a later program.
     ///
-    /// Results do not depend on it: all kernels that are tried give the same bits on a driver that does not contract
-    /// products and sums. Shapes for which the sum over k is split are left out, and so are those whose class was
+    /// All kernels that are tried give the same bits on a driver that does not contract products and sums. On others, and
+    /// so on most hardware, the last bits of results may depend on the choices. Shapes for which the sum over k is split are left out, and so are those whose class was
     /// measured before in the same call. On the CPU there is nothing to choose, and no row.
     ///
     /// # Errors
@@ -52,7 +52,8 @@ pub trait DeviceProducts {
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning>;
 
     /// Sets the kernels for the matrix products that are launched or recorded on this device from now on, instead of all
-    /// earlier choices. A device without choices goes by its profile. Kernels that this device does not have are left
+    /// earlier choices, for everybody who shares the device. The last bits of results may change, as by
+    /// [`tune_products`](Self::tune_products). A device without choices uses its profile. Kernels that this device does not have are left
     /// out; on the CPU there is nothing to choose.
     ///
     /// Choices are valid for the adapter and the driver that they were measured on, and for one
