@@ -5,7 +5,7 @@
 // ignored, it spreads as in PyTorch.
 //
 // bindings  1: partials [partials] read   2: table [rows] read   3: clock read_write
-// twin      crates/tensor/src/optim/clock.rs
+// twin      crates/tensor/src/optim/clock/kernel.rs
 // source    Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks (ICML 2013);
 //           the factor is torch.nn.utils.clip_grad_norm_'s; the scale follows torch.amp.GradScaler's rule
 //

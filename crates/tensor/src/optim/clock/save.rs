@@ -2,8 +2,8 @@
 
 use std::mem::offset_of;
 
-use super::clock::Clock;
-use super::time::{ClockWords, SCHEDULE, STEP};
+use super::Clock;
+use crate::optim::time::{ClockWords, SCHEDULE, STEP};
 use crate::{Error, Result};
 
 /// Where the count of workgroups that have ended stands.

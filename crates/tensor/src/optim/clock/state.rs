@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::clip::NonFinite;
-use super::time::{ClockWords, FIRST_SKIPPED};
+use crate::optim::clip::NonFinite;
+use crate::optim::time::{ClockWords, FIRST_SKIPPED};
 use crate::{Error, PendingRead, Result, Tensor};
 
 /// Has each skipped step reported once: by the clock, or by the first pending read of it that sees the step.
