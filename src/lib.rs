@@ -110,6 +110,11 @@
 //! - One seed gives the same bits every time on one device, with the same driver and the same
 //!   [choices of product kernels](tensor::DeviceProducts::set_product_choices), which the library never changes
 //!   unasked. Two devices differ by rounding.
+//!
+//! # Features
+//!
+//! `csv` reads tables from CSV files, also compressed by gzip; `plot` draws schedules and learning-rate range tests. Both are
+//! on by default; [`nn`] says which functions need them.
 
 #![forbid(unsafe_code)]
 

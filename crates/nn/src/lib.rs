@@ -3,6 +3,15 @@
 //! A model is a [`Module`]; its parameters are declared to a [`ParamsBuilder`], which gives them common memory. An
 //! [`Optimizer`] takes them all one step further by one launch. [`Trainer`] is the loop around both, and
 //! [`TabularModel`] a whole model of a table that saves to one file.
+//!
+//! # Features
+//!
+//! Both are on by default.
+//!
+//! | feature | brings |
+//! | --- | --- |
+//! | `csv` | `Table::read` and `Table::from_reader`, by the crates `csv` and `flate2`; without it [`Table::from_rows`](data::Table::from_rows) makes tables |
+//! | `plot` | `plot_schedule` and `RangeReport::plot`, by the crate `plotters` |
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +24,7 @@ mod losses;
 mod modules;
 mod optim;
 mod params;
+#[cfg(feature = "plot")]
 mod plot;
 mod portions;
 mod range_test;
@@ -45,6 +55,7 @@ pub use optim::{
     EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware, WeightAverage,
 };
 pub use params::{Buffer, Params, ParamsBuilder, Path};
+#[cfg(feature = "plot")]
 pub use plot::plot_schedule;
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{

@@ -25,12 +25,14 @@ mod dataset;
 mod friedman;
 mod label;
 mod numbers;
+#[cfg(feature = "csv")]
 mod read;
 mod shuffle;
 mod split;
 mod standardize;
 mod table;
 mod target;
+#[cfg(feature = "csv")]
 mod tidy;
 
 pub use dataset::{Batches, Dataset};
