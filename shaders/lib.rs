@@ -79,6 +79,10 @@ const TREE: &str = include_str!("shared/tree.wgsl");
 /// The element-wise functions of one argument: a `switch` over their numbers.
 pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
 const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
+/// The way of an element-wise update through an arena.
+pub const ELEMENTS: &str = include_str!("shared/elements.wgsl");
+/// The same for software, two vectors at a time, in the place of [`ELEMENTS`].
+pub const PAIRS: &str = include_str!("shared/pairs.wgsl");
 /// The way through the chunks of tensors, with what updates share.
 const CHUNKS: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/chunks.wgsl"));
 const SEGMENTS: &str = include_str!("shared/segments.wgsl");

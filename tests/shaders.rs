@@ -13,6 +13,7 @@ use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overr
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
 use thalweg::nn::kernels;
+use thalweg::tensor::optim::in_pairs;
 use thalweg::tensor::{Access, Device, Error, Kernel, Recording, product_kernels};
 
 type Constants = &'static [(&'static str, f64)];
@@ -30,6 +31,9 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let cooperative = source.contains("enable wgpu_cooperative_matrix;");
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16, cooperative);
+    // Updates for software drivers.
+    let pairs = source.contains("vec4<u64>");
+    capabilities.set(Capabilities::SHADER_INT64, pairs);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -47,7 +51,7 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {error}"))?;
 
-    let lang_version = (2, if cooperative { 3 } else { subgroups.into() });
+    let lang_version = (2, if cooperative || pairs { 3 } else { subgroups.into() });
     let options = msl::Options { lang_version, ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
     let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;
@@ -204,11 +208,33 @@ fn every_generated_product_is_valid_for_every_back_end() {
     });
 }
 
+/// The texts of updates for software, with every set of constants, with and without each arena of state.
+#[test]
+fn updates_in_pairs_are_valid_for_every_back_end() {
+    let mut checked = 0;
+    for kernel in kernels() {
+        let states = kernel.access.len().saturating_sub(4);
+        for kept in 0..=states {
+            let keeps: Vec<bool> = (0..states).map(|state| state < kept).collect();
+            let Some(pairs) = in_pairs(kernel, &keeps) else { continue };
+            for variant in pairs.variants {
+                check(pairs, pairs.shader.text, variant)
+                    .unwrap_or_else(|error| panic!("{} {variant:?}: {error}\n{}", kernel.name(), pairs.shader.text));
+                checked += 1;
+            }
+        }
+    }
+    // 25 methods go element by element, each with four sets of constants at least.
+    assert!(checked >= 100, "{checked} variants were checked");
+}
+
 /// `tools/check-wgsl` reads the file: a line for each text, with layout and constants.
 #[test]
 fn every_text_is_written_for_other_compilers() {
     let recording = recording_of_chains();
     let listed = kernels().map(|kernel| (kernel, kernel.variants));
+    let pairs = kernels().filter_map(|kernel| in_pairs(kernel, &vec![true; kernel.access.len().saturating_sub(4)]));
+    let listed = listed.chain(pairs.map(|kernel| (kernel, kernel.variants)));
     let generated = product_kernels().into_iter().chain(recording.generated());
     let all = listed.chain(generated.map(|kernel| (kernel, &[&[] as Constants][..])));
     let lines = all.map(|(kernel, variants)| {

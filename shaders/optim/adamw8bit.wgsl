@@ -19,13 +19,11 @@
 // and step.
 //
 // A lane takes 16 parameters that lie in a row, so four lanes have a block, whose largest moments they exchange through
-// workgroup memory, and a workgroup 1,024, to which the arena is padded.
+// workgroup memory, and a workgroup 1,024, to which the arena is padded. Where there are fewer workgroups, each takes several
+// such pieces: in software it costs microseconds by itself.
 
 const EXTRA = NO_EXTRA;
 const IS_FOLLOWED = false;
-
-// Whether the grid is not folded.
-override SEQUENTIAL: bool = false;
 
 struct Params {
     timing: Timing,
@@ -109,40 +107,45 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // Four vectors, a vector of four words of codes, and a quarter of a block.
-    let n = group_index(group, groups) * 64u + lane;
     let now = current_time(lane);
-    // A grid that is folded over x and y may hold workgroups past the end.
-    let inside = SEQUENTIAL || 4u * n < params.settings.vectors;
+    let pieces = params.settings.vectors / 256u;
+    for (var piece = group_index(group, groups); piece < pieces; piece += groups.x * groups.y) {
+        update_piece(64u * piece + lane, lane, now);
+    }
+    finish_time(now, lane, groups);
+}
+
+// Four vectors, a vector of four words of codes, and a quarter of a block. All lanes of a workgroup must call it.
+fn update_piece(n: u32, lane: u32, now: Now) {
     let own = time_of(4u * n, now);
     let step = step_of(own);
+    let f = factors(own);
+    let old1 = codes1[n];
+    let old2 = codes2[n];
+    let scale1 = scales1[n / 4u];
+    let scale2 = scales2[n / 4u];
     var m = array<vec4f, 4>();
     var v = array<vec4f, 4>();
     var most = vec2f(0.0);
-    if (inside) {
-        let f = factors(own);
-        let old1 = codes1[n];
-        let old2 = codes2[n];
-        let scale1 = scales1[n / 4u];
-        let scale2 = scales2[n / 4u];
-        for (var k = 0u; k < 4u; k++) {
-            let i = 4u * n + k;
-            let value = values[i];
-            let grad = gradient(i, value, step);
-            let new_m = step.momentum * (decode1(old1[k]) * scale1) + step.one_minus_momentum * grad;
-            let new_v = params.beta2 * (decode2(old2[k]) * scale2) + params.timing.one_minus_beta2 * (grad * grad);
-            let new_value = value * step.kept - f.step_size * (new_m / (sqrt(new_v) * f.inverse_root + params.eps));
-            values[i] = stored(value, new_value, step);
-            m[k] = new_m;
-            v[k] = new_v;
-            most = max(most, vec2f(largest_of(abs(new_m)), largest_of(new_v)));
-        }
+    for (var k = 0u; k < 4u; k++) {
+        let i = 4u * n + k;
+        let value = values[i];
+        let grad = gradient(i, value, step);
+        let new_m = step.momentum * (decode1(old1[k]) * scale1) + step.one_minus_momentum * grad;
+        let new_v = params.beta2 * (decode2(old2[k]) * scale2) + params.timing.one_minus_beta2 * (grad * grad);
+        let new_value = value * step.kept - f.step_size * (new_m / (sqrt(new_v) * f.inverse_root + params.eps));
+        values[i] = stored(value, new_value, step);
+        m[k] = new_m;
+        v[k] = new_v;
+        most = max(most, vec2f(largest_of(abs(new_m)), largest_of(new_v)));
     }
+    // What the piece before has left there has been read.
+    workgroupBarrier();
     largest[lane] = most;
     workgroupBarrier();
     let first = lane & ~3u;
     most = max(max(largest[first], largest[first + 1u]), max(largest[first + 2u], largest[first + 3u]));
-    if (inside && !step.skip) {
+    if (!step.skip) {
         let inverse1 = inverse(most.x);
         let inverse2 = inverse(most.y);
         let key = hash(vec4u(now.step)).x;
@@ -160,5 +163,4 @@ fn main(
             scales2[n / 4u] = select(0.0, most.y, most.y >= LEAST_SCALE);
         }
     }
-    finish_time(now, lane, groups);
 }

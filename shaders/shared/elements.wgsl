@@ -5,18 +5,15 @@
 //   its state         from binding 5 on, `array<vec4f>` each
 //   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`;
 //                     those of methods with two moments stand in shared/moments.wgsl
-//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further
+//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further;
+//                     `i` is the place in each array and nothing else
 //
 // In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
 // memory, and each takes two, 512 parameters a workgroup. The arena is padded to 1,024, so there is no tail.
 //
-// In software, where SEQUENTIAL, a workgroup costs microseconds of its own, and its lanes run in groups of at most 16, one
-// group after the other. So there are few workgroups, and 16 lanes go over one piece of memory from end to end; a lane
-// takes four vectors in a row, which belong to one tensor.
+// In software an update goes another way, two vectors at a time: see shared/pairs.wgsl.
 //
 // twin: crates/tensor/src/optim/elements.rs
-
-override SEQUENTIAL: bool = false;
 
 const IS_FOLLOWED = false;
 
@@ -33,20 +30,6 @@ fn update_at(i: u32, now: Now) {
     update(i, step_of(own), factors(own));
 }
 
-// The share of 16 lanes of one of `groups` workgroups: units of 64 vectors, from end to end.
-fn update_share(group: u32, groups: u32, lane: u32, now: Now) {
-    let share = 4u * group + lane / 16u;
-    let units = params.settings.vectors / 64u;
-    let end = (share + 1u) * units / (4u * groups);
-    for (var unit = share * units / (4u * groups); unit < end; unit++) {
-        let i = 64u * unit + 4u * (lane % 16u);
-        let own = time_of(i, now);
-        let step = step_of(own);
-        let f = factors(own);
-        for (var k = 0u; k < 4u; k++) { update(i + k, step, f); }
-    }
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,
@@ -54,10 +37,6 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let now = current_time(lane);
-    if (SEQUENTIAL) {
-        update_share(group.x, groups.x, lane, now);
-    } else {
-        update_block(group_index(group, groups), lane, now);
-    }
+    update_block(group_index(group, groups), lane, now);
     finish_time(now, lane, groups);
 }

@@ -21,6 +21,7 @@ mod loss_scale;
 pub mod matrices;
 pub(crate) mod norm;
 pub(crate) mod pages;
+mod pairs;
 mod sample;
 pub mod segments;
 pub(crate) mod sharpness;
@@ -39,6 +40,8 @@ pub use clock::{Clock, ClockState, PendingClock};
 pub use elements::{Block, Elements, Parts, Rows, Span, Time, sign};
 pub use hessian::Curvature;
 pub use loss_scale::LossScale;
+#[doc(hidden)]
+pub use pairs::in_pairs;
 pub use sharpness::SharpnessAscent;
 pub use statistics::UpdateNorms;
 pub use table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentSettings};

@@ -8,6 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use super::clip::Clip;
 use super::clock::{Clock, Prepared};
 use super::matrices::shapes_of;
+use super::pairs;
 use super::time::Timing;
 use crate::arena::{Arena, Packing, UPDATE_BLOCK};
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS};
@@ -281,9 +282,11 @@ impl StepArguments<'_> {
         let Self { values, grads, state, clock, clip } = self;
         let pages = Pages { self_clocked: prepared.self_clocked(), ..Pages::new(values, grads, clock, clip) };
         for (number, page) in values.pages().iter().enumerate() {
-            let (sequential, workgroups) = grid(page, !packing.is_empty());
             let params = params(pages.head(head, number));
-            let mut launch = pages.launch(kernel, params, number).constant("SEQUENTIAL", sequential);
+            let mut launch = match packing {
+                [] => pages.over_elements(kernel, params, number, keeps),
+                _ => pages.launch(kernel, params, number).workgroups(pieces(page)),
+            };
             for (name, value) in constants {
                 launch = launch.constant(name, *value);
             }
@@ -294,7 +297,7 @@ impl StepArguments<'_> {
                     None => launch.bind(&clock.untouched(place)?).uses(FIRST_STATE + place, 0),
                 };
             }
-            launch.workgroups(workgroups).run(page.device())?;
+            launch.run(page.device())?;
         }
         Ok(())
     }
@@ -373,11 +376,19 @@ impl<'a> Pages<'a> {
             .bind(self.clock.state())
     }
 
-    /// Returns a launch that goes over all elements of a page, by the workgroups and the order that suit its device.
+    /// Returns a launch as [`launch`](Self::launch) does that goes over all elements of a page, by the text and the workgroups
+    /// that suit its device. `keeps` is as for [`StepArguments::run_variant`].
+    ///
+    /// # Panics
+    /// If there is no such page.
     #[must_use]
-    pub fn over_elements(&self, launch: Launch, number: usize) -> Launch {
-        let (sequential, workgroups) = grid(&self.values.pages()[number], false);
-        launch.constant("SEQUENTIAL", sequential).workgroups(workgroups)
+    pub fn over_elements<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize, keeps: &[bool]) -> Launch {
+        let page = &self.values.pages()[number];
+        let in_pairs = Some(page).filter(|page| page.len() > MOST_AS_IN_HARDWARE);
+        match in_pairs.and_then(|page| pairs::for_device(kernel, keeps, page.device())) {
+            Some(kernel) => self.launch(kernel, params, number).workgroups(software_groups(page)),
+            None => self.launch(kernel, params, number).workgroups(page.len() / HARDWARE_BLOCK),
+        }
     }
 }
 
@@ -416,34 +427,29 @@ const MOST_AS_IN_HARDWARE: usize = 2048;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have no tail");
 
-/// Returns whether lanes take vectors in a row, and the number of workgroups. Updates of packed state know one way alone, in
-/// which the first says that the grid is not folded.
-fn grid(page: &Tensor, is_packed: bool) -> (bool, usize) {
-    let blocks = page.len() / UPDATE_BLOCK;
-    let folded = blocks > page.device().max_workgroups_per_dimension();
-    if is_packed {
-        return (!folded, blocks);
-    }
-    if page.device().is_software() && page.len() > MOST_AS_IN_HARDWARE {
-        return (true, (blocks / SOFTWARE_BLOCKS).clamp(1, MOST_SOFTWARE_GROUPS));
-    }
-    (false, page.len() / HARDWARE_BLOCK)
+/// The workgroups that a page is shared out to in software.
+fn software_groups(page: &Tensor) -> usize {
+    (page.len() / UPDATE_BLOCK / SOFTWARE_BLOCKS).clamp(1, MOST_SOFTWARE_GROUPS)
 }
 
-/// Makes the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, `SEQUENTIAL`, and `SEGMENTED`
-/// with `CLIP_VALUE`, then its own constants by name.
+/// The workgroups of an update of packed state, which takes pieces of [`UPDATE_BLOCK`] parameters.
+fn pieces(page: &Tensor) -> usize {
+    if page.device().is_software() { software_groups(page) } else { page.len() / UPDATE_BLOCK }
+}
+
+/// Makes the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, and `SEGMENTED` with
+/// `CLIP_VALUE`, then its own constants by name.
 ///
 /// ```
 /// use thalweg_tensor::update_variants;
-/// static VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0 0.0 "CENTERED" 0.0, 1.0 0.0 1.0 "CENTERED" 1.0];
-/// assert_eq!(VARIANTS[1][4], ("CENTERED", 1.0));
+/// static VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0 "CENTERED" 0.0, 1.0 1.0 "CENTERED" 1.0];
+/// assert_eq!(VARIANTS[1][3], ("CENTERED", 1.0));
 /// ```
 #[macro_export]
 macro_rules! update_variants {
-    ($($self_clocked:literal $sequential:literal $apart:literal $($name:literal $value:literal)*,)*) => {
+    ($($self_clocked:literal $apart:literal $($name:literal $value:literal)*,)*) => {
         &[$(&[
             ("SELF_CLOCKED", $self_clocked),
-            ("SEQUENTIAL", $sequential),
             ("SEGMENTED", $apart),
             ("CLIP_VALUE", $apart),
             $(($name, $value),)*
@@ -452,7 +458,4 @@ macro_rules! update_variants {
 }
 
 /// The [`variants`](Kernel::variants) of updates without override constants of their own.
-pub const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![
-    0.0 0.0 0.0, 1.0 0.0 0.0, 0.0 1.0 0.0, 1.0 1.0 0.0,
-    0.0 0.0 1.0, 1.0 0.0 1.0, 0.0 1.0 1.0, 1.0 1.0 1.0,
-];
+pub const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0, 1.0 0.0, 0.0 1.0, 1.0 1.0,];

@@ -131,7 +131,7 @@ impl Update for ProdigyUpdate {
         for (number, page) in values.pages().iter().enumerate() {
             let (beta2, eps) = (self.betas.1 as f32, self.eps as f32);
             let params = Params { head: pages().head(head, number), beta2, eps, has_bias_correction };
-            let launch = pages().over_elements(pages().launch(&PRODIGY, params, number), number);
+            let launch = pages().over_elements(&PRODIGY, params, number, &[true; 3]);
             let launch = launch.bind(&moment1.pages()[number]).bind(&moment2.pages()[number]).bind(estimate);
             launch.run(page.device())?;
         }
