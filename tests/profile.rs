@@ -8,7 +8,9 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{devices, floats, numbers, tensor};
-use thalweg::tensor::{Device, Error, Profile, Result, Tensor, TimeSource};
+use thalweg::autograd::Tape;
+use thalweg::nn::{Activation, AdamW, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, ParamsBuilder};
+use thalweg::tensor::{Device, Error, Pass, Profile, Result, Tensor, TimeSource};
 
 /// A device of its own where it is a GPU, since profiles of one device do not nest; on the CPU threads are apart.
 fn own_devices() -> Vec<Device> {
@@ -168,4 +170,57 @@ fn the_adapter_that_computes_nothing_runs_everything_and_is_none_of_the_adapters
     assert_eq!(noop.info().backend, "noop");
     assert!(Device::list_gpus().iter().all(|gpu| gpu.backend != "noop") && Device::best() != noop);
     assert!(matches!(Device::open("noop"), Err(Error::NoAdapter { .. })));
+}
+
+/// The launches of a training step by module: kernel names would not tell one layer from another.
+#[test]
+fn launches_carry_the_module_and_the_pass_that_they_belong_to() {
+    for device in own_devices() {
+        let mut builder = ParamsBuilder::new(0);
+        let config = MlpConfig { inputs: 6, hidden: vec![16], outputs: 3, activation: Activation::Tanh, dropout: 0.5 };
+        let model = Mlp::new(&mut builder, &config).unwrap();
+        let params = builder.build(&device).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+        let (x, y) = (
+            tensor(&device, &numbers(1, 8 * 6, -1.0, 1.0), &[8, 6]),
+            tensor(&device, &numbers(2, 8 * 3, -1.0, 1.0), &[8, 3]),
+        );
+        let mut step = || -> thalweg::Result<()> {
+            let tape = Tape::new();
+            let loss = Mse.of(model.forward(tape.constant(&x))?, &y)?;
+            params.zero_grad();
+            tape.backward_and_free(loss)?;
+            optimizer.step()
+        };
+        let (eager, ()) = device.profile(&mut step).unwrap();
+        let (recording, ()) = device.record(&mut step).unwrap();
+        let (replayed, ()) = device.profile(|| recording.replay(1)).unwrap();
+        for (profile, how) in [(eager, "eager"), (replayed, "replayed")] {
+            let counts: Vec<_> = profile
+                .by_layer()
+                .iter()
+                .map(|layer| {
+                    let launches = [layer.forward, layer.backward, layer.update].map(|sum| sum.launches);
+                    (layer.path.as_deref().unwrap_or("").to_string(), launches)
+                })
+                .collect();
+            let of = |path: &str| counts.iter().find(|(name, _)| name == path).map(|(_, launches)| *launches);
+            // Forward the product with its bias and tanh; back both gradients of the parameters in one launch, and that of
+            // tanh, which a recording joins with that of dropout.
+            let [forward, backward, update] = of("layers.0").unwrap();
+            assert!(forward == 2 && backward >= 1 && update == 0, "{how} on {device}: {counts:?}");
+            // The gradients of the parameters, and of the input.
+            assert_eq!(of("layers.1"), Some([1, 2, 0]), "{how} on {device}: {counts:?}");
+            assert_eq!(of("dropouts.0").map(|launches| launches[0]), Some(1), "{how} on {device}: {counts:?}");
+            // The loss; the norm, the clock and the update.
+            let [forward, _, update] = of("").unwrap();
+            assert!(forward >= 1 && update == 3, "{how} on {device}: {counts:?}");
+            let all: u64 = counts.iter().flat_map(|(_, launches)| launches).sum();
+            assert_eq!(all as usize, profile.launches().len());
+            // Gradients name the operation that they are of.
+            let back = profile.launches().iter().filter(|launch| launch.origin.pass == Pass::Backward);
+            assert!(back.clone().count() > 0 && back.clone().all(|launch| launch.origin.operation.is_some()));
+            assert!(back.clone().any(|launch| launch.origin.operation == Some("linear")), "{how} on {device}");
+        }
+    }
 }

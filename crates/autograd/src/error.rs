@@ -54,6 +54,19 @@ pub enum Error {
         /// The shape of the memory.
         found: Vec<usize>,
     },
+    /// An operation gave a value that is not finite, and the tape searches for the first one
+    /// ([`Tape::detect_anomaly`](crate::Tape::detect_anomaly)).
+    #[error("{path}the {what} of {op} is not finite: {found}")]
+    NotFinite {
+        /// The path of the module with a colon, or nothing.
+        path: String,
+        /// `output` or `gradient`.
+        what: &'static str,
+        /// The operation.
+        op: &'static str,
+        /// How many elements are not finite, and where.
+        found: String,
+    },
     /// A module failed for a reason that is not one of differentiation, such as a setting.
     #[error(transparent)]
     Module(Box<dyn std::error::Error + Send + Sync>),

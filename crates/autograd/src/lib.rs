@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::should_implement_trait, reason = "operations return `Result`: they cannot be operators")]
 
+mod anomaly;
 mod check;
 mod error;
+mod graph;
 mod parameter;
 mod rules;
 mod tape;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use thalweg_tensor::{DType, Tensor};
+use thalweg_tensor::{DType, Origin, Scope, Tensor};
 
 use crate::parameter::Parameter;
 use crate::walk::{Cotangent, Gradients, Pull, Walk};
@@ -38,12 +38,20 @@ pub struct Tape {
     /// Whether a backward pass has let go of values.
     freed: Cell<bool>,
     inference: bool,
+    /// Whether values are searched for what is not finite.
+    pub(crate) detects_anomalies: Cell<bool>,
 }
 
 pub(crate) type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
 
 pub(crate) struct Node {
+    /// The operation's name.
+    pub(crate) op: &'static str,
+    /// The module and the pass that it was recorded in.
+    pub(crate) origin: Origin,
     pub(crate) value: Tensor,
+    /// The shape that the value had, where a backward pass has freed it.
+    pub(crate) freed: Option<Vec<usize>>,
     /// Whether gradients flow to it.
     pub(crate) tracked: bool,
     pub(crate) inputs: Vec<usize>,
@@ -54,6 +62,19 @@ pub(crate) struct Node {
     /// Whether it is the output of a ReLU that its pullback accounts for, so that a gradient may come masked already.
     pub(crate) relu: bool,
     pub(crate) parameter: Option<Parameter>,
+}
+
+impl Node {
+    /// An operation that is not tracked.
+    fn new(op: &'static str, value: Tensor, inputs: Vec<usize>) -> Self {
+        let (origin, freed, pullback, parameter) = (Origin::current(), None, None, None);
+        Self { op, origin, value, freed, tracked: false, inputs, pullback, uses: 0, relu: false, parameter }
+    }
+
+    /// The shape of its value, freed or not.
+    pub(crate) fn shape(&self) -> &[usize] {
+        self.freed.as_deref().unwrap_or(self.value.shape())
+    }
 }
 
 impl Default for Tape {
@@ -84,6 +105,7 @@ impl Tape {
             paused: Cell::new(false),
             freed: Cell::new(false),
             inference,
+            detects_anomalies: Cell::new(false),
         }
     }
 
@@ -103,12 +125,12 @@ impl Tape {
 
     /// A variable whose gradient [`backward`](Self::backward) gives.
     pub fn input(&self, value: &Tensor) -> Var<'_> {
-        self.leaf(value.clone(), self.is_tracking(), None)
+        self.leaf("input", value.clone(), self.is_tracking(), None)
     }
 
     /// A variable that no gradient flows to.
     pub fn constant(&self, value: &Tensor) -> Var<'_> {
-        self.leaf(value.clone(), false, None)
+        self.leaf("constant", value.clone(), false, None)
     }
 
     /// The variable of a parameter; a backward pass writes its gradient where the parameter keeps it. Asked for twice,
@@ -125,7 +147,7 @@ impl Tape {
         if self.is_tracking() {
             parameter.guard_frozen()?;
         }
-        let var = self.leaf(parameter.value()?.clone(), tracked, Some(parameter.clone()));
+        let var = self.leaf("parameter", parameter.value()?.clone(), tracked, Some(parameter.clone()));
         self.parameters.borrow_mut().insert(key, var.index());
         Ok(var)
     }
@@ -139,8 +161,8 @@ impl Tape {
         nodes.truncate(mark);
     }
 
-    fn leaf(&self, value: Tensor, tracked: bool, parameter: Option<Parameter>) -> Var<'_> {
-        self.push(Node { value, tracked, inputs: Vec::new(), pullback: None, uses: 0, relu: false, parameter })
+    fn leaf(&self, op: &'static str, value: Tensor, tracked: bool, parameter: Option<Parameter>) -> Var<'_> {
+        self.push(Node { tracked, parameter, ..Node::new(op, value, Vec::new()) })
     }
 
     fn push(&self, node: Node) -> Var<'_> {
@@ -201,15 +223,40 @@ impl Tape {
             return Err(Error::Tapes { op });
         }
         let inputs: Vec<usize> = inputs.iter().map(|input| input.index()).collect();
+        self.check_output(op, &value, &inputs)?;
         let tracked = self.is_tracking() && inputs.iter().any(|&i| self.nodes.borrow()[i].tracked);
         if !tracked {
-            return Ok(self.leaf(value, false, None));
+            return Ok(self.push(Node::new(op, value, inputs)));
         }
         for &i in &inputs {
             self.nodes.borrow_mut()[i].uses += 1;
         }
         let pullback: Pullback = Rc::new(pullback);
-        Ok(self.push(Node { value, tracked, inputs, pullback: Some(pullback), uses: 0, relu, parameter: None }))
+        Ok(self.push(Node { tracked, pullback: Some(pullback), relu, ..Node::new(op, value, inputs) }))
+    }
+
+    /// Names the module that the work of this thread belongs to, until the result is dropped: see
+    /// [`thalweg_tensor::scope`]. Operations on tapes and their launches carry the name, in backward passes too.
+    ///
+    /// ```
+    /// use thalweg_autograd::Tape;
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_autograd::Result<()> {
+    /// let tape = Tape::new();
+    /// let x = tape.input(&Tensor::from_slice(&Device::cpu(), &[1.0, 2.0, 3.0], &[3])?);
+    /// let y = {
+    ///     let _scope = tape.scope("encoder.0");
+    ///     x.exp()?
+    /// };
+    /// let (profile, _) = Device::cpu().profile(|| tape.backward(y.sum()?))?;
+    /// let layers = profile.by_layer();
+    /// let encoder = layers.iter().find(|layer| layer.path.as_deref() == Some("encoder.0")).unwrap();
+    /// assert_eq!((encoder.forward.launches, encoder.backward.launches), (0, 1));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn scope(&self, name: &str) -> Scope {
+        thalweg_tensor::scope(name)
     }
 
     /// Runs a closure whose operations are not tracked: their results are constants.

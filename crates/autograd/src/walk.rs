@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use thalweg_tensor::{Device, Tensor};
+use thalweg_tensor::{Device, Origin, Pass, Tensor};
 
 use crate::parameter::Parameter;
 use crate::tape::Node;
@@ -72,6 +72,8 @@ pub(crate) struct Walk<'t> {
     wanted: RefCell<Vec<bool>>,
     /// Whether gradients are variables.
     graph: bool,
+    /// Gradients that the pullback of the node has written into their places, to be searched for what is not finite.
+    claimed: RefCell<Vec<(usize, Tensor)>>,
 }
 
 impl<'t> Walk<'t> {
@@ -80,7 +82,7 @@ impl<'t> Walk<'t> {
         let mut slots = vec![None; root + 1];
         slots[root] = Some(Slot { cotangent, masked: false });
         let wanted = RefCell::new(vec![false; tape.nodes.borrow().len()]);
-        Self { tape, root, slots: RefCell::new(slots), wanted, graph }
+        Self { tape, root, slots: RefCell::new(slots), wanted, graph, claimed: RefCell::default() }
     }
 
     /// Keeps the gradient of a node, which would be dropped when its pullback has run.
@@ -104,14 +106,17 @@ impl<'t> Walk<'t> {
     pub(crate) fn run(&self, nothing: Option<&Tensor>) -> Result<()> {
         for node in (0..=self.root).rev() {
             let Some(slot) = self.slots.borrow()[node].clone() else { continue };
-            let (pullback, parameter) = {
+            let (pullback, parameter, op, path) = {
                 let nodes = self.tape.nodes.borrow();
-                (nodes[node].pullback.clone(), nodes[node].parameter.clone())
+                let Node { pullback, parameter, op, origin, .. } = &nodes[node];
+                (pullback.clone(), parameter.clone(), *op, origin.path.clone())
             };
+            let _origin = Origin { path, pass: Pass::Backward, operation: Some(op) }.enter();
             match (pullback, parameter) {
                 (Some(pullback), _) => {
                     let mark = self.tape.nodes.borrow().len();
                     pullback(&Pull { walk: self, node, slot })?;
+                    self.check_claimed(node)?;
                     if !self.graph {
                         // What the pullback has computed on the way is no longer needed.
                         self.tape.truncate(mark);
@@ -124,7 +129,8 @@ impl<'t> Walk<'t> {
                         let mut nodes = self.tape.nodes.borrow_mut();
                         nodes[node].pullback = None;
                         if node != self.root {
-                            nodes[node].value = nothing.clone();
+                            let value = std::mem::replace(&mut nodes[node].value, nothing.clone());
+                            nodes[node].freed = Some(value.shape().to_vec());
                         }
                     }
                 }
@@ -133,6 +139,11 @@ impl<'t> Walk<'t> {
             }
         }
         Ok(())
+    }
+
+    /// Searches the gradients that a pullback has written into their places for what is not finite.
+    fn check_claimed(&self, node: usize) -> Result<()> {
+        self.claimed.take().into_iter().try_for_each(|(i, gradient)| self.tape.check_gradient(node, i, &gradient))
     }
 
     /// Writes the gradient of a parameter into its place.
@@ -225,7 +236,7 @@ impl<'t> Pull<'t, '_> {
     /// # Errors
     /// Where the shapes differ.
     pub fn give(&self, i: usize, gradient: Var<'t>) -> Result<()> {
-        self.add(self.input_index(i), gradient, false)
+        self.add(i, gradient, false)
     }
 
     /// Whether the gradient of the result is known to be one, so that values worked out for it can be used as they are.
@@ -253,7 +264,7 @@ impl<'t> Pull<'t, '_> {
 
     /// As [`give`](Self::give), of a gradient that the input's ReLU has masked already.
     pub(crate) fn give_masked(&self, i: usize, gradient: Var<'t>) -> Result<()> {
-        self.add(self.input_index(i), gradient, true)
+        self.add(i, gradient, true)
     }
 
     /// The memory for the gradients of several inputs, where they are different parameters whose gradients nothing has
@@ -277,6 +288,9 @@ impl<'t> Pull<'t, '_> {
             return Ok(None);
         }
         let targets = parameters.iter().map(|p| Ok(p.claim()?.0)).collect::<Result<Vec<_>>>()?;
+        if self.walk.tape.detects_anomalies.get() {
+            self.walk.claimed.borrow_mut().extend(inputs.into_iter().zip(targets.iter().cloned()));
+        }
         Ok(targets.try_into().ok().map(|targets| (targets, accumulate)))
     }
 
@@ -288,7 +302,8 @@ impl<'t> Pull<'t, '_> {
         nodes[self.node].inputs[i]
     }
 
-    fn add(&self, index: usize, gradient: Var<'t>, masked: bool) -> Result<()> {
+    fn add(&self, i: usize, gradient: Var<'t>, masked: bool) -> Result<()> {
+        let index = self.input_index(i);
         let shape = self.walk.tape.value(index).shape().to_vec();
         if gradient.value().shape() != shape {
             return Err(thalweg_tensor::Error::Shape {
@@ -302,6 +317,7 @@ impl<'t> Pull<'t, '_> {
         if !self.walk.tape.is_tracked(index) {
             return Ok(());
         }
+        self.walk.tape.check_gradient(self.node, i, &gradient.value())?;
         let before = self.walk.slots.borrow()[index].clone();
         let sum = match &before {
             None => gradient,

@@ -63,6 +63,7 @@ fn watch_start(device: &Device, step: &mut TrainingStep) -> Result<(Vec<HostSpan
 /// What was seen of many steps.
 struct Watched {
     lines: Vec<Line>,
+    layers: Vec<Layer>,
     /// Seconds of a step without being watched.
     step_seconds: f64,
     source: String,
@@ -73,6 +74,12 @@ struct Line {
     launch: LaunchProfile,
     calls: usize,
     seconds: f64,
+}
+
+/// A module of the network: the seconds of a step that its launches take forward, back and in the update.
+struct Layer {
+    path: String,
+    seconds: [f64; 3],
 }
 
 /// Profiles replays, and times some without.
@@ -88,18 +95,36 @@ fn watch(device: &Device, recording: &Recording) -> Result<Watched> {
     }
     let step_seconds = median(plain) / STEPS as f64;
     let source = profiles[0].source().to_string();
-    Ok(Watched { lines: lines(&profiles), step_seconds, source })
+    Ok(Watched { lines: lines(&profiles), layers: layers(&profiles), step_seconds, source })
+}
+
+/// The median times of the launches of a step, each at its place.
+fn medians(profiles: &[Profile]) -> Vec<f64> {
+    let each = profiles[0].launches().len() / STEPS;
+    let at_place = |place| profiles.iter().flat_map(move |profile| profile.launches().iter().skip(place).step_by(each));
+    (0..each).map(|place| median(at_place(place).map(|launch| launch.duration).collect())).collect()
+}
+
+/// The modules of a step, in the order in which they first run.
+fn layers(profiles: &[Profile]) -> Vec<Layer> {
+    let mut layers: Vec<Layer> = Vec::new();
+    for (launch, seconds) in profiles[0].launches().iter().zip(medians(profiles)) {
+        let path = launch.origin.path.as_deref().unwrap_or("(no module)");
+        let place = layers.iter().position(|layer| layer.path == path).unwrap_or_else(|| {
+            layers.push(Layer { path: path.to_string(), seconds: [0.0; 3] });
+            layers.len() - 1
+        });
+        layers[place].seconds[launch.origin.pass as usize] += seconds;
+    }
+    layers
 }
 
 /// The launches of a step, each with the median of its times over all steps, those that are alike put together; the
 /// longest first.
 fn lines(profiles: &[Profile]) -> Vec<Line> {
-    let each = profiles[0].launches().len() / STEPS;
     let mut lines: Vec<Line> = Vec::new();
-    for place in 0..each {
-        let at_place = || profiles.iter().flat_map(|profile| profile.launches().iter().skip(place).step_by(each));
-        let seconds = median(at_place().map(|launch| launch.duration).collect());
-        let launch = profiles[0].launches()[place];
+    for (place, seconds) in medians(profiles).into_iter().enumerate() {
+        let launch = profiles[0].launches()[place].clone();
         let alike = |line: &&mut Line| {
             (line.launch.kernel, line.launch.workgroups, line.launch.cost)
                 == (launch.kernel, launch.workgroups, launch.cost)
@@ -151,6 +176,10 @@ const HEADINGS: [&str; 9] = ["kernel", "calls", "workgroups", "us", "share", "KB
 
 const NUMBERS: [bool; 9] = [false, true, true, true, true, true, true, true, true];
 
+const LAYER_HEADINGS: [&str; 6] = ["module", "forward us", "backward us", "update us", "us", "share"];
+
+const LAYER_NUMBERS: [bool; 6] = [false, true, true, true, true, true];
+
 impl Watched {
     fn render(&self, roof: f64) -> String {
         let total: f64 = self.lines.iter().map(|line| line.seconds).sum();
@@ -174,11 +203,22 @@ impl Watched {
                 ]
             })
             .collect();
+        let layers: Vec<_> = self
+            .layers
+            .iter()
+            .map(|Layer { path, seconds: [forward, backward, update] }| {
+                let all = forward + backward + update;
+                let [forward, backward, update, us] =
+                    [*forward, *backward, *update, all].map(|seconds| format!("{:.1}", 1e6 * seconds));
+                [path.clone(), forward, backward, update, us, format!("{:.1} %", 100.0 * all / total)]
+            })
+            .collect();
         format!(
-            "{}\n{} launches take {:.1} us one by one; a step takes {:.1} us, {STEPS} in a submission and not watched\nall \
+            "{}\n{}\n{} launches take {:.1} us one by one; a step takes {:.1} us, {STEPS} in a submission and not watched\nall \
              figures are per step; times: {}; a copy of as many bytes as the largest launch that is no product: {:.2} \
              GB/s\n",
             table(HEADINGS, NUMBERS, &cells),
+            table(LAYER_HEADINGS, LAYER_NUMBERS, &layers),
             self.lines.iter().map(|line| line.calls).sum::<usize>(),
             1e6 * total,
             1e6 * self.step_seconds,

@@ -13,7 +13,7 @@ use thalweg_shaders::Shader;
 
 use crate::elementwise::Application;
 use crate::memory::{Buffer, ToView, View};
-use crate::{Element, Result};
+use crate::{Element, Origin, Result};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
@@ -140,6 +140,8 @@ pub struct Launch {
     pub(crate) extra: Option<Extra>,
     /// The element-wise function that it applies, if it does nothing else.
     pub(crate) application: Option<Application>,
+    /// The module and the part of a step that it belongs to.
+    pub(crate) origin: Origin,
 }
 
 /// A value of any type that a launch carries to its twin.
@@ -157,6 +159,7 @@ impl Launch {
             operations: 0,
             extra: None,
             application: None,
+            origin: Origin::current(),
         }
     }
 
@@ -167,9 +170,10 @@ impl Launch {
         params: Vec<u8>,
         views: Vec<View>,
         workgroups: usize,
+        origin: Origin,
     ) -> Self {
         let (constants, operations, extra, application) = (Vec::new(), 0, Some(extra), None);
-        Self { kernel, constants, params, views, workgroups, operations, extra, application }
+        Self { kernel, constants, params, views, workgroups, operations, extra, application, origin }
     }
 
     /// Says that it applies an element-wise function to all bindings but the last, and stores the result there.

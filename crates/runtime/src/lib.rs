@@ -18,12 +18,14 @@ mod dtype;
 mod error;
 mod gpu;
 mod info;
+mod origin;
 mod recording;
 
 pub use device::{Device, PendingRead};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
+pub use origin::{Origin, Pass, Scope, scope};
 pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};
 pub use thalweg_shaders::{GRID, Shader};
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.

@@ -2,16 +2,17 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::kernel::{Cost, Launch};
-use crate::{Error, Result};
+use crate::{Error, Origin, Pass, Result};
 
 /// Launches that one profile keeps; those behind them run without being timed and are only counted.
 pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
 
 /// One launch of a profile.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LaunchProfile {
     /// The kernel's name.
@@ -25,6 +26,43 @@ pub struct LaunchProfile {
     pub duration: Duration,
     /// What it moved and computed.
     pub cost: Cost,
+    /// The module and the part of a training step that it belongs to. A launch of a fused chain belongs to the module around
+    /// all that was fused.
+    pub origin: Origin,
+}
+
+/// Launches of one module in one part of a training step, summed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct LaunchSum {
+    /// The number of launches.
+    pub launches: u64,
+    /// Their durations.
+    pub duration: Duration,
+    /// Their costs.
+    pub cost: Cost,
+}
+
+/// All launches of one module in a profile, those of the modules within it not included.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct LayerProfile {
+    /// The path of the module, as `layers.0`; `None` for launches outside of modules.
+    pub path: Option<Arc<str>>,
+    /// Its launches in forward passes.
+    pub forward: LaunchSum,
+    /// Its launches in backward passes.
+    pub backward: LaunchSum,
+    /// Its launches in steps of optimizers.
+    pub update: LaunchSum,
+}
+
+impl LayerProfile {
+    /// Returns the durations of all its launches, summed.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.forward.duration + self.backward.duration + self.update.duration
+    }
 }
 
 /// All launches of one kernel in a profile.
@@ -121,6 +159,38 @@ impl Profile {
         kernels.sort_by_key(|kernel| std::cmp::Reverse(kernel.duration));
         kernels
     }
+
+    /// Returns the launches summed up by module, in the order in which the modules first ran. Modules name themselves by
+    /// [`scope`](crate::scope).
+    ///
+    /// ```
+    /// use thalweg_runtime::profile::Profile;
+    /// fn print(profile: &Profile) {
+    ///     for layer in profile.by_layer() {
+    ///         let path = layer.path.as_deref().unwrap_or("(no module)");
+    ///         println!("{path}: {:?} forward, {:?} backward", layer.forward.duration, layer.backward.duration);
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn by_layer(&self) -> Vec<LayerProfile> {
+        let mut layers: Vec<LayerProfile> = Vec::new();
+        for LaunchProfile { origin, duration, cost, .. } in &self.launches {
+            let place = layers.iter().position(|layer| layer.path == origin.path).unwrap_or_else(|| {
+                layers.push(LayerProfile { path: origin.path.clone(), ..LayerProfile::default() });
+                layers.len() - 1
+            });
+            let sum = match origin.pass {
+                Pass::Forward => &mut layers[place].forward,
+                Pass::Backward => &mut layers[place].backward,
+                Pass::Update => &mut layers[place].update,
+            };
+            sum.launches += 1;
+            sum.duration += *duration;
+            sum.cost = sum.cost + *cost;
+        }
+        layers
+    }
 }
 
 /// What was timed so far.
@@ -175,6 +245,7 @@ pub(crate) fn time_twin(launch: &Launch, run: impl FnOnce()) {
             start: start.duration_since(*began),
             duration,
             cost: launch.cost(),
+            origin: launch.origin.clone(),
         });
     });
 }

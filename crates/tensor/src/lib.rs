@@ -69,10 +69,11 @@ pub use thalweg_runtime::elementwise::{Function, MOST_ARGUMENTS, MOST_NUMBERS, T
 pub use thalweg_runtime::kernel::{Access, Call, Cost, Kernel, Launch, Slice};
 pub use thalweg_runtime::memory::{Held, MemoryReport, ToView, View, hold_as};
 pub use thalweg_runtime::philox::philox;
-pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, Profile, TimeSource};
+pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, LaunchSum, LayerProfile, Profile, TimeSource};
 pub use thalweg_runtime::{
-    Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, GRID, InFlight, PendingRead,
-    RecordOptions, Recording, Result, Shader, guard, is_recording, kernel, on_replay, profile, twin, wgpu,
+    Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, GRID, InFlight, Origin, Pass,
+    PendingRead, RecordOptions, Recording, Result, Scope, Shader, guard, is_recording, kernel, on_replay, profile,
+    scope, twin, wgpu,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 

@@ -38,7 +38,7 @@ fn profile(device: &str, is_hardware: bool) {
         path.to_str().expect("as written"),
     ]);
     let table = stdout(&run);
-    for part in ["kernel", "linear_weight_grad", "adam", "a step takes", "GB/s"] {
+    for part in ["kernel", "linear_weight_grad", "adam", "a step takes", "GB/s", "module", "layers.0", "(no module)"] {
         assert!(table.contains(part), "{part}: {table}");
     }
     let trace: Value = serde_json::from_slice(&fs::read(&path).expect("as written")).expect("JSON");

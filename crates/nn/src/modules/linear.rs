@@ -69,6 +69,8 @@ impl Linear {
     /// As [`Module::forward`].
     pub fn forward_with<'t>(&self, input: Var<'t>, activation: Activation) -> thalweg_autograd::Result<Var<'t>> {
         let tape = input.tape();
+        let name = self.weight.name();
+        let _scope = tape.scope(name.strip_suffix(".weight").unwrap_or(name));
         let fused = activation == Activation::Relu;
         let output = input.linear(tape.parameter(&self.weight)?, tape.parameter(&self.bias)?, fused)?;
         if fused { Ok(output) } else { activation.forward(output) }

@@ -109,8 +109,10 @@ impl Module for Mlp {
     fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         let mut x = input;
         // The last layer has no dropout, so the pairs leave it over.
-        for (layer, dropout) in self.layers.iter().zip(&self.dropouts) {
-            x = dropout.forward(layer.forward_with(x, self.activation)?)?;
+        for (i, (layer, dropout)) in self.layers.iter().zip(&self.dropouts).enumerate() {
+            x = layer.forward_with(x, self.activation)?;
+            let _scope = x.tape().scope(&format!("dropouts.{i}"));
+            x = dropout.forward(x)?;
         }
         match self.layers.last() {
             Some(last) => last.forward(x),

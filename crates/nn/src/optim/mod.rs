@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use thalweg_tensor::{Arena, Clip, Clock, ClockState, ScheduleTable, SegmentSettings, StepArguments, hold_as};
+use thalweg_tensor::{
+    Arena, Clip, Clock, ClockState, Origin, Pass, ScheduleTable, SegmentSettings, StepArguments, hold_as,
+};
 
 use crate::swap::Swap;
 use crate::{Error, Params, Result, Schedule};
@@ -389,6 +391,7 @@ impl Optimizer {
     /// [`Params::zero_grad`], or while other values are in the place of the parameters, as between [`eval`](Self::eval) and
     /// [`train`](Self::train); if work on the device has failed.
     pub fn step(&mut self) -> Result<()> {
+        let _pass = Origin { pass: Pass::Update, ..Origin::current() }.enter();
         self.params.check_in_place("Optimizer::step")?;
         self.params.check_grads("Optimizer::step")?;
         self.params.exchange().guard(self.params.device());

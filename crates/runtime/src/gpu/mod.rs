@@ -155,7 +155,7 @@ impl Gpu {
         for view in &launch.views {
             view.buffer.gpu().last_batch.store(stream.batch(), Ordering::Relaxed);
         }
-        stream.push_dispatch(pipeline, bind_group, &launch.params, groups, cost);
+        stream.push_dispatch(pipeline, bind_group, launch, groups, cost);
         Ok(())
     }
 

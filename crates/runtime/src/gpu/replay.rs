@@ -46,6 +46,7 @@ impl Gpu {
                         bind_group: self.bind(&pipeline, launch, &uniform_buffer),
                         groups: fold(launch, self.info.max_workgroups_per_dimension)?,
                         cost: launch.cost(),
+                        origin: launch.origin.clone(),
                         uniform_offset,
                         pipeline,
                     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::pipeline::Pipeline;
 use super::timing::Stopwatch;
 use super::{create_buffer, pace};
-use crate::Result;
-use crate::kernel::Cost;
+use crate::kernel::{Cost, Launch};
+use crate::{Origin, Result};
 
 /// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
 pub(super) const UNIFORM_SLOT: usize = 256;
@@ -17,9 +17,26 @@ const MOST_COMMANDS: usize = 64;
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Dispatch { pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, uniform_offset: u32, groups: [u32; 3], cost: Cost },
-    Copy { source: wgpu::Buffer, source_offset: u64, target: wgpu::Buffer, target_offset: u64, bytes: u64 },
-    Clear { target: wgpu::Buffer, offset: u64, bytes: u64 },
+    Dispatch {
+        pipeline: Arc<Pipeline>,
+        bind_group: wgpu::BindGroup,
+        uniform_offset: u32,
+        groups: [u32; 3],
+        cost: Cost,
+        origin: Origin,
+    },
+    Copy {
+        source: wgpu::Buffer,
+        source_offset: u64,
+        target: wgpu::Buffer,
+        target_offset: u64,
+        bytes: u64,
+    },
+    Clear {
+        target: wgpu::Buffer,
+        offset: u64,
+        bytes: u64,
+    },
 }
 
 impl Command {
@@ -80,12 +97,13 @@ impl Stream {
         &mut self,
         pipeline: Arc<Pipeline>,
         bind_group: wgpu::BindGroup,
-        params: &[u8],
+        launch: &Launch,
         groups: [u32; 3],
         cost: Cost,
     ) {
-        let uniform_offset = push_uniform(&mut self.uniforms, params);
-        self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups, cost });
+        let uniform_offset = push_uniform(&mut self.uniforms, &launch.params);
+        let origin = launch.origin.clone();
+        self.push(Command::Dispatch { pipeline, bind_group, uniform_offset, groups, cost, origin });
     }
 
     pub(super) fn push(&mut self, command: Command) {

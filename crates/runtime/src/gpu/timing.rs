@@ -227,12 +227,13 @@ impl Stopwatch {
 /// A dispatch, without its times; nothing for copies and clears.
 fn describe(command: &Command) -> Option<LaunchProfile> {
     match command {
-        Command::Dispatch { pipeline, groups, cost, .. } => Some(LaunchProfile {
+        Command::Dispatch { pipeline, groups, cost, origin, .. } => Some(LaunchProfile {
             kernel: pipeline.name,
             workgroups: groups.iter().map(|&groups| u64::from(groups)).product(),
             start: Duration::ZERO,
             duration: Duration::ZERO,
             cost: *cost,
+            origin: origin.clone(),
         }),
         Command::Copy { .. } | Command::Clear { .. } => None,
     }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::plan::temporaries;
 use super::program::{Instruction, MOST_NUMBERS, Operation, Program, Source};
+use crate::Origin;
 use crate::elementwise::Addressing;
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
 use crate::memory::View;
@@ -192,7 +193,7 @@ impl ChainBuilder {
     }
 
     /// The launch, without what nobody needs; none where nobody needs anything.
-    fn into_launch(mut self, is_needless: impl Fn(&Bound) -> bool) -> Option<Launch> {
+    fn into_launch(mut self, origin: Origin, is_needless: impl Fn(&Bound) -> bool) -> Option<Launch> {
         let is_needless: Vec<bool> = self.bound.iter().map(is_needless).collect();
         let stored = |binding: usize| self.bound[binding].value.filter(|_| !is_needless[binding]);
         let mut alive = vec![false; self.instructions.len()];
@@ -251,7 +252,7 @@ impl ChainBuilder {
         let views = bindings.iter().map(|&binding| self.bound[binding].view.clone()).collect();
         let params = program.params(self.length);
         let (kernel, chain) = program.kernel();
-        Some(Launch::generated(kernel, chain, params, views, self.length.div_ceil(256)))
+        Some(Launch::generated(kernel, chain, params, views, self.length.div_ceil(256), origin))
     }
 }
 
@@ -288,11 +289,13 @@ pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
         if best < 2 {
             joined.extend(members);
         } else {
-            members.for_each(drop);
+            let origin =
+                members.filter_map(|work| if let Work::Launch(launch) = work { Some(launch.origin) } else { None });
+            let origin = origin.reduce(|one, other| one.common(&other)).unwrap_or_default();
             let mut group = ChainBuilder::default();
             let all_join = steps[start..end].iter().flatten().all(|step| group.join(step));
             debug_assert!(all_join, "the same steps have joined before");
-            joined.extend(group.into_launch(needless_in(start..end)).map(Work::Launch));
+            joined.extend(group.into_launch(origin, needless_in(start..end)).map(Work::Launch));
         }
         start = end;
     }
