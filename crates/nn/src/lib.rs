@@ -21,6 +21,7 @@ mod error;
 mod file;
 mod init;
 mod losses;
+pub mod metrics;
 mod modules;
 mod optim;
 mod params;
@@ -34,7 +35,6 @@ mod state_dict;
 mod swap;
 mod tabular;
 mod trainer;
-mod training_state;
 
 use thalweg_tensor::Kernel;
 
@@ -52,7 +52,8 @@ pub use optim::{
     ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 pub use optim::{
-    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware, WeightAverage,
+    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Pass, Sam, SharpnessAware,
+    Stepper, WeightAverage,
 };
 pub use params::{Buffer, Params, ParamsBuilder, Path};
 #[cfg(feature = "plot")]
@@ -68,7 +69,7 @@ pub use serde_json;
 pub use state_dict::{LoadReport, StateDict};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
-pub use trainer::{EpochReport, Evaluation, Event, FitOptions, History, Trainer};
+pub use trainer::{Context, EpochReport, Evaluation, Event, FitOptions, Flow, History, Trainer};
 
 /// Returns all kernels that are written by hand, those of the methods last: for tests and benches that try them all.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {

@@ -4,7 +4,7 @@ use thalweg_tensor::ValueLog;
 
 use crate::data::{Batches, Dataset};
 use crate::setting::{check, fraction, positive};
-use crate::{Checkpoint, CheckpointTensor, FitOptions, Module, Optimizer, Result, Schedule, Trainer};
+use crate::{Checkpoint, CheckpointTensor, FitOptions, Parts, Result, Schedule, Stepper, Trainer, WeightAverage};
 
 /// How the learning rate rises in a [`RangeTest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,7 +122,7 @@ impl RangeTest {
     }
 }
 
-impl<M: Module> Trainer<M> {
+impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// Runs a learning-rate range test on the model, with batches as [`fit`](Self::fit) takes them; of the options the number
     /// of epochs is left out of account. It leaves no trace: parameters, state of the optimizer, schedule and random numbers
     /// are put back bit by bit, also where it fails, and `fit` begins with the order of rows with which it would have begun.
@@ -156,11 +156,17 @@ impl<M: Module> Trainer<M> {
         test.validate()?;
         let FitOptions { batch_size, seed, .. } = *options;
         check("batch_size", batch_size, batch_size > 0, "at least 1")?;
-        let before = Before::of(self.optimizer_mut())?;
+        let is_evaluating = self.optimizer().is_evaluating() || self.average.as_ref().is_some_and(WeightAverage::is_in);
+        self.begin(data, None)?;
+        let (before, average) = (Before::of(&self.stepper)?, self.average.take());
         let report = self.run_range_test(data, test, batch_size, seed);
-        let restored = before.restore(self.optimizer_mut());
+        let restored = before.restore(&mut self.stepper);
+        self.average = average;
         let report = report?;
         restored?;
+        if is_evaluating {
+            self.eval_mode()?;
+        }
         Ok(report)
     }
 
@@ -196,25 +202,22 @@ struct Before {
     state: Checkpoint,
     parameters: Vec<CheckpointTensor>,
     random_counters: Vec<u32>,
-    is_evaluating: bool,
 }
 
 impl Before {
-    fn of(optimizer: &mut Optimizer) -> Result<Self> {
-        let is_evaluating = optimizer.is_evaluating();
-        optimizer.train()?;
-        let params = optimizer.params();
+    fn of(stepper: &impl Stepper) -> Result<Self> {
+        let params = stepper.optimizer().params();
         let (parameters, random_counters) = (params.to_host()?, params.random_counters()?);
-        Ok(Self { state: optimizer.state_dict()?, parameters, random_counters, is_evaluating })
+        Ok(Self { state: stepper.state_dict()?, parameters, random_counters })
     }
 
-    fn restore(&self, optimizer: &mut Optimizer) -> Result<()> {
-        optimizer.load_state_dict(&self.state)?;
-        let params = optimizer.params();
+    fn restore(&self, stepper: &mut impl Stepper) -> Result<()> {
+        stepper.load_state_dict(&self.state)?;
+        let params = stepper.optimizer().params();
         params.load(&self.parameters)?;
         params.set_random_counters(&self.random_counters)?;
         params.zero_grad();
-        if self.is_evaluating { optimizer.eval() } else { Ok(()) }
+        Ok(())
     }
 }
 

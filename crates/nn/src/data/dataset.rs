@@ -1,54 +1,69 @@
-//! [`Dataset`] and [`Batches`]: rows that lie on the device, and batches that are gathered there.
+//! [`Dataset`], [`Batch`] and [`Batches`]: rows that lie on the device, and batches that are gathered there.
 
 use thalweg_tensor::{DType, Device, Error as TensorError, Tensor, hold_as, next_batch};
 
 use super::shuffle;
 use crate::{Error, Result};
 
-/// Samples that lie on a device: features and targets, row by row.
+/// Samples that lie on a device: one input or several, and targets, row by row.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    features: Tensor,
-    targets: Tensor,
+    rows: Batch,
+    largest_class: Option<u32>,
+}
+
+/// Some rows of a data set: those of a step, or a portion of an evaluation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The inputs, each `[rows, …]`.
+    pub inputs: Vec<Tensor>,
+    /// The targets, `[rows, …]`.
+    pub targets: Tensor,
+}
+
+impl Batch {
+    /// Returns the number of rows.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a batch has at least one row")]
+    pub fn len(&self) -> usize {
+        self.targets.shape()[0]
+    }
 }
 
 impl Dataset {
-    /// A data set of tensors.
+    /// Makes a data set with one input.
     ///
     /// # Shapes
-    /// features f32 `[n, f]`; targets u32 `[n]` (classes) or f32 `[n, k]` (values).
+    /// features `[n, …]`, as `[n, f]` for a table or `[n, channels, height, width]` for pictures; targets `[n, …]`, as u32
+    /// `[n]` for classes or f32 `[n, k]` for values. Types are f32 or u32.
+    ///
+    /// Of classes it reads back the largest, which waits for the device.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where shapes or types are others, there is no row or no feature, or the devices differ.
+    /// [`Error::Tensor`] if the numbers of rows differ, a tensor is empty, or the devices differ.
     pub fn new(features: Tensor, targets: Tensor) -> Result<Self> {
-        let op = "dataset";
-        if features.dtype() != DType::F32 {
-            return Err(TensorError::DType { op, expected: DType::F32, found: features.dtype() }.into());
-        }
-        let fits = match (features.shape(), targets.dtype(), targets.shape()) {
-            ([n, _], DType::U32, [m]) | ([n, _], DType::F32, [m, _]) => n == m,
-            _ => false,
-        };
-        if !fits || features.is_empty() || targets.is_empty() {
-            return Err(TensorError::Shape {
-                op,
-                rule: "features must be [n, f] and targets u32 [n] or f32 [n, k], none of them empty",
-                left: features.shape().to_vec(),
-                right: targets.shape().to_vec(),
-            }
-            .into());
-        }
-        if features.device() != targets.device() {
-            let (left, right) = (features.device().to_string(), targets.device().to_string());
-            return Err(TensorError::Device { op, left, right }.into());
-        }
-        Ok(Self { features, targets })
+        Self::with_inputs(vec![features], targets)
     }
 
-    /// A data set of features, `[n, width]` row-major, and one class of `0..class_count` per row.
+    /// Makes a data set with several inputs, for a model that takes as many. See [`new`](Self::new).
     ///
     /// # Errors
-    /// [`Error::Tensor`] where the numbers of elements do not fit, a class is out of range, or the device has no room.
+    /// As [`new`](Self::new), and if there is no input.
+    pub fn with_inputs(inputs: Vec<Tensor>, targets: Tensor) -> Result<Self> {
+        let rows = checked(inputs, targets)?;
+        let targets = &rows.targets;
+        let largest_class = match targets.dtype() {
+            DType::U32 => targets.to_vec::<u32>()?.into_iter().max(),
+            DType::F32 => None,
+        };
+        Ok(Self { rows, largest_class })
+    }
+
+    /// Makes a data set of features, `[n, width]` row-major, and one class of `0..class_count` per row.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the numbers of elements do not fit, a class is out of range, or the device has no room.
     pub fn classification(
         device: &Device,
         features: &[f32],
@@ -56,7 +71,8 @@ impl Dataset {
         classes: &[u32],
         class_count: usize,
     ) -> Result<Self> {
-        if let Some(class) = classes.iter().find(|class| **class as usize >= class_count) {
+        let largest_class = classes.iter().copied().max();
+        if let Some(class) = largest_class.filter(|&class| class as usize >= class_count) {
             return Err(TensorError::Argument {
                 op: "dataset",
                 name: "classes",
@@ -66,12 +82,11 @@ impl Dataset {
             .into());
         }
         check_rows(features.len(), width, classes.len(), "there must be one class per row of features")?;
-        let tensors = || -> Result<_> {
+        let (features, targets) = hold_as("data", || -> Result<_> {
             let features = Tensor::from_slice(device, features, &[classes.len(), width])?;
             Ok((features, Tensor::from_slice(device, classes, &[classes.len()])?))
-        };
-        let (features, targets) = hold_as("data", tensors)?;
-        Self::new(features, targets)
+        })?;
+        Ok(Self { rows: checked(vec![features], targets)?, largest_class })
     }
 
     /// Returns a data set of features, `[n, width]` row-major, and one value per row. For several targets per row, make
@@ -83,44 +98,86 @@ impl Dataset {
         let rule = "there must be one value per row of features; for several targets per row use Dataset::new, with targets \
                     [n, k]";
         check_rows(features.len(), width, values.len(), rule)?;
-        let tensors = || -> Result<_> {
+        let (features, targets) = hold_as("data", || -> Result<_> {
             let features = Tensor::from_slice(device, features, &[values.len(), width])?;
             Ok((features, Tensor::from_slice(device, values, &[values.len(), 1])?))
-        };
-        let (features, targets) = hold_as("data", tensors)?;
+        })?;
         Self::new(features, targets)
     }
 
-    /// The features, f32 `[n, f]`.
+    /// Returns the inputs, each `[n, …]`: at least one.
+    #[must_use]
+    pub fn inputs(&self) -> &[Tensor] {
+        &self.rows.inputs
+    }
+
+    /// Returns the first input, `[n, …]`.
     #[must_use]
     pub fn features(&self) -> &Tensor {
-        &self.features
+        &self.rows.inputs[0]
     }
 
-    /// The targets, u32 `[n]` or f32 `[n, k]`.
+    /// Returns the targets, `[n, …]`.
     #[must_use]
     pub fn targets(&self) -> &Tensor {
-        &self.targets
+        &self.rows.targets
     }
 
-    /// The number of samples.
+    /// Returns the largest class among the targets; `None` if they are values.
+    #[must_use]
+    pub fn largest_class(&self) -> Option<u32> {
+        self.largest_class
+    }
+
+    /// Returns the number of samples.
     #[must_use]
     #[allow(clippy::len_without_is_empty, reason = "a data set has at least one sample")]
     pub fn len(&self) -> usize {
-        self.features.shape()[0]
+        self.rows.len()
     }
 
-    /// The number of features.
+    /// Returns the number of features: of elements in a row of the first input.
     #[must_use]
     pub fn feature_count(&self) -> usize {
-        self.features.shape()[1]
+        self.features().len() / self.len()
     }
 
-    /// The device it lies on.
+    /// Returns the device it lies on.
     #[must_use]
     pub fn device(&self) -> &Device {
-        self.features.device()
+        self.targets().device()
     }
+
+    /// Returns the rows from `start` to before `end`, as views of the data.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if there are no such rows.
+    pub fn slice(&self, start: usize, end: usize) -> Result<Batch> {
+        let inputs = self.inputs().iter().map(|input| Ok(input.slice(0, start, end)?)).collect::<Result<_>>()?;
+        Ok(Batch { inputs, targets: self.targets().slice(0, start, end)? })
+    }
+}
+
+/// Checks that inputs and targets have the same rows.
+fn checked(inputs: Vec<Tensor>, targets: Tensor) -> Result<Batch> {
+    let op = "dataset";
+    let rows = targets.shape().first();
+    if inputs.is_empty() {
+        let rule = "at least one";
+        return Err(TensorError::Argument { op, name: "inputs", value: "none".to_string(), rule }.into());
+    }
+    for input in &inputs {
+        if rows.is_none() || input.shape().first() != rows || input.is_empty() || targets.is_empty() {
+            let rule = "features must be [n, …] and targets [n, …] with as many rows, none of them empty";
+            let (left, right) = (input.shape().to_vec(), targets.shape().to_vec());
+            return Err(TensorError::Shape { op, rule, left, right }.into());
+        }
+        if input.device() != targets.device() {
+            let (left, right) = (input.device().to_string(), targets.device().to_string());
+            return Err(TensorError::Device { op, left, right }.into());
+        }
+    }
+    Ok(Batch { inputs, targets })
 }
 
 /// Checks that so many features are `targets` rows of `width`; the error has the shapes of both.
@@ -153,24 +210,27 @@ pub struct Batches {
     dataset: Dataset,
     seed: u64,
     order: Tensor,
-    cursor: Tensor,
+    /// The places in the order, one for each launch of a batch.
+    cursors: Vec<Tensor>,
 }
 
 impl Batches {
-    /// Batches of a data set, in the order of epoch 0.
+    /// Makes the batches of a data set, in the order of epoch 0.
     ///
     /// # Errors
-    /// [`Error::Setting`] where there are more rows than a u32 counts, [`Error::Tensor`] where the device has no room.
+    /// [`Error::Setting`] if there are more rows than a u32 counts, [`Error::Tensor`] if the device has no room.
     pub fn new(dataset: Dataset, seed: u64) -> Result<Self> {
         let order = epoch_order(dataset.len(), seed, 0)?;
-        let (order, cursor) = hold_as("data", || -> Result<_> {
+        let launches = 1 + (dataset.inputs().len() - 1).div_ceil(2);
+        let (order, cursors) = hold_as("data", || -> Result<_> {
             let order = Tensor::from_slice(dataset.device(), &order, &[order.len()])?;
-            Ok((order, Tensor::zeros(dataset.device(), DType::U32, &[2])?))
+            let cursors = (0..launches).map(|_| Ok(Tensor::zeros(dataset.device(), DType::U32, &[2])?));
+            Ok((order, cursors.collect::<Result<_>>()?))
         })?;
-        Ok(Self { dataset, seed, order, cursor })
+        Ok(Self { dataset, seed, order, cursors })
     }
 
-    /// The data set.
+    /// Returns the data set.
     #[must_use]
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
@@ -179,20 +239,39 @@ impl Batches {
     /// Brings the rows into the order of an epoch and begins with the first of them.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where the device fails.
+    /// [`Error::Tensor`] if the device fails.
     pub fn start_epoch(&mut self, epoch: u64) -> Result<()> {
         self.order.write(&epoch_order(self.dataset.len(), self.seed, epoch)?)?;
-        self.cursor.write(&[0u32, 0])?;
-        Ok(())
+        self.cursors.iter().try_for_each(|cursor| Ok(cursor.write(&[0u32, 0])?))
     }
 
-    /// Features and targets of the next `count` samples; after the last sample of the order comes the first again.
+    /// Gathers the first input and the targets of the next `count` samples; after the last sample of the order comes the
+    /// first again. [`next_batch`](Self::next_batch) gathers all inputs.
     ///
     /// # Errors
-    /// [`Error::Tensor`] where the device fails or has no room.
+    /// [`Error::Tensor`] if the device fails or has no room.
     pub fn next(&mut self, count: usize) -> Result<(Tensor, Tensor)> {
-        let Dataset { features, targets } = &self.dataset;
-        Ok(next_batch(features, targets, &self.order, &self.cursor, count)?)
+        let Batch { mut inputs, targets } = self.next_batch(count)?;
+        Ok((inputs.swap_remove(0), targets))
+    }
+
+    /// Gathers the next `count` samples, as [`next`](Self::next), with all their inputs. One launch, and one more for every
+    /// two further inputs.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn next_batch(&mut self, count: usize) -> Result<Batch> {
+        let Batch { inputs, targets } = &self.dataset.rows;
+        let (first, taken_targets) = next_batch(&inputs[0], targets, &self.order, &self.cursors[0], count)?;
+        let mut taken = vec![first];
+        for (pair, cursor) in inputs[1..].chunks(2).zip(&self.cursors[1..]) {
+            // The kernel takes two tensors; an input without a partner takes the targets along once more.
+            let (input, partner) = (&pair[0], pair.get(1));
+            let (input, other) = next_batch(input, partner.unwrap_or(targets), &self.order, cursor, count)?;
+            taken.push(input);
+            taken.extend(partner.map(|_| other));
+        }
+        Ok(Batch { inputs: taken, targets: taken_targets })
     }
 }
 
@@ -266,9 +345,54 @@ mod tests {
         assert!(Dataset::regression(&device, &[], 2, &[]).is_err());
         assert!(Dataset::regression(&device, &[], 0, &[1.0]).is_err());
         let tensor = |dtype, shape: &[usize]| Tensor::zeros(&device, dtype, shape).unwrap();
-        assert!(Dataset::new(tensor(DType::U32, &[2, 2]), tensor(DType::U32, &[2])).is_err());
-        assert!(Dataset::new(tensor(DType::F32, &[2, 2]), tensor(DType::F32, &[2])).is_err());
+        assert!(Dataset::with_inputs(vec![], tensor(DType::F32, &[2])).unwrap_err().to_string().contains("inputs"));
+        assert!(Dataset::new(tensor(DType::F32, &[2, 2]), tensor(DType::F32, &[])).is_err());
+        assert!(Dataset::new(tensor(DType::F32, &[2, 0]), tensor(DType::F32, &[2])).is_err());
         assert!(Dataset::new(tensor(DType::F32, &[2, 2]), tensor(DType::F32, &[3, 1])).is_err());
         assert!(Dataset::new(tensor(DType::F32, &[2, 2]), tensor(DType::F32, &[2, 3])).is_ok());
+    }
+
+    #[test]
+    fn inputs_and_targets_of_any_rank_are_gathered_together() {
+        let device = Device::cpu();
+        let (rows, order) = (6, epoch_order(6, 1, 0).unwrap());
+        // Every element tells its row.
+        let input = |columns: usize| {
+            let values: Vec<f32> = (0..rows * columns).map(|i| (i / columns) as f32).collect();
+            Tensor::from_slice(&device, &values, &[rows, columns]).unwrap()
+        };
+        let words = Tensor::from_slice(&device, &[0u32, 1, 2, 3, 4, 5], &[rows]).unwrap();
+        let targets = input(8).reshape(&[rows, 2, 4]).unwrap();
+        for count in 1..=4 {
+            let inputs = [input(12).reshape(&[rows, 3, 2, 2]).unwrap(), words.clone(), input(1), input(5)];
+            let dataset = Dataset::with_inputs(inputs[..count].to_vec(), targets.clone()).unwrap();
+            let mut batches = Batches::new(dataset, 1).unwrap();
+            for step in 0..3 {
+                let batch = batches.next_batch(2).unwrap();
+                assert_eq!((batch.len(), batch.targets.shape()), (2, &[2, 2, 4][..]));
+                let expected = &order[2 * step..][..2];
+                for (taken, input) in
+                    batch.inputs.iter().chain([&batch.targets]).zip(inputs[..count].iter().chain([&targets]))
+                {
+                    assert_eq!(taken.shape()[1..], input.shape()[1..]);
+                    let found: Vec<u32> = match taken.dtype() {
+                        DType::U32 => taken.to_vec().unwrap(),
+                        DType::F32 => taken.to_vec::<f32>().unwrap().into_iter().map(|x| x as u32).collect(),
+                    };
+                    let columns = found.len() / 2;
+                    assert!((0..found.len()).all(|i| found[i] == expected[i / columns]), "{found:?} {expected:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_class_is_known() {
+        let device = Device::cpu();
+        let features = Tensor::zeros(&device, DType::F32, &[3, 1]).unwrap();
+        let classes = Tensor::from_slice(&device, &[2u32, 7, 0], &[3]).unwrap();
+        assert_eq!(Dataset::new(features.clone(), classes).unwrap().largest_class(), Some(7));
+        assert_eq!(Dataset::new(features.clone(), features).unwrap().largest_class(), None);
+        assert_eq!(numbers(&device, 4).largest_class(), Some(3));
     }
 }

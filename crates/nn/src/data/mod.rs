@@ -35,7 +35,7 @@ mod target;
 #[cfg(feature = "csv")]
 mod tidy;
 
-pub use dataset::{Batches, Dataset};
+pub use dataset::{Batch, Batches, Dataset};
 pub use friedman::friedman1;
 pub use numbers::marks_missing;
 pub use shuffle::shuffle;

@@ -42,7 +42,7 @@ pub use mse::Mse;
 /// # Ok(())
 /// # }
 /// ```
-pub trait Loss: fmt::Debug {
+pub trait Loss: fmt::Debug + Send + Sync {
     /// Computes the loss of each row, or of each element: a tensor of any shape, whose mean is the loss of the batch.
     ///
     /// # Errors

@@ -90,6 +90,12 @@ impl GradientAccumulation {
         Ok(true)
     }
 
+    /// Returns the number of micro-batches of a step.
+    #[must_use]
+    pub fn micro_batches(&self) -> u32 {
+        self.micro_batches
+    }
+
     /// Micro-batches of a step that is not done yet.
     #[must_use]
     pub fn pending(&self) -> u32 {

@@ -107,6 +107,17 @@ impl WeightAverage {
         self.swap.take_out(SWAP.take_out)
     }
 
+    /// Returns how it averages.
+    #[must_use]
+    pub fn averaging(&self) -> Averaging {
+        self.average.averaging()
+    }
+
+    /// Returns whether the average is in the place of the parameters.
+    pub(crate) fn is_in(&self) -> bool {
+        self.swap.is_in()
+    }
+
     /// The averages.
     #[must_use]
     pub fn averages(&self) -> &Arena {
@@ -140,12 +151,23 @@ impl WeightAverage {
     /// [`Error::State`](crate::Error::State), which names the tensor and both shapes, or the settings, where it is of another kind or of other
     /// parameters; nothing is changed then. As [`update`](Self::update).
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
+        let (counter, plan) = self.plan(saved)?;
+        plan.write()?;
+        Ok(self.average.restore(counter)?)
+    }
+
+    /// Checks that [`load_state_dict`](Self::load_state_dict) would succeed.
+    pub(crate) fn check_state_dict(&self, saved: &Checkpoint) -> Result<()> {
+        self.plan(saved).map(drop)
+    }
+
+    /// What is to be written, if it fits.
+    fn plan<'a>(&self, saved: &'a Checkpoint) -> Result<([u32; 2], Plan<'a>)> {
         self.params.check_in_place("WeightAverage::load_state_dict")?;
         let manifest: Manifest = from_json(saved, KEY)?;
         check_same(KEY, &manifest.settings, &self.average.averaging())?;
         let mut plan = Plan::default();
         plan.add(saved, &self.params, AVERAGE, self.averages())?;
-        plan.write()?;
-        Ok(self.average.restore(manifest.counter)?)
+        Ok((manifest.counter, plan))
     }
 }

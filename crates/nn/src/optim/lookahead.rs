@@ -130,6 +130,12 @@ impl Lookahead {
         &self.slow
     }
 
+    /// Returns the settings.
+    #[must_use]
+    pub fn settings(&self) -> LookaheadSettings {
+        self.settings
+    }
+
     /// The optimizer inside.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {

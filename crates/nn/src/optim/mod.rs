@@ -118,6 +118,7 @@ mod sm3;
 mod soap;
 mod sophia;
 mod state_dict;
+mod stepper;
 pub mod update;
 mod yogi;
 
@@ -155,6 +156,7 @@ pub use sharpness::{Sam, SharpnessAware};
 pub use sm3::Sm3;
 pub use soap::Soap;
 pub use sophia::Sophia;
+pub use stepper::{Pass, Stepper};
 pub use yogi::Yogi;
 
 /// A method of optimization: plain settings, and the update that they describe.

@@ -182,6 +182,12 @@ impl Sam {
         Err(Error::Setting { field: "step", value: value.to_string(), rule })
     }
 
+    /// Returns the settings.
+    #[must_use]
+    pub fn settings(&self) -> SharpnessAware {
+        self.settings
+    }
+
     /// The optimizer inside.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {

@@ -5,18 +5,21 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use thalweg_tensor::Tensor;
 
+use super::Trainer;
+use super::evaluate::Evaluation;
+use super::events::{EpochReport, FitOptions};
 use crate::checkpoint::NOTE;
 use crate::data::Dataset;
-use crate::trainer::{EpochReport, Evaluation, FitOptions};
-use crate::{Checkpoint, CheckpointTensor, Error, Optimizer, Result, Values};
+use crate::optim::Stepper;
+use crate::{Checkpoint, CheckpointTensor, Error, Parts, Result, Values};
 
 /// The key in the metadata.
 const KEY: &str = "training";
 
 /// The place of a run: how far it is, and what it must be the same run by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) epochs_done: u64,
+pub(super) struct Place {
+    pub(super) epochs_done: u64,
     epochs: u64,
     batch_size: usize,
     seed: u64,
@@ -29,9 +32,9 @@ pub(crate) struct Place {
 
 impl Place {
     /// Before the first epoch.
-    pub(crate) fn new(model: String, train: &Dataset, options: &FitOptions) -> Result<Self> {
+    pub(super) fn new(model: String, train: &Dataset, options: &FitOptions) -> Result<Self> {
         let FitOptions { epochs, batch_size, seed } = *options;
-        let data_crc32 = [checksum(train.features())?, checksum(train.targets())?];
+        let data_crc32 = [checksum(train.inputs())?, checksum(std::slice::from_ref(train.targets()))?];
         Ok(Self {
             epochs_done: 0,
             epochs,
@@ -45,12 +48,12 @@ impl Place {
     }
 
     /// The same run, further on.
-    pub(crate) fn after(&self, epochs_done: u64) -> Self {
+    pub(super) fn after(&self, epochs_done: u64) -> Self {
         Self { epochs_done, ..self.clone() }
     }
 
     /// Checks that it is of the same run as another.
-    pub(crate) fn check(&self, other: &Self) -> Result<()> {
+    pub(super) fn check(&self, other: &Self) -> Result<()> {
         let differ = |name, saved: &dyn ToString, own: &dyn ToString| {
             Err(Error::state(name, format!("saved was {}, but here it is {}", saved.to_string(), own.to_string())))
         };
@@ -74,56 +77,68 @@ impl Place {
     }
 }
 
-fn checksum(tensor: &Tensor) -> Result<u32> {
-    Ok(CheckpointTensor::read("data", tensor)?.values.crc32())
+/// Of several tensors each counts, by its place.
+fn checksum(tensors: &[Tensor]) -> Result<u32> {
+    tensors
+        .iter()
+        .try_fold(0u32, |sum, tensor| Ok(sum.rotate_left(1) ^ CheckpointTensor::read("data", tensor)?.values.crc32()))
 }
 
-/// Writes everything to a file, whole or not at all.
-pub(crate) fn save(
-    path: &Path,
-    place: &Place,
-    note: Option<&serde_json::Value>,
-    optimizer: &Optimizer,
-    history: &[EpochReport],
-) -> Result<()> {
-    let params = optimizer.params();
-    let place = Place { random_counters: params.random_counters()?, ..place.clone() };
-    let mut saved = optimizer.state_dict()?;
-    saved.metadata[KEY] = serde_json::to_value(place).map_err(|error| Error::model(path, error.to_string()))?;
-    if let Some(note) = note {
-        saved.metadata[NOTE] = note.clone();
+impl<M: Parts, S: Stepper> Trainer<M, S> {
+    /// Writes everything to a file, whole or not at all.
+    pub(super) fn save(&self, path: &Path, place: &Place, history: &[EpochReport]) -> Result<()> {
+        let params = self.optimizer().params();
+        let place = Place { random_counters: params.random_counters()?, ..place.clone() };
+        let mut saved = self.stepper.state_dict()?;
+        saved.metadata[KEY] = serde_json::to_value(place).map_err(|error| Error::model(path, error.to_string()))?;
+        if let Some(note) = &self.note {
+            saved.metadata[NOTE] = note.clone();
+        }
+        if let Some(plateau) = &self.plateau {
+            plateau.save(&mut saved.metadata)?;
+        }
+        if let Some(average) = &self.average {
+            saved.merge(average.state_dict()?)?;
+        }
+        saved.tensors.splice(0..0, params.to_host()?);
+        saved.tensors.extend(reports_to_tensors(history));
+        saved.save(path)
     }
-    saved.tensors.splice(0..0, params.to_host()?);
-    saved.tensors.extend(reports_to_tensors(history));
-    saved.save(path)
-}
 
-/// Reads a file, and puts parameters, optimizer and random counters where they were; nothing is changed where it does not
-/// fit.
-pub(crate) fn load(path: &Path, model: &str, optimizer: &mut Optimizer) -> Result<(Place, Vec<EpochReport>)> {
-    let saved = Checkpoint::load(path)?;
-    let params = optimizer.params().clone();
-    let mut load = || -> Result<_> {
+    /// Reads a file, and puts everything where it was; nothing is changed if it does not fit.
+    pub(super) fn load(&mut self, path: &Path) -> Result<(Place, Vec<EpochReport>)> {
+        let saved = Checkpoint::load(path)?;
+        self.load_saved(&saved).map_err(|error| match error {
+            Error::State { .. } => Error::model(path, error.to_string()),
+            error => error,
+        })
+    }
+
+    fn load_saved(&mut self, saved: &Checkpoint) -> Result<(Place, Vec<EpochReport>)> {
+        let params = self.optimizer().params().clone();
         let place = saved.metadata.get(KEY).ok_or_else(|| {
             Error::state(KEY, "the file is no checkpoint of a run; give one that was written in training")
         })?;
         let place: Place = serde_json::from_value(place.clone())
             .map_err(|error| Error::state(KEY, format!("the state is of another version, or damaged ({error})")))?;
-        let history = reports_from_tensors(&saved, place.epochs_done)?;
+        let history = reports_from_tensors(saved, place.epochs_done)?;
         params.check(&saved.tensors)?;
+        let model = self.settings();
         if place.model != model {
             return Err(Error::state("model", format!("saved was {}, but here it is {model}", place.model)));
         }
         params.check_random_counters(&place.random_counters)?;
-        optimizer.load_state_dict(&saved)?;
+        let plateau = self.plateau.as_ref().map(|plateau| plateau.saved(&saved.metadata)).transpose()?;
+        self.average.as_ref().map_or(Ok(()), |average| average.check_state_dict(saved))?;
+        self.stepper.load_state_dict(saved)?;
+        self.average.as_mut().map_or(Ok(()), |average| average.load_state_dict(saved))?;
+        if let (Some(own), Some(saved)) = (&mut self.plateau, plateau) {
+            own.restore(saved);
+        }
         params.load(&saved.tensors)?;
         params.set_random_counters(&place.random_counters)?;
         Ok((place, history))
-    };
-    load().map_err(|error| match error {
-        Error::State { .. } => Error::model(path, error.to_string()),
-        error => error,
-    })
+    }
 }
 
 /// A number of every report, and its name.

@@ -1,0 +1,319 @@
+//! [`Trainer::fit`]: the loop.
+
+use std::time::Instant;
+
+use thalweg_tensor::{ClockState, Counters, Device, ValueLog};
+
+use super::arriving::{Arriving, Watch};
+use super::check::check_parts;
+use super::evaluate::{Evaluation, evaluate};
+use super::events::{EpochReport, Event, FitOptions, Flow, History, batch_length};
+use super::record::{Kind, Recordings};
+use super::state::Place;
+use super::{Resumed, Trainer};
+use crate::data::{Batches, Dataset};
+use crate::optim::Stepper;
+use crate::{CheckpointTensor, Error, Parts, Result};
+
+/// Steps that a replay does at once, so that they share one submission.
+const STEPS_AT_ONCE: u64 = 8;
+
+/// A run on its way.
+struct Run<'a> {
+    device: Device,
+    train: &'a Dataset,
+    test: Option<&'a Dataset>,
+    /// The options, with a batch size of at most the number of rows.
+    options: FitOptions,
+    steps_per_epoch: u64,
+    batches: Batches,
+    losses: ValueLog,
+    recordings: Recordings,
+    /// Steps of this run.
+    steps: u64,
+    /// Steps of the optimizer before it, those that were skipped included.
+    steps_before: u64,
+    skipped_before: u32,
+    clock: ClockState,
+    counters: Counters,
+    history: Vec<EpochReport>,
+    /// Whether an observer has ended it.
+    stopped: bool,
+}
+
+/// Tells an observer, and keeps in mind whether it ends the run.
+macro_rules! tell {
+    ($run:ident, $observe:ident, $event:expr) => {
+        if !$run.stopped {
+            $run.stopped = !$observe($event);
+        }
+    };
+}
+
+impl<M: Parts, S: Stepper> Trainer<M, S> {
+    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
+    /// between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of every epoch; it
+    /// returns nothing, or a [`ControlFlow`](std::ops::ControlFlow), whose `Break` ends the run.
+    ///
+    /// Called again it goes on with the weights, the state of the optimizer and its clock, and so with what is left of
+    /// its schedule; orders of rows and reports begin anew.
+    ///
+    /// Test rows are evaluated with the parameters that [`Stepper::eval`] puts in place, or with the average of
+    /// [`with_average`](Self::with_average), and these are there when the run has ended: save the model as it is. Another
+    /// run goes on from those that are trained.
+    ///
+    /// The first step of each kind but the very first of all is recorded and then replayed, several times in one
+    /// submission. Kinds differ by the length of the batch, which is shorter at the end of an epoch, and by whether the
+    /// Hessian's diagonal is estimated. A batch has at most as many rows as the data.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if an option is 0; [`Error::State`] if the model's parts are not those that were built with the
+    /// optimizer's parameters; [`Error::Class`] if a class of the data has no output, before anything is trained;
+    /// [`Error::Tensor`] if the data do not fit the model or the loss, or are on another device, or the device fails, or a
+    /// gradient is not finite and that is to be an error ([`NonFinite::Error`](crate::NonFinite::Error));
+    /// [`Error::Diverged`] if no loss of an epoch is finite, or at the end the parameters or the losses of most rows are
+    /// not, or most steps were skipped; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
+    /// checkpoint cannot be written.
+    pub fn fit<F: Flow>(
+        &mut self,
+        train: &Dataset,
+        test: Option<&Dataset>,
+        options: &FitOptions,
+        mut observe: impl FnMut(Event<'_>) -> F,
+    ) -> Result<History> {
+        self.run(train, test, options, &mut |event| observe(event).goes_on())
+    }
+
+    fn run(
+        &mut self,
+        train: &Dataset,
+        test: Option<&Dataset>,
+        options: &FitOptions,
+        observe: &mut dyn FnMut(Event<'_>) -> bool,
+    ) -> Result<History> {
+        options.validate()?;
+        let steps_per_epoch = options.steps_per_epoch(train.len());
+        let steps = steps_per_epoch.checked_mul(options.epochs).ok_or_else(|| Error::Setting {
+            field: "epochs",
+            value: options.epochs.to_string(),
+            rule: "so many that steps can be counted",
+        })?;
+        let place = match (&self.checkpoints, &self.resumed) {
+            (None, None) => None,
+            _ => Some(Place::new(self.settings(), train, options)?),
+        };
+        if let (Some(resumed), Some(place)) = (&self.resumed, &place) {
+            resumed.place.check(place).map_err(|error| Error::model(&resumed.path, error.to_string()))?;
+        }
+        let (history, first_epoch) =
+            self.resumed.take().map_or((Vec::new(), 0), |Resumed { history, place, .. }| (history, place.epochs_done));
+        self.begin(train, test)?;
+        let clock = self.optimizer().read_clock()?;
+        let mut run = Run {
+            device: train.device().clone(),
+            train,
+            test,
+            options: FitOptions { batch_size: options.batch_size.min(train.len()), ..*options },
+            steps_per_epoch,
+            batches: Batches::new(train.clone(), options.seed)?,
+            losses: ValueLog::new(train.device(), steps_per_epoch as usize)?,
+            recordings: Recordings::default(),
+            steps: 0,
+            steps_before: u64::from(clock.step) + u64::from(clock.skipped),
+            skipped_before: clock.skipped,
+            clock,
+            counters: Counters::default(),
+            history,
+            stopped: false,
+        };
+        let start = Instant::now();
+        for epoch in first_epoch..options.epochs {
+            if !self.epoch(&mut run, epoch, steps, observe)? {
+                break;
+            }
+            if let (Some((path, every)), Some(place)) = (&self.checkpoints, &place)
+                && ((epoch + 1).is_multiple_of(*every) || epoch + 1 == options.epochs || run.stopped)
+            {
+                self.save(path, &place.after(epoch + 1), &run.history)?;
+            }
+            if run.stopped {
+                break;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.finish(run, options.epochs, seconds)
+    }
+
+    /// Checks what is to be trained, and puts the parameters in place that are.
+    pub(crate) fn begin(&mut self, train: &Dataset, test: Option<&Dataset>) -> Result<()> {
+        check_parts(&self.model, self.optimizer().params())?;
+        self.largest_class = train.largest_class().max(test.and_then(Dataset::largest_class));
+        self.train_mode()
+    }
+
+    /// Trains for an epoch, and returns whether it came to its end.
+    fn epoch(
+        &mut self,
+        run: &mut Run<'_>,
+        epoch: u64,
+        steps: u64,
+        observe: &mut dyn FnMut(Event<'_>) -> bool,
+    ) -> Result<bool> {
+        let _span = tracing::debug_span!("epoch", epoch = epoch + 1).entered();
+        run.batches.start_epoch(epoch)?;
+        self.optimizer_mut().restart_gradient_norm_sum()?;
+        let before = run.device.counters();
+        let mut arriving = Arriving::default();
+        let mut watch = self.optimizer().refuses_non_finite().then(Watch::default);
+        let steps_before = epoch * run.steps_per_epoch;
+        let mut step = 0;
+        while step < run.steps_per_epoch && !run.stopped {
+            let done = self.take_steps(run, step)?;
+            step += done;
+            run.steps += done;
+            tell!(run, observe, Event::Step { step: steps_before + step, steps });
+            if let Some(arrived) = arriving.next(&run.losses, step)? {
+                let first_step = steps_before + arriving.seen - arrived.len() as u64 + 1;
+                tell!(run, observe, Event::Losses { first_step, losses: &arrived });
+            }
+            if let Some(watch) = &mut watch {
+                watch.look(self.optimizer(), step)?;
+            }
+        }
+        run.device.flush()?;
+        run.counters = run.counters + (run.device.counters() - before);
+
+        let losses = run.losses.take()?;
+        let rest = &losses[arriving.seen as usize..];
+        if !rest.is_empty() {
+            tell!(run, observe, Event::Losses { first_step: steps_before + arriving.seen + 1, losses: rest });
+        }
+        // Such parameters do not recover, so that further epochs would be in vain.
+        if !losses.iter().any(|loss| loss.is_finite()) {
+            return Err(Error::Diverged { epoch: epoch + 1 });
+        }
+        if step < run.steps_per_epoch {
+            return Ok(false);
+        }
+        let report = self.report(run, epoch, &losses)?;
+        if let Some(plateau) = &mut self.plateau {
+            plateau.observe(&report, self.stepper.optimizer_mut())?;
+        }
+        tell!(run, observe, Event::Epoch(&report));
+        run.history.push(report);
+        Ok(true)
+    }
+
+    /// Takes the step of this number in its epoch, or several from it on, and returns how many.
+    fn take_steps(&mut self, run: &mut Run<'_>, step: u64) -> Result<u64> {
+        let (rows_of_all, batch_size) = (run.train.len(), run.options.batch_size);
+        let rows = batch_length(rows_of_all, batch_size, step);
+        let full_steps = (rows_of_all / batch_size) as u64;
+        let of_this_length = if rows == batch_size { full_steps - step } else { 1 };
+        let until_estimate = self.until_estimate(run.steps_before + run.steps);
+        let kind = Kind { rows, estimates: until_estimate == 0 };
+        // The first step makes what steps keep: kernels, state.
+        let is_recorded = self.recording && run.steps > 0;
+        let Run { device, batches, losses, recordings, .. } = run;
+        let mut take = || self.step(batches, rows, losses, kind.estimates);
+        if !is_recorded {
+            take()?;
+            return Ok(1);
+        }
+        let most = of_this_length.min(STEPS_AT_ONCE).min(until_estimate.max(1));
+        recordings.run(device, kind, most, take)
+    }
+
+    /// What an epoch came to; waits for the device.
+    fn report(&mut self, run: &mut Run<'_>, epoch: u64, losses: &[f32]) -> Result<EpochReport> {
+        let rows = run.train.len();
+        let lengths = (0..run.steps_per_epoch).map(|step| batch_length(rows, run.options.batch_size, step));
+        let sum: f64 = losses.iter().zip(lengths).map(|(&loss, rows)| f64::from(loss) * rows as f64).sum();
+        let now = self.optimizer().read_clock()?;
+        let updates = f64::from(now.step - run.clock.step).max(1.0);
+        let report = EpochReport {
+            epoch: epoch + 1,
+            train_loss: sum / rows as f64,
+            test: run.test.map(|test| self.evaluate_averages(test)).transpose()?,
+            gradient_norm: f64::from(now.gradient_norm_sum) / updates,
+            lr: f64::from(now.learning_rate),
+            skipped: now.skipped,
+            clipped: now.clipped,
+        };
+        run.clock = now;
+        Ok(report)
+    }
+
+    /// Puts the parameters in place that are evaluated, and tells a run that has diverged from one that has not.
+    fn finish(&mut self, run: Run<'_>, epochs: u64, seconds: f64) -> Result<History> {
+        self.eval_mode()?;
+        let (train, finite_rows) = evaluate(&*self.task, &self.model, run.train)?;
+        // A ReLU may turn NaN into 0, so losses alone do not tell; nor do single rows that hold NaN themselves.
+        let finite = self.optimizer().params().to_host()?.iter().all(CheckpointTensor::is_finite);
+        let skipped = u64::from(run.clock.skipped - run.skipped_before);
+        // Skipped steps are also how the scale of a loss is found.
+        let is_search = run.clock.loss_scale.is_some() && skipped < run.steps;
+        if !finite || finite_rows < 0.5 || (2 * skipped > run.steps && !is_search) {
+            return Err(Error::Diverged { epoch: (run.history.len() as u64).clamp(1, epochs) });
+        }
+        let Run { history, steps, stopped, counters, .. } = run;
+        Ok(History { epochs: history, train, steps, stopped, counters, seconds })
+    }
+
+    /// Evaluates the model on some data, as at prediction (no dropout). Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Tensor`] if the data do not fit the model or the loss, or the device fails; [`Error::Class`] if a class has
+    /// no output.
+    pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
+        Ok(evaluate(&*self.task, &self.model, data)?.0)
+    }
+
+    /// As [`evaluate`](Self::evaluate), in the midst of training: with the parameters that are evaluated in the place of
+    /// those that are trained.
+    fn evaluate_averages(&mut self, data: &Dataset) -> Result<Evaluation> {
+        self.eval_mode()?;
+        let evaluation = self.evaluate(data)?;
+        self.train_mode()?;
+        Ok(evaluation)
+    }
+
+    pub(crate) fn eval_mode(&mut self) -> Result<()> {
+        match &mut self.average {
+            Some(average) => average.swap_in(),
+            None => self.stepper.eval(),
+        }
+    }
+
+    fn train_mode(&mut self) -> Result<()> {
+        self.average.as_mut().map_or(Ok(()), |average| average.swap_out())?;
+        self.stepper.train()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mlp, MlpConfig, Mse, Optimizer, ParamsBuilder, Sgd};
+
+    #[test]
+    fn training_that_diverges_is_an_error() {
+        let device = Device::cpu();
+        let data = Dataset::regression(&device, &[1.0, 2.0, 3.0, 4.0], 1, &[1.0, -1.0, 2.0, 5.0]).unwrap();
+        let fit = |lr: f64, epochs: u64| {
+            let mut builder = ParamsBuilder::new(0);
+            let hidden = vec![4];
+            let config = MlpConfig { inputs: 1, hidden, outputs: 1, activation: crate::Activation::Relu, dropout: 0.0 };
+            let model = Mlp::new(&mut builder, &config).unwrap();
+            let params = builder.build(&device).unwrap();
+            let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
+            let options = FitOptions { epochs, batch_size: 4, seed: 0 };
+            Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ())
+        };
+        assert!(fit(1e-3, 3).is_ok());
+        // The first loss is finite, and what comes of its update is not.
+        for epochs in [1, 9] {
+            assert!(matches!(fit(1e30, epochs), Err(Error::Diverged { epoch: 1 | 2 })));
+        }
+    }
+}

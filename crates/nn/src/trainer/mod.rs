@@ -1,0 +1,353 @@
+//! [`Trainer`]: the loop ready-made.
+
+mod arriving;
+mod beside;
+mod check;
+mod evaluate;
+mod events;
+mod fit;
+mod record;
+mod state;
+mod step;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thalweg_autograd::Var;
+use thalweg_tensor::Averaging;
+
+use crate::data::Batch;
+use crate::optim::Stepper;
+use crate::schedule::ReduceOnPlateau;
+use crate::{Error, Loss, Module, Optimizer, Parts, Result, WeightAverage};
+
+use beside::Plateau;
+use check::check_parts;
+use state::Place;
+use step::{Custom, Supervised, Task};
+
+pub use evaluate::Evaluation;
+pub use events::{EpochReport, Event, FitOptions, Flow, History};
+pub use step::Context;
+
+/// A model, its optimizer and its loss: the loop ready-made.
+///
+/// A step gathers a batch on the device, runs the model forward and back on a fresh tape, updates all parameters and
+/// keeps the loss on the device.
+///
+/// ```
+/// use thalweg_nn::data::{Dataset, friedman1};
+/// use thalweg_nn::{Activation, Adam, FitOptions, Mlp, MlpConfig, Mse, Optimizer, ParamsBuilder, Trainer};
+/// use thalweg_tensor::Device;
+/// # fn main() -> thalweg_nn::Result<()> {
+/// let device = Device::cpu();
+/// let (features, mut targets) = friedman1(200, 1.0, 0);
+/// targets.iter_mut().for_each(|y| *y = (*y - 14.0) / 5.0);
+/// let data = Dataset::regression(&device, &features, 10, &targets)?;
+///
+/// let mut builder = ParamsBuilder::new(0);
+/// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, ..Default::default() };
+/// let model = Mlp::new(&mut builder, &config)?;
+/// let params = builder.build(&device)?;
+/// let optimizer = Optimizer::new(&params, Adam { lr: 0.03, ..Adam::default() })?;
+/// let mut trainer = Trainer::new(model, optimizer, Mse);
+/// let history = trainer.fit(&data, None, &FitOptions { epochs: 100, batch_size: 32, seed: 0 }, |_| ())?;
+/// assert!(history.train.r2.unwrap() > 0.8);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// The second type is what takes the steps: an [`Optimizer`], or a wrapper around one, such as [`Sam`](crate::Sam),
+/// [`Lookahead`](crate::Lookahead) or [`GradientAccumulation`](crate::GradientAccumulation), which is given in the
+/// optimizer's place.
+pub struct Trainer<M, S = Optimizer> {
+    model: M,
+    pub(crate) stepper: S,
+    task: Box<dyn Task<M> + Send>,
+    pub(crate) average: Option<WeightAverage>,
+    plateau: Option<Plateau>,
+    recording: bool,
+    /// The largest class of the data at hand.
+    largest_class: Option<u32>,
+    /// The file, and the epochs from one writing of it to the next.
+    checkpoints: Option<(PathBuf, u64)>,
+    resumed: Option<Resumed>,
+    note: Option<serde_json::Value>,
+}
+
+/// What a file has said of a run.
+#[derive(Debug)]
+struct Resumed {
+    path: PathBuf,
+    place: Place,
+    history: Vec<EpochReport>,
+}
+
+impl<M: Module, S: Stepper> Trainer<M, S> {
+    /// Makes a trainer that brings the module's output near the targets, by a loss. The optimizer must hold the
+    /// parameters of the model, which [`fit`](Self::fit) checks.
+    #[must_use]
+    pub fn new(model: M, optimizer: S, loss: impl Loss + 'static) -> Self {
+        Self::with_forward(model, optimizer, loss, |context, inputs| match inputs {
+            [input] => context.model().forward(*input),
+            _ => Err(Error::Inputs { expected: 1, found: inputs.len() }.into()),
+        })
+    }
+}
+
+impl<M: Parts, S: Stepper> Trainer<M, S> {
+    /// Makes a trainer as [`new`](Self::new), for a model with a forward pass of its own: a closure that computes the
+    /// output from the inputs of the data set, as variables. It may call anything; see
+    /// [`with_step`](Self::with_step) for what a recorded step allows.
+    ///
+    /// ```
+    /// use thalweg_autograd::{Result, Var};
+    /// use thalweg_nn::{Error, Linear, Module, Mse, Optimizer, ParamsBuilder, Sgd, Trainer, parts};
+    /// use thalweg_tensor::Device;
+    ///
+    /// /// Compares two inputs by one layer.
+    /// struct Twin {
+    ///     layer: Linear,
+    /// }
+    ///
+    /// parts!(Twin { layer });
+    ///
+    /// impl Twin {
+    ///     fn forward<'t>(&self, left: Var<'t>, right: Var<'t>) -> Result<Var<'t>> {
+    ///         self.layer.forward(left)?.sub(self.layer.forward(right)?)
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let mut builder = ParamsBuilder::new(0);
+    /// let model = Twin { layer: Linear::new(&mut builder, "layer", 2, 1)? };
+    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, Sgd::default())?;
+    /// let trainer = Trainer::with_forward(model, optimizer, Mse, |context, inputs| match inputs {
+    ///     [left, right] => context.model().forward(*left, *right),
+    ///     _ => Err(Error::Inputs { expected: 2, found: inputs.len() }.into()),
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_forward<F>(model: M, optimizer: S, loss: impl Loss + 'static, forward: F) -> Self
+    where
+        F: for<'t> Fn(&Context<'t, M>, &[Var<'t>]) -> thalweg_autograd::Result<Var<'t>> + Send + 'static,
+    {
+        Self::of(model, optimizer, Box::new(Supervised { forward, loss: Box::new(loss) }))
+    }
+
+    /// Makes a trainer for a step of one's own: a closure that computes the loss of a batch, a variable with one element,
+    /// from the [`Context`], which has the tape and the model.
+    ///
+    /// The closure is recorded and replayed, so that it must do the same work every time: it can neither read back nor
+    /// depend on a counter of the host. [`evaluate`](Self::evaluate) calls it as well, with portions of the data and a
+    /// tape of inference, and takes the mean of their losses, weighted by the rows. A step spends one more launch, to keep
+    /// the loss, than with [`new`](Self::new).
+    ///
+    /// ```
+    /// use thalweg_nn::data::Dataset;
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Loss, Module, Mse, Optimizer, ParamsBuilder, Trainer};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let data = Dataset::regression(&Device::cpu(), &[1.0, 2.0, 3.0], 1, &[2.0, 4.0, 6.0])?;
+    /// let mut builder = ParamsBuilder::new(0);
+    /// let line = Linear::new(&mut builder, "line", 1, 1)?;
+    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
+    ///
+    /// // A squared error, and a penalty on the weight.
+    /// let mut trainer = Trainer::with_step(line, optimizer, |context, batch| {
+    ///     let line = context.model();
+    ///     let error = Mse.of(line.forward(context.constant(&batch.inputs[0]))?, &batch.targets)?;
+    ///     let penalty = context.tape().parameter(line.weight())?.square()?.sum()?;
+    ///     error.add(penalty.affine(1e-3, 0.0)?)
+    /// });
+    /// trainer.fit(&data, None, &FitOptions { epochs: 10, batch_size: 3, seed: 0 }, |_| ())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_step<F>(model: M, optimizer: S, step: F) -> Self
+    where
+        F: for<'t> Fn(&Context<'t, M>, &Batch) -> thalweg_autograd::Result<Var<'t>> + Send + 'static,
+    {
+        Self::of(model, optimizer, Box::new(Custom(step)))
+    }
+
+    fn of(model: M, stepper: S, task: Box<dyn Task<M> + Send>) -> Self {
+        let (average, plateau, largest_class) = (None, None, None);
+        let (checkpoints, resumed, note) = (None, None, None);
+        Self { model, stepper, task, average, plateau, recording: true, largest_class, checkpoints, resumed, note }
+    }
+
+    /// Sets whether [`fit`](Self::fit) records a step and replays it, which it does by default. The bits are the same
+    /// either way. A model whose forward pass depends on the host (it reads back, or draws random numbers there) needs
+    /// `false`.
+    #[must_use]
+    pub fn with_recording(mut self, recording: bool) -> Self {
+        self.recording = recording;
+        self
+    }
+
+    /// Keeps a running average of the weights, which takes in the parameters after every step: see
+    /// [`WeightAverage`]. Evaluations use the average, a run ends with it in the place of the parameters, and
+    /// checkpoints hold it. One launch a step.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if the decay is not in [0, 1); if the device has no room.
+    pub fn with_average(mut self, averaging: Averaging) -> Result<Self> {
+        self.average = Some(WeightAverage::new(self.optimizer().params(), averaging)?);
+        Ok(self)
+    }
+
+    /// Lets the learning rate follow a metric of the epochs' reports, such as
+    /// `|report| report.test.map_or(report.train_loss, |test| test.loss)`. It begins with the rate of the schedule, which
+    /// takes the place of any other. Checkpoints hold its state.
+    ///
+    /// # Errors
+    /// As [`Optimizer::set_lr`].
+    pub fn with_plateau(
+        mut self,
+        schedule: ReduceOnPlateau,
+        metric: impl Fn(&EpochReport) -> f64 + Send + 'static,
+    ) -> Result<Self> {
+        self.optimizer_mut().set_lr(schedule.lr())?;
+        self.plateau = Some(Plateau::new(schedule, metric));
+        Ok(self)
+    }
+
+    /// Lets [`fit`](Self::fit) write a checkpoint after every so many epochs, and after the last one, each time over the
+    /// one before, whole or not at all: all that [`resume`](Self::resume) needs to go on to the bit.
+    ///
+    /// The file is a [`Checkpoint`](crate::Checkpoint): the parameters under their own names, the state of the optimizer as
+    /// [`Optimizer::state_dict`] has it, the reports so far as lists (`history.train_loss`, `history.test_loss`, …, F64
+    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, the loss and [`Module::settings`], a checksum of the training rows,
+    /// the counters of random numbers.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.
+    pub fn set_checkpoints(&mut self, path: impl Into<PathBuf>, every_epochs: u64) -> Result<()> {
+        let path = path.into();
+        if every_epochs == 0 {
+            return Err(Error::Setting { field: "checkpoint_every", value: "0".to_string(), rule: "at least 1" });
+        }
+        crate::check_writable(&path)?;
+        self.checkpoints = Some((path, every_epochs));
+        Ok(())
+    }
+
+    /// Sets a note that each checkpoint keeps and [`Checkpoint::note`](crate::Checkpoint::note) returns, such as the settings
+    /// that a program was started with.
+    pub fn set_note(&mut self, note: serde_json::Value) {
+        self.note = Some(note);
+    }
+
+    /// Puts a checkpoint in the place of parameters, optimizer and random numbers; the next [`fit`](Self::fit) goes on
+    /// behind its last epoch, to the bits of a run that was never stopped. Model, optimizer, data and options must be those of
+    /// that run. Returns how many epochs it has done.
+    ///
+    /// ```
+    /// use thalweg_nn::data::Dataset;
+    /// use thalweg_nn::{AdamW, FitOptions, Linear, Mse, Optimizer, ParamsBuilder, Trainer};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("run.safetensors");
+    /// let data = Dataset::regression(&Device::cpu(), &[1.0, 2.0, 3.0], 1, &[2.0, 4.0, 6.0])?;
+    /// let options = FitOptions { epochs: 4, batch_size: 2, seed: 0 };
+    /// let trainer = || -> thalweg_nn::Result<_> {
+    ///     let mut builder = ParamsBuilder::new(0);
+    ///     let model = Linear::new(&mut builder, "line", 1, 1)?;
+    ///     let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
+    ///     Ok(Trainer::new(model, optimizer, Mse))
+    /// };
+    /// let mut first = trainer()?;
+    /// first.set_checkpoints(&path, 2)?;
+    /// first.fit(&data, None, &options, |_| ())?;
+    ///
+    /// let mut again = trainer()?;
+    /// assert_eq!(again.resume(&path)?, 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::Model`] if it is no checkpoint of such a run, with the name of the
+    /// tensor or the setting; [`Error::State`] as [`fit`](Self::fit). Nothing is changed then.
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<u64> {
+        check_parts(&self.model, self.optimizer().params())?;
+        let path = path.as_ref().to_path_buf();
+        let (place, history) = self.load(&path)?;
+        let epochs = place.epochs_done;
+        self.resumed = Some(Resumed { path, place, history });
+        Ok(epochs)
+    }
+
+    /// What a run must be the same by, beside its parameters.
+    fn settings(&self) -> String {
+        let mut text = self.task.settings(&self.model);
+        let wrapper = self.stepper.wrapper();
+        if !wrapper.is_empty() {
+            text += &format!(", {wrapper}");
+        }
+        if let Some(average) = &self.average {
+            text += &format!(", average {:?}", average.averaging());
+        }
+        if self.plateau.is_some() {
+            text += ", reduce on plateau";
+        }
+        text
+    }
+}
+
+impl<M, S: Stepper> Trainer<M, S> {
+    /// Returns the model.
+    #[must_use]
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// Returns the optimizer.
+    #[must_use]
+    pub fn optimizer(&self) -> &Optimizer {
+        self.stepper.optimizer()
+    }
+
+    /// Returns the optimizer, to change its settings between runs.
+    pub fn optimizer_mut(&mut self) -> &mut Optimizer {
+        self.stepper.optimizer_mut()
+    }
+
+    /// Returns the running average of the weights, if [`with_average`](Self::with_average) has set one.
+    #[must_use]
+    pub fn average(&self) -> Option<&WeightAverage> {
+        self.average.as_ref()
+    }
+
+    /// Returns the schedule of [`with_plateau`](Self::with_plateau), if there is one.
+    #[must_use]
+    pub fn plateau(&self) -> Option<&ReduceOnPlateau> {
+        self.plateau.as_ref().map(Plateau::schedule)
+    }
+
+    /// Gives the model back, and the optimizer or wrapper.
+    #[must_use]
+    pub fn into_parts(self) -> (M, S) {
+        (self.model, self.stepper)
+    }
+
+    /// Returns the steps from this one, counted from 0, to the next after which the Hessian's diagonal is estimated; 0 if
+    /// it is this.
+    pub(crate) fn until_estimate(&self, step: u64) -> u64 {
+        self.optimizer().hessian_interval().map_or(u64::MAX, |interval| (interval - step % interval) % interval)
+    }
+}
+
+impl<M: fmt::Debug, S: fmt::Debug> fmt::Debug for Trainer<M, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, stepper, average, plateau, recording, .. } = self;
+        let mut text = f.debug_struct("Trainer");
+        text.field("model", model).field("optimizer", stepper).field("average", average).field("plateau", plateau);
+        text.field("recording", recording).finish_non_exhaustive()
+    }
+}
