@@ -52,7 +52,7 @@ pub use optim::{
     ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 pub use optim::{
-    EvaluationPoint, GradientAccumulation, Lookahead, LookaheadSettings, LossScaler, Pass, Sam, SharpnessAware,
+    EvaluationPoint, GradientAccumulation, GradientPass, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware,
     Stepper, WeightAverage,
 };
 pub use params::{Buffer, Params, ParamsBuilder, Path};

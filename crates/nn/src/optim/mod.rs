@@ -156,7 +156,7 @@ pub use sharpness::{Sam, SharpnessAware};
 pub use sm3::Sm3;
 pub use soap::Soap;
 pub use sophia::Sophia;
-pub use stepper::{Pass, Stepper};
+pub use stepper::{GradientPass, Stepper};
 pub use yogi::Yogi;
 
 /// A method of optimization: plain settings, and the update that they describe.

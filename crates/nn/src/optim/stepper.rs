@@ -16,11 +16,11 @@ pub trait Stepper: fmt::Debug {
     fn optimizer_mut(&mut self) -> &mut Optimizer;
 
     /// Takes one step. `gradients` runs a backward pass, as often as the step needs gradients; it must be told of
-    /// [which](Pass). Gradients are made zero before the first pass, and before each that does not add to others.
+    /// [which](GradientPass). Gradients are made zero before the first pass, and before each that does not add to others.
     ///
     /// # Errors
     /// Those of `gradients`; if work on the device has failed.
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()>;
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()>;
 
     /// Puts the parameters in place that a model is to be evaluated with: see [`Optimizer::eval`].
     ///
@@ -59,7 +59,7 @@ pub trait Stepper: fmt::Debug {
 
 /// A backward pass of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass {
+pub struct GradientPass {
     /// The part of the step's batch, counted from 0.
     pub part: u32,
     /// The number of parts, whose gradients add up to a sum that is then divided by it.
@@ -68,7 +68,7 @@ pub struct Pass {
     pub is_repeated: bool,
 }
 
-impl Pass {
+impl GradientPass {
     /// The only pass of a step.
     pub const WHOLE: Self = Self { part: 0, parts: 1, is_repeated: false };
 }
@@ -82,9 +82,9 @@ impl Stepper for Optimizer {
         self
     }
 
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()> {
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()> {
         self.params().zero_grad();
-        gradients(Pass::WHOLE)?;
+        gradients(GradientPass::WHOLE)?;
         self.step()
     }
 
@@ -121,10 +121,10 @@ macro_rules! wrapper {
 impl Stepper for Sam {
     wrapper!(Sam);
 
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()> {
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()> {
         let mut is_repeated = false;
         self.step(|| {
-            gradients(Pass { is_repeated, ..Pass::WHOLE })?;
+            gradients(GradientPass { is_repeated, ..GradientPass::WHOLE })?;
             is_repeated = true;
             Ok(())
         })
@@ -138,9 +138,9 @@ impl Stepper for Sam {
 impl Stepper for Lookahead {
     wrapper!(Lookahead);
 
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()> {
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()> {
         self.optimizer().params().zero_grad();
-        gradients(Pass::WHOLE)?;
+        gradients(GradientPass::WHOLE)?;
         self.step()
     }
 
@@ -161,9 +161,11 @@ impl Stepper for Lookahead {
 impl Stepper for GradientAccumulation {
     wrapper!(GradientAccumulation);
 
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()> {
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()> {
         let parts = self.micro_batches();
-        (0..parts).try_for_each(|part| self.micro_step(|| gradients(Pass { part, parts, ..Pass::WHOLE })).map(drop))
+        (0..parts).try_for_each(|part| {
+            self.micro_step(|| gradients(GradientPass { part, parts, ..GradientPass::WHOLE })).map(drop)
+        })
     }
 
     fn wrapper(&self) -> String {
@@ -181,7 +183,7 @@ impl<S: Stepper + ?Sized> Stepper for Box<S> {
         (**self).optimizer_mut()
     }
 
-    fn step_with(&mut self, gradients: &mut dyn FnMut(Pass) -> Result<()>) -> Result<()> {
+    fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()> {
         (**self).step_with(gradients)
     }
 

@@ -6,7 +6,7 @@ use thalweg_tensor::{Tensor, ValueLog};
 use super::Trainer;
 use super::evaluate::Portion;
 use crate::data::{Batch, Batches};
-use crate::optim::{Pass, Stepper};
+use crate::optim::{GradientPass, Stepper};
 use crate::{Error, Loss, Optimizer, Parts, Result};
 
 /// What a step's closure sees beside the batch: the tape and the model. See [`Trainer::with_step`].
@@ -149,7 +149,7 @@ impl<M, S: Stepper> Trainer<M, S> {
             let Some(batch) = &batch else { return Ok(()) };
             let tape = Tape::new();
             let context = Context::new(&tape, &*model, *largest_class);
-            let log = (pass == Pass::WHOLE).then_some(losses);
+            let log = (pass == GradientPass::WHOLE).then_some(losses);
             let (loss, is_logged) = task.loss(&context, batch, log)?;
             if !pass.is_repeated && !is_logged {
                 let value = loss.value();
@@ -178,7 +178,7 @@ impl<M, S: Stepper> Trainer<M, S> {
 }
 
 /// The rows of a part of a batch: the first ones have one more if it cannot be shared out evenly.
-fn rows_of(pass: Pass, rows: usize) -> usize {
+fn rows_of(pass: GradientPass, rows: usize) -> usize {
     let (part, parts) = (pass.part as usize, pass.parts as usize);
     rows / parts + usize::from(part < rows % parts)
 }
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn parts_of_a_batch_add_up_to_it() {
         for (rows, parts) in [(64, 1), (64, 4), (7, 3), (2, 5)] {
-            let of = |part| rows_of(Pass { part, parts, is_repeated: false }, rows);
+            let of = |part| rows_of(GradientPass { part, parts, is_repeated: false }, rows);
             assert_eq!((0..parts).map(of).sum::<usize>(), rows);
             assert!((0..parts).all(|part| of(part).abs_diff(rows / parts as usize) <= 1));
         }
