@@ -32,7 +32,6 @@ mod range_test;
 pub mod schedule;
 mod setting;
 mod state_dict;
-mod swap;
 mod tabular;
 mod trainer;
 

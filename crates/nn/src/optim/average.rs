@@ -6,7 +6,7 @@ use thalweg_tensor::{Arena, Averaging, RunningAverage, hold_as};
 
 use super::as_setting;
 use super::state_dict::{Plan, check_same, from_json, read, to_json};
-use crate::swap::{Calls, Swap};
+use crate::params::swap::{Calls, Swap};
 use crate::{Checkpoint, Params, Result};
 
 /// The key in the metadata, and the name of the state.

@@ -4,7 +4,7 @@ use thalweg_tensor::Arena;
 
 use super::Optimizer;
 use crate::Result;
-use crate::swap::Calls;
+use crate::params::swap::Calls;
 
 /// Where the parameters lie that a model is to be evaluated with.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,8 +5,8 @@ use thalweg_tensor::{Arena, hold_as};
 
 use super::Optimizer;
 use super::state_dict::{Plan, check_same, from_json, read, to_json};
+use crate::params::swap::Calls;
 use crate::setting::check;
-use crate::swap::Calls;
 use crate::{Checkpoint, Result};
 
 /// The key in the metadata, and the name of the state.

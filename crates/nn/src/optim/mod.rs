@@ -6,7 +6,7 @@ use thalweg_tensor::{
     Arena, Clip, Clock, ClockState, Origin, Pass, ScheduleTable, SegmentSettings, StepArguments, hold_as,
 };
 
-use crate::swap::Swap;
+use crate::params::swap::Swap;
 use crate::{Error, Params, Result, Schedule};
 
 /// [`Method`] for settings with a field `lr` whose step is one fused update.

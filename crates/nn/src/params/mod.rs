@@ -3,6 +3,7 @@
 mod buffer;
 mod builder;
 mod random;
+pub(crate) mod swap;
 
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use thalweg_autograd::Parameter;
 use thalweg_tensor::{Arena, Device, Tensor};
 use wildmatch::WildMatch;
 
-use crate::swap::Exchange;
 use crate::{CheckpointTensor, Error, Result};
 
 pub use buffer::Buffer;
 pub use builder::{ParamsBuilder, Path};
 pub(crate) use random::RandomStream;
+use swap::Exchange;
 
 /// All parameters of a model: slices of one arena, and their gradients of another with the same layout, so that an
 /// optimizer reaches all by one launch; and the buffers beside them. A cheap clone.
