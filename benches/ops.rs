@@ -81,7 +81,7 @@ fn adamw(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, elements: us
         next.iter().zip(&state).try_for_each(|(next, state)| next.copy_into(state))
     });
     let parameters = done(Parameters::new(device, 1, elements));
-    let mut update = done(parameters.update(&updates::ADAMW, Clip::Off));
+    let mut update = done(parameters.update(std::rc::Rc::new(updates::ADAMW), Clip::Off));
     bench(group, device, "kernel eager", |count| (0..count).try_for_each(|_| update()));
     let (recording, ()) = done(device.record(&mut update));
     bench(group, device, "kernel recorded", |count| recording.replay(count as usize));

@@ -65,8 +65,8 @@ fn main() -> thalweg::Result<()> {
     let mut builder = ParamsBuilder::new(0);
     let model = Net::new(&mut builder)?;
     let params = builder.build(&device)?;
-    let mut optimizer = Optimizer::new(&params, Adam { lr: 0.01, ..Adam::default() })?;
-    optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: STEPS as u64 }, STEPS as u64)?;
+    let cosine = Cosine { lr: 0.01, min_lr: 0.0, steps: STEPS as u64 };
+    let mut optimizer = Optimizer::new(&params, Adam::new(), cosine)?;
     let losses = ValueLog::new(&device, STEPS)?;
 
     let mut step = || {

@@ -9,7 +9,7 @@ fn main() -> thalweg::Result<()> {
 
     let config = MlpConfig { hidden: vec![128, 64], ..MlpConfig::default() };
     let model = TabularModel::new(data.schema.clone(), config, 0, &device)?;
-    let optimizer = Optimizer::new(model.params(), AdamW::default())?.with_clip_norm(1.0)?;
+    let optimizer = Optimizer::new(model.params(), AdamW::new(), 1e-3)?.with_clip_norm(1.0)?;
     let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
 
     let options = FitOptions { epochs: 50, batch_size: 64, seed: 0 };

@@ -31,8 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let options = FitOptions { epochs: 87, batch_size: 64, seed: 0 };
     let steps = options.epochs * options.steps_per_epoch(data.train.len());
-    let mut optimizer = Optimizer::new(model.params(), AdamW::default())?.with_clip_norm(1.0)?;
-    optimizer.set_schedule(&WarmupCosine::new(1e-3, steps / 20, steps), steps)?;
+    let rate = WarmupCosine::new(1e-3, steps / 20, steps).over(steps);
+    let optimizer = Optimizer::new(model.params(), AdamW::new(), rate)?.with_clip_norm(1.0)?;
     let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
     let history = trainer.fit(&data.train, data.test.as_ref(), &options, |_| ())?;
 

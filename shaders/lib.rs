@@ -78,6 +78,8 @@ pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
 /// The element-wise functions of one argument: a `switch` over their numbers.
 pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
+/// The texts that the kernel of an element-wise update appends: `shared/elements.wgsl` says what it declares.
+pub const ELEMENT_WISE_UPDATE: &[&str] = &[GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
 const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
 /// The way of an element-wise update through an arena.
 pub const ELEMENTS: &str = include_str!("shared/elements.wgsl");

@@ -28,7 +28,7 @@
 //! let config = MlpConfig { inputs: 2, hidden: vec![16], outputs: 2, ..MlpConfig::default() };
 //! let model = Mlp::new(&mut builder, &config)?;
 //! let params = builder.build(&device)?;
-//! let mut optimizer = Optimizer::new(&params, AdamW { lr: 0.05, ..AdamW::default() })?;
+//! let mut optimizer = Optimizer::new(&params, AdamW::new(), 0.05)?;
 //!
 //! for _ in 0..100 {
 //!     let tape = Tape::new();
@@ -66,8 +66,8 @@
 //! let (input, output) = (Linear::new(&mut builder, "input", 1, 32)?, Linear::new(&mut builder, "output", 32, 1)?);
 //! let dropout = Dropout::new(&mut builder, 0.1)?;
 //! let params = builder.build(&device)?;
-//! let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(1.0)?;
-//! optimizer.set_schedule(&Cosine { lr: 0.01, min_lr: 0.0, steps: 400 }, 400)?;
+//! let cosine = Cosine { lr: 0.01, min_lr: 0.0, steps: 400 };
+//! let mut optimizer = Optimizer::new(&params, AdamW::new(), cosine)?.with_clip_norm(1.0)?;
 //! let losses = ValueLog::new(&device, 400)?;
 //!
 //! batches.start_epoch(0)?;

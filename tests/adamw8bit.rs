@@ -9,10 +9,12 @@ use std::path::Path;
 use common::{devices, floats, numbers, words};
 use thalweg::nn::data::Table;
 use thalweg::nn::{
-    AdamW, AdamW8bit, FitOptions, Init, MlpConfig, Optimizer, Params, ParamsBuilder, TabularData, TabularModel,
-    Trainer, WarmupCosine,
+    AdamW, AdamW8bit, FitOptions, Init, MlpConfig, Optimizer, Params, ParamsBuilder, Schedule, TabularData,
+    TabularModel, Trainer, WarmupCosine,
 };
 use thalweg::tensor::{Arena, Device};
+
+const LR: f64 = 0.01;
 
 /// Parameters of a block, which has a scale.
 const BLOCK: usize = 64;
@@ -78,8 +80,8 @@ impl Textbook {
             *m = beta1 * *m + (1.0 - beta1) * g;
             *v = beta2 * *v + (1.0 - beta2) * g * g;
             let (m_hat, v_hat) = (*m / (1.0 - beta1.powi(t as i32)), *v / (1.0 - beta2.powi(t as i32)));
-            self.values[i] *= 1.0 - method.lr * method.weight_decay;
-            self.values[i] -= method.lr * m_hat / (v_hat.sqrt() + method.eps);
+            self.values[i] *= 1.0 - LR * method.weight_decay;
+            self.values[i] -= LR * m_hat / (v_hat.sqrt() + method.eps);
         }
         let levels = [levels(128), levels(256)];
         for (block, moments) in self.moments.chunks_mut(BLOCK).enumerate() {
@@ -117,7 +119,7 @@ fn codes(arena: &Arena, tensor: usize, length: usize) -> Vec<u8> {
 fn it_follows_the_textbook() {
     const STEPS: u32 = 40;
     let lengths = [100, 64, 7, 1300];
-    let method = AdamW8bit { lr: 0.01, weight_decay: 0.1, ..AdamW8bit::default() };
+    let method = AdamW8bit::new().weight_decay(0.1);
     let mut first = 0;
     let start = params(&Device::cpu(), &lengths);
     let mut textbooks: Vec<Textbook> = Vec::new();
@@ -131,7 +133,7 @@ fn it_follows_the_textbook() {
     }
     for device in devices() {
         let params = params(&device, &lengths);
-        let mut optimizer = Optimizer::new(&params, method).unwrap();
+        let mut optimizer = Optimizer::new(&params, method, LR).unwrap();
         for t in 1..=STEPS {
             set_grads(&params, t.into());
             optimizer.step().unwrap();
@@ -185,8 +187,8 @@ fn it_stays_near_adamw() {
             (after, update)
         };
         let start = all(&params(&device, &lengths));
-        let (exact, exact_update) = run(&|params| Optimizer::new(params, AdamW::default()).unwrap());
-        let (coarse, coarse_update) = run(&|params| Optimizer::new(params, AdamW8bit::default()).unwrap());
+        let (exact, exact_update) = run(&|params| Optimizer::new(params, AdamW::new(), 1e-3).unwrap());
+        let (coarse, coarse_update) = run(&|params| Optimizer::new(params, AdamW8bit::new(), 1e-3).unwrap());
         let rms = |pairs: &dyn Fn(usize) -> f32| {
             let sum: f64 = (0..start.len()).map(|i| f64::from(pairs(i)).powi(2)).sum();
             (sum / start.len() as f64).sqrt()
@@ -206,7 +208,7 @@ fn it_stays_near_adamw() {
 
 /// Bytes of state for a parameter, padding included.
 fn bytes_of_state(params: &Params) -> f64 {
-    let optimizer = Optimizer::new(params, AdamW8bit::default()).unwrap();
+    let optimizer = Optimizer::new(params, AdamW8bit::new(), 1e-3).unwrap();
     let words: usize = optimizer.state().flat_map(|(_, arena)| arena.pages()).map(|page| page.len()).sum();
     4.0 * words as f64 / params.element_count() as f64
 }
@@ -236,8 +238,9 @@ fn digits_are_learned_to_96_5_percent_in_the_mean_of_five_seeds() {
         let (data, model) = digits(seed, &Device::cpu());
         let options = FitOptions { epochs: 87, batch_size: 64, seed };
         let steps = options.epochs * options.steps_per_epoch(data.train.len());
-        let mut optimizer = Optimizer::new(model.params(), AdamW8bit::default()).unwrap().with_clip_norm(1.0).unwrap();
-        optimizer.set_schedule(&WarmupCosine::new(1e-3, steps / 20, steps), steps).unwrap();
+        let mut optimizer =
+            Optimizer::new(model.params(), AdamW8bit::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
+        optimizer.set_rate(WarmupCosine::new(1e-3, steps / 20, steps).over(steps)).unwrap();
         let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
         let history = trainer.fit(&data.train, data.test.as_ref(), &options, |_| ()).unwrap();
         history.epochs.last().unwrap().test.unwrap().accuracy.unwrap()

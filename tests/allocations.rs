@@ -39,25 +39,25 @@ static COUNTING: Counting = Counting;
 /// Alone in its binary, so that nobody else's allocations are counted.
 #[test]
 fn a_replayed_step_allocates_nothing() {
-    hold(50, |params| Optimizer::new(params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(50, |params| Optimizer::new(params, AdamW8bit::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(50, |params| Optimizer::new(params, Sophia::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(50, |params| Optimizer::new(params, Prodigy::default()).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, AdamW8bit::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, Sophia::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap());
+    hold(50, |params| Optimizer::new(params, Prodigy::new(), 1.0).unwrap().with_clip_norm(1.0).unwrap());
     // Norms of tensors and of units, and statistics.
     hold(50, |params| {
-        let optimizer = Optimizer::new(params, Lamb::default()).unwrap().with_clip(Clip::TensorNorm(1.0)).unwrap();
+        let optimizer = Optimizer::new(params, Lamb::new(), 1e-3).unwrap().with_clip(Clip::TensorNorm(1.0)).unwrap();
         optimizer.with_adaptive_clip(0.01, 1e-3).unwrap().with_statistics().unwrap()
     });
     hold(50, |params| {
         let clip = Clip::PNorm { max_norm: 1.0, p: 3.5 };
-        Optimizer::new(params, NovoGrad::default()).unwrap().with_clip(clip).unwrap()
+        Optimizer::new(params, NovoGrad::new(), 1e-3).unwrap().with_clip(clip).unwrap()
     });
     // Methods that see parameters as matrices, in fewer steps.
-    hold(5, |params| Optimizer::new(params, Muon { ns_steps: 2, ..Muon::default() }).unwrap());
-    hold(5, |params| Optimizer::new(params, Adafactor::default()).unwrap().with_clip_norm(1.0).unwrap());
-    hold(5, |params| Optimizer::new(params, Sm3 { lr: 0.01, ..Sm3::default() }).unwrap());
-    let soap = Soap { precondition_frequency: 5, max_precondition_dim: 10, ..Soap::default() };
-    hold(5, |params| Optimizer::new(params, soap).unwrap());
+    hold(5, |params| Optimizer::new(params, Muon::new().ns_steps(2), 1e-3).unwrap());
+    hold(5, |params| Optimizer::new(params, Adafactor::new(), 0.01).unwrap().with_clip_norm(1.0).unwrap());
+    hold(5, |params| Optimizer::new(params, Sm3::new(), 0.01).unwrap());
+    let soap = Soap::new().precondition_frequency(5).max_precondition_dim(10);
+    hold(5, |params| Optimizer::new(params, soap, 3e-3).unwrap());
 }
 
 fn hold(steps: usize, make: impl Fn(&Params) -> Optimizer) {

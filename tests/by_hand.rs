@@ -31,7 +31,8 @@ fn its_losses_are_ours() {
     let targets = Tensor::from_slice(&device, targets, &[ROWS]).unwrap();
     let order = Tensor::from_slice(&device, order, &[ROWS]).unwrap();
     let cursor = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
-    let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(f64::from(MAX_NORM)).unwrap();
+    let mut optimizer =
+        Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(f64::from(MAX_NORM)).unwrap();
     let log = ValueLog::new(&device, STEPS).unwrap();
     for _ in 0..STEPS {
         let (x, y) = next_batch(&features, &targets, &order, &cursor, 64).unwrap();

@@ -61,9 +61,9 @@ const SETUPS: &[(&str, Setup, usize)] = &[
 
 fn optimizer(params: &Params, is_lamb: bool) -> Optimizer {
     if is_lamb {
-        Optimizer::new(params, Lamb { lr: 0.01, ..Lamb::default() }).unwrap()
+        Optimizer::new(params, Lamb::new(), 0.01).unwrap()
     } else {
-        Optimizer::new(params, AdamW { lr: 0.01, ..AdamW::default() }).unwrap()
+        Optimizer::new(params, AdamW::new(), 0.01).unwrap()
     }
 }
 
@@ -123,7 +123,7 @@ fn tensors_are_clipped_by_themselves_and_groups_hold() {
     for device in devices() {
         let params = params(&device, 8);
         params.values().clear().unwrap();
-        let mut optimizer = Optimizer::new(&params, Sgd { lr: 1.0, ..Sgd::default() })
+        let mut optimizer = Optimizer::new(&params, Sgd::new(), 1.0)
             .unwrap()
             .with_groups(&[
                 ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("3") },
@@ -286,7 +286,7 @@ fn a_trainer_ends_with_the_step_whose_gradients_are_not_finite() {
         let config = MlpConfig { inputs: 3, hidden: vec![4], outputs: 1, ..MlpConfig::default() };
         let model = Mlp::new(&mut builder, &config).unwrap();
         let params = builder.build(&device).unwrap();
-        let optimizer = Optimizer::new(&params, Sgd::default()).unwrap().with_non_finite(NonFinite::Error);
+        let optimizer = Optimizer::new(&params, Sgd::new(), 1e-2).unwrap().with_non_finite(NonFinite::Error);
         let options = FitOptions { epochs: 1, batch_size: 2, seed: 0 };
         let error = Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ()).unwrap_err();
         assert!(error.to_string().contains("the norm of the gradients is not finite"), "{device}: {error}");
@@ -300,7 +300,7 @@ fn a_trainer_ends_with_the_step_whose_gradients_are_not_finite() {
 fn wrong_limits_are_refused_by_name() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let params = params(&Device::cpu(), 1);
-    let optimizer = || Optimizer::new(&params, Sgd::default()).unwrap();
+    let optimizer = || Optimizer::new(&params, Sgd::new(), 1e-2).unwrap();
     let infinite = f64::INFINITY;
     for (clip, field) in [
         (Clip::Norm(0.0), "clip_norm"),

@@ -11,7 +11,7 @@ use common::{devices, is_software};
 use thalweg::Result;
 use thalweg::autograd::Tape;
 use thalweg::nn::data::{Batches, Dataset, friedman1};
-use thalweg::nn::schedule::Cosine;
+use thalweg::nn::schedule::{Cosine, Schedule};
 use thalweg::nn::{
     AdamW, Averaging, Dropout, Linear, Loss, Module, Mse, Optimizer, Params, ParamsBuilder, WeightAverage,
 };
@@ -39,8 +39,8 @@ impl Run {
             .map(|(name, inputs, outputs)| Linear::new(&mut builder, name, inputs, outputs).unwrap());
         let dropout = Dropout::new(&mut builder, 0.25).unwrap();
         let params = builder.build(device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap();
-        optimizer.set_schedule(&Cosine { lr: 1e-3, min_lr: 1e-5, steps: 300 }, 300).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap();
+        optimizer.set_rate(Cosine { lr: 1e-3, min_lr: 1e-5, steps: 300 }.over(300)).unwrap();
         let average = WeightAverage::new(&params, Averaging::Debiased { decay: 0.99 }).unwrap();
         let dataset = Dataset::regression(device, &features, 10, &targets).unwrap();
         let batches = Batches::new(dataset, 5).unwrap();

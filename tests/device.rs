@@ -74,7 +74,7 @@ fn training_runs_only_a_few_submissions_ahead() {
     let config = MlpConfig { inputs: 10, hidden: vec![16], outputs: 1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(&device).unwrap();
-    let optimizer = Optimizer::new(&params, AdamW::default()).unwrap();
+    let optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap();
     let options = FitOptions { epochs: 2, batch_size: 4, seed: 0 };
     let history = Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ()).unwrap();
     let in_flight = device.in_flight();
@@ -156,7 +156,7 @@ fn training_on_a_lost_device_ends_in_a_clear_error() {
     let mut builder = ParamsBuilder::new(2);
     let config = MlpConfig { inputs: 10, hidden: vec![16], outputs: 1, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
-    let optimizer = Optimizer::new(&builder.build(&device).unwrap(), AdamW::default()).unwrap();
+    let optimizer = Optimizer::new(&builder.build(&device).unwrap(), AdamW::new(), 1e-3).unwrap();
     let mut trainer = Trainer::new(model, optimizer, Mse);
     let options = FitOptions { epochs: 20, batch_size: 8, seed: 0 };
     let mut steps = 0;

@@ -66,15 +66,14 @@ fn run(device: &Device, method: Box<dyn Method>, recorded: bool) -> Vec<f32> {
         builder.add(*name, &[size], Init::Normal { mean: 0.0, deviation: 1.0 }).unwrap();
     }
     let params = builder.build(device).unwrap();
-    let mut optimizer = Optimizer::from_boxed(&params, method)
+    let mut optimizer = Optimizer::new(&params, method, LR.over(STEPS as u64))
         .unwrap()
         .with_clip(Clip::Value(CLIP_VALUE))
         .unwrap()
         .with_groups(&groups())
         .unwrap();
-    optimizer.set_schedule(&LR, STEPS as u64).unwrap();
-    optimizer.set_weight_decay_schedule(&WEIGHT_DECAY, STEPS as u64).unwrap();
-    optimizer.set_momentum_schedule(&MOMENTUM, STEPS as u64).unwrap();
+    optimizer.set_weight_decay(WEIGHT_DECAY.over(STEPS as u64)).unwrap();
+    optimizer.set_momentum(MOMENTUM.over(STEPS as u64)).unwrap();
     let set = |params: &Params, step| {
         let grads = params.grads().unwrap();
         (0..SIZES.len()).for_each(|tensor| grads.get(tensor).write(&gradients(step, tensor)).unwrap());
@@ -134,7 +133,7 @@ fn adamw_follows_groups_and_schedules() {
         let root = (*v / (1.0 - beta2.powi(step as i32))).sqrt();
         *value -= lr * (*m / (1.0 - product)) / (root + eps);
     });
-    hold("adamw", AdamW { betas: (0.9, beta2), eps, ..AdamW::default() }, &expected);
+    hold("adamw", AdamW::new().betas((0.9, beta2)).eps(eps), &expected);
 }
 
 #[test]
@@ -144,5 +143,5 @@ fn momentum_follows_groups_and_schedules() {
         *moment = momentum * *moment + grad;
         *value -= lr * (grad + momentum * *moment);
     });
-    hold("sgd", Sgd { momentum: 0.9, nesterov: true, ..Sgd::default() }, &expected);
+    hold("sgd", Sgd::new().momentum(0.9).nesterov(true), &expected);
 }

@@ -12,6 +12,9 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Device, Tensor};
 
+/// A method, and its learning rate.
+type Rated = (Box<dyn Method>, f64);
+
 /// A network of two layers with its data, at a first step.
 struct Run {
     layers: [Linear; 2],
@@ -21,7 +24,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(device: &Device, method: Box<dyn Method>, loss_scale: Option<LossScale>) -> Self {
+    fn new(device: &Device, (method, rate): Rated, loss_scale: Option<LossScale>) -> Self {
         let mut builder = ParamsBuilder::new(3);
         let layers = [("first", 12, 32), ("second", 32, 4)]
             .map(|(name, inputs, outputs)| Linear::new(&mut builder, name, inputs, outputs).unwrap());
@@ -29,7 +32,7 @@ impl Run {
         let features = Tensor::from_slice(device, &numbers(1, 20 * 12, -1.0, 1.0), &[20, 12]).unwrap();
         let classes: Vec<u32> = (0..20).map(|i| i * 7 % 4).collect();
         let classes = Tensor::from_slice(device, &classes, &[20]).unwrap();
-        let mut optimizer = Optimizer::from_boxed(&params, method).unwrap().with_clip_norm(0.1).unwrap();
+        let mut optimizer = Optimizer::new(&params, method, rate).unwrap().with_clip_norm(0.1).unwrap();
         if let Some(loss_scale) = loss_scale {
             optimizer = optimizer.with_loss_scale(loss_scale).unwrap();
         }
@@ -54,13 +57,13 @@ impl Run {
 
 #[test]
 fn powers_of_two_change_no_bit_of_what_is_learned() {
-    let methods: [fn() -> Box<dyn Method>; 6] = [
-        || Box::new(Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }),
-        || Box::new(AdamW::default()),
-        || Box::new(AdamW8bit::default()),
-        || Box::new(Lion::default()),
-        || Box::new(Lamb::default()),
-        || Box::new(Muon::default()),
+    let methods: [fn() -> Rated; 6] = [
+        || (Box::new(Sgd::new().momentum(0.9)), 0.1),
+        || (Box::new(AdamW::new()), 1e-3),
+        || (Box::new(AdamW8bit::new()), 1e-3),
+        || (Box::new(Lion::new()), 1e-4),
+        || (Box::new(Lamb::new()), 1e-3),
+        || (Box::new(Muon::new()), 1e-3),
     ];
     for device in devices() {
         for method in methods {
@@ -88,7 +91,8 @@ fn powers_of_two_change_no_bit_of_what_is_learned() {
 fn wrappers_scale_as_well() {
     for device in devices() {
         let run = |loss_scale: Option<LossScale>, sharpness_aware: bool| {
-            let Run { layers, features, classes, optimizer } = Run::new(&device, Box::<AdamW>::default(), loss_scale);
+            let Run { layers, features, classes, optimizer } =
+                Run::new(&device, (Box::new(AdamW::new()), 1e-3), loss_scale);
             let (scaler, params) = (optimizer.loss_scaler().unwrap(), optimizer.params().clone());
             let backward = || {
                 let tape = Tape::new();
@@ -121,7 +125,7 @@ fn wrappers_scale_as_well() {
 fn a_scale_that_is_too_large_backs_off_and_nothing_else_happens() {
     for device in devices() {
         let large = LossScale { initial_scale: 2f64.powi(126), growth_interval: 1000, ..LossScale::default() };
-        let [mut eager, mut recorded] = [0, 1].map(|_| Run::new(&device, Box::<AdamW>::default(), Some(large)));
+        let [mut eager, mut recorded] = [0, 1].map(|_| Run::new(&device, (Box::new(AdamW::new()), 1e-3), Some(large)));
         let before = eager.bits();
         eager.step();
         assert_eq!(eager.bits(), before);
@@ -143,7 +147,7 @@ fn a_scale_that_is_too_large_backs_off_and_nothing_else_happens() {
         assert!(one.step > 0 && one.skipped > 1, "{one:?}");
         assert_eq!(one.loss_scale, Some(2f32.powi(126 - one.skipped as i32)));
         // What was left is as a run that was never skipped has it, but for the place in the schedule.
-        let mut plain = Run::new(&device, Box::<AdamW>::default(), None);
+        let mut plain = Run::new(&device, (Box::new(AdamW::new()), 1e-3), None);
         (0..one.step).for_each(|_| plain.step());
         assert_eq!(plain.bits(), eager.bits());
     }
@@ -153,10 +157,10 @@ fn a_scale_that_is_too_large_backs_off_and_nothing_else_happens() {
 fn the_scale_goes_on_where_it_was_saved() {
     let device = Device::cpu();
     let settings = LossScale { growth_interval: 7, ..LossScale::default() };
-    let mut whole = Run::new(&device, Box::<AdamW>::default(), Some(settings));
+    let mut whole = Run::new(&device, (Box::new(AdamW::new()), 1e-3), Some(settings));
     (0..5).for_each(|_| whole.step());
     let saved = whole.optimizer.state_dict().unwrap();
-    let mut later = Run::new(&device, Box::<AdamW>::default(), Some(settings));
+    let mut later = Run::new(&device, (Box::new(AdamW::new()), 1e-3), Some(settings));
     for (from, to) in whole.optimizer.params().parameters().iter().zip(later.optimizer.params().parameters()) {
         to.value().unwrap().write(&from.value().unwrap().to_vec::<f32>().unwrap()).unwrap();
     }
@@ -166,7 +170,7 @@ fn the_scale_goes_on_where_it_was_saved() {
     }
     assert_eq!(whole.bits(), later.bits());
     assert_eq!(later.optimizer.read_clock().unwrap().loss_scale, Some(2.0 * 65_536.0));
-    let mut other = Run::new(&device, Box::<AdamW>::default(), None);
+    let mut other = Run::new(&device, (Box::new(AdamW::new()), 1e-3), None);
     let error = other.optimizer.load_state_dict(&saved).unwrap_err().to_string();
     assert!(error.contains("LossScale"), "{error}");
 }
@@ -174,7 +178,7 @@ fn the_scale_goes_on_where_it_was_saved() {
 #[test]
 fn settings_that_cannot_be_are_refused_by_name() {
     let device = Device::cpu();
-    let optimizer = || Run::new(&device, Box::<AdamW>::default(), None).optimizer;
+    let optimizer = || Run::new(&device, (Box::new(AdamW::new()), 1e-3), None).optimizer;
     let good = LossScale::default();
     for (field, wrong) in [
         ("initial_scale", LossScale { initial_scale: 0.5, ..good }),

@@ -19,7 +19,7 @@ fn memory_is_counted_by_holder_and_given_back() {
     let mut builder = ParamsBuilder::new(0);
     let layer = Linear::new(&mut builder, "layer", 100, 10).unwrap();
     let params = builder.build(&device).unwrap();
-    let optimizer = Optimizer::new(&params, AdamW::default()).unwrap();
+    let optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap();
     let data = Dataset::regression(&device, &vec![0.5; 6400], 100, &[1.0; 64]).unwrap();
     let memory = device.memory();
     // 1,000 weights and 10 biases, the page padded to 2,048 elements.

@@ -20,14 +20,20 @@ fn method(case: Case<'_>) -> Box<dyn Method> {
         (betas[0].as_f64().unwrap_or(0.9), betas[1].as_f64().unwrap_or(0.999))
     };
     let eps = case.get("hyper.eps").as_f64().unwrap_or(1e-8);
-    let (lr, weight_decay, maximize) = (number("lr"), number("weight_decay"), false);
+    let weight_decay = number("weight_decay");
     match case.text("optimizer") {
         "sgd" => {
             let (momentum, dampening) = (number("momentum"), number("dampening"));
-            Box::new(Sgd { lr, momentum, dampening, weight_decay, nesterov: case.is("hyper.nesterov"), maximize })
+            Box::new(
+                Sgd::new()
+                    .momentum(momentum)
+                    .dampening(dampening)
+                    .weight_decay(weight_decay)
+                    .nesterov(case.is("hyper.nesterov")),
+            )
         }
-        "adam" => Box::new(Adam { lr, betas: betas(), eps, weight_decay, maximize }),
-        "adamw" => Box::new(AdamW { lr, betas: betas(), eps, weight_decay, maximize }),
+        "adam" => Box::new(Adam::new().betas(betas()).eps(eps).weight_decay(weight_decay)),
+        "adamw" => Box::new(AdamW::new().betas(betas()).eps(eps).weight_decay(weight_decay)),
         other => panic!("no method for {other:?}"),
     }
 }
@@ -48,16 +54,18 @@ impl Schedule for Listed {
 
 /// The optimizer of a case, with its schedule and its clipping.
 fn optimizer(case: Case<'_>, params: &Params) -> Optimizer {
-    let mut optimizer = Optimizer::from_boxed(params, method(case)).unwrap();
-    if let Some(norm) = case.get("clip_norm").as_f64() {
-        optimizer = optimizer.with_clip_norm(norm).unwrap();
-    }
-    if case.is("lr_per_step") {
+    let rate = if case.is("lr_per_step") {
         let rates = case.array("lr").values;
         let steps = rates.len() as u64;
-        optimizer.set_schedule(&Listed(rates), steps).unwrap();
+        Listed(rates).over(steps)
+    } else {
+        case.get("hyper.lr").as_f64().unwrap_or(0.0).into()
+    };
+    let optimizer = Optimizer::new(params, method(case), rate).unwrap();
+    match case.get("clip_norm").as_f64() {
+        Some(norm) => optimizer.with_clip_norm(norm).unwrap(),
+        None => optimizer,
     }
-    optimizer
 }
 
 /// A file's model: its parameters under the oracle's names, in the order of declaration.

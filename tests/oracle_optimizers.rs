@@ -11,15 +11,19 @@ use common::oracle::{self, Array, Case, Oracle};
 use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::nn::update::MuonScale;
 use thalweg::nn::{
     AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Clip, Init, Lamb, Lars, Lion,
-    Method, Muon, NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop,
-    Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
+    Method, Muon, MuonScale, NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp,
+    Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
-/// The method that a case describes; the rules have the oracle's names for their settings.
+/// The learning rate of a case; optax has a name of its own.
+fn rate(optimizer: &str, case: Case<'_>) -> f64 {
+    case.number(if optimizer.starts_with("optax") { "hyper.learning_rate" } else { "hyper.lr" })
+}
+
+/// The method of a case. PyTorch's names are the fields' names; optax has others and leaves out its defaults.
 fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
     let number = |name: &str| case.number(&format!("hyper.{name}"));
     let number_or = |name: &str, default: f64| case.get(&format!("hyper.{name}")).as_f64().unwrap_or(default);
@@ -27,187 +31,216 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         let pair = case.get(&format!("hyper.{name}"));
         (pair[0].as_f64().unwrap(), pair[1].as_f64().unwrap())
     };
-    // optax has names of its own, and leaves out what is its default.
-    let lr = if optimizer.starts_with("optax") { number("learning_rate") } else { number("lr") };
     let betas = || pair("betas");
     let b1_b2 = |default: (f64, f64)| (number_or("b1", default.0), number_or("b2", default.1));
     let (weight_decay, maximize) = (number_or("weight_decay", 0.0), case.is("hyper.maximize"));
     match optimizer {
-        "sgd" => Box::new(Sgd {
-            lr,
-            momentum: number("momentum"),
-            dampening: number("dampening"),
-            weight_decay,
-            nesterov: case.is("hyper.nesterov"),
-            maximize,
-        }),
-        "adagrad" => Box::new(Adagrad {
-            lr,
-            lr_decay: number("lr_decay"),
-            initial_accumulator_value: number("initial_accumulator_value"),
-            eps: number("eps"),
-            weight_decay,
-            maximize,
-        }),
-        "rmsprop" => Box::new(RmsProp {
-            lr,
-            alpha: number("alpha"),
-            eps: number("eps"),
-            momentum: number("momentum"),
-            centered: case.is("hyper.centered"),
-            weight_decay,
-            maximize,
-        }),
+        "sgd" => Box::new(
+            Sgd::new()
+                .momentum(number("momentum"))
+                .dampening(number("dampening"))
+                .weight_decay(weight_decay)
+                .nesterov(case.is("hyper.nesterov"))
+                .maximize(maximize),
+        ),
+        "adagrad" => Box::new(
+            Adagrad::new()
+                .lr_decay(number("lr_decay"))
+                .initial_accumulator_value(number("initial_accumulator_value"))
+                .eps(number("eps"))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
+        "rmsprop" => Box::new(
+            RmsProp::new()
+                .alpha(number("alpha"))
+                .eps(number("eps"))
+                .momentum(number("momentum"))
+                .centered(case.is("hyper.centered"))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
         "adam" | "adamw" if case.is("hyper.amsgrad") => {
             let decoupled = optimizer == "adamw";
-            Box::new(Amsgrad { lr, betas: betas(), eps: number("eps"), weight_decay, decoupled, maximize })
+            Box::new(
+                Amsgrad::new()
+                    .betas(betas())
+                    .eps(number("eps"))
+                    .weight_decay(weight_decay)
+                    .decoupled(decoupled)
+                    .maximize(maximize),
+            )
         }
-        "adam" => Box::new(Adam { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
-        "adamw" => Box::new(AdamW { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
-        "adadelta" => Box::new(Adadelta { lr, rho: number("rho"), eps: number("eps"), weight_decay, maximize }),
-        "adamax" => Box::new(Adamax { lr, betas: betas(), eps: number("eps"), weight_decay, maximize }),
-        "rprop" => Box::new(Rprop { lr, etas: pair("etas"), step_sizes: pair("step_sizes"), maximize }),
-        "nadam" => Box::new(NAdam {
-            lr,
-            betas: betas(),
-            eps: number("eps"),
-            momentum_decay: number("momentum_decay"),
-            weight_decay,
-            decoupled: case.is("hyper.decoupled_weight_decay"),
-            maximize,
-        }),
+        "adam" => Box::new(Adam::new().betas(betas()).eps(number("eps")).weight_decay(weight_decay).maximize(maximize)),
+        "adamw" => {
+            Box::new(AdamW::new().betas(betas()).eps(number("eps")).weight_decay(weight_decay).maximize(maximize))
+        }
+        "adadelta" => Box::new(
+            Adadelta::new().rho(number("rho")).eps(number("eps")).weight_decay(weight_decay).maximize(maximize),
+        ),
+        "adamax" => {
+            Box::new(Adamax::new().betas(betas()).eps(number("eps")).weight_decay(weight_decay).maximize(maximize))
+        }
+        "rprop" => Box::new(Rprop::new().etas(pair("etas")).step_sizes(pair("step_sizes")).maximize(maximize)),
+        "nadam" => Box::new(
+            NAdam::new()
+                .betas(betas())
+                .eps(number("eps"))
+                .momentum_decay(number("momentum_decay"))
+                .weight_decay(weight_decay)
+                .decoupled(case.is("hyper.decoupled_weight_decay"))
+                .maximize(maximize),
+        ),
         "radam" => {
             let decoupled = case.is("hyper.decoupled_weight_decay");
-            Box::new(RAdam { lr, betas: betas(), eps: number("eps"), weight_decay, decoupled, maximize })
+            Box::new(
+                RAdam::new()
+                    .betas(betas())
+                    .eps(number("eps"))
+                    .weight_decay(weight_decay)
+                    .decoupled(decoupled)
+                    .maximize(maximize),
+            )
         }
         "po_adan" => {
             let betas = (betas().0, betas().1, case.get("hyper.betas")[2].as_f64().unwrap());
-            Box::new(Adan { lr, betas, eps: number("eps"), weight_decay, maximize })
+            Box::new(Adan::new().betas(betas).eps(number("eps")).weight_decay(weight_decay).maximize(maximize))
         }
-        "asgd" => Box::new(Asgd {
-            lr,
-            lambd: number("lambd"),
-            alpha: number("alpha"),
-            t0: number("t0"),
-            weight_decay,
-            maximize,
-        }),
-        "optax_adabelief" => Box::new(AdaBelief {
-            lr,
-            betas: b1_b2((0.9, 0.999)),
-            eps: number_or("eps", 1e-16),
-            eps_root: number_or("eps_root", 1e-16),
-            weight_decay,
-            maximize,
-        }),
-        "optax_yogi" => Box::new(Yogi {
-            lr,
-            betas: b1_b2((0.9, 0.999)),
-            eps: number_or("eps", 1e-3),
-            initial_accumulator_value: 1e-6,
-            weight_decay,
-            maximize,
-        }),
+        "asgd" => Box::new(
+            Asgd::new()
+                .lambd(number("lambd"))
+                .alpha(number("alpha"))
+                .t0(number("t0"))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
+        "optax_adabelief" => Box::new(
+            AdaBelief::new()
+                .betas(b1_b2((0.9, 0.999)))
+                .eps(number_or("eps", 1e-16))
+                .eps_root(number_or("eps_root", 1e-16))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
+        "optax_yogi" => Box::new(
+            Yogi::new()
+                .betas(b1_b2((0.9, 0.999)))
+                .eps(number_or("eps", 1e-3))
+                .initial_accumulator_value(1e-6)
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
         "optax_lion" => {
-            Box::new(Lion { lr, betas: b1_b2((0.9, 0.99)), weight_decay: number("weight_decay"), maximize })
+            Box::new(Lion::new().betas(b1_b2((0.9, 0.99))).weight_decay(number("weight_decay")).maximize(maximize))
         }
-        "optax_prodigy" => Box::new(Prodigy {
-            lr,
-            betas: if case.get("hyper.betas").is_array() { betas() } else { (0.9, 0.999) },
-            d0: number("estim_lr0"),
-            safeguard_warmup: case.is("hyper.safeguard_warmup"),
-            weight_decay,
-            ..Prodigy::default()
-        }),
-        "po_prodigy" => Box::new(Prodigy {
-            lr,
-            betas: betas(),
-            eps: number("eps"),
-            d0: number("d0"),
-            d_coef: number("d_coef"),
-            bias_correction: case.is("hyper.bias_correction"),
-            safeguard_warmup: case.is("hyper.safeguard_warmup"),
-            weight_decay,
-            ..Prodigy::default()
-        }),
-        "optax_sophia" => Box::new(Sophia {
-            lr,
-            betas: b1_b2((0.965, 0.99)),
-            eps: 1e-8,
-            gamma: number_or("gamma", 0.01),
-            clip_threshold: 1.0,
-            weight_decay,
-            update_interval: case.get("hyper.update_interval").as_u64().unwrap_or(10),
-            seed: 0,
-            maximize,
-        }),
-        "adafactor" => Box::new(Adafactor {
-            lr,
-            beta2_decay: number("beta2_decay"),
-            eps: pair("eps"),
-            d: number("d"),
-            weight_decay,
-            maximize,
-        }),
+        "optax_prodigy" => Box::new(
+            Prodigy::new()
+                .betas(if case.get("hyper.betas").is_array() { betas() } else { (0.9, 0.999) })
+                .d0(number("estim_lr0"))
+                .safeguard_warmup(case.is("hyper.safeguard_warmup"))
+                .weight_decay(weight_decay),
+        ),
+        "po_prodigy" => Box::new(
+            Prodigy::new()
+                .betas(betas())
+                .eps(number("eps"))
+                .d0(number("d0"))
+                .d_coef(number("d_coef"))
+                .bias_correction(case.is("hyper.bias_correction"))
+                .safeguard_warmup(case.is("hyper.safeguard_warmup"))
+                .weight_decay(weight_decay),
+        ),
+        "optax_sophia" => Box::new(
+            Sophia::new()
+                .betas(b1_b2((0.965, 0.99)))
+                .eps(1e-8)
+                .gamma(number_or("gamma", 0.01))
+                .clip_threshold(1.0)
+                .weight_decay(weight_decay)
+                .update_interval(case.get("hyper.update_interval").as_u64().unwrap_or(10))
+                .seed(0)
+                .maximize(maximize),
+        ),
+        "adafactor" => Box::new(
+            Adafactor::new()
+                .beta2_decay(number("beta2_decay"))
+                .eps(pair("eps"))
+                .d(number("d"))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
         // The limit of its learning rate is not reached in these steps.
-        "optax_adafactor" => Box::new(Adafactor { lr, eps: (1e-15, 1e-3), ..Adafactor::default() }),
-        "po_soap" => Box::new(Soap {
-            lr,
-            betas: betas(),
-            shampoo_beta: case.get("hyper.shampoo_beta").as_f64(),
-            eps: number("eps"),
-            weight_decay,
-            precondition_frequency: number("precondition_frequency") as u32,
-            ..Soap::default()
-        }),
-        "optax_sm3" => Box::new(Sm3 { lr, momentum: number_or("momentum", 0.9), ..Sm3::default() }),
+        "optax_adafactor" => Box::new(Adafactor::new().eps((1e-15, 1e-3))),
+        "po_soap" => Box::new(
+            Soap::new()
+                .betas(betas())
+                .shampoo_beta(case.get("hyper.shampoo_beta").as_f64())
+                .eps(number("eps"))
+                .weight_decay(weight_decay)
+                .precondition_frequency(number("precondition_frequency") as u32),
+        ),
+        "optax_sm3" => Box::new(Sm3::new().momentum(number_or("momentum", 0.9))),
         "muon" => {
             let coefficients = case.get("hyper.ns_coefficients");
             let [a, b, c] = [0, 1, 2].map(|i| coefficients[i].as_f64().unwrap());
             let matches = case.get("hyper.adjust_lr_fn") == "match_rms_adamw";
-            Box::new(Muon {
-                lr,
-                momentum: number("momentum"),
-                nesterov: case.is("hyper.nesterov"),
-                weight_decay,
-                ns_coefficients: (a, b, c),
-                ns_steps: number("ns_steps") as usize,
-                eps: number("eps"),
-                adjust_lr: if matches { MuonScale::MatchRmsAdamw } else { MuonScale::Original },
-                ..Muon::default()
-            })
+            Box::new(
+                Muon::new()
+                    .momentum(number("momentum"))
+                    .nesterov(case.is("hyper.nesterov"))
+                    .weight_decay(weight_decay)
+                    .ns_coefficients((a, b, c))
+                    .ns_steps(number("ns_steps") as usize)
+                    .eps(number("eps"))
+                    .adjust_lr(if matches { MuonScale::MatchRmsAdamw } else { MuonScale::Original }),
+            )
         }
-        "optax_muon" => Box::new(Muon {
-            lr,
-            momentum: number_or("beta", 0.95),
-            nesterov: case.get("hyper.nesterov").as_bool().unwrap_or(true),
-            bias_correction: true,
-            weight_decay,
-            ns_steps: number_or("ns_steps", 5.0) as usize,
-            eps: 1e-8,
-            adjust_lr: MuonScale::OriginalTransposed,
-            ..Muon::default()
-        }),
-        "optax_schedule_free_sgd" => Box::new(ScheduleFreeSgd { lr, beta1: 0.9, weight_decay, maximize }),
+        "optax_muon" => Box::new(
+            Muon::new()
+                .momentum(number_or("beta", 0.95))
+                .nesterov(case.get("hyper.nesterov").as_bool().unwrap_or(true))
+                .bias_correction(true)
+                .weight_decay(weight_decay)
+                .ns_steps(number_or("ns_steps", 5.0) as usize)
+                .eps(1e-8)
+                .adjust_lr(MuonScale::OriginalTransposed),
+        ),
+        "optax_schedule_free_sgd" => {
+            Box::new(ScheduleFreeSgd::new().beta1(0.9).weight_decay(weight_decay).maximize(maximize))
+        }
         "optax_schedule_free_adamw" => {
             let betas = b1_b2((0.9, 0.999));
-            Box::new(ScheduleFreeAdamW { lr, betas, eps: number_or("eps", 1e-8), weight_decay, maximize })
+            Box::new(
+                ScheduleFreeAdamW::new()
+                    .betas(betas)
+                    .eps(number_or("eps", 1e-8))
+                    .weight_decay(weight_decay)
+                    .maximize(maximize),
+            )
         }
-        "optax_lamb" => {
-            Box::new(Lamb { lr, betas: b1_b2((0.9, 0.999)), eps: number_or("eps", 1e-6), weight_decay, maximize })
-        }
-        "optax_lars" => Box::new(Lars {
-            lr,
-            momentum: number_or("momentum", 0.9),
-            weight_decay,
-            trust_coefficient: number_or("trust_coefficient", 1e-3),
-            eps: number_or("eps", 0.0),
-            nesterov: case.is("hyper.nesterov"),
-            maximize,
-        }),
-        "optax_novograd" => {
-            Box::new(NovoGrad { lr, betas: b1_b2((0.9, 0.25)), eps: number_or("eps", 1e-6), weight_decay, maximize })
-        }
+        "optax_lamb" => Box::new(
+            Lamb::new()
+                .betas(b1_b2((0.9, 0.999)))
+                .eps(number_or("eps", 1e-6))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
+        "optax_lars" => Box::new(
+            Lars::new()
+                .momentum(number_or("momentum", 0.9))
+                .weight_decay(weight_decay)
+                .trust_coefficient(number_or("trust_coefficient", 1e-3))
+                .eps(number_or("eps", 0.0))
+                .nesterov(case.is("hyper.nesterov"))
+                .maximize(maximize),
+        ),
+        "optax_novograd" => Box::new(
+            NovoGrad::new()
+                .betas(b1_b2((0.9, 0.25)))
+                .eps(number_or("eps", 1e-6))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
         other => panic!("no method for {other:?}"),
     }
 }
@@ -357,12 +390,12 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
     let start: Vec<Array> = tensors.iter().map(|t| problem.array(&format!("init/{t}"))).collect();
     let grads: Vec<Vec<f32>> = tensors.iter().map(|t| problem.array(&format!("grads/{t}")).f32()).collect();
     let params = params(device, &start);
-    let mut optimizer = Optimizer::from_boxed(&params, method(name, case)).unwrap();
     let file = name;
-    if let Some(warmup) = case.get("hyper.warmup_steps").as_f64() {
-        let schedule = WarmUp { lr: case.number("hyper.learning_rate"), steps: warmup };
-        optimizer.set_schedule(&schedule, case.get("steps").as_u64().unwrap()).unwrap();
-    }
+    let rate = match case.get("hyper.warmup_steps").as_f64() {
+        Some(steps) => WarmUp { lr: rate(name, case), steps }.over(case.get("steps").as_u64().unwrap()),
+        None => rate(name, case).into(),
+    };
+    let mut optimizer = Optimizer::new(&params, method(name, case), rate).unwrap();
     let snapshots: Vec<u64> = case.get("snapshots").as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).collect();
     let steps = case.get("steps").as_u64().unwrap();
     for step in 1..=steps {
@@ -545,7 +578,7 @@ fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> u
     let start = vector(case.get("x0"));
     let params = params(device, &[Array { shape: vec![start.len()], values: start }]);
     let parameter = &params.parameters()[0];
-    let mut optimizer = Optimizer::from_boxed(&params, method(optimizer, case)).unwrap();
+    let mut optimizer = Optimizer::new(&params, method(optimizer, case), rate(optimizer, case)).unwrap();
     let drifts = vector(case.get("drift_scaled_per_record"));
     // RAdam flies off on some functions; drifts say nothing where the reference's run in f32 is infinite or NaN.
     let is_tame = |record: &Value| vector(record).iter().all(|x| x.abs() < 1e4);
@@ -638,7 +671,7 @@ fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'
     let start: Vec<Array> =
         inputs.iter().map(|x| Array { shape: x.shape.clone(), values: vec![0.0; x.values.len()] }).collect();
     let params = params(device, &start);
-    let optimizer = || Optimizer::new(&params, Sgd { lr: 1.0, ..Sgd::default() }).unwrap();
+    let optimizer = || Optimizer::new(&params, Sgd::new(), 1.0).unwrap();
     // Without a limit there is nothing to clip by; PyTorch clips everything to 0.
     if clip == Clip::Value(0.0) {
         let error = optimizer().with_clip(clip).unwrap_err().to_string();

@@ -14,19 +14,11 @@ const SCALES: [f64; 3] = [1.0, 0.5, 1.0];
 const FROZEN: usize = 2;
 const STEPS: usize = 30;
 
-const METHOD: Prodigy = Prodigy {
-    lr: 0.7,
-    betas: (0.9, 0.99),
-    beta3: Some(0.98),
-    eps: 1e-8,
-    d0: 1e-3,
-    d_coef: 2.0,
-    growth_rate: 1.3,
-    bias_correction: true,
-    safeguard_warmup: false,
-    weight_decay: 0.01,
-    maximize: false,
-};
+const LR: f64 = 0.7;
+
+fn method() -> Prodigy {
+    Prodigy::new().betas((0.9, 0.99)).beta3(Some(0.98)).d0(1e-3).d_coef(2.0).growth_rate(Some(1.3)).weight_decay(0.01)
+}
 
 fn params(device: &Device) -> Params {
     let mut builder = ParamsBuilder::new(2);
@@ -51,36 +43,37 @@ fn textbook(start: &[Vec<f32>]) -> (Vec<f64>, Vec<Vec<f64>>) {
     let mut p = p0.clone();
     let zeros = || LENGTHS.map(|length| vec![0.0; length]);
     let (mut m, mut v, mut s) = (zeros(), zeros(), zeros());
-    let (mut d, mut d_max, mut numerator) = (METHOD.d0, METHOD.d0, 0.0);
-    let (beta1, beta2) = METHOD.betas;
-    let beta3 = METHOD.beta3.unwrap();
+    let method = method();
+    let (mut d, mut d_max, mut numerator) = (method.d0, method.d0, 0.0);
+    let (beta1, beta2) = method.betas;
+    let beta3 = method.beta3.unwrap();
     let mut ds = Vec::new();
     for t in 1..=STEPS {
         let correction = (1.0 - beta2.powi(t as i32)).sqrt() / (1.0 - beta1.powi(t as i32));
         let (mut products, mut magnitudes) = (0.0, 0.0);
         for tensor in (0..LENGTHS.len()).filter(|&tensor| tensor != FROZEN) {
-            let dlr = d * METHOD.lr * SCALES[tensor] * correction;
+            let dlr = d * LR * SCALES[tensor] * correction;
             for (i, g) in grads(t, tensor).into_iter().map(f64::from).enumerate() {
-                s[tensor][i] = beta3 * s[tensor][i] + d / METHOD.d0 * dlr * g;
+                s[tensor][i] = beta3 * s[tensor][i] + d / method.d0 * dlr * g;
                 products += dlr * g * (p0[tensor][i] - p[tensor][i]);
                 magnitudes += s[tensor][i].abs();
                 m[tensor][i] = beta1 * m[tensor][i] + (1.0 - beta1) * d * g;
                 v[tensor][i] = beta2 * v[tensor][i] + (1.0 - beta2) * (d * g).powi(2);
             }
         }
-        numerator = beta3 * numerator + d / METHOD.d0 * products;
-        let d_hat = METHOD.d_coef * numerator / magnitudes;
+        numerator = beta3 * numerator + d / method.d0 * products;
+        let d_hat = method.d_coef * numerator / magnitudes;
         let before = d;
-        if d == METHOD.d0 {
+        if d == method.d0 {
             d = d.max(d_hat);
         }
         d_max = d_max.max(d_hat);
-        d = d_max.min(d * METHOD.growth_rate);
+        d = d_max.min(d * method.growth_rate.unwrap());
         for tensor in (0..LENGTHS.len()).filter(|&tensor| tensor != FROZEN) {
-            let dlr = before * METHOD.lr * SCALES[tensor] * correction;
+            let dlr = before * LR * SCALES[tensor] * correction;
             for i in 0..LENGTHS[tensor] {
-                p[tensor][i] -= dlr * METHOD.weight_decay * p[tensor][i];
-                p[tensor][i] -= dlr * m[tensor][i] / (v[tensor][i].sqrt() + d * METHOD.eps);
+                p[tensor][i] -= dlr * method.weight_decay * p[tensor][i];
+                p[tensor][i] -= dlr * m[tensor][i] / (v[tensor][i].sqrt() + d * method.eps);
             }
         }
         ds.push(d);
@@ -101,7 +94,7 @@ fn it_follows_the_textbook_with_groups_and_a_limit_of_growth() {
             ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("p1") },
             ParameterGroup { frozen: true, ..ParameterGroup::of("p2") },
         ];
-        let mut optimizer = Optimizer::new(&params, METHOD).unwrap().with_groups(&groups).unwrap();
+        let mut optimizer = Optimizer::new(&params, method(), LR).unwrap().with_groups(&groups).unwrap();
         for (step, d) in ds.iter().enumerate() {
             for (tensor, grad) in params.grads().unwrap().tensors().iter().enumerate() {
                 grad.write(&grads(step + 1, tensor)).unwrap();

@@ -180,7 +180,7 @@ fn launches_carry_the_module_and_the_pass_that_they_belong_to() {
         let config = MlpConfig { inputs: 6, hidden: vec![16], outputs: 3, activation: Activation::Tanh, dropout: 0.5 };
         let model = Mlp::new(&mut builder, &config).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
         let (x, y) = (
             tensor(&device, &numbers(1, 8 * 6, -1.0, 1.0), &[8, 6]),
             tensor(&device, &numbers(2, 8 * 3, -1.0, 1.0), &[8, 3]),

@@ -28,11 +28,10 @@ fn trainer(device: &Device, method: Box<dyn Method>) -> Trainer<Mlp> {
     let config = MlpConfig { inputs: 6, hidden: vec![12], outputs: 3, activation: Activation::Relu, dropout: 0.2 };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(device).unwrap();
-    let mut optimizer = Optimizer::from_boxed(&params, method).unwrap().with_clip_norm(1.0).unwrap();
     let one_cycle = OneCycle::new(0.02, 60);
-    optimizer.set_schedule(&one_cycle, 60).unwrap();
-    if optimizer.method().momentum().is_some() {
-        optimizer.set_momentum_schedule(&one_cycle.momentum(), 60).unwrap();
+    let mut optimizer = Optimizer::new(&params, method, one_cycle.over(60)).unwrap().with_clip_norm(1.0).unwrap();
+    if optimizer.method().capabilities().momentum {
+        optimizer.set_momentum(one_cycle.momentum().over(60)).unwrap();
     }
     Trainer::new(model, optimizer, CrossEntropy)
 }
@@ -65,14 +64,14 @@ fn state(trainer: &mut Trainer<Mlp>) -> State {
 
 fn methods() -> Vec<fn() -> Box<dyn Method>> {
     vec![
-        || Box::new(Sgd { momentum: 0.9, ..Sgd::default() }),
-        || Box::new(AdamW::default()),
-        || Box::new(AdamW8bit::default()),
-        || Box::new(Asgd::default()),
-        || Box::new(ScheduleFreeAdamW::default()),
-        || Box::new(Sophia::default()),
-        || Box::new(Prodigy::default()),
-        || Box::new(Lamb::default()),
+        || Box::new(Sgd::new().momentum(0.9)),
+        || Box::new(AdamW::new()),
+        || Box::new(AdamW8bit::new()),
+        || Box::new(Asgd::new()),
+        || Box::new(ScheduleFreeAdamW::new()),
+        || Box::new(Sophia::new()),
+        || Box::new(Prodigy::new()),
+        || Box::new(Lamb::new()),
     ]
 }
 
@@ -104,7 +103,7 @@ fn nothing_tells_that_there_was_a_test() {
 fn a_test_that_fails_leaves_no_trace_either() {
     let device = Device::cpu();
     let data = data(&device);
-    let mut trainer = trainer(&device, Box::new(AdamW::default()));
+    let mut trainer = trainer(&device, Box::new(AdamW::new()));
     trainer.fit(&data, None, &OPTIONS, |_| ()).unwrap();
     let before = state(&mut trainer);
     let wrong = Dataset::regression(&device, &[0.0; 60], 6, &[0.0; 10]).unwrap();
@@ -120,15 +119,15 @@ fn what_it_suggests_learns() {
     let device = Device::cpu();
     let data = data(&device);
     let loss = |lr: f64| {
-        let mut trainer = trainer(&device, Box::new(Sgd::default()));
-        trainer.optimizer_mut().set_lr(lr).unwrap();
+        let mut trainer = trainer(&device, Box::new(Sgd::new()));
+        trainer.optimizer_mut().set_rate(lr).unwrap();
         trainer
             .fit(&data, None, &FitOptions { epochs: 10, ..OPTIONS }, |_| ())
             .map_or(f64::INFINITY, |run| run.train.loss)
     };
     for (ramp, to_lr) in [(Ramp::Exponential, 100.0), (Ramp::Linear, 2.0)] {
         let test = RangeTest { from_lr: 1e-4, to_lr, ramp, ..RangeTest::default() };
-        let report = trainer(&device, Box::new(Sgd::default())).range_test(&data, &test, &OPTIONS).unwrap();
+        let report = trainer(&device, Box::new(Sgd::new())).range_test(&data, &test, &OPTIONS).unwrap();
         assert!((0..report.points.len()).all(|i| report.points[i].lr == test.at(i as u64)));
         assert!(report.plot().unwrap().contains("steepest"));
         let suggested = report.steepest.unwrap();

@@ -8,8 +8,8 @@ use common::{devices, floats, tensor};
 use thalweg::autograd::{Tape, Var};
 use thalweg::nn::data::{Batches, Dataset, friedman1};
 use thalweg::nn::{
-    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, Params, ParamsBuilder, Sgd,
-    Trainer, WarmupCosine,
+    AdamW, Dropout, FitOptions, Linear, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, Params, ParamsBuilder, Schedule,
+    Sgd, Trainer, WarmupCosine,
 };
 use thalweg::tensor::{
     Access, Device, DropoutState, Error, Kernel, Launch, RecordOptions, Recording, Shader, Tensor, ValueLog,
@@ -38,8 +38,8 @@ impl Run {
             Linear::new(&mut builder, "second", 24, 1).unwrap(),
         );
         let params = builder.build(device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(0.5).unwrap();
-        optimizer.set_schedule(&WarmupCosine::new(0.01, 10, STEPS as u64), STEPS as u64).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(0.5).unwrap();
+        optimizer.set_rate(WarmupCosine::new(0.01, 10, STEPS as u64).over(STEPS as u64)).unwrap();
         let mut batches = Batches::new(data, 5).unwrap();
         batches.start_epoch(0).unwrap();
         Self { layers, params, optimizer, batches, losses: ValueLog::new(device, STEPS).unwrap() }
@@ -97,7 +97,7 @@ fn a_trainer_that_records_gives_the_bits_of_one_that_does_not() {
             let config = MlpConfig { inputs: 10, hidden: vec![16], outputs: 1, dropout: 0.1, ..MlpConfig::default() };
             let model = Mlp::new(&mut builder, &config).unwrap();
             let params = builder.build(&device).unwrap();
-            let optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+            let optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
             let mut trainer = Trainer::new(model, optimizer, Mse).with_recording(recording);
             // The last batch of an epoch is shorter: 150 = 4 · 32 + 22.
             let options = FitOptions { epochs: 12, batch_size: 32, seed: 0 };
@@ -129,7 +129,7 @@ fn gradients_of_a_replay_count_although_the_host_has_zeroed_them() {
         let mut builder = ParamsBuilder::new(0);
         let layer = Linear::new(&mut builder, "layer", 2, 1).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW { lr: 0.1, ..AdamW::default() }).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 0.1).unwrap();
         let x = tensor(&device, &[1.0, 2.0, 3.0, -1.0], &[2, 2]);
         let y = tensor(&device, &[1.0, 0.0], &[2, 1]);
         let backward = || -> Result<(), thalweg::nn::Error> {
@@ -157,13 +157,13 @@ fn a_replay_follows_the_learning_rate() {
         let mut builder = ParamsBuilder::new(0);
         let layer = Linear::new(&mut builder, "layer", 1, 1).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, Sgd { lr: 1.0, ..Sgd::default() }).unwrap();
-        optimizer.set_schedule(&WarmupCosine::new(0.5, 10, 100), 100).unwrap();
+        let mut optimizer = Optimizer::new(&params, Sgd::new(), 1.0).unwrap();
+        optimizer.set_rate(WarmupCosine::new(0.5, 10, 100).over(100)).unwrap();
         layer.bias().value().unwrap().write(&[0.0f32]).unwrap();
         params.grads().unwrap().get(1).write(&[1.0f32]).unwrap();
         let (recording, ()) = device.record(|| optimizer.step()).unwrap();
         // A table of another length than the recorded one.
-        optimizer.set_lr(0.25).unwrap();
+        optimizer.set_rate(0.25).unwrap();
         layer.bias().value().unwrap().write(&[0.0f32]).unwrap();
         recording.replay(2).unwrap();
         assert_eq!(floats(layer.bias().value().unwrap()), [-0.5], "{device}");

@@ -20,7 +20,7 @@ fn step_bytes(device: &Device, layers: usize) -> (u64, u64) {
         let config = MlpConfig { inputs: 64, hidden: vec![64; layers], outputs: 10, ..MlpConfig::default() };
         let model = Mlp::new(&mut builder, &config).unwrap();
         let params = builder.build(device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
         let x = tensor(device, &numbers(1, 64 * 64, -1.0, 1.0), &[64, 64]);
         let y = Tensor::from_slice(device, &(0..64).map(|i| i % 10).collect::<Vec<u32>>(), &[64]).unwrap();
         let step = || -> std::result::Result<(), thalweg::nn::Error> {

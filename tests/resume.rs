@@ -11,7 +11,7 @@ use common::{devices, floats, numbers};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
     AdamW, AdamW8bit, Asgd, CrossEntropy, Error, Event, FitOptions, History, Method, Mlp, MlpConfig, Optimizer,
-    ParameterGroup, ParamsBuilder, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
+    ParameterGroup, ParamsBuilder, Schedule, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
 };
 use thalweg::tensor::Device;
 
@@ -23,17 +23,19 @@ fn data(device: &Device, seed: u64, rows: usize) -> Dataset {
     Dataset::classification(device, &features, 4, &classes, 2).unwrap()
 }
 
-fn trainer(device: &Device, method: Box<dyn Method>, dropout: f32) -> Trainer<Mlp> {
+/// A method, and its learning rate.
+type Rated = (Box<dyn Method>, f64);
+
+fn trainer(device: &Device, (method, lr): Rated, dropout: f32) -> Trainer<Mlp> {
     let mut builder = ParamsBuilder::new(1);
     let config = MlpConfig { inputs: 4, hidden: vec![12, 6], outputs: 2, dropout, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(device).unwrap();
-    let lr = method.lr();
-    let mut optimizer = Optimizer::from_boxed(&params, method).unwrap().with_clip_norm(0.5).unwrap();
-    optimizer =
-        optimizer.with_groups(&[ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("layers.0.*") }]).unwrap();
     // 100 rows in batches of 16: 7 steps an epoch, the last of them shorter.
-    optimizer.set_schedule(&WarmupCosine::new(lr, 4, 42), 42).unwrap();
+    let rate = WarmupCosine::new(lr, 4, 42).over(42);
+    let optimizer = Optimizer::new(&params, method, rate).unwrap().with_clip_norm(0.5).unwrap();
+    let optimizer =
+        optimizer.with_groups(&[ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("layers.0.*") }]).unwrap();
     Trainer::new(model, optimizer, CrossEntropy)
 }
 
@@ -50,21 +52,21 @@ fn reports(history: &History) -> String {
 
 #[test]
 fn a_run_that_was_stopped_ends_in_the_same_bits() {
-    let methods: [fn() -> Box<dyn Method>; 6] = [
-        || Box::new(AdamW8bit { lr: 0.01, ..AdamW8bit::default() }),
+    let methods: [fn() -> Rated; 6] = [
+        || (Box::new(AdamW8bit::new()), 0.01),
         // Estimates of the Hessian's diagonal fall on other steps of an epoch than the first.
-        || Box::new(Sophia { lr: 0.01, update_interval: 5, ..Sophia::default() }),
-        || Box::new(AdamW { lr: 0.01, ..AdamW::default() }),
-        || Box::new(Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }),
-        || Box::new(ScheduleFreeAdamW { lr: 0.01, ..ScheduleFreeAdamW::default() }),
-        || Box::new(Asgd { lr: 0.1, t0: 10.0, ..Asgd::default() }),
+        || (Box::new(Sophia::new().update_interval(5)), 0.01),
+        || (Box::new(AdamW::new()), 0.01),
+        || (Box::new(Sgd::new().momentum(0.9)), 0.1),
+        || (Box::new(ScheduleFreeAdamW::new()), 0.01),
+        || (Box::new(Asgd::new().t0(10.0)), 0.1),
     ];
     let folder = tempfile::tempdir().unwrap();
     let [path, stopped] = ["run", "stopped"].map(|name| folder.path().join(name));
     for device in devices() {
         let (train, test) = (data(&device, 1, 100), data(&device, 2, 30));
         for method in methods {
-            let what = format!("{:?} on {device}", method());
+            let what = format!("{:?} on {device}", method().0);
             let mut whole = trainer(&device, method(), 0.25);
             let history = whole.fit(&train, Some(&test), &OPTIONS, |_| ()).unwrap();
 
@@ -110,7 +112,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
     let device = Device::cpu();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
-    let method = || -> Box<dyn Method> { Box::new(AdamW::default()) };
+    let method = || -> Rated { (Box::new(AdamW::new()), 1e-3) };
     let train = data(&device, 1, 100);
     let mut saved = trainer(&device, method(), 0.25);
     saved.set_checkpoints(&path, 1).unwrap();
@@ -128,12 +130,12 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
         assert!(bits(&trainer) == before, "{text}");
         text
     };
-    let text = refused(trainer(&device, Box::new(Sgd::default()), 0.25), &path);
+    let text = refused(trainer(&device, (Box::new(Sgd::new()), 1e-2), 0.25), &path);
     assert_eq!(text, "optimizer method: saved was adamw, but here it is sgd");
     let mut builder = ParamsBuilder::new(1);
     let config = MlpConfig { inputs: 4, hidden: vec![12, 7], outputs: 2, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
-    let optimizer = Optimizer::from_boxed(&builder.build(&device).unwrap(), method()).unwrap();
+    let optimizer = Optimizer::new(&builder.build(&device).unwrap(), method().0, 1e-3).unwrap();
     let other = Trainer::new(model, optimizer, CrossEntropy);
     assert_eq!(refused(other, &path), "layers.1.weight: it has shape [6, 12], but must have [7, 12]");
     // Dropout is not among the parameters.

@@ -33,8 +33,8 @@ fn linear(device: &Device) -> (Linear, Params, Vec<f32>, Tensor, Vec<f32>) {
 /// The mean of many estimates: at a learning rate of 0 the model stays, and with beta2 = 0 the average is the last estimate.
 fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>> {
     let (model, params, _, x, _) = linear(device);
-    let method = Sophia { lr: 0.0, betas: (0.9, 0.0), ..Sophia::default() };
-    let mut optimizer = Optimizer::new(&params, method).unwrap();
+    let method = Sophia::new().betas((0.9, 0.0));
+    let mut optimizer = Optimizer::new(&params, method, 0.0).unwrap();
     let mut sums: Vec<Vec<f64>> = params.values().tensors().iter().map(|tensor| vec![0.0; tensor.len()]).collect();
     for _ in 0..draws {
         params.zero_grad();
@@ -111,8 +111,8 @@ fn train(device: &Device, recording: bool, fits: &[u64]) -> (Vec<f32>, f64) {
     let config = MlpConfig { inputs: 5, hidden: vec![32], outputs: 3, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(device).unwrap();
-    let method = Sophia { lr: 0.02, update_interval: 3, ..Sophia::default() };
-    let optimizer = Optimizer::new(&params, method).unwrap().with_clip(Clip::Norm(1.0)).unwrap();
+    let method = Sophia::new().update_interval(3);
+    let optimizer = Optimizer::new(&params, method, 0.02).unwrap().with_clip(Clip::Norm(1.0)).unwrap();
     let mut trainer = Trainer::new(model, optimizer, CrossEntropy).with_recording(recording);
     let mut accuracy = 0.0;
     for &epochs in fits {
@@ -143,7 +143,7 @@ fn recorded_training_has_the_bits_of_eager_training() {
 #[test]
 fn methods_without_a_hessian_say_so() {
     let (model, params, _, x, _) = linear(&Device::cpu());
-    let mut adamw = Optimizer::new(&params, AdamW::default()).unwrap();
+    let mut adamw = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap();
     assert_eq!(adamw.hessian_interval(), None);
     let tape = Tape::new();
     let output = model.forward(tape.constant(&x)).unwrap();

@@ -22,7 +22,7 @@ fn a_hundred_thousand_replays_take_no_more_memory_than_a_thousand() {
         let mut builder = ParamsBuilder::new(1);
         let layer = Linear::new(&mut builder, "layer", 10, 1).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
         let mut batches = Batches::new(Dataset::regression(&device, &features, 10, &targets).unwrap(), 5).unwrap();
         let losses = ValueLog::new(&device, 100).unwrap();
         let mut step = || -> Result<(), thalweg::nn::Error> {

@@ -6,8 +6,7 @@
 mod common;
 
 use common::{devices, floats, numbers, tensor, words};
-use thalweg::nn::update::AdamUpdate;
-use thalweg::tensor::optim::Update;
+use thalweg::nn::{AdamW, Method};
 use thalweg::tensor::{Arena, Clip, Clock, DType, Device, DropoutState, StepArguments, Tensor, ValueLog, next_batch};
 
 /// A device of its own, so that its counters count one test alone.
@@ -141,7 +140,7 @@ fn work(device: &Device, seed: u64) -> Vec<u32> {
     weight.copy_into(values.get(0)).unwrap();
     bias.copy_into(values.get(1)).unwrap();
     let mut clock = Clock::new(device, 0.01).unwrap();
-    let update = AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decoupled: true, maximize: false };
+    let update = AdamW::new().betas((0.9, 0.999)).eps(1e-8).weight_decay(0.01);
     let targets: Vec<u32> = (0..65).map(|i| i % 33).collect();
     let targets = Tensor::from_slice(device, &targets, &[65]).unwrap();
     let mut losses = Vec::new();

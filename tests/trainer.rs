@@ -43,7 +43,7 @@ fn network(device: &Device, outputs: usize) -> (Mlp, Params) {
 }
 
 fn adam(params: &Params) -> Optimizer {
-    Optimizer::new(params, Adam { lr: 0.01, ..Adam::default() }).unwrap()
+    Optimizer::new(params, Adam::new(), 0.01).unwrap()
 }
 
 fn bits(params: &Params) -> Vec<u32> {
@@ -260,7 +260,7 @@ fn a_model_with_two_inputs_is_trained_and_evaluated() {
             let mut builder = ParamsBuilder::new(0);
             let model = Twin { layer: Linear::new(&mut builder, "layer", 2, 1).unwrap() };
             let params = builder.build(&device).unwrap();
-            let sgd = Optimizer::new(&params, Sgd { lr: 0.3, ..Sgd::default() }).unwrap();
+            let sgd = Optimizer::new(&params, Sgd::new(), 0.3).unwrap();
             Trainer::with_forward(model, sgd, Mse, |context, inputs| match inputs {
                 [left, right] => context.model().forward(*left, *right),
                 _ => Err(Error::Inputs { expected: 2, found: inputs.len() }.into()),
@@ -468,7 +468,7 @@ fn accumulation_over_parts_of_any_length_is_the_gradient_of_the_whole_batch() {
             let config = MlpConfig { inputs: 4, hidden: vec![12], outputs: 1, ..MlpConfig::default() };
             let model = Mlp::new(&mut builder, &config).unwrap();
             let params = builder.build(&device).unwrap();
-            let sgd = Optimizer::new(&params, Sgd { lr: 0.1, ..Sgd::default() }).unwrap();
+            let sgd = Optimizer::new(&params, Sgd::new(), 0.1).unwrap();
             let mut trainer = Trainer::new(model, GradientAccumulation::new(sgd, parts).unwrap(), Mse);
             let options = FitOptions { epochs: 3, batch_size: 48, seed: 0 };
             let history = trainer.fit(&train, None, &options, |_| ()).unwrap();

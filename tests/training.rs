@@ -38,8 +38,7 @@ fn prepare(name: &str, device: &Device) -> TabularData {
 fn train(data: &TabularData, network: MlpConfig, lr: f64, epochs: u64) -> (TabularModel, History) {
     let device = data.train.device();
     let model = TabularModel::new(data.schema.clone(), network, 0, device).unwrap();
-    let method = AdamW { lr, ..AdamW::default() };
-    let optimizer = Optimizer::new(model.params(), method).unwrap().with_clip_norm(1.0).unwrap();
+    let optimizer = Optimizer::new(model.params(), AdamW::new(), lr).unwrap().with_clip_norm(1.0).unwrap();
     let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
     let options = FitOptions { epochs, batch_size: 64, seed: 0 };
     let history = trainer.fit(&data.train, data.test.as_ref(), &options, |_| ()).unwrap();
@@ -79,7 +78,7 @@ fn small_tables_are_learned_on_every_device() {
 fn first_losses(device: &Device, name: &str) -> Vec<f32> {
     let data = prepare(name, device);
     let model = TabularModel::new(data.schema.clone(), default_network(), 0, device).unwrap();
-    let mut optimizer = Optimizer::new(model.params(), AdamW::default()).unwrap().with_clip_norm(1.0).unwrap();
+    let mut optimizer = Optimizer::new(model.params(), AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap();
     let steps = data.train.len() / 64;
     let mut batches = Batches::new(data.train.clone(), 0).unwrap();
     batches.start_epoch(0).unwrap();
@@ -150,8 +149,7 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
         let dirty = Dataset::new(features, clean.train.targets().clone()).unwrap();
         let network = MlpConfig { hidden: vec![32], ..default_network() };
         let model = TabularModel::new(clean.schema.clone(), network, 0, &device).unwrap();
-        let method = AdamW { lr: 1e-2, ..AdamW::default() };
-        let optimizer = Optimizer::new(model.params(), method).unwrap().with_clip_norm(1.0).unwrap();
+        let optimizer = Optimizer::new(model.params(), AdamW::new(), 1e-2).unwrap().with_clip_norm(1.0).unwrap();
         let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
         let options = FitOptions { epochs: 10, batch_size: 16, seed: 0 };
         let (mut skipped, mut steps) = (Vec::new(), 0);
@@ -179,7 +177,7 @@ fn losses_arrive_during_an_epoch_each_once_and_in_order() {
     for device in [Device::cpu()].into_iter().chain(own) {
         let data = prepare("digits.csv.gz", &device);
         let model = TabularModel::new(data.schema.clone(), default_network(), 0, &device).unwrap();
-        let optimizer = Optimizer::new(model.params(), AdamW::default()).unwrap();
+        let optimizer = Optimizer::new(model.params(), AdamW::new(), 1e-3).unwrap();
         let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
         // 359 steps an epoch, all batches but the last of 4 rows.
         let options = FitOptions { epochs: 3, batch_size: 4, seed: 0 };
@@ -318,7 +316,7 @@ fn a_parameter_that_a_step_does_not_use_stays_what_it_is() {
         let used = Linear::new(&mut builder, "used", 4, 2).unwrap();
         let idle = Linear::new(&mut builder, "idle", 4, 2).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, Sgd { lr: 0.1, ..Sgd::default() }).unwrap();
+        let mut optimizer = Optimizer::new(&params, Sgd::new(), 0.1).unwrap();
         let x = tensor(&device, &numbers(1, 24, -1.0, 1.0), &[6, 4]);
         let mut step = |with_both: bool| {
             let tape = Tape::new();
@@ -391,7 +389,7 @@ fn two_models_on_one_device_do_not_disturb_each_other() {
             let config = MlpConfig { inputs: 5, hidden: vec![9], outputs: 3, dropout: 0.1, ..default_network() };
             let model = Mlp::new(&mut builder, &config).unwrap();
             let params = builder.build(&device).unwrap();
-            let optimizer = Optimizer::new(&params, AdamW::default()).unwrap().with_clip_norm(0.5).unwrap();
+            let optimizer = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_clip_norm(0.5).unwrap();
             (model, optimizer)
         };
         let (_, _, x, y) = line(&device);

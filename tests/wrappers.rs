@@ -57,8 +57,8 @@ impl Problem {
     fn optimizer(&self) -> Optimizer {
         let group = ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of("*.bias") };
         let frozen = ParameterGroup { frozen: true, ..ParameterGroup::of("unused") };
-        let adamw = AdamW { lr: 0.02, ..AdamW::default() };
-        let optimizer = Optimizer::new(&self.params, adamw).unwrap();
+        let adamw = AdamW::new();
+        let optimizer = Optimizer::new(&self.params, adamw, 0.02).unwrap();
         optimizer.with_groups(&[group, frozen]).unwrap().with_clip_norm(0.5).unwrap()
     }
 
@@ -352,7 +352,7 @@ fn sam_goes_uphill_by_its_formula() {
             let problem = Problem::new(&device);
             let values =
                 || -> Vec<f64> { problem.params.values().tensors().iter().flat_map(floats).map(f64::from).collect() };
-            let optimizer = Optimizer::new(&problem.params, Sgd { lr: 0.0, ..Sgd::default() }).unwrap();
+            let optimizer = Optimizer::new(&problem.params, Sgd::new(), 0.0).unwrap();
             let mut sam = Sam::new(optimizer, settings).unwrap();
             let before = values();
             problem.gradients(0, 1).unwrap();
@@ -522,7 +522,7 @@ fn evaluation_leaves_no_trace() {
         let run = |looks: bool| {
             let problem = Problem::new(&device);
             let group = ParameterGroup { frozen: true, ..ParameterGroup::of("layers.0.*") };
-            let optimizer = Optimizer::new(&problem.params, ScheduleFreeSgd { lr: 0.1, ..ScheduleFreeSgd::default() });
+            let optimizer = Optimizer::new(&problem.params, ScheduleFreeSgd::new(), 0.1);
             let mut optimizer = optimizer.unwrap().with_groups(&[group]).unwrap();
             for step in 0..10 {
                 problem.params.zero_grad();
@@ -569,8 +569,8 @@ fn evaluation_leaves_no_trace() {
 fn two_owners_cannot_exchange_the_parameters_at_once() {
     for device in devices() {
         let problem = Problem::new(&device);
-        let mut optimizer = Optimizer::new(&problem.params, ScheduleFreeSgd::default()).unwrap();
-        let mut other = Optimizer::new(&problem.params, Sgd::default()).unwrap();
+        let mut optimizer = Optimizer::new(&problem.params, ScheduleFreeSgd::new(), 1.0).unwrap();
+        let mut other = Optimizer::new(&problem.params, Sgd::new(), 1e-2).unwrap();
         let mut average = WeightAverage::new(&problem.params, Averaging::Equal).unwrap();
         let mut lookahead = <Lookahead as Wrapper>::new(&problem);
         for _ in 0..3 {
@@ -646,7 +646,7 @@ fn the_trainer_evaluates_averages() {
         let mut builder = ParamsBuilder::new(0);
         let model = Linear::new(&mut builder, "line", 2, 1).unwrap();
         let params = builder.build(&device).unwrap();
-        let optimizer = Optimizer::new(&params, ScheduleFreeSgd { lr: 0.3, ..ScheduleFreeSgd::default() }).unwrap();
+        let optimizer = Optimizer::new(&params, ScheduleFreeSgd::new(), 0.3).unwrap();
         let mut trainer = Trainer::new(model, optimizer, Mse);
         let options = FitOptions { epochs: 3, batch_size: 10, seed: 0 };
         let history = trainer.fit(&data, Some(&data), &options, |_| ()).unwrap();
@@ -691,8 +691,8 @@ fn accumulation_learns_as_in_pytorch() {
         }
         let momentum = case.get("hyper.momentum").as_f64().unwrap_or(0.0);
         let nesterov = case.is("hyper.nesterov");
-        let sgd = Sgd { lr: case.number("hyper.lr"), momentum, nesterov, ..Sgd::default() };
-        let optimizer = Optimizer::new(&params, sgd).unwrap();
+        let sgd = Sgd::new().momentum(momentum).nesterov(nesterov);
+        let optimizer = Optimizer::new(&params, sgd, case.number("hyper.lr")).unwrap();
         let mut accumulation = GradientAccumulation::new(optimizer, parts as u32).unwrap();
         for rows in batches.values.chunks(batches.shape[1]) {
             for rows in rows.chunks(rows.len() / parts) {

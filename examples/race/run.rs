@@ -19,6 +19,7 @@ impl Run {
         device: &Device,
         function: &Function,
         method: Box<dyn Method>,
+        rate: f64,
         steps: usize,
     ) -> thalweg::Result<Self> {
         let mut builder = ParamsBuilder::new(0);
@@ -26,7 +27,7 @@ impl Run {
         let point = builder.add("point", &[1, 2], Init::Zeros)?;
         let params = builder.build(device)?;
         point.value()?.write(&function.start.map(|x| x as f32))?;
-        let mut optimizer = Optimizer::from_boxed(&params, method)?;
+        let mut optimizer = Optimizer::new(&params, method, rate)?;
         let diagonal = optimizer.hessian_interval().map(|_| params.values().zeros_like()).transpose()?;
         // x, y and the value, step by step: kept on the device, and read when all is done.
         let log = ValueLog::new(device, 3 * (steps + 1))?;

@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: belief read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/adabelief.rs
+// twin      crates/nn/src/optim/methods/adabelief.rs
 // source    Zhuang et al.: AdaBelief optimizer (NeurIPS 2020); optax.adabelief
 
 const EXTRA = NO_EXTRA;

@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: square [4 vectors] read_write   6: delta read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/adadelta.rs
+// twin      crates/nn/src/optim/methods/adadelta.rs
 // source    Zeiler: ADADELTA, an adaptive learning rate method (2012); torch.optim.Adadelta
 
 const EXTRA = NO_EXTRA;

@@ -7,7 +7,7 @@
 // bindings  1: values [elements] read_write   2: grads [elements] read   3: matrices [tensors] read   4: row_var read
 //           5: col_var read   6: variance read   7: sums read: see adafactor_factors.wgsl
 // bytes     8 read, 4 written per element of a matrix; 12 read, 4 written per element of a vector
-// twin      crates/nn/src/optim/update/adafactor.rs
+// twin      crates/nn/src/optim/methods/adafactor.rs
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;

@@ -9,7 +9,7 @@
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read   4: columns read   5: col_var read_write
 //           6: sums read_write: blocks, groups of rows, then 8 facts a tensor
 // bytes     8 read, 4 written per column
-// twin      crates/nn/src/optim/update/adafactor.rs
+// twin      crates/nn/src/optim/methods/adafactor.rs
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;

@@ -6,7 +6,7 @@
 // bindings  1: grads [elements] read   2: matrices [tensors] read   3: row_var read   4: col_var read
 //           5: variance read_write   6: sums read_write: see adafactor_factors.wgsl
 // bytes     4 read per element of a matrix; 8 read, 4 written per element of a vector
-// twin      crates/nn/src/optim/update/adafactor.rs
+// twin      crates/nn/src/optim/methods/adafactor.rs
 // source    Shazeer, Stern: Adafactor (ICML 2018); torch.optim.Adafactor
 
 @group(0) @binding(1) var<storage, read> grads: array<f32>;

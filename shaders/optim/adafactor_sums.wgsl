@@ -9,7 +9,7 @@
 // bindings  1: values [elements] read   2: grads [elements] read   3: table [rows] read   4: clock read
 //           5: matrices [tensors] read   6: row_var read_write   7: columns write   8: sums write
 // bytes     12 read per element of a matrix, 4 of a vector
-// twin      crates/nn/src/optim/update/adafactor.rs
+// twin      crates/nn/src/optim/methods/adafactor.rs
 // source    Shazeer, Stern: Adafactor, adaptive learning rates with sublinear memory cost (ICML 2018); torch.optim.Adafactor
 
 @group(0) @binding(1) var<storage, read> values: array<f32>;

@@ -6,7 +6,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: sum [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/adagrad.rs
+// twin      crates/nn/src/optim/methods/adagrad.rs
 // source    Duchi, Hazan, Singer: Adaptive subgradient methods (JMLR 2011); torch.optim.Adagrad
 
 const EXTRA = NO_EXTRA;

@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/adam.rs
+// twin      crates/nn/src/optim/methods/adam.rs
 // source    Kingma, Ba: Adam (ICLR 2015); Loshchilov, Hutter: Decoupled weight decay regularization (ICLR 2019);
 //           the order of operations is torch.optim's
 

@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: largest read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/adamax.rs
+// twin      crates/nn/src/optim/methods/adamax.rs
 // source    Kingma, Ba: Adam (ICLR 2015), section 7.1; torch.optim.Adamax
 
 const EXTRA = NO_EXTRA;

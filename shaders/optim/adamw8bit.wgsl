@@ -9,7 +9,7 @@
 // bindings  1 to 4: shared/update.wgsl   5: codes1 [4 words of 4 codes] read_write   6: codes2 read_write
 //           7: scales1 [blocks] read_write   8: scales2 read_write
 // bytes     10.125 read, 6.125 written per parameter
-// twin      crates/nn/src/optim/update/adamw8bit.rs
+// twin      crates/nn/src/optim/methods/adamw8bit.rs
 // source    Dettmers, Lewis, Shleifer, Zettlemoyer: 8-bit optimizers via block-wise quantization (ICLR 2022)
 //
 // A code is a small floating-point number with three bits of mantissa, cut out of the bits of an f32: of m sign and

@@ -12,7 +12,7 @@
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: change read_write
 //           7: moment2 read_write   8: before read_write
 // bytes     24 read, 20 written per parameter
-// twin      crates/nn/src/optim/update/adan.rs
+// twin      crates/nn/src/optim/methods/adan.rs
 // source    Xie et al.: Adan (TPAMI 2024), and the authors' own code
 
 const EXTRA = THIRD_MOMENT;

@@ -10,7 +10,7 @@
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 //           7: largest read_write
 // bytes     20 read, 16 written per parameter
-// twin      crates/nn/src/optim/update/amsgrad.rs
+// twin      crates/nn/src/optim/methods/amsgrad.rs
 // source    Reddi, Kale, Kumar: On the convergence of Adam and beyond (ICLR 2018); torch.optim.Adam
 
 const EXTRA = NO_EXTRA;

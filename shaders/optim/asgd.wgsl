@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: ax [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/asgd.rs
+// twin      crates/nn/src/optim/methods/asgd.rs
 // source    Polyak, Juditsky: Acceleration of stochastic approximation by averaging (1992); torch.optim.ASGD
 
 const EXTRA = NO_EXTRA;

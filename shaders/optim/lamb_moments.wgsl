@@ -9,7 +9,7 @@
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 //           7: chunks read   8: partials [chunks] write
 // bytes     16 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/lamb.rs
+// twin      crates/nn/src/optim/methods/lamb.rs
 // source    You et al.: Large batch optimization for deep learning: training BERT in 76 minutes (ICLR 2020); optax.lamb
 
 const EXTRA = NO_EXTRA;

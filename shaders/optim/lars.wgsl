@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/lars.rs
+// twin      crates/nn/src/optim/methods/lars.rs
 // source    You, Gitman, Ginsburg: Large batch training of convolutional networks (2017); optax.lars
 
 const EXTRA = NO_EXTRA;

@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/lion.rs
+// twin      crates/nn/src/optim/methods/lion.rs
 // source    Chen et al.: Symbolic discovery of optimization algorithms (NeurIPS 2023); optax.lion
 
 const EXTRA = NO_EXTRA;

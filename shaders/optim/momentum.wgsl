@@ -6,7 +6,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/momentum.rs
+// twin      crates/nn/src/optim/methods/sgd.rs
 // source    Polyak (1964); Nesterov (1983); Sutskever et al. (ICML 2013); torch.optim.SGD
 
 const EXTRA = NO_EXTRA;

@@ -8,7 +8,7 @@
 // bindings  1: values [elements] read_write   2: grads [elements] read   3: table [rows] read   4: clock read
 //           5: matrices [tensors] read   6: x read   7: moment1 read_write   8: moment2 read_write
 // bytes     8 read, 4 written per element of a matrix; 16 read, 12 written per other parameter
-// twin      crates/nn/src/optim/update/muon.rs
+// twin      crates/nn/src/optim/methods/muon.rs
 // source    Jordan et al.: Muon (2024); torch.optim.Muon; Loshchilov, Hutter: Decoupled weight decay regularization
 
 struct Params {

@@ -8,7 +8,7 @@
 // bindings  1: grads [elements] read   2: table [rows] read   3: clock read   4: matrices [tensors] read
 //           5: buffer [elements] read_write   6: x write, in the buffer's layout   7: partials [blocks] write
 // bytes     8 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/muon.rs
+// twin      crates/nn/src/optim/methods/muon.rs
 // source    Jordan et al.: Muon, an optimizer for hidden layers in neural networks (2024); torch.optim.Muon
 
 struct Params {

@@ -2,7 +2,7 @@
 //
 // bindings  1: matrices [tensors] read   2: partials [blocks] read   3: x [elements] read_write
 // bytes     4 read, 4 written per parameter
-// twin      crates/nn/src/optim/update/muon.rs
+// twin      crates/nn/src/optim/methods/muon.rs
 //
 // Each workgroup joins the partial sums of its matrix, at most 1,024, in the same order as all others of it.
 

@@ -2,7 +2,7 @@
 //
 // bindings  1: matrices [tensors] read   2: gram [elements] read, A   3: square [elements] read_write, A A, then p
 // bytes     8 read, 4 written per element of A
-// twin      crates/nn/src/optim/update/muon.rs
+// twin      crates/nn/src/optim/methods/muon.rs
 // source    Jordan et al.: Muon (2024)
 
 struct Params {

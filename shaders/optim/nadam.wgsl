@@ -10,7 +10,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/nadam.rs
+// twin      crates/nn/src/optim/methods/nadam.rs
 // source    Dozat: Incorporating Nesterov momentum into Adam (ICLR workshop 2016); torch.optim.NAdam
 
 const EXTRA = MOMENTUM_DECAY;

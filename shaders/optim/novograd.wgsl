@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/novograd.rs
+// twin      crates/nn/src/optim/methods/novograd.rs
 // source    Ginsburg et al.: Stochastic gradient methods with layer-wise adaptive moments (2019); optax.novograd
 
 const EXTRA = NO_EXTRA;

@@ -6,7 +6,7 @@
 //
 // bindings  1: segments [count] read   2: partials [chunks] read   3: table [rows] read_write
 //           4: clock read   5: moment2 [64 count], of which every 64th is used, read_write
-// twin      crates/nn/src/optim/update/novograd.rs
+// twin      crates/nn/src/optim/methods/novograd.rs
 // source    Ginsburg et al.: Stochastic gradient methods with layer-wise adaptive moments (2019); optax.novograd
 
 struct Params {

@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write   7: estimate [4] read
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/prodigy.rs
+// twin      crates/nn/src/optim/methods/prodigy.rs
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024);
 //           optax.contrib.prodigy
 

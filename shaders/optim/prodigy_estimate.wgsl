@@ -7,7 +7,7 @@
 //
 // bindings  1: partials [2 blocks] read   2: clock read   3: estimate [4] read_write:
 //           d, d_max, numerator, and the d of the step before, by which its gradients are scaled
-// twin      crates/nn/src/optim/update/prodigy.rs
+// twin      crates/nn/src/optim/methods/prodigy.rs
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024)
 //
 // A step that is skipped changes nothing; without gradients, or where the quotient is not finite, d stays.

@@ -9,7 +9,7 @@
 // bindings  1 to 4: shared/update.wgsl, the parameters only read   5: s [4 vectors] read_write
 //           6: param0 [4 vectors] read_write   7: estimate [4] read   8: partials [2 blocks] write
 // bytes     16 read, 4 written per parameter
-// twin      crates/nn/src/optim/update/prodigy.rs
+// twin      crates/nn/src/optim/methods/prodigy.rs
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024);
 //           optax.contrib.prodigy
 //

@@ -10,7 +10,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/radam.rs
+// twin      crates/nn/src/optim/methods/radam.rs
 // source    Liu et al.: On the variance of the adaptive learning rate and beyond (ICLR 2020); torch.optim.RAdam
 
 const EXTRA = RECTIFICATION;

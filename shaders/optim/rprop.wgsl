@@ -8,7 +8,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: prev [4 vectors] read_write   6: size read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/rprop.rs
+// twin      crates/nn/src/optim/methods/rprop.rs
 // source    Riedmiller, Braun: A direct adaptive method for faster backpropagation learning (ICNN 1993);
 //           torch.optim.Rprop
 

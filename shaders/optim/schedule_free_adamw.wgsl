@@ -9,7 +9,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: fast [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/schedule_free_adamw.rs
+// twin      crates/nn/src/optim/methods/schedule_free_adamw.rs
 // source    Defazio et al.: The road less scheduled (NeurIPS 2024); optax.contrib.schedule_free_adamw
 
 const EXTRA = SCHEDULE_FREE;

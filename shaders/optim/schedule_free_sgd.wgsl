@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: fast [4 vectors] read_write
 // bytes     12 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/schedule_free_sgd.rs
+// twin      crates/nn/src/optim/methods/schedule_free_sgd.rs
 // source    Defazio et al.: The road less scheduled (NeurIPS 2024); optax.contrib.schedule_free_sgd
 
 const EXTRA = SCHEDULE_FREE;

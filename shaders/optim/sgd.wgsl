@@ -5,7 +5,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl
 // bytes     8 read, 4 written per parameter
-// twin      crates/nn/src/optim/update/sgd.rs
+// twin      crates/nn/src/optim/methods/sgd.rs
 // source    Robbins, Monro: A stochastic approximation method (1951); torch.optim.SGD
 
 const EXTRA = NO_EXTRA;

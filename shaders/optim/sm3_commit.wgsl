@@ -4,7 +4,7 @@
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read   4: maxima read: see sm3_step.wgsl
 //           5: accumulator write: of a matrix rows, then columns
 // bytes     4 read, 4 written per row and column
-// twin      crates/nn/src/optim/update/sm3.rs
+// twin      crates/nn/src/optim/methods/sm3.rs
 // source    Anil, Gupta, Koren, Singer: Memory-efficient adaptive optimization (NeurIPS 2019)
 
 struct Params {

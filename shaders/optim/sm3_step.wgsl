@@ -10,7 +10,7 @@
 //           5: matrices [tensors] read   6: accumulator read_write: of a matrix rows, then columns
 //           7: buffer [elements] read_write   8: maxima write: of a matrix the columns of its segments, then rows
 // bytes     20 read, 8 written per element of a matrix; 16 read, 12 written per element of a vector
-// twin      crates/nn/src/optim/update/sm3.rs
+// twin      crates/nn/src/optim/methods/sm3.rs
 // source    Anil, Gupta, Koren, Singer: Memory-efficient adaptive optimization (NeurIPS 2019); optax.sm3
 
 struct Params {

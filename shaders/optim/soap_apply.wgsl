@@ -3,7 +3,7 @@
 //
 // bindings  1: values [elements] read_write   2: table [rows] read   3: clock read   4: matrices [tensors] read   5: x read
 // bytes     8 read, 4 written per element of a matrix
-// twin      crates/nn/src/optim/update/soap.rs
+// twin      crates/nn/src/optim/methods/soap.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;

@@ -3,7 +3,7 @@
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read, of the averages
 //           4: product [elements] read, g gT   5: average [elements] read_write
 // bytes     8 read, 4 written per element of an average
-// twin      crates/nn/src/optim/update/soap.rs
+// twin      crates/nn/src/optim/methods/soap.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;

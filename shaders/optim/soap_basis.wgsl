@@ -4,7 +4,7 @@
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read, of the averages
 //           4: average [elements] read, A   5: basis [elements] read_write, Q   6: scratch [elements] write
 // bytes     12 read, 8 written per element of A at least, where it does anything
-// twin      crates/nn/src/optim/update/soap/basis.rs
+// twin      crates/nn/src/optim/methods/soap/basis.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 //           Golub, Van Loan: Matrix computations, sections 5.2 and 8.5
 //

@@ -8,7 +8,7 @@
 // bindings  1: values [elements] read_write   2: grads read   3: table [rows] read   4: clock read
 //           5: matrices [tensors] read   6: moment1 read_write   7: moment2 read_write   8: gradients write
 // bytes     8 read, 8 written per element of a matrix; 16 read, 12 written per other parameter
-// twin      crates/nn/src/optim/update/soap.rs
+// twin      crates/nn/src/optim/methods/soap.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
 @group(0) @binding(1) var<storage, read_write> values: array<f32>;

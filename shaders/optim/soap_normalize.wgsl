@@ -4,7 +4,7 @@
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read   4: gradients read, g in the eigenbases
 //           5: moment2 read_write   6: x read_write, the first moment in the eigenbases
 // bytes     12 read, 8 written per element of a matrix
-// twin      crates/nn/src/optim/update/soap.rs
+// twin      crates/nn/src/optim/methods/soap.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;

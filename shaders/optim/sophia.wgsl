@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment [4 vectors] read_write   6: hessian read_write, but only read
 // bytes     16 read, 8 written per parameter
-// twin      crates/nn/src/optim/update/sophia.rs
+// twin      crates/nn/src/optim/methods/sophia.rs
 // source    Liu et al.: Sophia: a scalable stochastic second-order optimizer for language model pre-training (ICLR 2024);
 //           optax.contrib.sophia
 //

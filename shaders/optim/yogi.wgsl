@@ -7,7 +7,7 @@
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
-// twin      crates/nn/src/optim/update/yogi.rs
+// twin      crates/nn/src/optim/methods/yogi.rs
 // source    Zaheer et al.: Adaptive methods for nonconvex optimization (NeurIPS 2018); optax.yogi
 
 const EXTRA = NO_EXTRA;

@@ -1,6 +1,6 @@
 // What the stages of Adafactor share: their parameters.
 //
-// twin: crates/nn/src/optim/update/adafactor.rs
+// twin: crates/nn/src/optim/methods/adafactor.rs
 
 struct Params {
     work: Work,

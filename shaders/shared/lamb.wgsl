@@ -4,7 +4,7 @@
 //
 // A kernel that appends this text declares `params.eps`.
 //
-// twin: crates/nn/src/optim/update/lamb.rs
+// twin: crates/nn/src/optim/methods/lamb.rs
 
 struct Factors {
     // The inverse of the first bias correction, and of the root of the second.

@@ -1,7 +1,7 @@
 // What the stages of SOAP share: their parameters, and the step size. The first step moves nothing, so that it is that of the
 // updates before this one.
 //
-// twin: crates/nn/src/optim/update/soap.rs
+// twin: crates/nn/src/optim/methods/soap.rs
 
 struct Params {
     work: Work,

@@ -10,7 +10,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Device, Tensor};
 
-use super::{Run, TURN, all, bits};
+use super::{Run, TURN, bits, forms};
 use crate::common::{devices, floats, is_software, numbers};
 
 /// The bits of a parameter, and of all that a method keeps of it.
@@ -30,10 +30,10 @@ fn steps(run: &mut Run, steps: usize) {
 fn a_frozen_parameter_stays_to_the_bit_whatever_the_method_keeps_of_it() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
-        for (make, params) in &all() {
+        for form in forms() {
             for clip_norm in [None, Some(5.0)] {
-                let mut run = Run::of(&device, params(&device), *make, clip_norm);
-                let name = format!("{:?} on {device}, clip_norm {clip_norm:?}", run.optimizer.method());
+                let mut run = Run::new(&device, &form, clip_norm);
+                let name = format!("{} on {device}, clip_norm {clip_norm:?}", form.name);
                 steps(&mut run, 3);
                 let (frozen, free) = (0, 1);
                 run.params.parameters()[frozen].set_frozen(true);
@@ -92,7 +92,7 @@ impl Net {
 }
 
 fn decaying() -> impl Method + 'static {
-    AdamW { lr: 0.1, weight_decay: 0.5, ..AdamW::default() }
+    AdamW::new().weight_decay(0.5)
 }
 
 fn frozen(pattern: &str) -> ParameterGroup {
@@ -106,9 +106,9 @@ fn a_group_freezes_for_its_own_optimizer_alone() {
         let run = |has_first: bool| {
             let net = Net::new(&device);
             if has_first {
-                drop(Optimizer::new(&net.params, decaying()).unwrap().with_groups(&[frozen("body.*")]).unwrap());
+                drop(Optimizer::new(&net.params, decaying(), 0.1).unwrap().with_groups(&[frozen("body.*")]).unwrap());
             }
-            let mut second = Optimizer::new(&net.params, decaying()).unwrap();
+            let mut second = Optimizer::new(&net.params, decaying(), 0.1).unwrap();
             (0..4).for_each(|_| net.step(&mut second).unwrap());
             net.bits()
         };
@@ -117,7 +117,8 @@ fn a_group_freezes_for_its_own_optimizer_alone() {
         // Both at once, by turns, with clipping: each counts the gradients of its own parameters.
         let net = Net::new(&device);
         let optimizer = |pattern| {
-            let optimizer = Optimizer::new(&net.params, decaying()).unwrap().with_groups(&[frozen(pattern)]).unwrap();
+            let optimizer =
+                Optimizer::new(&net.params, decaying(), 0.1).unwrap().with_groups(&[frozen(pattern)]).unwrap();
             optimizer.with_clip_norm(1e-3).unwrap()
         };
         let (mut of_head, mut of_body) = (optimizer("body.*"), optimizer("head.*"));
@@ -146,7 +147,7 @@ fn a_group_freezes_for_its_own_optimizer_alone() {
 fn parameters_are_unfrozen_by_and_by_through_groups_and_by_themselves() {
     for device in devices() {
         let net = Net::new(&device);
-        let mut optimizer = Optimizer::new(&net.params, decaying()).unwrap();
+        let mut optimizer = Optimizer::new(&net.params, decaying(), 0.1).unwrap();
         let moved = |optimizer: &mut Optimizer, net: &Net| {
             let before = net.bits();
             net.step(optimizer).unwrap();
@@ -182,7 +183,7 @@ fn lookahead_leaves_a_frozen_parameter_where_it_is() {
     for device in devices() {
         let net = Net::new(&device);
         let settings = LookaheadSettings { sync_period: 2, slow_step_size: 0.5 };
-        let mut lookahead = Lookahead::new(Optimizer::new(&net.params, decaying()).unwrap(), settings).unwrap();
+        let mut lookahead = Lookahead::new(Optimizer::new(&net.params, decaying(), 0.1).unwrap(), settings).unwrap();
         let mut step = || {
             net.backward().unwrap();
             lookahead.step().unwrap();
@@ -201,7 +202,7 @@ fn lookahead_leaves_a_frozen_parameter_where_it_is() {
 fn a_recorded_step_is_refused_after_a_parameter_was_frozen_or_the_parameters_were_exchanged() {
     for device in devices() {
         let net = Net::new(&device);
-        let mut optimizer = Optimizer::new(&net.params, decaying()).unwrap();
+        let mut optimizer = Optimizer::new(&net.params, decaying(), 0.1).unwrap();
         net.step(&mut optimizer).unwrap();
         let (recording, ()) = device.record(|| net.step(&mut optimizer)).unwrap();
         recording.replay(2).unwrap();
@@ -237,7 +238,7 @@ fn a_recorded_step_is_refused_after_a_parameter_was_frozen_or_the_parameters_wer
     }
     for device in devices() {
         let net = Net::new(&device);
-        let optimizer = Optimizer::new(&net.params, Sgd::default()).unwrap();
+        let optimizer = Optimizer::new(&net.params, Sgd::new(), 1e-2).unwrap();
         let mut lookahead = Lookahead::new(optimizer, LookaheadSettings::default()).unwrap();
         let mut step = || {
             net.backward()?;
@@ -266,19 +267,19 @@ fn a_recorded_step_follows_a_schedule_or_says_that_it_has_outgrown_its_table() {
         let mut builder = ParamsBuilder::new(0);
         builder.add("weight", &[3], Init::Constant(1.0)).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, Sgd { lr: 0.5, ..Sgd::default() }).unwrap();
+        let mut optimizer = Optimizer::new(&params, Sgd::new(), 0.5).unwrap();
         params.grads().unwrap();
         let (recording, ()) = device.record(|| optimizer.step()).unwrap();
         let rate = |optimizer: &Optimizer| optimizer.read_clock().unwrap().learning_rate;
         assert_eq!(rate(&optimizer), 0.5);
 
         // Steps that are alike share a row.
-        optimizer.set_schedule(&Constant { lr: 0.25 }, 2 * STEPS).unwrap();
+        optimizer.set_rate(Constant { lr: 0.25 }.over(2 * STEPS)).unwrap();
         recording.replay(STEPS as usize).unwrap();
         assert_eq!(rate(&optimizer), 0.25, "{device}");
 
         let ramp = LinearRamp { initial_lr: 0.0, final_lr: 1.0, steps: 4 * STEPS };
-        optimizer.set_schedule(&ramp, 4 * STEPS).unwrap();
+        optimizer.set_rate(ramp.over(4 * STEPS)).unwrap();
         let text = recording.replay(1).unwrap_err().to_string();
         assert!(text.starts_with("replay: a longer schedule") && text.ends_with("record again"), "{text}");
         let (again, ()) = device.record(|| optimizer.step()).unwrap();
@@ -286,16 +287,16 @@ fn a_recorded_step_follows_a_schedule_or_says_that_it_has_outgrown_its_table() {
         // Two steps that were recorded, and those that were replayed.
         assert_eq!(rate(&optimizer), ramp.at(2 * STEPS + 1) as f32, "{device}");
         // A shorter one is followed.
-        optimizer.set_schedule(&Constant { lr: 0.125 }, 10).unwrap();
+        optimizer.set_rate(Constant { lr: 0.125 }.over(10)).unwrap();
         again.replay(1).unwrap();
         assert_eq!(rate(&optimizer), 0.125, "{device}");
         // So is one of the same length.
-        optimizer.set_schedule(&ramp, 4 * STEPS).unwrap();
+        optimizer.set_rate(ramp.over(4 * STEPS)).unwrap();
         again.replay(1).unwrap();
         assert_eq!(rate(&optimizer), ramp.at(2 * STEPS + 3) as f32, "{device}");
 
         // Within a recording nothing is written.
-        let refused = device.record(|| optimizer.set_schedule(&ramp, 40 * STEPS)).map(drop).unwrap_err().to_string();
+        let refused = device.record(|| optimizer.set_rate(ramp.over(40 * STEPS))).map(drop).unwrap_err().to_string();
         assert!(refused.contains("not while a recording is made"), "{refused}");
         again.replay(1).unwrap();
         assert_eq!(rate(&optimizer), ramp.at(2 * STEPS + 4) as f32, "{device}");
@@ -309,15 +310,15 @@ fn a_schedule_that_no_buffer_holds_is_an_error_that_says_so() {
         let mut builder = ParamsBuilder::new(0);
         builder.add("weight", &[3], Init::Constant(1.0)).unwrap();
         let params = builder.build(&device).unwrap();
-        let mut optimizer = Optimizer::new(&params, Sgd { lr: 0.5, ..Sgd::default() }).unwrap();
+        let mut optimizer = Optimizer::new(&params, Sgd::new(), 0.5).unwrap();
         let steps = 8_400_000;
         let ramp = LinearRamp { initial_lr: 0.0, final_lr: 1.0, steps };
-        let text = optimizer.set_schedule(&ramp, steps).unwrap_err().to_string();
+        let text = optimizer.set_rate(ramp.over(steps)).unwrap_err().to_string();
         assert!(text.starts_with("steps = 8400000, but it must be fewer: each takes 16 bytes of one buffer"), "{text}");
         // The schedule before it holds.
         params.grads().unwrap();
         optimizer.step().unwrap();
         assert_eq!(optimizer.read_clock().unwrap().learning_rate, 0.5);
-        optimizer.set_schedule(&Constant { lr: 0.25 }, steps).unwrap();
+        optimizer.set_rate(Constant { lr: 0.25 }.over(steps)).unwrap();
     }
 }

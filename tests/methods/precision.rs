@@ -11,14 +11,14 @@ use crate::common::devices;
 /// The parameter, from 0 on, and the state with this name, after a step for each of these gradients.
 fn after(
     device: &Device,
-    method: impl Method + 'static,
+    (method, rate): (impl Method + 'static, f64),
     gradients: impl IntoIterator<Item = f32>,
     state: &str,
 ) -> [f64; 2] {
     let mut builder = ParamsBuilder::new(0);
     builder.add("w", &[1], Init::Zeros).unwrap();
     let params = builder.build(device).unwrap();
-    let mut optimizer = Optimizer::new(&params, method).unwrap();
+    let mut optimizer = Optimizer::new(&params, method, rate).unwrap();
     for gradient in gradients {
         params.grads().unwrap().tensors()[0].write(&[gradient]).unwrap();
         optimizer.step().unwrap();
@@ -35,8 +35,8 @@ fn dampening_close_to_one_keeps_its_digits() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
         for dampening in [0.9, 0.99, 0.999, 0.9999] {
-            let sgd = Sgd { lr: 1.0, momentum: 0.5, dampening, ..Sgd::default() };
-            let [_, buffer] = after(&device, sgd, [1.0; 40], "momentum_buffer");
+            let sgd = Sgd::new().momentum(0.5).dampening(dampening);
+            let [_, buffer] = after(&device, (sgd, 1.0), [1.0; 40], "momentum_buffer");
             let expected = (1..40).fold(1.0, |buffer, _| 0.5 * buffer + (1.0 - dampening));
             // Of f32, at most three roundings of 6e-8 each: that of 1 - dampening, and one a step, halved by the next.
             approx::assert_relative_eq!(buffer, expected, max_relative = 1.8e-7);
@@ -54,13 +54,13 @@ fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
         for beta1 in [0.9, 0.98, 0.999] {
             let expected = -0.5 * (1.0 - beta1 * (1.0 - 1.0 / STEPS as f64));
             // A sum of two and a product with 0.5, which is exact: four roundings at most with those of the numbers.
-            let sgd = ScheduleFreeSgd { lr: 0.5, beta1, ..ScheduleFreeSgd::default() };
-            let [y, _] = after(&device, sgd, gradients(), "z");
+            let sgd = ScheduleFreeSgd::new().beta1(beta1);
+            let [y, _] = after(&device, (sgd, 0.5), gradients(), "z");
             approx::assert_relative_eq!(y, expected, max_relative = 2.4e-7);
             // Without a memory of squares the direction is 1, but for eps.
             let betas = (beta1, 0.0);
-            let adamw = ScheduleFreeAdamW { lr: 0.5, betas, weight_decay: 0.0, ..ScheduleFreeAdamW::default() };
-            let [y, _] = after(&device, adamw, gradients(), "z");
+            let adamw = ScheduleFreeAdamW::new().betas(betas).weight_decay(0.0);
+            let [y, _] = after(&device, (adamw, 0.5), gradients(), "z");
             approx::assert_relative_eq!(y, expected, max_relative = 3e-7);
         }
     }
@@ -70,11 +70,11 @@ fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
 #[test]
 fn nadam_keeps_its_digits_where_mu_is_close_to_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (lr, eps, momentum_decay) = (1.0, 1e-8, 1000.0);
+    let (eps, momentum_decay) = (1e-8, 1000.0);
     for device in devices() {
         for beta1 in [0.9, 0.999, 0.01] {
-            let nadam = NAdam { lr, betas: (beta1, 0.0), eps, momentum_decay, weight_decay: 0.0, ..NAdam::default() };
-            let [w, _] = after(&device, nadam, [1.0, 0.0], "exp_avg");
+            let nadam = NAdam::new().betas((beta1, 0.0)).eps(eps).momentum_decay(momentum_decay).weight_decay(0.0);
+            let [w, _] = after(&device, (nadam, 1.0), [1.0, 0.0], "exp_avg");
             let mu = |t: f64| beta1 * (1.0 - 0.5 * 0.96f64.powf(t * momentum_decay));
             let first = (1.0 - mu(1.0)) / (1.0 - mu(1.0)) + mu(2.0) * (1.0 - beta1) / (1.0 - mu(1.0) * mu(2.0));
             let second = mu(3.0) * beta1 * (1.0 - beta1) / (1.0 - mu(1.0) * mu(2.0) * mu(3.0)) / eps;

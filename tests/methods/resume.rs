@@ -5,17 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use thalweg::nn::schedule::{Curve, PlateauSettings};
-use thalweg::nn::update::SgdUpdate;
 use thalweg::nn::{
     AdamW, Chain, Checkpoint, Constant, Cosine, Cyclic, Error, Exponential, Init, Interpolated, InverseSqrt,
     InverseTime, Join, LinearRamp, Method, MultiStep, NonFinite, OneCycle, Optimizer, ParameterGroup, Params,
-    ParamsBuilder, PiecewiseConstant, Polynomial, ReduceOnPlateau, Result, Scaled, Schedule, Sgd, Step, Values,
-    WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
+    ParamsBuilder, PiecewiseConstant, Polynomial, ReduceOnPlateau, Result, Scaled, Schedule, Sgd, StateArena, Step,
+    Values, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
 };
-use thalweg::tensor::optim::Update;
 use thalweg::tensor::{Arena, Clip, Device, StepArguments};
 
-use super::{TURN, all, params};
+use super::{TURN, forms, params};
 use crate::common::{devices, numbers};
 
 const STEPS: usize = 50;
@@ -44,7 +42,7 @@ impl Run {
                 arena
             })
             .collect();
-        let optimizer = set_up(Optimizer::from_boxed(&params, method).unwrap());
+        let optimizer = set_up(Optimizer::new(&params, method, 0.01).unwrap());
         Self { params, optimizer, gradients, step: 0 }
     }
 
@@ -97,7 +95,8 @@ fn hold(what: &str, make_params: impl Fn() -> Params, make: &dyn Fn() -> Box<dyn
 /// Clipping, groups, and schedules of all that the method has.
 fn with_everything(optimizer: Optimizer) -> Optimizer {
     let method = optimizer.method();
-    let (has_weight_decay, has_momentum) = (method.has_weight_decay(), method.momentum().is_some());
+    let capabilities = method.capabilities();
+    let (has_weight_decay, has_momentum) = (capabilities.weight_decay, capabilities.momentum);
     let name = |i: usize| optimizer.params().parameters()[i].name();
     let groups = [
         ParameterGroup { lr_scale: Some(0.5), ..ParameterGroup::of(name(0)) },
@@ -106,12 +105,12 @@ fn with_everything(optimizer: Optimizer) -> Optimizer {
     ];
     let mut optimizer = optimizer.with_clip_norm(5.0).unwrap().with_groups(&groups).unwrap();
     let steps = STEPS as u64;
-    optimizer.set_schedule(&WarmupCosine::new(0.01, 5, steps), steps).unwrap();
+    optimizer.set_rate(WarmupCosine::new(0.01, 5, steps).over(steps)).unwrap();
     if has_weight_decay {
-        optimizer.set_weight_decay_schedule(&Cosine { lr: 0.1, min_lr: 0.01, steps }, steps).unwrap();
+        optimizer.set_weight_decay(Cosine { lr: 0.1, min_lr: 0.01, steps }.over(steps)).unwrap();
     }
     if has_momentum {
-        optimizer.set_momentum_schedule(&Cosine { lr: 0.9, min_lr: 0.7, steps }, steps).unwrap();
+        optimizer.set_momentum(Cosine { lr: 0.9, min_lr: 0.7, steps }.over(steps)).unwrap();
     }
     optimizer
 }
@@ -120,11 +119,11 @@ fn with_everything(optimizer: Optimizer) -> Optimizer {
 fn every_method_goes_on_from_a_file() {
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for device in devices() {
-        for (make, params) in all() {
-            let method = make();
+        for form in forms() {
+            let (name, make) = (&form.name, &*form.make);
             let plain: SetUp<'_> = &|optimizer| optimizer;
-            hold(&format!("{method:?} on {device}"), || params(&device), &make, plain);
-            hold(&format!("{method:?} with everything on {device}"), || params(&device), &make, &with_everything);
+            hold(&format!("{name} on {device}"), || params(&device), make, plain);
+            hold(&format!("{name} with everything on {device}"), || params(&device), make, &with_everything);
         }
     }
 }
@@ -162,23 +161,23 @@ fn every_schedule_goes_on_from_a_file() {
     for device in devices() {
         for schedule in &schedules {
             let set_up = |mut optimizer: Optimizer| {
-                optimizer.set_schedule(&**schedule, steps).unwrap();
+                optimizer.set_rate(schedule.over(steps)).unwrap();
                 optimizer
             };
-            hold(&format!("{schedule:?} on {device}"), || params(&device), &|| Box::new(AdamW::default()), &set_up);
+            hold(&format!("{schedule:?} on {device}"), || params(&device), &|| Box::new(AdamW::new()), &set_up);
         }
         // The saved schedule holds, whatever stood there.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
-        let mut run = Run::new(params(&device), Box::new(AdamW::default()), &with_everything);
+        let mut run = Run::new(params(&device), Box::new(AdamW::new()), &with_everything);
         run.go_on(5);
         run.save(&path);
         let groups = |optimizer: Optimizer| {
             let mut optimizer = with_everything(optimizer);
-            optimizer.set_schedule(&Constant { lr: 7.0 }, 1).unwrap();
+            optimizer.set_rate(7.0).unwrap();
             optimizer
         };
-        let mut other = Run::new(params(&device), Box::new(AdamW::default()), &groups);
+        let mut other = Run::new(params(&device), Box::new(AdamW::new()), &groups);
         other.load(&path);
         run.go_on(1);
         other.step = 5;
@@ -210,7 +209,7 @@ fn every_way_of_clipping_goes_on_from_a_file() {
                     .with_statistics()
                     .unwrap()
             };
-            hold(&format!("{clip:?} on {device}"), || params(&device), &|| Box::new(AdamW::default()), &set_up);
+            hold(&format!("{clip:?} on {device}"), || params(&device), &|| Box::new(AdamW::new()), &set_up);
         }
     }
 }
@@ -223,12 +222,12 @@ fn reduce_on_plateau_goes_on_from_a_file() {
     let go_on = |run: &mut Run, schedule: &mut ReduceOnPlateau, steps: usize| {
         for _ in 0..steps {
             let lr = schedule.observe(metric(run.step));
-            run.optimizer.set_lr(lr).unwrap();
+            run.optimizer.set_rate(lr).unwrap();
             run.go_on(1);
         }
     };
     for device in devices() {
-        let new = || Run::new(params(&device), Box::new(AdamW::default()), &|optimizer| optimizer);
+        let new = || Run::new(params(&device), Box::new(AdamW::new()), &|optimizer| optimizer);
         let mut schedule = ReduceOnPlateau::new(settings).unwrap();
         let mut whole = new();
         go_on(&mut whole, &mut schedule, STEPS / 2);
@@ -263,40 +262,26 @@ impl Method for Odd {
         "odd"
     }
 
-    fn lr(&self) -> f64 {
-        0.1
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({})
     }
 
     fn validate(&self) -> Result<()> {
         Ok(())
     }
 
-    fn state_names(&self) -> &'static [&'static str] {
-        &["row_norms", "factors"]
+    fn state(&self, parameters: &[Vec<usize>]) -> Vec<StateArena> {
+        let rows = parameters.iter().map(|shape| vec![shape[0]]).collect();
+        vec![
+            StateArena::of_shapes("row_norms", rows).filled(1.0),
+            StateArena::of_shapes("factors", vec![vec![2, 3], vec![], vec![5]]).filled(1.0),
+        ]
     }
 
-    fn new_state(&self, values: &Arena) -> Result<Vec<Arena>> {
-        let rows = values.tensors().iter().map(|tensor| vec![tensor.shape()[0]]).collect();
-        let state = [rows, vec![vec![2, 3], vec![], vec![5]]].map(|shapes: Vec<Vec<usize>>| {
-            let arena = Arena::new(values.device(), &shapes).unwrap();
-            arena.tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
-            arena
-        });
-        Ok(state.into())
-    }
-
-    fn update(&self, step: StepArguments<'_>) -> Result<()> {
+    fn step(&self, step: StepArguments<'_>) -> Result<()> {
         step.state[0].scale(0.9)?;
         step.state[1].scale(1.1)?;
-        let StepArguments { values, grads, clock, clip, .. } = step;
-        SgdUpdate { weight_decay: 0.0, maximize: false }.step(StepArguments {
-            values,
-            grads,
-            state: &[],
-            clock,
-            clip,
-        })?;
-        Ok(())
+        Sgd::new().step(StepArguments { state: &[], ..step })
     }
 }
 
@@ -335,7 +320,7 @@ fn state_of_other_shapes_has_names_and_goes_on() {
 #[test]
 fn what_does_not_fit_is_named_and_changes_nothing() {
     let device = Device::cpu();
-    let adamw = || -> Box<dyn Method> { Box::new(AdamW::default()) };
+    let adamw = || -> Box<dyn Method> { Box::new(AdamW::new()) };
     let plain: SetUp<'_> = &|optimizer| optimizer;
     let mut saved = Run::new(matrices(&device, SHAPES), adamw(), plain);
     saved.go_on(4);
@@ -353,11 +338,11 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     };
     let own = || matrices(&device, SHAPES);
     assert_eq!(
-        refused(Box::<Sgd>::default(), own(), plain, &saved),
+        refused(Box::new(Sgd::new()), own(), plain, &saved),
         "optimizer method: saved was adamw, but here it is sgd"
     );
-    let text = refused(Box::new(AdamW { eps: 1e-6, ..AdamW::default() }), own(), plain, &saved);
-    assert!(text.starts_with("optimizer settings: saved was AdamW") && text.contains("eps: 1e-6"), "{text}");
+    let text = refused(Box::new(AdamW::new().eps(1e-6)), own(), plain, &saved);
+    assert_eq!(text, "optimizer settings: saved was eps = 1e-8, but here it is 1e-6");
     let clipped: SetUp<'_> = &|optimizer| optimizer.with_clip(Clip::Value(2.0)).unwrap();
     assert_eq!(refused(adamw(), own(), clipped, &saved), "optimizer clip: saved was Off, but here it is Value(2.0)");
     let careful: SetUp<'_> =
@@ -428,7 +413,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
 #[test]
 fn any_reader_of_safetensors_finds_the_state() {
     let device = Device::cpu();
-    let mut run = Run::new(matrices(&device, SHAPES), Box::new(AdamW::default()), &|optimizer| optimizer);
+    let mut run = Run::new(matrices(&device, SHAPES), Box::new(AdamW::new()), &|optimizer| optimizer);
     run.go_on(3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.safetensors");

@@ -42,7 +42,7 @@ impl<'a> Trajectory<'a> {
 }
 
 fn sgd(case: Case<'_>) -> Sgd {
-    Sgd { lr: case.number("hyper.lr"), momentum: case.number("hyper.momentum"), ..Sgd::default() }
+    Sgd::new().momentum(case.number("hyper.momentum"))
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn sam_follows_its_trajectory() {
     assert_eq!(case.number("hyper.sync_period"), 2.0);
     for device in devices() {
         let params = params(&device, std::slice::from_ref(&run.start));
-        let optimizer = Optimizer::new(&params, sgd(case)).unwrap();
+        let optimizer = Optimizer::new(&params, sgd(case), case.number("hyper.lr")).unwrap();
         let settings = SharpnessAware { rho: case.number("hyper.rho"), ..SharpnessAware::sam() };
         let mut sam = Sam::new(optimizer, settings).unwrap();
         let mut held = 0;
@@ -84,7 +84,8 @@ fn lookahead_follows_its_trajectory() {
     };
     for device in devices() {
         let params = params(&device, std::slice::from_ref(&run.start));
-        let mut lookahead = Lookahead::new(Optimizer::new(&params, sgd(case)).unwrap(), settings).unwrap();
+        let mut lookahead =
+            Lookahead::new(Optimizer::new(&params, sgd(case), case.number("hyper.lr")).unwrap(), settings).unwrap();
         let mut held = 0;
         for step in 1..=run.steps {
             set_grads(&params, &[run.grad(step)]);
@@ -161,7 +162,8 @@ fn sam_descends_textbook_functions() {
             let params = params(&device, &[Array { shape: vec![start.len()], values: start }]);
             let parameter = &params.parameters()[0];
             let settings = SharpnessAware { rho: case.number("hyper.rho"), ..SharpnessAware::sam() };
-            let mut sam = Sam::new(Optimizer::new(&params, sgd(case)).unwrap(), settings).unwrap();
+            let mut sam =
+                Sam::new(Optimizer::new(&params, sgd(case), case.number("hyper.lr")).unwrap(), settings).unwrap();
             let mut step = 0;
             for (record, reference) in vector(case.get("record_steps")).into_iter().zip(records).take(within) {
                 while f64::from(step) < record {

@@ -18,7 +18,7 @@ mod shapes;
 use std::collections::BTreeSet;
 
 use common::Tolerance;
-use thalweg::nn::kernels;
+use thalweg::nn::{METHODS, kernels};
 use thalweg::tensor::{DType, Device, Kernel, Tensor};
 
 /// Numbers of elements: none, one, around a vector's, a wave's and a workgroup's, and a prime.
@@ -135,8 +135,16 @@ kernels! {
 }
 
 #[test]
+fn methods_without_a_test_of_their_own_agree_on_both_devices() {
+    if let Some(pair) = Pair::open() {
+        optim::other_methods(&pair, COVERED);
+    }
+}
+
+#[test]
 fn every_kernel_has_its_test() {
-    let covered: BTreeSet<&str> = COVERED.iter().copied().collect();
+    let of_methods = METHODS.iter().flat_map(|entry| entry.kernels).map(|kernel| kernel.name());
+    let covered: BTreeSet<&str> = COVERED.iter().copied().chain(of_methods).collect();
     let names: BTreeSet<&str> = kernels().map(|kernel| kernel.name()).collect();
     assert_eq!(covered, names);
 }

@@ -2,50 +2,42 @@
 //!
 //! The order of the sums is the same on all devices, so that software drivers have the CPU's bits.
 
-use thalweg::nn::update::{LambUpdate, LarsUpdate, NovoGradUpdate, SgdUpdate};
-use thalweg::tensor::optim::Update;
+use thalweg::nn::{Lamb, Lars, Method, NovoGrad, Sgd};
 use thalweg::tensor::{AdaptiveClip, Arena, Clip, Clock, Device, Launch, Tensor, UpdateNorms};
 
 use crate::Pair;
 use crate::common::{Tolerance, assert_close, floats, numbers, tensor, words};
 use crate::optim::{Run, assert_same_clock, hold, tolerance, write};
 
-const LAMB: LambUpdate = LambUpdate { betas: (0.9, 0.99), eps: 1e-6, weight_decay: 0.1, maximize: false };
-const LARS: LarsUpdate = LarsUpdate {
-    momentum: 0.9,
-    weight_decay: 0.1,
-    trust_coefficient: 0.01,
-    eps: 1e-6,
-    nesterov: false,
-    maximize: false,
-};
-const NOVOGRAD: NovoGradUpdate = NovoGradUpdate { betas: (0.9, 0.5), eps: 1e-6, weight_decay: 0.01, maximize: false };
-const SGD: SgdUpdate = SgdUpdate { weight_decay: 0.0, maximize: false };
+const LAMB: Lamb = Lamb::new().betas((0.9, 0.99)).eps(1e-6).weight_decay(0.1);
+const LARS: Lars = Lars::new().momentum(0.9).weight_decay(0.1).trust_coefficient(0.01).eps(1e-6);
+const NOVOGRAD: NovoGrad = NovoGrad::new().betas((0.9, 0.5)).eps(1e-6).weight_decay(0.01);
+const SGD: Sgd = Sgd::new().weight_decay(0.0);
 
 pub(crate) fn lamb(pair: &Pair) {
     hold(pair, &LAMB);
-    hold(pair, &LambUpdate { weight_decay: 0.0, maximize: true, ..LAMB });
+    hold(pair, &LAMB.weight_decay(0.0).maximize(true));
 }
 
 pub(crate) fn lars(pair: &Pair) {
     hold(pair, &LARS);
-    hold(pair, &LarsUpdate { weight_decay: 0.0, eps: 0.0, nesterov: true, maximize: true, ..LARS });
+    hold(pair, &LARS.weight_decay(0.0).eps(0.0).nesterov(true).maximize(true));
 }
 
 pub(crate) fn novograd(pair: &Pair) {
     hold(pair, &NOVOGRAD);
-    hold(pair, &NovoGradUpdate { weight_decay: 0.0, maximize: true, ..NOVOGRAD });
+    hold(pair, &NOVOGRAD.weight_decay(0.0).maximize(true));
 }
 
 /// Two steps with tensors of these sizes on both devices, on pages of so many elements.
-fn steps(pair: &Pair, update: &dyn Update, clip: Clip, sizes: &[usize], page_elements: usize) {
+fn steps(pair: &Pair, method: &dyn Method, clip: Clip, sizes: &[usize], page_elements: usize) {
     let shapes: Vec<Vec<usize>> = sizes.iter().map(|n| vec![*n]).collect();
-    let what = format!("{update:?}, {clip:?}, {} tensors, pages of {page_elements}", sizes.len());
+    let what = format!("{method:?}, {clip:?}, {} tensors, pages of {page_elements}", sizes.len());
     let run = |device: &Device| {
-        let mut run = Run::new(device, update, &shapes, page_elements);
+        let mut run = Run::new(device, method, &shapes, page_elements);
         for t in 0..2 {
             write(&run.grads, 2 + t);
-            run.step(update, clip);
+            run.step(method, clip);
         }
         run.assert_padding_is_zero(&what);
         (run.pages(), run.clock.read().unwrap())
@@ -85,7 +77,7 @@ pub(crate) fn parameter_norms(pair: &Pair) {
     let grads: Vec<f32> = numbers(2, size, -1.0, 1.0);
     let norm = |x: &[f32]| x.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     let scale = learning_rate * LARS.trust_coefficient * norm(&values) / norm(&grads);
-    let lars = LarsUpdate { weight_decay: 0.0, eps: 0.0, ..LARS };
+    let lars = LARS.weight_decay(0.0).eps(0.0);
     for device in [&pair.cpu, &pair.gpu] {
         let mut run = Run::new(device, &lars, &[vec![10], vec![size]], usize::MAX);
         run.clock = Clock::new(device, learning_rate).unwrap();

@@ -3,13 +3,11 @@
 //! An update is a fixed sequence of sums, products, quotients and roots, so that software drivers have the CPU's bits.
 //! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
 
-use thalweg::nn::update::{
-    AdaBeliefUpdate, AdadeltaUpdate, AdafactorUpdate, AdagradUpdate, AdamUpdate, AdamW8bitUpdate, AdamaxUpdate,
-    AdanUpdate, AmsgradUpdate, AsgdUpdate, LionUpdate, MomentumUpdate, MuonScale, MuonUpdate, NAdamUpdate,
-    ProdigyUpdate, RAdamUpdate, RmsPropUpdate, RpropUpdate, ScheduleFreeAdamWUpdate, ScheduleFreeSgdUpdate, SgdUpdate,
-    Sm3Update, SoapUpdate, SophiaUpdate, YogiUpdate,
+use thalweg::nn::{
+    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Lion, METHODS,
+    Method, Muon, MuonScale, NAdam, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap,
+    Sophia, Yogi,
 };
-use thalweg::tensor::optim::Update;
 use thalweg::tensor::{
     Arena, Clip, Clock, ClockState, Curvature, DType, Device, ScheduleTable, SegmentSettings, StepArguments, Tensor,
 };
@@ -37,20 +35,20 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(device: &Device, update: &dyn Update, shapes: &[Vec<usize>], page_elements: usize) -> Self {
+    pub(crate) fn new(device: &Device, method: &dyn Method, shapes: &[Vec<usize>], page_elements: usize) -> Self {
         let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
         let grads = values.zeros_like().unwrap();
         write(&values, 1);
-        let state = update.new_state(&values).unwrap();
+        let state = method.state(shapes).iter().map(|arena| arena.make(&values, 0.1).unwrap()).collect();
         let mut clock = Clock::new(device, 0.1).unwrap();
         // A schedule that ends before the run does.
         clock.set_learning_rates(&[0.1, 0.2, 0.05, 0.01, 0.03]).unwrap();
         Self { values, grads, state, clock }
     }
 
-    pub(crate) fn step(&mut self, update: &dyn Update, clip: Clip) {
+    pub(crate) fn step(&mut self, method: &dyn Method, clip: Clip) {
         let Self { values, grads, state, clock } = self;
-        update.step(StepArguments { values, grads, state, clock, clip }).unwrap();
+        method.step(StepArguments { values, grads, state, clock, clip }).unwrap();
     }
 
     /// Every fourth tensor as it is, with a learning rate or a weight decay of its own, or frozen; and a schedule of all.
@@ -115,12 +113,12 @@ pub(crate) fn write(arena: &Arena, seed: u64) {
 }
 
 /// Some steps on both devices; at the fourth the gradients have a NaN, at the fifth an infinity.
-pub(crate) fn hold(pair: &Pair, update: &dyn Update) {
-    hold_within(pair, update, tolerance(pair));
+pub(crate) fn hold(pair: &Pair, method: &dyn Method) {
+    hold_within(pair, method, tolerance(pair));
 }
 
 /// As [`hold`], with a tolerance for parameters and state.
-fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
+fn hold_within(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
     // One page; several; in software more workgroups than one; and so few parameters that software shares them out as
     // hardware does.
     let large = vec![vec![300_001], vec![77], vec![5], vec![130]];
@@ -136,9 +134,9 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
             (Clip::TensorNorm(1.0), true),
         ] {
             let has_norm = matches!(clip, Clip::Norm(_) | Clip::TensorNorm(_));
-            let what = format!("{update:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
+            let what = format!("{method:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
             let run = |device: &Device| {
-                let mut run = Run::new(device, update, &shapes, page_elements);
+                let mut run = Run::new(device, method, &shapes, page_elements);
                 if is_apart {
                     run.set_apart();
                 }
@@ -152,7 +150,7 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
                         let bad = [f32::NAN, f32::INFINITY][t - 3];
                         last.slice(0, last.len() - 1, last.len()).unwrap().write(&[bad]).unwrap();
                     }
-                    run.step(update, clip);
+                    run.step(method, clip);
                     states.push(run.clock.read().unwrap());
                 }
                 run.assert_padding_is_zero(&what);
@@ -179,26 +177,26 @@ fn hold_within(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
 
 /// Some steps on both devices of a method that sees parameters as matrices: one page and several, clipped in all ways,
 /// parameters set apart; a skipped step changes nothing.
-fn hold_matrices(pair: &Pair, update: &dyn Update, tolerance: Tolerance) {
+fn hold_matrices(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
     let few: &[&[usize]] =
         &[&[17, 23], &[23], &[0, 4], &[9, 7], &[300, 5], &[], &[3, 4, 5], &[40, 33], &[1, 9], &[70, 1]];
     let large: &[&[usize]] = &[&[70_001], &[600, 130], &[5], &[12, 2100]];
-    hold_shapes(pair, update, tolerance, &[(few, usize::MAX), (few, 2048), (large, usize::MAX)]);
+    hold_shapes(pair, method, tolerance, &[(few, usize::MAX), (few, 2048), (large, usize::MAX)]);
 }
 
 /// As [`hold_matrices`], with these shapes on pages of so many elements.
-fn hold_shapes(pair: &Pair, update: &dyn Update, tolerance: Tolerance, cases: &[(&[&[usize]], usize)]) {
+fn hold_shapes(pair: &Pair, method: &dyn Method, tolerance: Tolerance, cases: &[(&[&[usize]], usize)]) {
     for &(shapes, page_elements) in cases {
         let shapes: Vec<Vec<usize>> = shapes.iter().map(|shape| shape.to_vec()).collect();
         for (clip, is_apart) in
             [(Clip::Off, false), (Clip::Norm(1.0), true), (Clip::Norm(1e9), false), (Clip::Value(0.3), true)]
         {
-            let what = format!("{update:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
+            let what = format!("{method:?}, pages of {page_elements}, {clip:?}, set apart: {is_apart}");
             let run = |device: &Device| {
-                let mut run = Run::new(device, update, &shapes, page_elements);
-                for (number, arena) in run.state.iter_mut().enumerate() {
-                    if let Some(shapes) = update.state_shapes(number, &shapes) {
-                        *arena = Arena::with_page_size(device, &shapes, page_elements).unwrap();
+                let mut run = Run::new(device, method, &shapes, page_elements);
+                for (arena, wanted) in run.state.iter_mut().zip(method.state(&shapes)) {
+                    if let Some(shapes) = wanted.shapes() {
+                        *arena = Arena::with_page_size(device, shapes, page_elements).unwrap();
                     }
                 }
                 if is_apart {
@@ -215,11 +213,11 @@ fn hold_shapes(pair: &Pair, update: &dyn Update, tolerance: Tolerance, cases: &[
                             .unwrap()
                             .write(&vec![f32::NAN; run.grads.get(3).shape()[1..].iter().product()])
                             .unwrap();
-                        run.step(update, clip);
+                        run.step(method, clip);
                         crate::common::assert_same_bits(&format!("{what}, skipped"), &run.pages(), &before);
                         continue;
                     }
-                    run.step(update, clip);
+                    run.step(method, clip);
                 }
                 run.assert_padding_is_zero(&what);
                 assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
@@ -235,99 +233,95 @@ fn hold_shapes(pair: &Pair, update: &dyn Update, tolerance: Tolerance, cases: &[
 /// The power of the step is not the same to the last bit.
 const FACTORED: Tolerance = Tolerance::new(4e-6, 4e-6);
 
-const ADAFACTOR: AdafactorUpdate =
-    AdafactorUpdate { beta2_decay: -0.8, eps: (1e-7, 1e-3), d: 1.0, weight_decay: 0.0, maximize: false };
+const ADAFACTOR: Adafactor = Adafactor::new().beta2_decay(-0.8).eps((1e-7, 1e-3)).d(1.0).weight_decay(0.0);
 
 pub(crate) fn adafactor_sums(pair: &Pair) {
     hold_matrices(pair, &ADAFACTOR, FACTORED);
 }
 
 pub(crate) fn adafactor_factors(pair: &Pair) {
-    hold_matrices(pair, &AdafactorUpdate { beta2_decay: -0.5, eps: (1e-3, 0.1), ..ADAFACTOR }, FACTORED);
+    hold_matrices(pair, &ADAFACTOR.beta2_decay(-0.5).eps((1e-3, 0.1)), FACTORED);
 }
 
 pub(crate) fn adafactor_squares(pair: &Pair) {
-    hold_matrices(pair, &AdafactorUpdate { d: 1.1, maximize: true, ..ADAFACTOR }, FACTORED);
+    hold_matrices(pair, &ADAFACTOR.d(1.1).maximize(true), FACTORED);
 }
 
 pub(crate) fn adafactor_apply(pair: &Pair) {
-    hold_matrices(pair, &AdafactorUpdate { d: 2.0, weight_decay: 0.1, ..ADAFACTOR }, FACTORED);
+    hold_matrices(pair, &ADAFACTOR.d(2.0).weight_decay(0.1), FACTORED);
 }
 
 pub(crate) fn sm3_step(pair: &Pair) {
-    hold_matrices(pair, &Sm3Update { momentum: 0.9, eps: 1e-8, maximize: false }, tolerance(pair));
+    hold_matrices(pair, &Sm3::new().momentum(0.9).eps(1e-8), tolerance(pair));
 }
 
 pub(crate) fn sm3_commit(pair: &Pair) {
-    hold_matrices(pair, &Sm3Update { momentum: 0.0, eps: 1e-3, maximize: true }, tolerance(pair));
+    hold_matrices(pair, &Sm3::new().momentum(0.0).eps(1e-3).maximize(true), tolerance(pair));
 }
 
 /// Products are summed in another order on the CPU, and eigenvectors amplify what that changes. Of a direction in which the
 /// first gradients have nothing but rounding there is no telling the basis; so the sides that have one here are the shorter
 /// ones by far.
-fn hold_rotated(pair: &Pair, update: &SoapUpdate) {
+fn hold_rotated(pair: &Pair, update: &Soap) {
     let few: &[&[usize]] = &[&[40, 12], &[23], &[7, 30], &[20, 5], &[3, 2, 9], &[12, 41], &[], &[1, 50]];
     let large: &[&[usize]] = &[&[200, 33], &[5], &[33, 300], &[2, 100]];
     let tolerance = Tolerance::new(1e-3, 1e-3);
-    let with = |max_precondition_dim| SoapUpdate { eps: 1e-2, max_precondition_dim, ..*update };
+    let with = |max_precondition_dim| update.eps(1e-2).max_precondition_dim(max_precondition_dim);
     hold_shapes(pair, &with(12), tolerance, &[(few, usize::MAX), (few, 2048)]);
     hold_shapes(pair, &with(33), tolerance, &[(large, usize::MAX)]);
 }
 
 /// Without bases first: then all is element by element.
-const SOAP: SoapUpdate = SoapUpdate {
-    betas: (0.9, 0.95),
-    shampoo_beta: 0.95,
-    eps: 1e-8,
-    weight_decay: 0.1,
-    precondition_frequency: 2,
-    max_precondition_dim: 0,
-};
+const SOAP: Soap = Soap::new()
+    .betas((0.9, 0.95))
+    .shampoo_beta(Some(0.95))
+    .eps(1e-8)
+    .weight_decay(0.1)
+    .precondition_frequency(2)
+    .max_precondition_dim(0);
 
 pub(crate) fn soap_moments(pair: &Pair) {
     hold_matrices(pair, &SOAP, tolerance(pair));
 }
 
 pub(crate) fn soap_apply(pair: &Pair) {
-    hold_matrices(pair, &SoapUpdate { betas: (0.0, 0.0), weight_decay: 0.0, ..SOAP }, tolerance(pair));
+    hold_matrices(pair, &SOAP.betas((0.0, 0.0)).weight_decay(0.0), tolerance(pair));
 }
 
 pub(crate) fn soap_normalize(pair: &Pair) {
-    hold_rotated(pair, &SoapUpdate { precondition_frequency: 100, ..SOAP });
+    hold_rotated(pair, &SOAP.precondition_frequency(100));
 }
 
 pub(crate) fn soap_average(pair: &Pair) {
-    hold_rotated(pair, &SoapUpdate { shampoo_beta: 0.5, ..SOAP });
+    hold_rotated(pair, &SOAP.shampoo_beta(Some(0.5)));
 }
 
 pub(crate) fn soap_basis(pair: &Pair) {
-    hold_rotated(pair, &SoapUpdate { precondition_frequency: 1, ..SOAP });
+    hold_rotated(pair, &SOAP.precondition_frequency(1));
 }
 
 /// Products are summed in another order on the CPU, and an orthogonal factor amplifies what that changes.
 const ORTHOGONAL: Tolerance = Tolerance::new(2e-4, 1e-4);
 
-const MUON: MuonUpdate = MuonUpdate {
-    momentum: 0.9,
-    nesterov: true,
-    bias_correction: false,
-    weight_decay: 0.1,
-    ns_coefficients: (3.4445, -4.775, 2.0315),
-    ns_steps: 5,
-    eps: 1e-7,
-    scale: MuonScale::Original,
-    adamw_rate: 0.5,
-    adamw_betas: (0.9, 0.99),
-    adamw_eps: 1e-8,
-};
+const MUON: Muon = Muon::new()
+    .momentum(0.9)
+    .nesterov(true)
+    .weight_decay(0.1)
+    .ns_coefficients((3.4445, -4.775, 2.0315))
+    .ns_steps(5)
+    .eps(1e-7)
+    .adjust_lr(MuonScale::Original)
+    .adamw_rate(0.5)
+    .adamw_betas((0.9, 0.99))
+    .adamw_eps(1e-8);
 
 pub(crate) fn muon_momentum(pair: &Pair) {
     let scale = MuonScale::OriginalTransposed;
-    hold_matrices(pair, &MuonUpdate { bias_correction: true, ns_steps: 1, scale, ..MUON }, ORTHOGONAL);
+    hold_matrices(pair, &MUON.bias_correction(true).ns_steps(1).adjust_lr(scale), ORTHOGONAL);
 }
 
 pub(crate) fn muon_normalize(pair: &Pair) {
-    hold_matrices(pair, &MuonUpdate { nesterov: false, ns_steps: 1, ..MUON }, ORTHOGONAL);
+    hold_matrices(pair, &MUON.nesterov(false).ns_steps(1), ORTHOGONAL);
 }
 
 pub(crate) fn muon_polynomial(pair: &Pair) {
@@ -336,7 +330,7 @@ pub(crate) fn muon_polynomial(pair: &Pair) {
 
 pub(crate) fn muon_apply(pair: &Pair) {
     let scale = MuonScale::MatchRmsAdamw;
-    hold_matrices(pair, &MuonUpdate { nesterov: false, ns_steps: 2, scale, ..MUON }, ORTHOGONAL);
+    hold_matrices(pair, &MUON.nesterov(false).ns_steps(2).adjust_lr(scale), ORTHOGONAL);
 }
 
 pub(crate) fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expected: &ClockState) {
@@ -355,7 +349,7 @@ pub(crate) fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expec
 
 pub(crate) fn sgd(pair: &Pair) {
     for (weight_decay, maximize) in [(0.0, false), (0.1, false), (0.1, true)] {
-        hold(pair, &SgdUpdate { weight_decay, maximize });
+        hold(pair, &Sgd::new().weight_decay(weight_decay).maximize(maximize));
     }
 }
 
@@ -366,7 +360,15 @@ pub(crate) fn momentum(pair: &Pair) {
         (0.8, 0.0, 0.1, true, false),
         (0.9, 0.0, 0.1, true, true),
     ] {
-        hold(pair, &MomentumUpdate { momentum, dampening, weight_decay, nesterov, maximize });
+        hold(
+            pair,
+            &Sgd::new()
+                .momentum(momentum)
+                .dampening(dampening)
+                .weight_decay(weight_decay)
+                .nesterov(nesterov)
+                .maximize(maximize),
+        );
     }
 }
 
@@ -374,7 +376,15 @@ pub(crate) fn adagrad(pair: &Pair) {
     for (lr_decay, initial_accumulator_value, eps, weight_decay, maximize) in
         [(0.0, 0.0, 1e-10, 0.0, false), (0.1, 0.2, 1e-3, 0.1, true)]
     {
-        hold(pair, &AdagradUpdate { lr_decay, initial_accumulator_value, eps, weight_decay, maximize });
+        hold(
+            pair,
+            &Adagrad::new()
+                .lr_decay(lr_decay)
+                .initial_accumulator_value(initial_accumulator_value)
+                .eps(eps)
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        );
     }
 }
 
@@ -382,13 +392,24 @@ pub(crate) fn rmsprop(pair: &Pair) {
     for (momentum, centered, weight_decay, maximize) in
         [(0.0, false, 0.0, false), (0.9, false, 0.1, true), (0.0, true, 0.0, false), (0.8, true, 0.1, false)]
     {
-        hold(pair, &RmsPropUpdate { alpha: 0.9, eps: 1e-3, momentum, centered, weight_decay, maximize });
+        hold(
+            pair,
+            &RmsProp::new()
+                .alpha(0.9)
+                .eps(1e-3)
+                .momentum(momentum)
+                .centered(centered)
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        );
     }
 }
 
 pub(crate) fn adam(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
-        hold(pair, &AdamUpdate { betas, eps, weight_decay, decoupled, maximize });
+        let adam = Adam::new().betas(betas).eps(eps).weight_decay(weight_decay).maximize(maximize);
+        let adamw = AdamW::new().betas(betas).eps(eps).weight_decay(weight_decay).maximize(maximize);
+        hold(pair, if decoupled { &adamw } else { &adam });
     }
 }
 
@@ -396,25 +417,32 @@ pub(crate) fn adam(pair: &Pair) {
 pub(crate) fn adamw8bit(pair: &Pair) {
     let tolerance = pair.tolerance(Tolerance::EXACT, Tolerance::new(2e-2, 1e-1));
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
-        hold_within(pair, &AdamW8bitUpdate { betas, eps, weight_decay, maximize }, tolerance);
+        hold_within(
+            pair,
+            &AdamW8bit::new().betas(betas).eps(eps).weight_decay(weight_decay).maximize(maximize),
+            tolerance,
+        );
     }
 }
 
 pub(crate) fn amsgrad(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
-        hold(pair, &AmsgradUpdate { betas, eps, weight_decay, decoupled, maximize });
+        hold(
+            pair,
+            &Amsgrad::new().betas(betas).eps(eps).weight_decay(weight_decay).decoupled(decoupled).maximize(maximize),
+        );
     }
 }
 
 pub(crate) fn adadelta(pair: &Pair) {
     for (rho, eps, weight_decay, maximize) in [(0.9, 1e-6, 0.0, false), (0.95, 1e-3, 0.1, true)] {
-        hold(pair, &AdadeltaUpdate { rho, eps, weight_decay, maximize });
+        hold(pair, &Adadelta::new().rho(rho).eps(eps).weight_decay(weight_decay).maximize(maximize));
     }
 }
 
 pub(crate) fn adamax(pair: &Pair) {
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
-        hold(pair, &AdamaxUpdate { betas, eps, weight_decay, maximize });
+        hold(pair, &Adamax::new().betas(betas).eps(eps).weight_decay(weight_decay).maximize(maximize));
     }
 }
 
@@ -422,34 +450,51 @@ pub(crate) fn adabelief(pair: &Pair) {
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
         // Lavapipe's compiler takes the difference from the new moment apart, to a rounding more or less.
         let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
-        let update = AdaBeliefUpdate { betas, eps, eps_root: 1e-10, weight_decay, maximize };
+        let update =
+            AdaBelief::new().betas(betas).eps(eps).eps_root(1e-10).weight_decay(weight_decay).maximize(maximize);
         hold_within(pair, &update, tolerance);
     }
 }
 
 pub(crate) fn yogi(pair: &Pair) {
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
-        hold(pair, &YogiUpdate { betas, eps, initial_accumulator_value: 1e-6, weight_decay, maximize });
+        hold(
+            pair,
+            &Yogi::new()
+                .betas(betas)
+                .eps(eps)
+                .initial_accumulator_value(1e-6)
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        );
     }
 }
 
 pub(crate) fn lion(pair: &Pair) {
     for (betas, _, weight_decay, _, maximize) in ADAMS {
-        hold(pair, &LionUpdate { betas, weight_decay, maximize });
+        hold(pair, &Lion::new().betas(betas).weight_decay(weight_decay).maximize(maximize));
     }
 }
 
 pub(crate) fn sophia(pair: &Pair) {
     for (beta1, gamma, weight_decay, maximize) in [(0.965, 0.01, 0.0, false), (0.8, 0.5, 0.1, true)] {
         let (eps, clip_threshold) = (0.1, 0.9);
-        hold(pair, &SophiaUpdate { beta1, eps, gamma, clip_threshold, weight_decay, maximize });
+        hold(
+            pair,
+            &Sophia::new()
+                .betas((beta1, 0.99))
+                .eps(eps)
+                .gamma(gamma)
+                .clip_threshold(clip_threshold)
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        );
     }
 }
 
 /// The average of the Hessian's diagonal, and the update that goes by it.
 pub(crate) fn hessian(pair: &Pair) {
-    let update =
-        SophiaUpdate { beta1: 0.9, eps: 1e-3, gamma: 0.5, clip_threshold: 1.0, weight_decay: 0.1, maximize: false };
+    let update = Sophia::new().betas((0.9, 0.99)).eps(1e-3).gamma(0.5).clip_threshold(1.0).weight_decay(0.1);
     for (curvature, page_elements, is_apart) in [
         (Curvature::Diagonal, usize::MAX, false),
         (Curvature::SampledGradient(64.0), 1024, false),
@@ -490,63 +535,69 @@ pub(crate) fn hessian(pair: &Pair) {
 
 pub(crate) fn rprop(pair: &Pair) {
     for (etas, step_sizes, maximize) in [((0.5, 1.2), (1e-6, 50.0), false), ((0.3, 1.5), (0.08, 0.12), true)] {
-        hold(pair, &RpropUpdate { first_step: 0.1, etas, step_sizes, maximize });
+        hold(pair, &Rprop::new().first_step(Some(0.1)).etas(etas).step_sizes(step_sizes).maximize(maximize));
     }
 }
 
 pub(crate) fn nadam(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
         let momentum_decay = 4e-3;
-        hold(pair, &NAdamUpdate { betas, eps, momentum_decay, weight_decay, decoupled, maximize });
+        hold(
+            pair,
+            &NAdam::new()
+                .betas(betas)
+                .eps(eps)
+                .momentum_decay(momentum_decay)
+                .weight_decay(weight_decay)
+                .decoupled(decoupled)
+                .maximize(maximize),
+        );
     }
 }
 
 pub(crate) fn radam(pair: &Pair) {
     for (betas, eps, weight_decay, decoupled, maximize) in ADAMS {
-        hold(pair, &RAdamUpdate { betas, eps, weight_decay, decoupled, maximize });
+        hold(
+            pair,
+            &RAdam::new().betas(betas).eps(eps).weight_decay(weight_decay).decoupled(decoupled).maximize(maximize),
+        );
     }
     // Short averages, so that rectification begins within these steps.
-    let update = RAdamUpdate { betas: (0.5, 0.7), eps: 1e-8, weight_decay: 0.0, decoupled: false, maximize: false };
+    let update = RAdam::new().betas((0.5, 0.7)).eps(1e-8).weight_decay(0.0);
     hold(pair, &update);
 }
 
-const PRODIGY: ProdigyUpdate = ProdigyUpdate {
-    betas: (0.9, 0.999),
-    beta3: 0.99,
-    eps: 1e-8,
-    d0: 1e-3,
-    d_coef: 1.0,
-    growth_rate: f64::INFINITY,
-    bias_correction: true,
-    safeguard_warmup: false,
-    weight_decay: 0.0,
-    maximize: false,
-};
+const PRODIGY: Prodigy = Prodigy::new()
+    .betas((0.9, 0.999))
+    .beta3(Some(0.99))
+    .eps(1e-8)
+    .d0(1e-3)
+    .d_coef(1.0)
+    .growth_rate(None)
+    .bias_correction(true)
+    .weight_decay(0.0);
 
 pub(crate) fn prodigy(pair: &Pair) {
-    for update in [PRODIGY, ProdigyUpdate { weight_decay: 0.1, maximize: true, eps: 1e-2, ..PRODIGY }] {
+    for update in [PRODIGY, PRODIGY.weight_decay(0.1).maximize(true).eps(1e-2)] {
         hold(pair, &update);
     }
 }
 
 /// The estimate, where its growth is limited.
 pub(crate) fn prodigy_estimate(pair: &Pair) {
-    for update in [
-        ProdigyUpdate { growth_rate: 1.02, d_coef: 3.0, ..PRODIGY },
-        ProdigyUpdate { growth_rate: 1.5, bias_correction: false, ..PRODIGY },
-    ] {
+    for update in [PRODIGY.growth_rate(Some(1.02)).d_coef(3.0), PRODIGY.growth_rate(Some(1.5)).bias_correction(false)] {
         hold(pair, &update);
     }
 }
 
 /// The sums, where a warm-up does not spoil them.
 pub(crate) fn prodigy_sums(pair: &Pair) {
-    hold(pair, &ProdigyUpdate { safeguard_warmup: true, bias_correction: false, beta3: 0.5, ..PRODIGY });
+    hold(pair, &PRODIGY.safeguard_warmup(true).bias_correction(false).beta3(Some(0.5)));
 }
 
 pub(crate) fn adan(pair: &Pair) {
     for (betas, weight_decay, maximize) in [((0.98, 0.92, 0.99), 0.0, false), ((0.9, 0.8, 0.95), 0.1, true)] {
-        hold(pair, &AdanUpdate { betas, eps: 1e-8, weight_decay, maximize });
+        hold(pair, &Adan::new().betas(betas).eps(1e-8).weight_decay(weight_decay).maximize(maximize));
     }
 }
 
@@ -554,19 +605,42 @@ pub(crate) fn adan(pair: &Pair) {
 pub(crate) fn asgd(pair: &Pair) {
     let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
     for (lambd, alpha, t0, weight_decay, maximize) in [(1e-4, 0.75, 1e6, 0.0, false), (0.5, 0.5, 1.0, 0.1, true)] {
-        hold_within(pair, &AsgdUpdate { lambd, alpha, t0, weight_decay, maximize }, tolerance);
+        hold_within(
+            pair,
+            &Asgd::new().lambd(lambd).alpha(alpha).t0(t0).weight_decay(weight_decay).maximize(maximize),
+            tolerance,
+        );
     }
 }
 
 pub(crate) fn schedule_free_sgd(pair: &Pair) {
     for (beta1, weight_decay, maximize) in [(0.9, 0.0, false), (0.95, 0.1, true)] {
-        hold(pair, &ScheduleFreeSgdUpdate { beta1, weight_decay, maximize });
+        hold(pair, &ScheduleFreeSgd::new().beta1(beta1).weight_decay(weight_decay).maximize(maximize));
     }
 }
 
 pub(crate) fn schedule_free_adamw(pair: &Pair) {
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
-        hold(pair, &ScheduleFreeAdamWUpdate { betas, eps, weight_decay, maximize });
+        hold(pair, &ScheduleFreeAdamW::new().betas(betas).eps(eps).weight_decay(weight_decay).maximize(maximize));
+    }
+}
+
+/// Methods whose kernels have no test of their own here: by their defaults, in their other forms, and climbing with decay.
+/// Hardware and software round as for the other methods.
+pub(crate) fn other_methods(pair: &Pair, covered: &[&str]) {
+    for entry in METHODS {
+        if entry.kernels.iter().all(|kernel| covered.contains(&kernel.name())) {
+            continue;
+        }
+        let climbing = ["maximize", "weight_decay"].into_iter().filter(|name| entry.setting(name).is_some());
+        let climbing =
+            climbing.map(|name| (name.to_string(), if name == "maximize" { true.into() } else { 0.1.into() }));
+        let climbing = entry.with(&climbing.collect::<serde_json::Map<_, _>>().into()).unwrap();
+        let forms = entry.forms.iter().map(|(_, make)| make());
+        for method in [entry.method(), climbing].into_iter().chain(forms) {
+            hold(pair, &*method);
+            hold_matrices(pair, &*method, tolerance(pair));
+        }
     }
 }
 
@@ -583,7 +657,7 @@ const ADAMS: [AdamSettings; 4] = [
 /// The norm as the clock reports it, of gradients of many sizes and magnitudes.
 pub(crate) fn grad_norm(pair: &Pair) {
     let norm = |device: &Device, shapes: &[Vec<usize>], page_elements: usize, scale: f32| {
-        let update = SgdUpdate { weight_decay: 0.0, maximize: false };
+        let update = Sgd::new().weight_decay(0.0);
         let mut run = Run::new(device, &update, shapes, page_elements);
         for (i, tensor) in run.grads.tensors().iter().enumerate() {
             let elements: Vec<f32> =
@@ -623,7 +697,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
 /// The clock over more steps than its schedule has, with several norms to clip at.
 pub(crate) fn clock(pair: &Pair) {
     let run = |device: &Device| {
-        let update = AdamUpdate { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decoupled: true, maximize: false };
+        let update = AdamW::new().betas((0.9, 0.999)).eps(1e-8).weight_decay(0.0);
         let mut run = Run::new(device, &update, &[vec![10]], usize::MAX);
         let mut states = Vec::new();
         for t in 0..12 {

@@ -1,7 +1,6 @@
 //! Launches that go over an arena and are no updates: averages, swaps, Lookahead, SAM's step uphill.
 
-use thalweg::nn::update::SgdUpdate;
-use thalweg::tensor::optim::Update;
+use thalweg::nn::{Method, Sgd};
 use thalweg::tensor::{
     Arena, Averaging, Clip, Clock, Device, RunningAverage, SegmentSettings, SharpnessAscent, StepArguments, Tensor,
 };
@@ -94,7 +93,7 @@ pub(crate) fn swap_in(pair: &Pair) {
                 let grads = values.zeros_like().unwrap();
                 let step =
                     StepArguments { values: &values, grads: &grads, state: &[], clock: &mut clock, clip: Clip::Off };
-                SgdUpdate { weight_decay: 0.0, maximize: false }.step(step).unwrap();
+                Sgd::new().weight_decay(0.0).step(step).unwrap();
                 swap(&clock);
                 for (i, before) in before.iter().enumerate() {
                     assert!(&floats(kept.get(i)) == before, "{device}: kept");
@@ -131,7 +130,7 @@ pub(crate) fn lookahead(pair: &Pair) {
             for step in 1..=5 {
                 let clip = Clip::Off;
                 let arguments = StepArguments { values: &values, grads: &grads, state: &[], clock: &mut clock, clip };
-                SgdUpdate { weight_decay: 0.0, maximize: false }.step(arguments).unwrap();
+                Sgd::new().weight_decay(0.0).step(arguments).unwrap();
                 clock.look_ahead(&values, &slow, 3, 0.5).unwrap();
                 let is_same = floats(values.get(1)) == floats(slow.get(1));
                 assert_eq!(is_same, step == 3, "{device}, step {step}");

@@ -1,7 +1,6 @@
 //! Random numbers and dropout: the same on both devices.
 
-use thalweg::nn::update::SgdUpdate;
-use thalweg::tensor::optim::Update;
+use thalweg::nn::{Method, Sgd};
 use thalweg::tensor::{Arena, Clip, Clock, Device, DropoutState, StepArguments, Tensor};
 
 use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numbers, tensor, words};
@@ -45,7 +44,7 @@ fn clock_at(device: &Device, steps: usize) -> Clock {
     let values = Arena::new(device, &[vec![1]]).unwrap();
     let grads = values.zeros_like().unwrap();
     let mut clock = Clock::new(device, 0.1).unwrap();
-    let update = SgdUpdate { weight_decay: 0.0, maximize: false };
+    let update = Sgd::new().weight_decay(0.0);
     for _ in 0..steps {
         let clock = &mut clock;
         update.step(StepArguments { values: &values, grads: &grads, state: &[], clock, clip: Clip::Off }).unwrap();

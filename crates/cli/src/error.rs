@@ -41,7 +41,7 @@ pub(crate) enum Error {
     /// A flag's value is within its range, but does not go with other flags or with the device.
     Unfit { flag: &'static str, problem: String },
     /// A flag sets what the chosen method has not.
-    NoSetting { flag: &'static str, optimizer: String, others: &'static str },
+    NoSetting { flag: &'static str, optimizer: &'static str, others: String },
     /// A row is no number to the model.
     Row { path: PathBuf, line: u64 },
     /// `THALWEG_THREADS` is no number of threads.

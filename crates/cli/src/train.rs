@@ -4,17 +4,14 @@ mod baseline;
 mod flags;
 mod limits;
 mod report;
-mod schedule;
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use thalweg::nn::data::{Table, Task};
 use thalweg::nn::{
-    self, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Event,
-    FitOptions, Lamb, Lars, Lion, LossScale, Method, MlpConfig, Muon, NAdam, NovoGrad, Optimizer, Prodigy, RAdam,
-    RangeReport, RangeTest, RmsProp, Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, TabularData,
-    TabularModel, Trainer, Yogi,
+    self, Event, FitOptions, LossScale, MlpConfig, Optimizer, RangeReport, RangeTest, Schedule, TabularData,
+    TabularModel, Trainer,
 };
 use thalweg::tensor::{self, Device};
 
@@ -74,15 +71,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         return Err(Error::Unfit { flag: "--epochs", problem });
     }
 
-    let mut optimizer = Optimizer::from_boxed(model.params(), method(args))?.with_clip(args.clip())?;
+    let schedule = args.schedule().schedule(args.learning_rate(), args.warmup, steps);
+    let optimizer = Optimizer::new(model.params(), args.method()?, schedule.over(steps))?;
+    let mut optimizer = optimizer.with_clip(args.clip())?;
     if args.scales_loss() {
         optimizer = optimizer.with_loss_scale(LossScale::default())?;
     }
-    optimizer.set_schedule(&*schedule::of(args, steps), steps)?;
-    if let Some(momentum) = schedule::of_momentum(args, steps)
-        && optimizer.method().momentum().is_some()
+    if args.has_momentum_schedule()
+        && let Some(momentum) = args.schedule().momentum(args.learning_rate(), steps)
+        && optimizer.method().capabilities().momentum
     {
-        optimizer.set_momentum_schedule(&*momentum, steps)?;
+        optimizer.set_momentum(momentum.over(steps))?;
     }
 
     let planned = optimizer.schedule().clone();
@@ -98,7 +97,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let done = resume.map(|file| trainer.resume(file.path).map_err(Error::Resume)).transpose()?;
     if let Some(file) = resume.filter(|_| *trainer.optimizer().schedule() != planned) {
         let problem =
-            "the run had another --schedule, or other --epochs, --batch-size, --warmup or --test-fraction, or other \
+            "the run had another --lr or --schedule, or other --epochs, --batch-size, --warmup or --test-fraction, or other \
                        data; give those that it had"
                 .to_string();
         return Err(Error::Resume(nn::Error::Model { path: file.path.to_path_buf(), problem }));
@@ -189,48 +188,6 @@ fn suggestions(report: &RangeReport, picture: Named<'_>) -> String {
         _ => "the loss does not fall: look at the data, or try another --optimizer or --batch-size\n".to_string(),
     };
     text + &format!("picture saved to {}; nothing was trained\n", picture.name())
-}
-
-fn method(args: &TrainArgs) -> Box<dyn Method> {
-    use args::Optimizer as Name;
-    let (lr, weight_decay) = (args.learning_rate(), args.weight_decay());
-    let sgd = Sgd { lr, momentum: args.momentum(), weight_decay, ..Sgd::default() };
-    match args.optimizer {
-        Name::Adamw => Box::new(AdamW { lr, weight_decay, ..AdamW::default() }),
-        Name::Adamw8bit => Box::new(AdamW8bit { lr, weight_decay, ..AdamW8bit::default() }),
-        Name::Adam => Box::new(Adam { lr, weight_decay, ..Adam::default() }),
-        Name::Sgd | Name::Momentum => Box::new(sgd),
-        Name::Nesterov => Box::new(Sgd { nesterov: true, ..sgd }),
-        Name::Adagrad => Box::new(Adagrad { lr, weight_decay, ..Adagrad::default() }),
-        Name::Rmsprop => Box::new(RmsProp { lr, momentum: args.momentum(), weight_decay, ..RmsProp::default() }),
-        Name::Adadelta => Box::new(Adadelta { lr, weight_decay, ..Adadelta::default() }),
-        Name::Amsgrad => Box::new(Amsgrad { lr, weight_decay, ..Amsgrad::default() }),
-        Name::Adamax => Box::new(Adamax { lr, weight_decay, ..Adamax::default() }),
-        Name::Nadam => Box::new(NAdam { lr, weight_decay, ..NAdam::default() }),
-        Name::Radam => Box::new(RAdam { lr, weight_decay, ..RAdam::default() }),
-        Name::Adabelief => Box::new(AdaBelief { lr, weight_decay, ..AdaBelief::default() }),
-        Name::Yogi => Box::new(Yogi { lr, weight_decay, ..Yogi::default() }),
-        Name::Adan => Box::new(Adan { lr, weight_decay, ..Adan::default() }),
-        Name::Lion => Box::new(Lion { lr, weight_decay, ..Lion::default() }),
-        Name::Lamb => Box::new(Lamb { lr, weight_decay, ..Lamb::default() }),
-        Name::Lars => Box::new(Lars { lr, momentum: args.momentum(), weight_decay, ..Lars::default() }),
-        Name::Novograd => Box::new(NovoGrad { lr, weight_decay, ..NovoGrad::default() }),
-        Name::Sophia => Box::new(Sophia { lr, weight_decay, seed: args.seed, ..Sophia::default() }),
-        // Most schedules warm up.
-        Name::Prodigy => Box::new(Prodigy { lr, weight_decay, safeguard_warmup: true, ..Prodigy::default() }),
-        Name::Asgd => Box::new(Asgd { lr, weight_decay, ..Asgd::default() }),
-        Name::ScheduleFreeAdamw => Box::new(ScheduleFreeAdamW { lr, weight_decay, ..ScheduleFreeAdamW::default() }),
-        Name::ScheduleFreeSgd => Box::new(ScheduleFreeSgd { lr, weight_decay, ..ScheduleFreeSgd::default() }),
-        // Muon's learning rate is for orthogonal updates; that of the biases is the usual tenth of it.
-        Name::Muon => {
-            let (momentum, adamw_lr) = (args.momentum(), 0.1 * lr);
-            Box::new(Muon { lr, momentum, weight_decay, adamw_lr, ..Muon::default() })
-        }
-        Name::Adafactor => Box::new(Adafactor { lr, weight_decay, ..Adafactor::default() }),
-        Name::Sm3 => Box::new(Sm3 { lr, momentum: args.momentum(), ..Sm3::default() }),
-        Name::Soap => Box::new(Soap { lr, weight_decay, ..Soap::default() }),
-        Name::Rprop => Box::new(Rprop { lr, ..Rprop::default() }),
-    }
 }
 
 /// The progress of a run, on a terminal only: elsewhere it would fill logs. It is cleared however the run ends.

@@ -43,25 +43,15 @@ pub use file::{check_writable, write_whole};
 pub use init::Init;
 pub use losses::{CrossEntropy, Loss, Mse, Sampler};
 pub use modules::{Activation, Dropout, Linear, Mlp, MlpConfig, Mode, Module, Parts, Sequential, Visitor};
-pub use optim::update;
-pub use optim::update::MuonScale;
-pub use optim::{
-    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, HessianAverage, Lamb,
-    Lars, Lion, Method, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Prodigy, RAdam, RmsProp, Rprop,
-    ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
-};
-pub use optim::{
-    EvaluationPoint, GradientAccumulation, GradientPass, Lookahead, LookaheadSettings, LossScaler, Sam, SharpnessAware,
-    Stepper, WeightAverage,
-};
+pub use optim::*;
 pub use params::{Buffer, Params, ParamsBuilder, Path};
 #[cfg(feature = "plot")]
 pub use plot::plot_schedule;
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::{
     Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,
-    MultiStep, OneCycle, PiecewiseConstant, Polynomial, ReduceOnPlateau, Scaled, Schedule, Step, WarmRestarts, Warmup,
-    WarmupCosine, WarmupStableDecay,
+    MultiStep, OneCycle, PiecewiseConstant, Polynomial, Rate, ReduceOnPlateau, SCHEDULES, Scaled, Schedule,
+    ScheduleEntry, Step, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
 };
 /// The crate whose `Value` the metadata of a [`Checkpoint`] are.
 pub use serde_json;
@@ -72,5 +62,5 @@ pub use trainer::{Context, EpochReport, Evaluation, Event, FitOptions, Flow, His
 
 /// Returns all kernels that are written by hand, those of the methods last: for tests and benches that try them all.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    thalweg_tensor::kernels().chain(update::KERNELS.iter().copied())
+    thalweg_tensor::kernels().chain(METHODS.iter().flat_map(|entry| entry.kernels).copied())
 }

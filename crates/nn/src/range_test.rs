@@ -138,12 +138,12 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// let data = Dataset::regression(&device, &features, 10, &targets)?;
     /// let mut builder = ParamsBuilder::new(0);
     /// let model = Linear::new(&mut builder, "line", 10, 1)?;
-    /// let optimizer = Optimizer::new(&builder.build(&device)?, AdamW::default())?;
+    /// let optimizer = Optimizer::new(&builder.build(&device)?, AdamW::new(), 1e-3)?;
     /// let mut trainer = Trainer::new(model, optimizer, Mse);
     /// let options = FitOptions { epochs: 50, batch_size: 32, seed: 0 };
     /// let report = trainer.range_test(&data, &RangeTest::default(), &options)?;
     /// if let Some(lr) = report.steepest {
-    ///     trainer.optimizer_mut().set_lr(lr)?;
+    ///     trainer.optimizer_mut().set_rate(lr)?;
     /// }
     /// trainer.fit(&data, None, &options, |_| ())?;
     /// # Ok(())
@@ -187,7 +187,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
             }
             let rows = rows_left.min(batch_size);
             rows_left -= rows;
-            self.optimizer_mut().set_lr(lr)?;
+            self.optimizer_mut().set_rate(lr)?;
             let estimates = self.until_estimate(step) == 0;
             self.step(&mut batches, rows, &loss, estimates)?;
             step += 1;

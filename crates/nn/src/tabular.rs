@@ -176,7 +176,7 @@ impl Schema {
 ///
 /// let config = MlpConfig { hidden: vec![8], ..MlpConfig::default() };
 /// let model = TabularModel::new(data.schema.clone(), config, 0, &device)?;
-/// let optimizer = Optimizer::new(model.params(), Sgd { lr: 0.5, ..Sgd::default() })?;
+/// let optimizer = Optimizer::new(model.params(), Sgd::new(), 0.5)?;
 /// let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
 /// trainer.fit(&data.train, None, &FitOptions { epochs: 50, batch_size: 4, seed: 0 }, |_| ())?;
 ///

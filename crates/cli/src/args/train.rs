@@ -1,9 +1,12 @@
 //! The command lines of `thalweg train` and `thalweg predict`.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use thalweg::nn::Clip;
+use serde_json::{Map, Value};
+use thalweg::nn::{Clip, METHODS, Method, MethodEntry, SCHEDULES, ScheduleEntry};
 
 use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
@@ -45,18 +48,25 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability, allow_negative_numbers = true)]
     pub(crate) dropout: f64,
     /// The method that turns gradients into updates
-    #[arg(long, value_enum, default_value_t = Optimizer::Adamw)]
-    pub(crate) optimizer: Optimizer,
-    /// The learning rate, at its highest where the schedule changes it [default: by the method; adamw: 0.001, sgd: 0.01]
-    #[arg(long, value_name = "RATE", value_parser = at_least_zero, allow_negative_numbers = true)]
+    #[arg(long, value_parser = methods(), default_value = "adamw")]
+    pub(crate) optimizer: &'static MethodEntry,
+    #[arg(
+        long,
+        value_name = "RATE",
+        value_parser = at_least_zero,
+        allow_negative_numbers = true,
+        help = RATE_HELP.as_str()
+    )]
     lr: Option<f64>,
-    /// What sgd, momentum, nesterov, lars, rmsprop, muon and sm3 keep of their moment from step to step [default: 0.9,
-    /// muon: 0.95, rmsprop: 0]
-    #[arg(long, value_parser = below_one, allow_negative_numbers = true)]
+    #[arg(long, value_parser = below_one, allow_negative_numbers = true, help = MOMENTUM_HELP.as_str())]
     pub(crate) momentum: Option<f64>,
-    /// Weight decay: decoupled for adabelief, adafactor, adamw, adamw8bit, adan, lion, muon, prodigy, soap and sophia, else
-    /// through the gradient; rprop and sm3 have none [default: muon: 0.1, adamw, adamw8bit and soap: 0.01, lion: 0.001, else 0]
-    #[arg(long, value_name = "DECAY", value_parser = at_least_zero, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "DECAY",
+        value_parser = at_least_zero,
+        allow_negative_numbers = true,
+        help = DECAY_HELP.as_str()
+    )]
     weight_decay: Option<f64>,
     /// The largest norm of all gradients together; larger ones are scaled down to it; 0 leaves them as they are [default: 1,
     /// with --clip-value 0]
@@ -72,8 +82,8 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "SIZE", value_parser = above_zero, allow_negative_numbers = true)]
     clip_value: Option<f64>,
     /// How the learning rate changes from step to step [default: constant for schedule-free methods, else warmup-cosine]
-    #[arg(long, value_enum)]
-    schedule: Option<Schedule>,
+    #[arg(long, value_parser = schedules())]
+    schedule: Option<&'static ScheduleEntry>,
     /// The share of the steps in which the learning rate rises before the schedule begins [default: 0.05 for
     /// warmup-cosine, noam and wsd, else 0]
     #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
@@ -117,30 +127,49 @@ pub(crate) struct TrainArgs {
 
 impl TrainArgs {
     pub(crate) fn learning_rate(&self) -> f64 {
-        self.lr.unwrap_or_else(|| self.optimizer.learning_rate())
+        self.lr.unwrap_or(self.optimizer.lr)
     }
 
-    /// Refuses flags that the method has no setting for, which would change nothing.
+    pub(crate) fn weight_decay(&self) -> f64 {
+        let default = || self.optimizer.setting("weight_decay").and_then(|decay| decay.as_f64());
+        self.weight_decay.or_else(default).unwrap_or(0.0)
+    }
+
+    /// The method with the settings that the flags give.
+    pub(crate) fn method(&self) -> Result<Box<dyn Method>, Error> {
+        let flags = [
+            ("momentum", self.momentum.map(Value::from)),
+            ("weight_decay", self.weight_decay.map(Value::from)),
+            ("seed", Some(self.seed.into())),
+            // Its rate is the first step of each parameter, whatever the schedule.
+            ("first_step", Some(self.learning_rate().into())),
+        ];
+        let has = |name| self.optimizer.setting(name).is_some();
+        let settings = flags.into_iter().filter(|(name, _)| has(name));
+        let settings: Map<String, Value> = settings.filter_map(|(name, value)| Some((name.into(), value?))).collect();
+        Ok(self.optimizer.with(&settings.into())?)
+    }
+
+    /// Refuses flags for which the method has no setting, so that they would change nothing.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
-        use Optimizer::{Lars, Momentum, Muon, Nesterov, Prodigy, Rmsprop, Rprop, Sgd, Sm3};
-        let has_momentum = matches!(self.optimizer, Sgd | Momentum | Nesterov | Lars | Rmsprop | Muon | Sm3);
-        let (flag, others) = if self.momentum.is_some() && !has_momentum {
-            ("--momentum", "sgd, momentum, nesterov, lars, rmsprop, muon or sm3")
-        } else if matches!(self.optimizer, Rprop | Sm3) && self.weight_decay() > 0.0 {
-            ("--weight-decay", "any but rprop and sm3")
-        } else if matches!(self.optimizer, Rprop | Prodigy) && self.range_test.is_some() {
-            // They find the sizes of their steps by themselves.
-            ("--range-test", "any but rprop and prodigy")
+        let lacks = |setting| self.optimizer.setting(setting).is_none();
+        let (flag, others) = if self.momentum.is_some() && lacks("momentum") {
+            ("--momentum", with_setting("momentum", "or"))
+        } else if self.weight_decay > Some(0.0) && lacks("weight_decay") {
+            ("--weight-decay", format!("any but {}", without_setting("weight_decay", "and")))
+        } else if self.range_test.is_some() && finds_its_steps(self.optimizer) {
+            let others = names(METHODS.iter().filter(|entry| finds_its_steps(entry)), "and");
+            ("--range-test", format!("any but {others}"))
         } else {
             return Ok(());
         };
-        Err(Error::NoSetting { flag, optimizer: self.optimizer.name(), others })
+        Err(Error::NoSetting { flag, optimizer: self.optimizer.name, others })
     }
 
     /// Refuses a warm-up before a schedule that begins with a rise of its own.
     pub(crate) fn check_schedule(&self) -> Result<(), Error> {
         match self.warmup {
-            Some(share) if share > 0.0 && self.schedule().is_cyclic() => {
+            Some(share) if share > 0.0 && self.schedule().is_cyclic => {
                 let rule = "left out for cyclic and one-cycle, which rise by themselves";
                 Err(thalweg::nn::Error::Setting { field: "warmup", value: share.to_string(), rule }.into())
             }
@@ -166,24 +195,7 @@ impl TrainArgs {
 
     /// Whether the schedule changes the momentum too, if there is one: where the user has not said what it is.
     pub(crate) fn has_momentum_schedule(&self) -> bool {
-        self.schedule().is_cyclic() && self.momentum.is_none()
-    }
-
-    pub(crate) fn momentum(&self) -> f64 {
-        self.momentum.unwrap_or(match self.optimizer {
-            Optimizer::Rmsprop => 0.0,
-            Optimizer::Muon => 0.95,
-            _ => 0.9,
-        })
-    }
-
-    pub(crate) fn weight_decay(&self) -> f64 {
-        self.weight_decay.unwrap_or(match self.optimizer {
-            Optimizer::Adamw | Optimizer::Adamw8bit | Optimizer::Soap => 1e-2,
-            Optimizer::Lion => 1e-3,
-            Optimizer::Muon => 0.1,
-            _ => 0.0,
-        })
+        self.schedule().is_cyclic && self.momentum.is_none()
     }
 
     /// Whether the loss is scaled, so that small gradients do not vanish where products round to f16.
@@ -214,11 +226,9 @@ impl TrainArgs {
         self.epochs.map_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)), u64::from)
     }
 
-    pub(crate) fn schedule(&self) -> Schedule {
-        self.schedule.unwrap_or(match self.optimizer {
-            Optimizer::ScheduleFreeAdamw | Optimizer::ScheduleFreeSgd => Schedule::Constant,
-            _ => Schedule::WarmupCosine,
-        })
+    pub(crate) fn schedule(&self) -> &'static ScheduleEntry {
+        let default = || ScheduleEntry::find(self.optimizer.schedule).unwrap_or(&SCHEDULES[0]);
+        self.schedule.unwrap_or_else(default)
     }
 
     /// The epochs from one checkpoint to the next, of a run of so many.
@@ -266,110 +276,75 @@ pub(crate) enum Activation {
     Sigmoid,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Optimizer {
-    Adamw,
-    Adam,
-    Sgd,
-    Momentum,
-    Nesterov,
-    Adagrad,
-    Rmsprop,
-    Adadelta,
-    Amsgrad,
-    Adamax,
-    Nadam,
-    Radam,
-    Adabelief,
-    Yogi,
-    Adan,
-    Adamw8bit,
-    Lion,
-    Lamb,
-    Lars,
-    Novograd,
-    Sophia,
-    Prodigy,
-    Rprop,
-    Asgd,
-    ScheduleFreeAdamw,
-    ScheduleFreeSgd,
-    Muon,
-    Adafactor,
-    Sm3,
-    Soap,
+/// The parser of `--optimizer`: the names of the registry.
+fn methods() -> impl TypedValueParser<Value = &'static MethodEntry> {
+    let values = METHODS.iter().map(|entry| PossibleValue::new(entry.name).aliases(entry.aliases));
+    let find = |name: String| MethodEntry::find(&name).ok_or("unknown");
+    PossibleValuesParser::new(values).try_map(find)
 }
 
-impl Optimizer {
-    /// A learning rate that small networks learn well with.
-    fn learning_rate(self) -> f64 {
-        match self {
-            Self::Sgd | Self::Momentum | Self::Nesterov | Self::Adagrad | Self::Yogi | Self::Muon => 1e-2,
-            Self::Adadelta | Self::Prodigy => 1.0,
-            Self::Asgd | Self::Sm3 => 0.1,
-            Self::Adafactor => 2e-2,
-            Self::Lars => 0.3,
-            Self::Adamax | Self::Radam | Self::Adan => 5e-3,
-            Self::Nadam => 2e-3,
-            Self::Sophia => 3e-4,
-            Self::Lion => 2e-4,
-            Self::ScheduleFreeAdamw => 2.5e-3,
-            Self::ScheduleFreeSgd => 0.5,
-            Self::Soap => 3e-3,
-            _ => 1e-3,
-        }
-    }
+/// The parser of `--schedule`: the names of the registry.
+fn schedules() -> impl TypedValueParser<Value = &'static ScheduleEntry> {
+    let values = SCHEDULES.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
+    PossibleValuesParser::new(values).try_map(|name| ScheduleEntry::find(&name).ok_or("unknown"))
+}
 
-    /// The name, as on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+/// Whether trying learning rates says nothing of a method.
+fn finds_its_steps(entry: &MethodEntry) -> bool {
+    entry.method().capabilities().own_step_size
+}
+
+/// Names in a row: `a, b and c`.
+fn names<'a>(entries: impl Iterator<Item = &'a MethodEntry>, last: &str) -> String {
+    let names: Vec<&str> = entries.map(|entry| entry.name).collect();
+    match names.split_last() {
+        Some((name, rest)) if !rest.is_empty() => format!("{} {last} {name}", rest.join(", ")),
+        _ => names.concat(),
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Schedule {
-    /// As --lr says from the first step to the last
-    Constant,
-    /// A tenth after a third of the steps, a hundredth after two
-    Step,
-    /// A tenth after half of the steps, a hundredth after three quarters
-    MultiStep,
-    /// Down to a hundredth, by the same factor at every step
-    Exponential,
-    /// Down to a tenth, as 1 / (1 + step)
-    InverseTime,
-    /// Down to 0, as the square of the steps that are left
-    Polynomial,
-    /// Down to 0 along a line
-    Linear,
-    /// Down to 0 along half a cosine
-    Cosine,
-    /// Down to 0 along half a cosine three times, each twice as long as the one before
-    WarmRestarts,
-    /// Up along a line, and down to 0 along half a cosine
-    WarmupCosine,
-    /// Up along a line, and down as 1 / √step
-    Noam,
-    /// Up along a line, constant, and down to 0 in the last fifth of the steps
-    Wsd,
-    /// Up from a tenth and back along lines, four times, and the momentum the other way, from 0.9 to 0.8
-    /// and back, if there is one and --momentum is not given
-    Cyclic,
-    /// Up from a 25th in the first 30 % of the steps and down to nearly 0, along cosines, and the momentum the other
-    /// way, from 0.95 to 0.85 and back, if there is one and --momentum is not given
-    OneCycle,
+fn with_setting(setting: &str, last: &str) -> String {
+    names(METHODS.iter().filter(|entry| entry.setting(setting).is_some()), last)
 }
 
-impl Schedule {
-    /// The name, as on the command line.
-    pub(crate) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
-    }
-
-    fn is_cyclic(self) -> bool {
-        matches!(self, Self::Cyclic | Self::OneCycle)
-    }
+fn without_setting(setting: &str, last: &str) -> String {
+    names(METHODS.iter().filter(|entry| entry.setting(setting).is_none()), last)
 }
+
+/// The defaults of a setting: those of single methods, then that of all others.
+fn defaults(setting: &str, other: f64) -> String {
+    let mut values: Vec<f64> = METHODS.iter().filter_map(|entry| entry.setting(setting)?.as_f64()).collect();
+    values.sort_by(|a, b| b.total_cmp(a));
+    values.dedup();
+    let of = |value: f64| {
+        let has = |entry: &&MethodEntry| entry.setting(setting).and_then(|own| own.as_f64()) == Some(value);
+        format!("{}: {value}", names(METHODS.iter().filter(has), "and"))
+    };
+    let own: Vec<String> = values.into_iter().filter(|value| *value != other).map(of).collect();
+    if own.is_empty() { other.to_string() } else { format!("{}, else {other}", own.join("; ")) }
+}
+
+static RATE_HELP: LazyLock<String> = LazyLock::new(|| {
+    let lr = |name| MethodEntry::find(name).map_or(0.0, |entry| entry.lr);
+    format!(
+        "The learning rate, at its highest where the schedule changes it [default: by the method; adamw: {}, sgd: {}]",
+        lr("adamw"),
+        lr("sgd")
+    )
+});
+
+static MOMENTUM_HELP: LazyLock<String> = LazyLock::new(|| {
+    let methods = with_setting("momentum", "and");
+    format!("The share of their moment that {methods} keep at a step [default: {}]", defaults("momentum", 0.9))
+});
+
+static DECAY_HELP: LazyLock<String> = LazyLock::new(|| {
+    let without = without_setting("weight_decay", "and");
+    format!(
+        "Weight decay; the library's page of each method says how it decays, and {without} have none [default: {}]",
+        defaults("weight_decay", 0.0)
+    )
+});
 
 fn positive(text: &str) -> Result<u32, String> {
     match text.trim().parse() {
@@ -441,15 +416,23 @@ mod tests {
         Train::try_parse_from(words).map(|train| train.args).map_err(|error| error.to_string())
     }
 
+    fn setting(args: &TrainArgs, name: &str) -> f64 {
+        args.method().unwrap().settings()[name].as_f64().unwrap()
+    }
+
+    fn decay(args: &TrainArgs) -> f64 {
+        setting(args, "weight_decay")
+    }
+
     #[test]
     fn defaults_follow_the_optimizer_and_the_data() {
         let args = train("").unwrap();
-        assert_eq!((args.hidden.as_slice(), args.optimizer), (&[128, 64][..], Optimizer::Adamw));
-        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip()), (1e-3, 1e-2, Clip::Norm(1.0)));
+        assert_eq!((args.hidden.as_slice(), args.optimizer.name), (&[128, 64][..], "adamw"));
+        assert_eq!((args.learning_rate(), decay(&args), args.clip()), (1e-3, 1e-2, Clip::Norm(1.0)));
         // Iris: 120 training rows, 2 batches.
         assert_eq!((args.epochs(2), args.epochs(23), args.epochs(5_000)), (1000, 87, 1));
         let args = train("--optimizer sgd --clip-norm 0 --epochs 3 --hidden 32").unwrap();
-        assert_eq!((args.learning_rate(), args.weight_decay(), args.clip()), (1e-2, 0.0, Clip::Off));
+        assert_eq!((args.learning_rate(), decay(&args), args.clip()), (1e-2, 0.0, Clip::Off));
         assert_eq!(train("--clip-value 0.5").unwrap().clip(), Clip::Value(0.5));
         assert!(train("--clip-value 0.5 --clip-norm 1").unwrap_err().contains("cannot be used with"));
         assert_eq!((args.epochs(2), args.hidden.as_slice()), (3, &[32][..]));
@@ -459,10 +442,9 @@ mod tests {
 
     #[test]
     fn flags_that_a_method_has_no_setting_for_are_refused_by_its_name() {
-        for optimizer in Optimizer::value_variants().iter().map(|optimizer| optimizer.name()) {
-            let has_momentum =
-                ["sgd", "momentum", "nesterov", "lars", "rmsprop", "muon", "sm3"].contains(&optimizer.as_str());
-            let has_decay = !["rprop", "sm3"].contains(&optimizer.as_str());
+        for optimizer in METHODS.iter().map(|entry| entry.name) {
+            let has_momentum = ["sgd", "momentum", "nesterov", "lars", "rmsprop", "muon", "sm3"].contains(&optimizer);
+            let has_decay = !["rprop", "sm3"].contains(&optimizer);
             for (flag, is_set) in [("--momentum", has_momentum), ("--weight-decay", has_decay)] {
                 let result = train(&format!("--optimizer {optimizer} {flag} 0.5")).unwrap().check_method();
                 match result.map_err(|error| error.to_string()) {
@@ -475,7 +457,7 @@ mod tests {
             }
             train(&format!("--optimizer {optimizer}")).unwrap().check_method().unwrap();
         }
-        let momentum = |flags: &str| train(flags).unwrap().momentum();
+        let momentum = |flags: &str| setting(&train(flags).unwrap(), "momentum");
         assert_eq!(momentum("--optimizer sgd"), 0.9);
         assert_eq!(momentum("--optimizer rmsprop"), 0.0);
         assert_eq!(momentum("--optimizer rmsprop --momentum 0.8"), 0.8);

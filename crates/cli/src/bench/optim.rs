@@ -2,6 +2,7 @@
 
 use indicatif::ProgressBar;
 use serde::Serialize;
+use thalweg::nn::MethodEntry;
 use thalweg::tensor::{Clip, Device};
 
 use super::measure::{Pace, Work, measure};
@@ -51,7 +52,11 @@ struct Row {
 }
 
 pub(crate) fn run(args: &OptimArgs) -> Result<()> {
-    let wanted = |name: &str| args.optimizer.is_empty() || args.optimizer.iter().any(|wanted| wanted == name);
+    let wanted = |name: &str| match args.optimizer.is_empty() {
+        // Other forms of a method are measured on request.
+        true => MethodEntry::find(name).is_some(),
+        false => args.optimizer.iter().any(|wanted| wanted == name),
+    };
     let measure = |device: &Device, pace| {
         let (pace, groups) = match (args.bench.quick, args.optimizer.is_empty()) {
             (true, _) => (pace, &QUICK[..]),
@@ -108,8 +113,8 @@ impl Group {
         for (tensors, layout) in &layouts {
             for (name, update) in updates::updates_of(device, self.parameters).filter(|(name, _)| wanted(name)) {
                 for &clip in self.clips {
-                    described.push((name, *tensors, clip != Clip::Off, updates::update_bytes(update, clip)));
-                    works.push(Box::new(layout.update(update, clip)?));
+                    described.push((name, *tensors, clip != Clip::Off, updates::update_bytes(&*update, clip)));
+                    works.push(Box::new(layout.update(update.clone(), clip)?));
                 }
             }
             if wanted("adamw") {

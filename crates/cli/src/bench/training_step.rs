@@ -35,7 +35,7 @@ impl TrainingStep {
         let config = MlpConfig { inputs, hidden, outputs, ..MlpConfig::default() };
         let model = Mlp::new(&mut builder, &config)?;
         let params = builder.build(device)?;
-        let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_clip_norm(MAX_NORM)?;
+        let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3)?.with_clip_norm(MAX_NORM)?;
         if device.matmul_precision() == MatmulPrecision::F16 {
             optimizer = optimizer.with_loss_scale(LossScale::default())?;
         }

@@ -124,7 +124,7 @@ impl Metrics {
             train_rows: data.train.len(),
             test_rows: data.test.as_ref().map_or(0, Dataset::len),
             parameters,
-            optimizer: args.optimizer.name(),
+            optimizer: args.optimizer.name.to_string(),
             seed: args.seed,
             epochs: history.epochs.len() as u64,
             steps: history.steps,

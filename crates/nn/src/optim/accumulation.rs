@@ -27,7 +27,7 @@ const GRAD: &str = "grad";
 /// let mut builder = ParamsBuilder::new(0);
 /// let model = Linear::new(&mut builder, "line", 1, 1)?;
 /// let params = builder.build(&device)?;
-/// let mut accumulation = GradientAccumulation::new(Optimizer::new(&params, Sgd::default())?, 2)?;
+/// let mut accumulation = GradientAccumulation::new(Optimizer::new(&params, Sgd::new(), 1e-2)?, 2)?;
 /// let x = Tensor::from_slice(&device, &[0.0, 1.0, 2.0, 3.0], &[4, 1])?;
 /// let y = x.affine(2.0, 1.0)?;
 /// for rows in [0..2, 2..4] {

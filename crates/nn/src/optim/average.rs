@@ -41,7 +41,7 @@ const SWAP: Calls = Calls { put_in: "WeightAverage::swap_in", take_out: "WeightA
 /// # let mut builder = ParamsBuilder::new(0);
 /// # Linear::new(&mut builder, "line", 2, 1)?;
 /// # let params = builder.build(&Device::cpu())?;
-/// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+/// let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3)?;
 /// let mut average = WeightAverage::new(&params, Averaging::Exponential { decay: 0.999 })?;
 /// # params.grads()?;
 /// // After each backward pass:

@@ -82,7 +82,7 @@ impl Optimizer {
     /// let mut builder = ParamsBuilder::new(0);
     /// builder.add("w", &[2], Init::Zeros)?;
     /// let params = builder.build(&Device::cpu())?;
-    /// let mut optimizer = Optimizer::new(&params, Sgd::default())?.with_non_finite(NonFinite::Error);
+    /// let mut optimizer = Optimizer::new(&params, Sgd::new(), 1e-2)?.with_non_finite(NonFinite::Error);
     /// params.grads()?.get(0).write(&[1.0, f32::NAN])?;
     /// optimizer.step()?;
     /// assert!(optimizer.read_clock().unwrap_err().to_string().starts_with("step 1: the norm of the gradients"));

@@ -14,8 +14,8 @@ pub enum EvaluationPoint {
     Parameters,
     /// At param + weight (state - param); with a weight of 1 in the state itself.
     Blend {
-        /// The number of the arena of state.
-        state: usize,
+        /// The name of the arena of state.
+        state: &'static str,
         /// How far on the way to it.
         weight: f64,
     },
@@ -37,7 +37,7 @@ impl Optimizer {
     /// # let mut builder = ParamsBuilder::new(0);
     /// # Linear::new(&mut builder, "line", 2, 1)?;
     /// # let params = builder.build(&Device::cpu())?;
-    /// let mut optimizer = Optimizer::new(&params, ScheduleFreeAdamW::default())?;
+    /// let mut optimizer = Optimizer::new(&params, ScheduleFreeAdamW::new(), 2.5e-3)?;
     /// # params.grads()?;
     /// // After each backward pass:
     /// optimizer.step()?;
@@ -51,11 +51,12 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters, as
     /// [`WeightAverage::swap_in`](crate::WeightAverage::swap_in) does; if the device has no room, or work on it has failed.
+    /// [`Error::Setting`](crate::Error::Setting) if the method names a state that it does not keep.
     pub fn eval(&mut self) -> Result<()> {
-        let EvaluationPoint::Blend { state, weight } = self.method.evaluation_point() else {
+        let EvaluationPoint::Blend { state, weight } = self.method.capabilities().evaluation else {
             return if self.is_evaluating() { Ok(()) } else { self.params.check_in_place(EVAL.put_in) };
         };
-        let other = self.state.get(state).unwrap_or_else(|| unreachable!("a method names a state that it has")).clone();
+        let other = self.state_arena(state)?.clone();
         self.swap_in(EVAL, &other, weight)
     }
 

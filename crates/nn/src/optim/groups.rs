@@ -58,7 +58,7 @@ pub(super) fn apply(
 
 /// Whether a method has a weight decay to replace.
 pub(super) fn check_weight_decay(method: &dyn Method) -> Result<()> {
-    if method.has_weight_decay() {
+    if method.capabilities().weight_decay {
         return Ok(());
     }
     Err(Error::Setting {
@@ -71,7 +71,7 @@ pub(super) fn check_weight_decay(method: &dyn Method) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AdamW, Constant, Linear, Optimizer, ParamsBuilder, Rprop, Schedule, Sgd};
+    use crate::{AdamW, Linear, Optimizer, ParamsBuilder, Rprop, Sgd};
     use thalweg_tensor::Device;
 
     fn params() -> crate::Params {
@@ -95,8 +95,8 @@ mod tests {
             ParameterGroup { weight_decay: Some(0.0), ..ParameterGroup::of("*.bias") },
             ParameterGroup { frozen: true, ..ParameterGroup::of("head.bia?") },
         ];
-        let sgd = Sgd { lr: 0.25, weight_decay: 2.0, ..Sgd::default() };
-        let mut optimizer = Optimizer::new(&params, sgd).unwrap().with_groups(&groups).unwrap();
+        let sgd = Sgd::new().weight_decay(2.0);
+        let mut optimizer = Optimizer::new(&params, sgd, 0.25).unwrap().with_groups(&groups).unwrap();
         optimizer.step().unwrap();
         // 1 - lr lr_scale (1 + weight_decay), but for the frozen one.
         let expected = [1.0 - 0.125 * 2.0, 1.0 - 0.125, 1.0 - 0.25 * 3.0, 1.0];
@@ -111,8 +111,8 @@ mod tests {
         let params = params();
         params.values().tensors().iter().for_each(|tensor| tensor.fill(1f32).unwrap());
         params.grads().unwrap();
-        let adamw = AdamW { lr: 0.5, weight_decay: 0.5, ..AdamW::default() };
-        Optimizer::new(&params, adamw).unwrap().without_decay_on_bias_and_norm().unwrap().step().unwrap();
+        let adamw = AdamW::new().weight_decay(0.5);
+        Optimizer::new(&params, adamw, 0.5).unwrap().without_decay_on_bias_and_norm().unwrap().step().unwrap();
         let expected = [0.75, 1.0, 0.75, 1.0];
         assert!(values(&params).iter().zip(expected).all(|(values, expected)| values.iter().all(|&x| x == expected)));
     }
@@ -121,7 +121,7 @@ mod tests {
     fn wrong_groups_and_schedules_name_the_field() {
         let params = params();
         let refused = |groups: &[ParameterGroup]| {
-            Optimizer::new(&params, AdamW::default()).unwrap().with_groups(groups).unwrap_err().to_string()
+            Optimizer::new(&params, AdamW::new(), 1e-3).unwrap().with_groups(groups).unwrap_err().to_string()
         };
         assert!(
             refused(&[ParameterGroup::of("boddy.*")]).starts_with("pattern = \"boddy.*\", but it must be one that")
@@ -131,16 +131,15 @@ mod tests {
         let group = ParameterGroup { weight_decay: Some(f64::NAN), ..ParameterGroup::of("*") };
         assert!(refused(std::slice::from_ref(&group)).starts_with("weight_decay = NaN, but"));
         let group = ParameterGroup { weight_decay: Some(0.1), ..group };
-        let rprop = || Optimizer::new(&params, Rprop::default()).unwrap();
+        let rprop = || Optimizer::new(&params, Rprop::new(), 1e-2).unwrap();
         assert!(rprop().with_groups(&[group]).unwrap_err().to_string().contains("without weight decay"));
 
-        let mut sgd = Optimizer::new(&params, Sgd::default()).unwrap();
-        let half: &dyn Schedule = &Constant { lr: 0.5 };
-        assert!(sgd.set_momentum_schedule(half, 10).unwrap_err().to_string().contains("without momentum"));
-        assert!(rprop().set_weight_decay_schedule(half, 10).unwrap_err().to_string().contains("without weight decay"));
-        let mut adamw = Optimizer::new(&params, AdamW::default()).unwrap();
-        adamw.set_momentum_schedule(half, 10).unwrap();
-        let one = adamw.set_momentum_schedule(&Constant { lr: 1.0 }, 10).unwrap_err().to_string();
+        let mut sgd = Optimizer::new(&params, Sgd::new(), 1e-2).unwrap();
+        assert!(sgd.set_momentum(0.5).unwrap_err().to_string().contains("without momentum"));
+        assert!(rprop().set_weight_decay(0.5).unwrap_err().to_string().contains("without weight decay"));
+        let mut adamw = Optimizer::new(&params, AdamW::new(), 1e-3).unwrap();
+        adamw.set_momentum(0.5).unwrap();
+        let one = adamw.set_momentum(1.0).unwrap_err().to_string();
         assert_eq!(one, "momentum = 1, but it must be at least 0 and less than 1");
     }
 }

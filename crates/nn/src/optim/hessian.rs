@@ -13,8 +13,8 @@ const STREAM: u64 = 1 << 33;
 /// What a method says of the average that it keeps of the Hessian's diagonal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HessianAverage {
-    /// The number of the arena of state that holds it.
-    pub state: usize,
+    /// The name of the arena of state that holds it.
+    pub state: &'static str,
     /// Its decay rate.
     pub beta2: f64,
     /// Steps from one estimate to the next.
@@ -27,7 +27,7 @@ impl Optimizer {
     /// Steps from one estimate of the Hessian's diagonal to the next; `None` for methods that need none.
     #[must_use]
     pub fn hessian_interval(&self) -> Option<u64> {
-        self.method.hessian().map(|hessian| hessian.interval.max(1))
+        self.method.capabilities().hessian.map(|hessian| hessian.interval.max(1))
     }
 
     /// Takes the average of the Hessian's diagonal one estimate further, by a diagonal that is handed in, in the layout of
@@ -39,7 +39,7 @@ impl Optimizer {
     pub fn update_hessian(&mut self, diagonal: &Arena) -> Result<()> {
         let hessian = self.hessian()?;
         self.follow_freezing()?;
-        let average = &self.state[hessian.state];
+        let average = self.state_arena(hessian.state)?;
         Ok(self.clock.average_hessian(average, diagonal, hessian.beta2, Curvature::Diagonal)?)
     }
 
@@ -63,7 +63,7 @@ impl Optimizer {
     /// let mut builder = ParamsBuilder::new(0);
     /// let model = Linear::new(&mut builder, "line", 2, 2)?;
     /// let params = builder.build(&device)?;
-    /// let mut optimizer = Optimizer::new(&params, Sophia { lr: 0.01, ..Sophia::default() })?;
+    /// let mut optimizer = Optimizer::new(&params, Sophia::new(), 0.01)?;
     /// let x = Tensor::from_slice(&device, &[1.0, 0.0, 0.0, 1.0], &[2, 2])?;
     /// let y = Tensor::from_slice(&device, &[0u32, 1], &[2])?;
     /// for step in 0..200 {
@@ -93,7 +93,7 @@ impl Optimizer {
         self.params.zero_grad();
         output.tape().backward_and_free(sampled)?;
         self.follow_freezing()?;
-        let (average, grads) = (&self.state[hessian.state], self.params.settled_grads()?);
+        let (average, grads) = (self.state_arena(hessian.state)?, self.params.settled_grads()?);
         self.clock.average_hessian(average, grads, hessian.beta2, Curvature::SampledGradient(terms))?;
         // No step may go by the gradients of a sampled loss.
         self.params.zero_grad();
@@ -101,7 +101,7 @@ impl Optimizer {
     }
 
     fn hessian(&self) -> Result<HessianAverage> {
-        self.method.hessian().ok_or_else(|| Error::Setting {
+        self.method.capabilities().hessian.ok_or_else(|| Error::Setting {
             field: "optimizer",
             value: self.method.name().to_string(),
             rule: "one that keeps the Hessian's diagonal, as sophia does",

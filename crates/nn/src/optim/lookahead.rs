@@ -64,7 +64,7 @@ impl LookaheadSettings {
 /// # let mut builder = ParamsBuilder::new(0);
 /// # Linear::new(&mut builder, "line", 2, 1)?;
 /// # let params = builder.build(&Device::cpu())?;
-/// let optimizer = Optimizer::new(&params, AdamW::default())?;
+/// let optimizer = Optimizer::new(&params, AdamW::new(), 1e-3)?;
 /// let mut lookahead = Lookahead::new(optimizer, LookaheadSettings { sync_period: 6, ..Default::default() })?;
 /// # params.grads()?;
 /// // After each backward pass:

@@ -49,7 +49,7 @@ impl Optimizer {
     /// let mut builder = ParamsBuilder::new(0);
     /// let model = Linear::new(&mut builder, "line", 1, 1)?;
     /// let params = builder.build(&device)?;
-    /// let mut optimizer = Optimizer::new(&params, AdamW::default())?.with_loss_scale(LossScale::default())?;
+    /// let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3)?.with_loss_scale(LossScale::default())?;
     /// let x = Tensor::from_slice(&device, &[0.0, 1.0, 2.0, 3.0], &[4, 1])?;
     /// let tape = Tape::new();
     /// let loss = Mse.of(model.forward(tape.constant(&x))?, &x.affine(2.0, 1.0)?)?;

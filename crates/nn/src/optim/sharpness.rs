@@ -80,7 +80,7 @@ impl SharpnessAware {
 /// let mut builder = ParamsBuilder::new(0);
 /// let model = Linear::new(&mut builder, "line", 1, 1)?;
 /// let params = builder.build(&device)?;
-/// let optimizer = Optimizer::new(&params, Sgd { lr: 0.1, ..Sgd::default() })?;
+/// let optimizer = Optimizer::new(&params, Sgd::new(), 0.1)?;
 /// let mut sam = Sam::new(optimizer, SharpnessAware::sam())?;
 /// let x = Tensor::from_slice(&device, &[0.0, 1.0, 2.0, 3.0], &[4, 1])?;
 /// let y = x.affine(2.0, 1.0)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thalweg_tensor::{Arena, Clock, ScheduleTable, SegmentSettings, Tensor};
 
-use super::Optimizer;
+use super::{Optimizer, format1};
 use crate::{Checkpoint, CheckpointTensor, Error, Params, Result, Values};
 
 /// The key in the metadata.
@@ -14,8 +14,8 @@ const KEY: &str = "optimizer";
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     method: String,
-    /// The method with all of its settings, as Rust writes them.
-    settings: String,
+    /// The settings as an object; in format 1 a text.
+    settings: Value,
     clip: String,
     parameters: Vec<SavedParameter>,
     /// The words of the clock: counts, and the bits of floats.
@@ -69,7 +69,7 @@ impl Optimizer {
     /// let mut builder = ParamsBuilder::new(0);
     /// Linear::new(&mut builder, "line", 2, 1)?;
     /// let params = builder.build(&Device::cpu())?;
-    /// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
+    /// let mut optimizer = Optimizer::new(&params, AdamW::new(), 1e-3)?;
     /// # params.grads()?;
     /// // After each backward pass:
     /// optimizer.step()?;
@@ -77,7 +77,7 @@ impl Optimizer {
     /// # let path = folder.path().join("state.safetensors");
     /// optimizer.state_dict()?.save(&path)?;
     ///
-    /// let mut again = Optimizer::new(&params, AdamW::default())?;
+    /// let mut again = Optimizer::new(&params, AdamW::new(), 1e-3)?;
     /// let saved = Checkpoint::load(&path)?;
     /// assert!(saved.get("state.line.weight.exp_avg_sq").is_some());
     /// again.load_state_dict(&saved)?;
@@ -121,7 +121,7 @@ impl Optimizer {
         });
         let manifest = Manifest {
             method: self.method.name().to_string(),
-            settings: format!("{:?}", self.method),
+            settings: self.method.settings(),
             clip: self.clipping(),
             parameters: parameters.collect(),
             clock,
@@ -162,7 +162,7 @@ impl Optimizer {
         Ok(self.clock.restore(&manifest.clock)?)
     }
 
-    /// The schedule that stands on the device: see [`set_schedule`](Self::set_schedule).
+    /// The schedule that stands on the device: see [`set_rate`](Self::set_rate).
     #[must_use]
     pub fn schedule(&self) -> &ScheduleTable {
         self.clock.schedule()
@@ -184,15 +184,15 @@ impl Optimizer {
     }
 
     fn check_settings(&self, saved: &Manifest) -> Result<()> {
-        let own = [self.method.name().to_string(), format!("{:?}", self.method), self.clipping()];
-        let theirs = [&saved.method, &saved.settings, &saved.clip];
-        for ((field, own), theirs) in ["method", "settings", "clip"].into_iter().zip(&own).zip(theirs) {
-            if own != theirs {
-                return Err(Error::state(
-                    format!("{KEY} {field}"),
-                    format!("saved was {theirs}, but here it is {own}"),
-                ));
-            }
+        let differs = |field: &str, theirs: &str, own: &str| {
+            Err(Error::state(format!("{KEY} {field}"), format!("saved was {theirs}, but here it is {own}")))
+        };
+        if saved.method != self.method.name() {
+            return differs("method", &saved.method, self.method.name());
+        }
+        check_method(&saved.settings, &self.method.settings())?;
+        if saved.clip != self.clipping() {
+            return differs("clip", &saved.clip, &self.clipping());
         }
         for (parameter, segment) in self.params.parameters().iter().zip(self.effective_segments()) {
             let name = parameter.name();
@@ -213,6 +213,28 @@ impl Optimizer {
             return Err(Error::state(&other.name, "the saved state has this parameter, but the optimizer has not"));
         }
         Ok(())
+    }
+}
+
+/// Checks that saved settings are those of a method, field by field.
+fn check_method(saved: &Value, own: &Value) -> Result<()> {
+    let wrong = |problem: String| Err(Error::state(format!("{KEY} settings"), problem));
+    let parsed = saved.as_str().and_then(format1::settings);
+    let (Some(saved), Some(own)) = (parsed.as_ref().unwrap_or(saved).as_object(), own.as_object()) else {
+        return wrong(format!("they are of another version, or damaged ({saved})"));
+    };
+    for (field, own) in own {
+        match saved.get(field) {
+            None => return wrong(format!("{field} is missing, but here it is {own}")),
+            Some(theirs) if !format1::is_same(field, theirs, own) => {
+                return wrong(format!("saved was {field} = {theirs}, but here it is {own}"));
+            }
+            Some(_) => {}
+        }
+    }
+    match saved.iter().find(|(field, _)| !own.contains_key(*field)) {
+        Some((field, theirs)) => wrong(format!("saved was {field} = {theirs}, which the method does not have")),
+        None => Ok(()),
     }
 }
 

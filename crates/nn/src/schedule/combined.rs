@@ -143,6 +143,10 @@ impl Schedule for Scaled {
     fn warmup_steps(&self) -> u64 {
         self.schedule.warmup_steps()
     }
+
+    fn settles(&self) -> Option<u64> {
+        self.schedule.settles()
+    }
 }
 
 #[cfg(test)]

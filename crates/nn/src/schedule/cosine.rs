@@ -32,6 +32,10 @@ impl Schedule for Cosine {
         check_fall(self.lr, self.min_lr)?;
         check_positive("steps", self.steps)
     }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
+    }
 }
 
 /// A value that falls along half a cosine from `lr` to `min_lr` over and over, each time `cycle_factor` times as slowly:
@@ -144,6 +148,10 @@ impl Schedule for WarmupCosine {
 
     fn warmup_steps(&self) -> u64 {
         self.warmup_steps
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
     }
 }
 

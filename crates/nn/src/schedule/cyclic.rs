@@ -14,10 +14,9 @@ use crate::setting::{check, fraction, not_negative, positive};
 /// # let mut builder = ParamsBuilder::new(0);
 /// # let model = Linear::new(&mut builder, "line", 1, 1)?;
 /// # let params = builder.build(&thalweg_tensor::Device::cpu())?;
-/// let mut optimizer = Optimizer::new(&params, AdamW::default())?;
 /// let cycle = OneCycle::new(0.01, 500);
-/// optimizer.set_schedule(&cycle, 500)?;
-/// optimizer.set_momentum_schedule(&cycle.momentum(), 500)?;
+/// let mut optimizer = Optimizer::new(&params, AdamW::new(), cycle)?;
+/// optimizer.set_momentum(cycle.momentum())?;
 /// # Ok(())
 /// # }
 /// ```

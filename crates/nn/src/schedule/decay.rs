@@ -22,6 +22,10 @@ impl Schedule for Constant {
     fn validate(&self) -> Result<()> {
         not_negative("lr", self.lr)
     }
+
+    fn settles(&self) -> Option<u64> {
+        Some(0)
+    }
 }
 
 /// A value that falls by a factor every so many steps: `lr · gamma^⌊step / step_size⌋`.
@@ -80,6 +84,10 @@ impl Schedule for MultiStep {
         not_negative("lr", self.lr)?;
         check("milestones", format!("{:?}", self.milestones), self.milestones.is_sorted(), "steps in rising order")?;
         check_factor("gamma", self.gamma)
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.milestones.last().copied().unwrap_or(0))
     }
 }
 
@@ -194,6 +202,10 @@ impl Schedule for Polynomial {
         crate::setting::positive("power", self.power)?;
         check_positive("steps", self.steps)
     }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
+    }
 }
 
 /// A value that goes along a line, up or down, and stays at the end:
@@ -226,6 +238,10 @@ impl Schedule for LinearRamp {
         not_negative("initial_lr", self.initial_lr)?;
         not_negative("final_lr", self.final_lr)?;
         check_positive("steps", self.steps)
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
     }
 }
 

@@ -32,6 +32,8 @@ mod decay;
 mod one_cycle;
 mod piecewise;
 mod plateau;
+mod rate;
+mod registry;
 mod warmup;
 
 use std::fmt;
@@ -48,6 +50,8 @@ pub use decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, Polyn
 pub use one_cycle::OneCycle;
 pub use piecewise::{Interpolated, PiecewiseConstant};
 pub use plateau::{PlateauMode, PlateauSettings, PlateauState, ReduceOnPlateau, ThresholdMode};
+pub use rate::Rate;
+pub use registry::{SCHEDULES, ScheduleEntry};
 pub use warmup::{InverseSqrt, Warmup, WarmupStableDecay};
 
 /// A value as a pure function of the step, so that a checkpoint needs to hold the step only.
@@ -76,27 +80,49 @@ pub trait Schedule: fmt::Debug + Send + Sync {
     fn warmup_steps(&self) -> u64 {
         0
     }
-}
 
-impl<S: Schedule + ?Sized> Schedule for Box<S> {
-    fn at(&self, step: u64) -> f64 {
-        (**self).at(step)
+    /// Returns the step from which on the value stays the same; `None` if there is none.
+    fn settles(&self) -> Option<u64> {
+        None
     }
 
-    fn validate(&self) -> Result<()> {
-        (**self).validate()
-    }
-
-    fn warmup_steps(&self) -> u64 {
-        (**self).warmup_steps()
+    /// Returns the values of a run of so many steps, to be the learning rate, the weight decay or the momentum of an optimizer.
+    /// After the run the last value stays.
+    fn over(&self, steps: u64) -> Rate {
+        Rate::over(self, steps)
     }
 }
 
-/// The values of the steps `0..steps`, which are a whole run.
+/// Schedules behind pointers.
+macro_rules! behind {
+    ($($pointer:ty),*) => {$(
+        impl<S: Schedule + ?Sized> Schedule for $pointer {
+            fn at(&self, step: u64) -> f64 {
+                (**self).at(step)
+            }
+
+            fn validate(&self) -> Result<()> {
+                (**self).validate()
+            }
+
+            fn warmup_steps(&self) -> u64 {
+                (**self).warmup_steps()
+            }
+
+            fn settles(&self) -> Option<u64> {
+                (**self).settles()
+            }
+        }
+    )*};
+}
+
+behind!(Box<S>, &S);
+
+/// Returns the values of the steps `0..steps`, which are a whole run.
 ///
 /// # Errors
-/// Those of [`Schedule::validate`], and where a warm-up is as long as the run or longer.
-pub fn table(schedule: &dyn Schedule, steps: u64) -> Result<Vec<f64>> {
+/// Those of [`Schedule::validate`], and if a warm-up is as long as the run or longer.
+pub fn table<S: Schedule + ?Sized>(schedule: &S, steps: u64) -> Result<Vec<f64>> {
     schedule.validate()?;
     let warmup_steps = schedule.warmup_steps();
     check(

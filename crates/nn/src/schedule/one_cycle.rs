@@ -116,6 +116,10 @@ impl Schedule for OneCycle {
         }
         check_momenta(self.base_momentum, self.max_momentum)
     }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
+    }
 }
 
 impl Schedule for Momentum<OneCycle> {
@@ -126,6 +130,10 @@ impl Schedule for Momentum<OneCycle> {
 
     fn validate(&self) -> Result<()> {
         self.0.validate()
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.0.steps)
     }
 }
 

@@ -36,6 +36,10 @@ impl Schedule for PiecewiseConstant {
             first => Err(setting("points", first, "of step 0 in the beginning")),
         }
     }
+
+    fn settles(&self) -> Option<u64> {
+        self.points.last().map(|&(step, _)| step)
+    }
 }
 
 /// A value that goes through given points, by a curve between each two; before the first and behind the last it stays.
@@ -74,6 +78,10 @@ impl Schedule for Interpolated {
     fn validate(&self) -> Result<()> {
         check_points(&self.points)?;
         self.points.iter().try_for_each(|&(_, value)| self.curve.check_end("points", value))
+    }
+
+    fn settles(&self) -> Option<u64> {
+        self.points.last().map(|&(step, _)| step)
     }
 }
 

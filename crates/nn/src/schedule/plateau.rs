@@ -26,7 +26,7 @@ use crate::setting::{check, not_negative};
 /// let settings = PlateauSettings { patience: 1, factor: 0.5, ..PlateauSettings::new(0.1) };
 /// let mut schedule = ReduceOnPlateau::new(settings)?;
 /// let rates = [3.0, 2.0, 2.0, 2.0, 1.0].map(|loss| schedule.observe(loss));
-/// assert_eq!(rates, [0.1, 0.1, 0.1, 0.05, 0.05]); // for `optimizer.set_lr`
+/// assert_eq!(rates, [0.1, 0.1, 0.1, 0.05, 0.05]); // for `optimizer.set_rate`
 /// let restored = ReduceOnPlateau::from_state(settings, schedule.state())?;
 /// assert_eq!(restored, schedule);
 /// # Ok(())

@@ -73,6 +73,10 @@ impl Schedule for Warmup {
     fn warmup_steps(&self) -> u64 {
         self.warmup_steps.saturating_add(self.then.warmup_steps())
     }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.then.settles()?.saturating_add(self.warmup_steps))
+    }
 }
 
 /// A value that rises along a line and then falls as the inverse square root of the step; Noam's schedule.
@@ -186,6 +190,10 @@ impl Schedule for WarmupStableDecay {
 
     fn warmup_steps(&self) -> u64 {
         self.warmup_steps
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
     }
 }
 

@@ -27,7 +27,7 @@ impl Plateau {
     pub(super) fn observe(&mut self, report: &EpochReport, optimizer: &mut Optimizer) -> Result<()> {
         let before = self.schedule.lr();
         let lr = self.schedule.observe((self.metric)(report));
-        if lr == before { Ok(()) } else { optimizer.set_lr(lr) }
+        if lr == before { Ok(()) } else { optimizer.set_rate(lr) }
     }
 
     /// Its state, as an object of the metadata.

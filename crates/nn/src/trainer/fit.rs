@@ -306,7 +306,7 @@ mod tests {
             let config = MlpConfig { inputs: 1, hidden, outputs: 1, activation: crate::Activation::Relu, dropout: 0.0 };
             let model = Mlp::new(&mut builder, &config).unwrap();
             let params = builder.build(&device).unwrap();
-            let optimizer = Optimizer::new(&params, Sgd { lr, ..Sgd::default() }).unwrap();
+            let optimizer = Optimizer::new(&params, Sgd::new(), lr).unwrap();
             let options = FitOptions { epochs, batch_size: 4, seed: 0 };
             Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ())
         };

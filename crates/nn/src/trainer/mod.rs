@@ -49,7 +49,7 @@ pub use step::Context;
 /// let config = MlpConfig { inputs: 10, hidden: vec![32], outputs: 1, activation: Activation::Tanh, ..Default::default() };
 /// let model = Mlp::new(&mut builder, &config)?;
 /// let params = builder.build(&device)?;
-/// let optimizer = Optimizer::new(&params, Adam { lr: 0.03, ..Adam::default() })?;
+/// let optimizer = Optimizer::new(&params, Adam::new(), 0.03)?;
 /// let mut trainer = Trainer::new(model, optimizer, Mse);
 /// let history = trainer.fit(&data, None, &FitOptions { epochs: 100, batch_size: 32, seed: 0 }, |_| ())?;
 /// assert!(history.train.r2.unwrap() > 0.8);
@@ -121,7 +121,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// # fn main() -> thalweg_nn::Result<()> {
     /// let mut builder = ParamsBuilder::new(0);
     /// let model = Twin { layer: Linear::new(&mut builder, "layer", 2, 1)? };
-    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, Sgd::default())?;
+    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, Sgd::new(), 0.01)?;
     /// let trainer = Trainer::with_forward(model, optimizer, Mse, |context, inputs| match inputs {
     ///     [left, right] => context.model().forward(*left, *right),
     ///     _ => Err(Error::Inputs { expected: 2, found: inputs.len() }.into()),
@@ -153,7 +153,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// let data = Dataset::regression(&Device::cpu(), &[1.0, 2.0, 3.0], 1, &[2.0, 4.0, 6.0])?;
     /// let mut builder = ParamsBuilder::new(0);
     /// let line = Linear::new(&mut builder, "line", 1, 1)?;
-    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
+    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::new(), 1e-3)?;
     ///
     /// // A squared error, and a penalty on the weight.
     /// let mut trainer = Trainer::with_step(line, optimizer, |context, batch| {
@@ -205,13 +205,13 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// takes the place of any other. Checkpoints hold its state.
     ///
     /// # Errors
-    /// As [`Optimizer::set_lr`].
+    /// As [`Optimizer::set_rate`].
     pub fn with_plateau(
         mut self,
         schedule: ReduceOnPlateau,
         metric: impl Fn(&EpochReport) -> f64 + Send + 'static,
     ) -> Result<Self> {
-        self.optimizer_mut().set_lr(schedule.lr())?;
+        self.optimizer_mut().set_rate(schedule.lr())?;
         self.plateau = Some(Plateau::new(schedule, metric));
         Ok(self)
     }
@@ -258,7 +258,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// let trainer = || -> thalweg_nn::Result<_> {
     ///     let mut builder = ParamsBuilder::new(0);
     ///     let model = Linear::new(&mut builder, "line", 1, 1)?;
-    ///     let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::default())?;
+    ///     let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, AdamW::new(), 1e-3)?;
     ///     Ok(Trainer::new(model, optimizer, Mse))
     /// };
     /// let mut first = trainer()?;

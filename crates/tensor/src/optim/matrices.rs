@@ -408,7 +408,7 @@ pub fn check_arenas(
     values: &Arena,
     grads: &Arena,
     state: &[Arena],
-    shapes: &[Option<Vec<Vec<usize>>>],
+    shapes: &[Option<&[Vec<usize>]>],
 ) -> Result<()> {
     values.same_layout(op, &[grads])?;
     if state.len() != shapes.len() {
@@ -421,7 +421,7 @@ pub fn check_arenas(
             None => values.same_layout(op, &[arena])?,
             Some(shapes) => {
                 let wrong = arena.len() != shapes.len()
-                    || arena.tensors().iter().zip(shapes).any(|(tensor, shape)| tensor.shape() != shape);
+                    || arena.tensors().iter().zip(*shapes).any(|(tensor, shape)| tensor.shape() != shape);
                 if wrong {
                     let value = "arenas of other shapes".to_string();
                     return Err(Error::Argument { op, name: "state", value, rule: "those that `state_shapes` tells" });

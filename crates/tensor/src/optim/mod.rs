@@ -45,8 +45,9 @@ pub use pairs::in_pairs;
 pub use sharpness::SharpnessAscent;
 pub use statistics::UpdateNorms;
 pub use table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentSettings};
+pub use thalweg_shaders::ELEMENT_WISE_UPDATE;
 pub use time::{ClockWords, Extra, Now, Timing};
-pub use update::{Decay, Head, MOST_STATE, Pages, StepArguments, UPDATE_VARIANTS, Update, access};
+pub use update::{Decay, Head, MOST_STATE, Pages, StepArguments, UPDATE_VARIANTS, access};
 
 /// Scalar functions of the kernels, and the order in which a workgroup adds.
 pub mod math {

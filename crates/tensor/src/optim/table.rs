@@ -50,9 +50,14 @@ impl ScheduleTable {
         wrong("momentum", &self.momentums, |value| (0.0..1.0).contains(&value), "at least 0 and less than 1")
     }
 
+    /// The number of steps after which no value changes.
+    pub(super) fn len(&self) -> usize {
+        self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len())
+    }
+
     /// Returns the rows of the table, of which the last one holds for all steps after it.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let length = self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len());
+        let length = self.len();
         let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
         let mut rows: Vec<Row> = (0..length)
             .map(|i| {

@@ -1,91 +1,24 @@
 //! What all element-wise updates share: how they are launched on the pages of an arena. Twin of the parameters in
 //! `shaders/shared/update.wgsl`.
 
-use std::fmt::Debug;
-
 use bytemuck::{Pod, Zeroable};
 
 use super::clip::Clip;
 use super::clock::{Clock, Prepared};
-use super::matrices::shapes_of;
 use super::pairs;
 use super::time::Timing;
 use crate::arena::{Arena, Packing, UPDATE_BLOCK};
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS};
 use crate::{Error, Result, Tensor};
 
-/// A method of optimization, fused: one launch takes a whole arena of parameters one step further, or a few where a method
-/// sees parameters as matrices.
-pub trait Update: Debug + Send + Sync {
-    /// The number of arenas that it keeps from step to step beside the parameters.
-    fn state_count(&self) -> usize;
-
-    /// Bytes that a step must move for a parameter, clipping left out: parameter, gradient and state in, all but the
-    /// gradient out.
-    fn bytes_per_parameter(&self) -> u64 {
-        let state: f64 = (0..self.state_count()).map(|number| 8.0 / self.packing(number).parameters() as f64).sum();
-        12 + state as u64
-    }
-
-    /// What fills each of these arenas before the first step; their padding stays zero.
-    fn initial_state(&self, _number: usize) -> f32 {
-        0.0
-    }
-
-    /// The shapes of the tensors of such an arena, for parameters of these shapes; `None` where they are the same, in the
-    /// same layout.
-    fn state_shapes(&self, _number: usize, _parameters: &[Vec<usize>]) -> Option<Vec<Vec<usize>>> {
-        None
-    }
-
-    /// How each of these arenas is packed.
-    fn packing(&self, _number: usize) -> Packing {
-        Packing::Plain
-    }
-
-    /// The arenas that it keeps, as they are before the first step.
-    ///
-    /// # Errors
-    /// Where the device has no room.
-    fn new_state(&self, values: &Arena) -> Result<Vec<Arena>> {
-        let shapes = shapes_of(values);
-        let arena = |number| {
-            let arena = match self.state_shapes(number, &shapes) {
-                Some(shapes) => Arena::new(values.device(), &shapes)?,
-                None => values.zeros_packed(self.packing(number))?,
-            };
-            let initial = self.initial_state(number);
-            // Tensor by tensor: padding stays zero.
-            if initial != 0.0 {
-                arena.tensors().iter().try_for_each(|tensor| tensor.fill(initial))?;
-            }
-            Ok(arena)
-        };
-        (0..self.state_count()).map(arena).collect()
-    }
-
-    /// Whether it needs sums over each tensor, for which [`Clock::lay_out`] must have been called before a step is recorded.
-    fn sums_tensors(&self) -> bool {
-        false
-    }
-
-    /// Takes all parameters one step further: one launch a page (more for methods that need norms of tensors, or that see
-    /// them as matrices), and before it those of [`Clip`].
-    ///
-    /// # Errors
-    /// Where the arenas have different layouts or are not as many as `state_count`, or the limit of clipping is not greater
-    /// than 0.
-    fn step(&self, step: StepArguments<'_>) -> Result<()>;
-}
-
-/// What a step works on.
+/// The arenas, the time and the clipping of a step, with the launches of updates.
 #[derive(Debug)]
 pub struct StepArguments<'a> {
     /// The parameters.
     pub values: &'a Arena,
     /// Their gradients, in the same layout.
     pub grads: &'a Arena,
-    /// What the method keeps from step to step.
+    /// The arenas that the method keeps from step to step.
     pub state: &'a [Arena],
     /// The time.
     pub clock: &'a mut Clock,

@@ -65,18 +65,27 @@ pub struct Clock {
 const UNTOUCHED: usize = 64;
 
 impl Clock {
-    /// A clock before its first step.
+    /// Returns a clock before its first step, with a constant learning rate.
     ///
     /// # Errors
-    /// Where the learning rate is negative or not finite, or the device has no room.
+    /// If the learning rate is negative or not finite, or the device has no room.
     pub fn new(device: &Device, learning_rate: f64) -> Result<Self> {
+        Self::with_schedule(device, ScheduleTable::of_learning_rates(&[learning_rate]))
+    }
+
+    /// Returns a clock before its first step, with the schedule of a run.
+    ///
+    /// # Errors
+    /// As [`set_schedule`](Self::set_schedule), and if the device has no room.
+    pub fn with_schedule(device: &Device, schedule: ScheduleTable) -> Result<Self> {
         crate::check_state("clock")?;
+        schedule.check()?;
         let state = Tensor::zeros(device, DType::U32, &[CLOCK_WORDS])?;
         let mut clock = Self {
             reports: Reports::of(&state),
             state,
-            table: Tensor::zeros(device, DType::F32, &[4 * LEAST_TABLE])?,
-            schedule: ScheduleTable::of_learning_rates(&[learning_rate]),
+            table: Tensor::zeros(device, DType::F32, &[4 * schedule.len().next_power_of_two().max(LEAST_TABLE)])?,
+            schedule: ScheduleTable::of_learning_rates(&[]),
             segments: None,
             partials: Tensor::zeros(device, DType::F32, &[MOST_PARTIALS])?,
             sums: None,
@@ -88,7 +97,7 @@ impl Clock {
             plan: None,
             changes: Arc::default(),
         };
-        clock.set_learning_rates(&[learning_rate])?;
+        clock.set_schedule(schedule)?;
         Ok(clock)
     }
 
