@@ -4,9 +4,11 @@
 // bytes     4 read, 4 written per element
 // twin      crates/tensor/src/ops/copy.rs
 //
-// VECTORS_PER_LANE: how many vectors of four a lane moves. Benches take the best of several.
+// VECTORS_PER_LANE: how many vectors of four a lane moves: 1, 2 or 4 where WHOLE. Benches take the best of several.
+// WHOLE: whether the vectors fill all workgroups, so that no load needs a test, and the grid is not folded.
 
 override VECTORS_PER_LANE: u32 = 1u;
+override WHOLE: bool = false;
 
 struct Params {
     vectors: u32,
@@ -23,6 +25,15 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let start = group_index(group, groups) * 64u * VECTORS_PER_LANE + lane;
+    if (WHOLE) {
+        y[start] = x[start];
+        if (VECTORS_PER_LANE > 1u) { y[start + 64u] = x[start + 64u]; }
+        if (VECTORS_PER_LANE > 2u) {
+            y[start + 128u] = x[start + 128u];
+            y[start + 192u] = x[start + 192u];
+        }
+        return;
+    }
     for (var j = 0u; j < VECTORS_PER_LANE; j++) {
         let i = start + j * 64u;
         if (i < params.vectors) { y[i] = x[i]; }

@@ -349,8 +349,8 @@ pub(crate) fn copy(pair: &Pair) {
 }
 
 pub(crate) fn copy_roof(pair: &Pair) {
-    for variant in kernel("copy_roof").variants {
-        let vectors_per_lane = variant[0].1 as u32;
+    // Sizes that fill all workgroups, and others.
+    for vectors_per_lane in [1, 2, 4] {
         for size in [0, 4, 252, 256, 260, 1012, 4096, 256 * FOLDED] {
             if size > 4096 && vectors_per_lane > 1 {
                 continue;

@@ -25,6 +25,7 @@ use measure::Pace;
 struct Report<R> {
     device: String,
     driver: String,
+    processor: String,
     rows: Vec<R>,
 }
 
@@ -40,16 +41,38 @@ fn report<R: Serialize>(
     let rows = measure(&device, if args.quick { Pace::QUICK } else { Pace::FULL })?;
     let info = device.info();
     let text = format!("{}\n{}", heading(&info), render(&rows));
-    let json = output::to_json(&Report { device: info.name, driver: info.driver, rows });
+    let json = output::to_json(&Report { device: info.name, driver: info.driver, processor: processor(), rows });
     let written = file.map_or(Ok(()), |file| file.write(json.as_bytes()));
     // What took minutes to measure is shown in any case.
     output::print(&text)?;
     written
 }
 
-/// The device that figures were taken on, in two lines.
+/// Returns the device that figures were taken on, its driver and the processor, a line each.
 pub(crate) fn heading(info: &DeviceInfo) -> String {
-    format!("device  {} ({}, {})\ndriver  {}\n", info.name, info.kind, info.backend, info.driver)
+    let DeviceInfo { name, kind, backend, driver, .. } = info;
+    format!("device     {name} ({kind}, {backend})\ndriver     {driver}\nprocessor  {}\n", processor())
+}
+
+/// Returns the name of the processor, which drivers in software compute on, and the number of threads that it offers.
+fn processor() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let name = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| processor_of(&text));
+    let name = name.or_else(|| std::env::var("PROCESSOR_IDENTIFIER").ok());
+    format!("{} ({threads} threads)", name.unwrap_or_else(|| std::env::consts::ARCH.to_string()))
+}
+
+/// Returns the name in Linux's list of processors, with the family and the model, since clouds name many alike.
+fn processor_of(cpuinfo: &str) -> Option<String> {
+    let field = |wanted: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.trim() == wanted).map(|(_, value)| value.trim())
+    };
+    let name = field("model name")?;
+    Some(match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => format!("{name}, family {family}, model {model}"),
+        _ => name.to_string(),
+    })
 }
 
 /// A spinner with what is being measured and how far it is.
@@ -59,4 +82,17 @@ fn progress(length: usize) -> ProgressBar {
         progress.set_style(style);
     }
     progress
+}
+
+#[cfg(test)]
+mod tests {
+    use super::processor_of;
+
+    #[test]
+    fn a_processor_is_told_by_name_family_and_model() {
+        let linux = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n";
+        assert_eq!(processor_of(linux).as_deref(), Some("AMD EPYC, family 25, model 1"));
+        assert_eq!(processor_of("model name : A\n").as_deref(), Some("A"));
+        assert_eq!(processor_of("processor : 0\n"), None);
+    }
 }

@@ -163,7 +163,7 @@ impl Line {
 /// Bytes a second of the best copy kernel that moves as much as the largest launch which is no product.
 fn roof(device: &Device, lines: &[Line]) -> Result<f64> {
     let largest = lines.iter().filter(|line| line.operations() == 0).map(|line| line.bytes() / line.calls as u64).max();
-    let elements = (largest.unwrap_or(0) / updates::COPY_BYTES).max(1024).next_multiple_of(4);
+    let elements = (largest.unwrap_or(0) / updates::COPY_BYTES).next_multiple_of(1024).max(1024);
     let mut best = f64::INFINITY;
     for mut copy in updates::copies(device, elements as usize)? {
         let (profile, ()) = device.profile(|| (0..20).try_for_each(|_| copy()))?;

@@ -145,8 +145,13 @@ pub(crate) fn compose_adamw(
     Ok(())
 }
 
-/// Copies of so many elements by kernels whose lanes move one, two and four vectors.
+/// A multiple of the elements that copy kernels need to fill all of their workgroups.
+const WHOLE: usize = 1024;
+
+/// Copies of so many elements, rounded up so that no load needs a test, by kernels whose lanes move one, two and four
+/// vectors.
 pub(crate) fn copies(device: &Device, elements: usize) -> Result<Vec<impl FnMut() -> Result<()> + use<>>> {
+    let elements = elements.next_multiple_of(WHOLE);
     let x = Tensor::full(device, 0.5f32, &[elements])?;
     let y = Tensor::zeros(device, DType::F32, &[elements])?;
     // On the CPU the three are one.

@@ -161,7 +161,14 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
     shader: &thalweg_shaders::COPY_ROOF,
     uniform: size_of::<RoofParams>(),
     access: &[Access::Read, Access::Write],
-    variants: &[&[("VECTORS_PER_LANE", 1.0)], &[("VECTORS_PER_LANE", 2.0)], &[("VECTORS_PER_LANE", 4.0)]],
+    variants: &[
+        &[("VECTORS_PER_LANE", 1.0), ("WHOLE", 0.0)],
+        &[("VECTORS_PER_LANE", 2.0), ("WHOLE", 0.0)],
+        &[("VECTORS_PER_LANE", 4.0), ("WHOLE", 0.0)],
+        &[("VECTORS_PER_LANE", 1.0), ("WHOLE", 1.0)],
+        &[("VECTORS_PER_LANE", 2.0), ("WHOLE", 1.0)],
+        &[("VECTORS_PER_LANE", 4.0), ("WHOLE", 1.0)],
+    ],
     twin: roof_twin,
 };
 
@@ -187,11 +194,17 @@ pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<(
         });
     }
     let vectors = x.len() / 4;
+    let of_workgroup = 64 * vectors_per_lane as usize;
+    let workgroups = vectors.div_ceil(of_workgroup);
+    let is_whole = matches!(vectors_per_lane, 1 | 2 | 4)
+        && vectors.is_multiple_of(of_workgroup)
+        && workgroups <= x.device().max_workgroups_per_dimension();
     Launch::new(&COPY_ROOF, RoofParams { vectors: vectors as u32 })
         .constant("VECTORS_PER_LANE", vectors_per_lane)
+        .constant("WHOLE", is_whole)
         .bind(x)
         .bind(y)
-        .workgroups(vectors.div_ceil(64 * vectors_per_lane as usize))
+        .workgroups(workgroups)
         .run(x.device())
 }
 
