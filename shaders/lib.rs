@@ -45,8 +45,6 @@ impl Shader {
     }
 }
 
-/// The element-wise functions of two arguments: a `switch` over their numbers.
-pub const BINARY_OPS: &str = include_str!("shared/binary_ops.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 /// The clock for kernels that do not advance it by a counter.
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
@@ -76,8 +74,6 @@ const SOAP: &str = include_str!("shared/soap.wgsl");
 /// The end of a tensor whose length is no multiple of four: `keep_first`.
 pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
-/// The element-wise functions of one argument: a `switch` over their numbers.
-pub const UNARY_OPS: &str = include_str!("shared/unary_ops.wgsl");
 /// The texts that the kernel of an element-wise update appends: `shared/elements.wgsl` says what it declares.
 pub const ELEMENT_WISE_UPDATE: &[&str] = &[GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
 const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
@@ -126,8 +122,6 @@ shaders! {
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
-    BINARY "binary" "tensor/binary.wgsl" [GRID, TAIL, MATH, BINARY_OPS];
-    BINARY_BROADCAST "binary_broadcast" "tensor/binary_broadcast.wgsl" [GRID, MATH, BINARY_OPS];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
@@ -196,7 +190,6 @@ shaders! {
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS];
     SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
-    UNARY "unary" "tensor/unary.wgsl" [GRID, TAIL, MATH, UNARY_OPS];
     UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

@@ -7,40 +7,18 @@
 
 mod common;
 
-use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_gradient};
-use thalweg::tensor::{BinaryOp, Device, Tensor};
+use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
+use thalweg::tensor::functions::{Check, MUL, SIGN};
+use thalweg::tensor::{Device, Tensor, functions};
 
 type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
 /// Name, function, the range and the shapes of its inputs.
 type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
 
+/// Element-wise functions are here for what is broadcast or used twice alone.
 const TABLE: &[Row] = &[
-    ("neg", |_, x| x[0].neg(), (-2.0, 2.0), &[&[3, 5]]),
-    ("abs", |_, x| x[0].abs(), (0.2, 2.0), &[&[3, 5]]),
-    ("abs of negatives", |_, x| x[0].abs(), (-2.0, -0.2), &[&[3, 5]]),
-    ("exp", |_, x| x[0].exp(), (-2.0, 2.0), &[&[3, 5]]),
-    ("log", |_, x| x[0].log(), (0.3, 3.0), &[&[3, 5]]),
-    ("sqrt", |_, x| x[0].sqrt(), (0.3, 3.0), &[&[3, 5]]),
-    ("reciprocal", |_, x| x[0].reciprocal(), (0.5, 3.0), &[&[3, 5]]),
-    ("square", |_, x| x[0].square(), (-2.0, 2.0), &[&[3, 5]]),
-    ("relu", |_, x| x[0].relu(), (0.1, 2.0), &[&[3, 5]]),
     ("relu of negatives and positives", |_, x| x[0].add(x[0].neg()?.relu()?.relu()?), (-2.0, -0.1), &[&[3, 5]]),
-    ("tanh", |_, x| x[0].tanh(), (-2.0, 2.0), &[&[3, 5]]),
-    ("sigmoid", |_, x| x[0].sigmoid(), (-3.0, 3.0), &[&[3, 5]]),
-    ("gelu", |_, x| x[0].gelu(), (-2.0, 2.0), &[&[3, 5]]),
-    ("silu", |_, x| x[0].silu(), (-3.0, 3.0), &[&[3, 5]]),
-    ("softplus", |_, x| x[0].softplus(), (-3.0, 3.0), &[&[3, 5]]),
-    ("sin", |_, x| x[0].sin(), (-3.0, 3.0), &[&[3, 5]]),
-    ("cos", |_, x| x[0].cos(), (-3.0, 3.0), &[&[3, 5]]),
-    ("expm1", |_, x| x[0].expm1(), (-1.0, 1.0), &[&[3, 5]]),
-    ("log1p", |_, x| x[0].log1p(), (-0.5, 2.0), &[&[3, 5]]),
-    ("erf", |_, x| x[0].erf(), (-2.0, 2.0), &[&[3, 5]]),
-    ("affine", |_, x| x[0].affine(-1.5, 0.5), (-2.0, 2.0), &[&[3, 5]]),
-    ("powf", |_, x| x[0].powf(2.5), (0.3, 2.0), &[&[3, 5]]),
-    ("powf, cubed negatives", |_, x| x[0].powf(3.0), (-2.0, -0.3), &[&[3, 5]]),
-    ("clamp", |_, x| x[0].affine(3.0, 0.0)?.clamp(-10.0, 10.0), (-2.0, 2.0), &[&[3, 5]]),
-    ("leaky_relu", |_, x| x[0].leaky_relu(0.1), (-2.0, -0.1), &[&[3, 5]]),
     ("add", |_, x| x[0].add(x[1]), (-2.0, 2.0), &[&[3, 5], &[5]]),
     ("sub", |_, x| x[0].sub(x[1]), (-2.0, 2.0), &[&[3, 1], &[2, 1, 5]]),
     ("mul", |_, x| x[0].mul(x[1]), (-2.0, 2.0), &[&[3, 5], &[3, 1]]),
@@ -49,11 +27,6 @@ const TABLE: &[Row] = &[
     ("minimum", |_, x| x[0].minimum(x[1].affine(1.0, 3.0)?), (-1.0, 1.0), &[&[3, 5], &[5]]),
     ("pow", |_, x| x[0].pow(x[1]), (0.5, 2.0), &[&[3, 5], &[5]]),
     ("mul with itself", |_, x| x[0].mul(x[0])?.add(x[0]), (-2.0, 2.0), &[&[3, 5]]),
-    ("relu gradient", |_, x| x[0].binary(BinaryOp::ReluGrad, x[1]), (0.2, 2.0), &[&[3, 5], &[3, 5]]),
-    ("tanh gradient", |_, x| x[0].binary(BinaryOp::TanhGrad, x[1]), (-0.9, 0.9), &[&[3, 5], &[3, 5]]),
-    ("sigmoid gradient", |_, x| x[0].binary(BinaryOp::SigmoidGrad, x[1]), (0.1, 0.9), &[&[3, 5], &[3, 5]]),
-    ("gelu gradient", |_, x| x[0].binary(BinaryOp::GeluGrad, x[1]), (-2.0, 2.0), &[&[3, 5], &[3, 5]]),
-    ("silu gradient", |_, x| x[0].binary(BinaryOp::SiluGrad, x[1]), (-2.0, 2.0), &[&[3, 5], &[3, 5]]),
     ("sum", |_, x| x[0].square()?.sum(), (-2.0, 2.0), &[&[3, 5]]),
     ("mean", |_, x| x[0].square()?.mean(), (-2.0, 2.0), &[&[3, 5]]),
     ("max", |_, x| x[0].max(), (-2.0, 2.0), &[&[7]]),
@@ -117,6 +90,153 @@ fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
 fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<Tensor> {
     let draw = |(i, shape): (usize, &&[usize])| Tensor::uniform(device, 17, i as u64, low, high, shape).unwrap();
     shapes.iter().enumerate().map(draw).collect()
+}
+
+/// Each function of the table, and those from outside of it, over all of its pieces.
+#[test]
+fn derivatives_of_every_element_wise_function() {
+    for device in common::devices() {
+        for function in [1, 2, 3].into_iter().flat_map(common::functions_of) {
+            let reports = check_function(&device, function.function).unwrap();
+            assert!(!reports.is_empty(), "{function:?} is not checked");
+            for report in reports {
+                assert!(report.is_right(), "{device}: {report}");
+            }
+        }
+    }
+}
+
+functions! {
+    /// x clamped, with the gradient that has no bounds.
+    UNBOUNDED = unbounded(x; low, high) {
+        wgsl: "return minimum(maximum(x, low), high);",
+        twin: x.clamp(low, high),
+        derivatives: [g],
+        checks: [Check::over(-2.0, 2.0).numbers(&[-0.5, 0.7])],
+    }
+
+    /// |x|, with the gradient of positive numbers.
+    ONE_SIDED = one_sided(x) {
+        wgsl: "return abs(x);",
+        twin: x.abs(),
+        derivatives: [g],
+        checks: [Check::over(-2.0, 2.0)],
+    }
+
+    /// x |x|, with the right gradient 2 |x| of a wrong gradient.
+    WRONG_TWICE = wrong_twice(x) {
+        wgsl: "return x * abs(x);",
+        twin: x * x.abs(),
+        derivatives: [MUL(g, WRONG_SLOPE(x))],
+        checks: [Check::over(-2.0, 2.0)],
+    }
+
+    /// 2 |x|, with half of the gradient.
+    WRONG_SLOPE = wrong_slope(x) {
+        wgsl: "return 2.0 * abs(x);",
+        twin: 2.0 * x.abs(),
+        derivatives: [MUL(g, SIGN(x))],
+    }
+}
+
+#[test]
+fn a_gradient_that_is_wrong_on_a_piece_is_found() {
+    let reports = |function| check_function(&Device::cpu(), function).unwrap();
+    for function in [&UNBOUNDED, &ONE_SIDED] {
+        let reports = reports(function);
+        assert!(reports.len() == 1 && reports[0].first.relative_error > 0.1, "{}", reports[0]);
+    }
+    let wrong = &reports(&WRONG_TWICE)[0];
+    assert!(wrong.first.relative_error < 1e-3 && wrong.second[0].relative_error > 0.05 && !wrong.is_right(), "{wrong}");
+}
+
+/// Derivatives far from where the function turns, which 1 - y² and its kind would lose.
+#[test]
+fn derivatives_keep_their_digits_far_from_zero() {
+    /// The exact derivative, in f64.
+    type Exact = fn(f64) -> f64;
+    let table: [(&'static functions::Elementwise, Exact, &[f32]); 3] = [
+        (&functions::EXPM1, |x| x.exp(), &[-1e-3, -1.0, -10.0, -16.0, -18.0, -40.0, 3.0]),
+        (
+            &functions::TANH,
+            |x| 4.0 * (-2.0 * x.abs()).exp() / (1.0 + (-2.0 * x.abs()).exp()).powi(2),
+            &[0.0, 0.1, 1.0, -5.0, 9.0, 12.0, -30.0],
+        ),
+        (
+            &functions::SIGMOID,
+            |x| (-x.abs()).exp() / (1.0 + (-x.abs()).exp()).powi(2),
+            &[0.0, -0.1, 1.0, -8.0, 15.0, 40.0, -60.0],
+        ),
+    ];
+    for device in common::devices() {
+        for (function, exact, arguments) in table {
+            let tape = Tape::new();
+            let x = tape.input(&common::tensor(&device, arguments, &[arguments.len()]));
+            let gradients = tape.backward(x.apply(function, &[]).unwrap().sum().unwrap()).unwrap();
+            for (got, &x) in common::floats(gradients.get(x).unwrap()).into_iter().zip(arguments) {
+                let expected = exact(f64::from(x));
+                // Some ulps of 6e-8: an exponential is right to two or three, and is squared.
+                let error = (f64::from(got) - expected).abs() / expected;
+                assert!(error < 6e-7, "{device}: {function:?} at {x}: {got:e}, not {expected:e}");
+            }
+        }
+    }
+}
+
+/// The conventions of the table at kinks, ties and NaN: function, numbers, arguments, result, derivatives.
+#[test]
+fn conventions_hold() {
+    use functions::*;
+    let nan = f32::NAN;
+    let infinity = f32::INFINITY;
+    type Row = (&'static Elementwise, &'static [f32], Vec<f32>, f32, Vec<f32>);
+    let table: Vec<Row> = vec![
+        (&ABS, &[], vec![0.0], 0.0, vec![0.0]),
+        (&ABS, &[], vec![nan], nan, vec![nan]),
+        (&SIGN, &[], vec![nan], nan, vec![0.0]),
+        (&SQRT, &[], vec![0.0], 0.0, vec![infinity]),
+        (&SQRT, &[], vec![-1.0], nan, vec![nan]),
+        (&RECIPROCAL, &[], vec![0.0], infinity, vec![-infinity]),
+        (&CLAMP, &[-0.5, 0.5], vec![-0.5], -0.5, vec![1.0]),
+        (&CLAMP, &[-0.5, 0.5], vec![0.5], 0.5, vec![1.0]),
+        (&CLAMP, &[-0.5, 0.5], vec![nan], nan, vec![0.0]),
+        (&CLAMP, &[0.5, -0.5], vec![0.0], -0.5, vec![0.0]),
+        (&LOG, &[], vec![0.0], -infinity, vec![infinity]),
+        (&LOG1P, &[], vec![-1.0], -infinity, vec![infinity]),
+        (&POWF, &[0.0], vec![nan], 1.0, vec![0.0]),
+        (&POWF, &[0.0], vec![0.0], 1.0, vec![0.0]),
+        (&SIN, &[], vec![infinity], nan, vec![nan]),
+        (&RELU, &[], vec![0.0], 0.0, vec![0.0]),
+        (&RELU, &[], vec![nan], nan, vec![1.0]),
+        (&LEAKY_RELU, &[0.25], vec![0.0], 0.0, vec![0.25]),
+        (&LEAKY_RELU, &[0.25], vec![nan], nan, vec![0.25]),
+        (&GELU, &[], vec![-infinity], 0.0, vec![nan]),
+        (&GELU, &[], vec![infinity], infinity, vec![nan]),
+        (&SILU, &[], vec![-infinity], nan, vec![nan]),
+        (&DIV, &[], vec![0.0, 0.0], nan, vec![infinity, nan]),
+        (&MAXIMUM, &[], vec![2.0, 2.0], 2.0, vec![0.5, 0.5]),
+        (&MINIMUM, &[], vec![2.0, 2.0], 2.0, vec![0.5, 0.5]),
+        (&MAXIMUM, &[], vec![nan, 2.0], nan, vec![0.0, 0.0]),
+        (&MINIMUM, &[], vec![2.0, nan], nan, vec![0.0, 0.0]),
+        (&POW, &[], vec![0.0, 0.0], 1.0, vec![0.0, 0.0]),
+        (&POW, &[], vec![0.0, 2.0], 0.0, vec![0.0, 0.0]),
+        (&LE, &[], vec![nan, nan], 0.0, vec![0.0, 0.0]),
+    ];
+    for device in common::devices() {
+        for (function, numbers, arguments, result, derivatives) in &table {
+            let tape = Tape::new();
+            let inputs: Vec<Var<'_>> =
+                arguments.iter().map(|&x| tape.input(&Tensor::scalar(&device, x).unwrap())).collect();
+            let y = inputs[0].apply_with(function, &inputs[1..], numbers).unwrap();
+            let gradients = tape.backward(y).unwrap();
+            let of = |x: &Var<'_>| gradients.get(*x).map_or(0.0, |gradient| common::floats(gradient)[0]);
+            let got: Vec<f32> = inputs.iter().map(of).collect();
+            let same = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan());
+            let holds = same(y.item().unwrap(), *result) && got.iter().zip(derivatives).all(|(x, y)| same(*x, *y));
+            let value = y.item().unwrap();
+            assert!(holds, "{device}: {function:?} of {arguments:?} is {value} with derivatives {got:?}");
+        }
+    }
 }
 
 #[test]

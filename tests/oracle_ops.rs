@@ -6,7 +6,8 @@ mod common;
 
 use common::oracle::{self, Array, Bound, Case, Oracle};
 use common::{devices, floats, words};
-use thalweg::tensor::{BinaryOp, Device, DeviceKind, Tensor, UnaryOp};
+use thalweg::tensor::functions::Elementwise;
+use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
 
 /// What an operation has to meet beside its case's own bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +16,13 @@ enum Kind {
     Arithmetic,
     /// Of exponentials, logarithms, sines: a GPU in hardware has a scaled error of 1e-5, the oracle's suggestion.
     Transcendental,
+}
+
+impl Kind {
+    /// The kind of a function: results of arithmetic are the same on the CPU and in software.
+    fn of(function: &Elementwise) -> Self {
+        if function.checks[0].tolerance().software == (0.0, 0.0) { Self::Arithmetic } else { Self::Transcendental }
+    }
 }
 
 /// A result: its elements, and how it was computed.
@@ -115,61 +123,20 @@ fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: common
 
 #[test]
 fn unary_operations() {
-    use Kind::{Arithmetic, Transcendental};
     hold("ops/unary", (117, 22), |device, case| {
-        let attribute = |name: &str, default: f64| {
-            let value = case.get(&format!("attrs.{name}"));
-            value.as_f64().unwrap_or(default) as f32
-        };
-        let (op, kind) = match case.text("op") {
-            "abs" => (UnaryOp::Abs, Arithmetic),
-            "clamp" => {
-                let bounds = (attribute("min", f64::NEG_INFINITY), attribute("max", f64::INFINITY));
-                (UnaryOp::Clamp(bounds.0, bounds.1), Arithmetic)
-            }
-            "cos" => (UnaryOp::Cos, Transcendental),
-            "erf" => (UnaryOp::Erf, Transcendental),
-            "exp" => (UnaryOp::Exp, Transcendental),
-            "expm1" => (UnaryOp::Expm1, Transcendental),
-            "gelu" => (UnaryOp::Gelu, Transcendental),
-            "leaky_relu" => (UnaryOp::LeakyRelu(attribute("negative_slope", 0.01)), Arithmetic),
-            "log" => (UnaryOp::Log, Transcendental),
-            "log1p" => (UnaryOp::Log1p, Transcendental),
-            "neg" => (UnaryOp::Neg, Arithmetic),
-            "pow_scalar" => (UnaryOp::Pow(attribute("exponent", f64::NAN)), Transcendental),
-            "reciprocal" => (UnaryOp::Reciprocal, Arithmetic),
-            "relu" => (UnaryOp::Relu, Arithmetic),
-            "sigmoid" => (UnaryOp::Sigmoid, Transcendental),
-            "sign" => (UnaryOp::Sign, Arithmetic),
-            "silu" => (UnaryOp::Silu, Transcendental),
-            "sin" => (UnaryOp::Sin, Transcendental),
-            "softplus" if attribute("beta", 1.0) == 1.0 => (UnaryOp::Softplus, Transcendental),
-            "sqrt" => (UnaryOp::Sqrt, Arithmetic),
-            "square" => (UnaryOp::Square, Arithmetic),
-            "tanh" => (UnaryOp::Tanh, Transcendental),
-            _ => return None,
-        };
-        Some(outcome(&input(device, case, 0).unary(op).unwrap(), kind))
+        let (function, numbers) = case.function()?;
+        let y = input(device, case, 0).apply(function, &numbers).unwrap();
+        Some(outcome(&y, Kind::of(function)))
     });
 }
 
 #[test]
 fn binary_operations() {
     hold("ops/binary", (105, 24), |device, case| {
-        let op = match case.text("op") {
-            "add" | "add_scalar" => BinaryOp::Add,
-            "sub" => BinaryOp::Sub,
-            "mul" | "mul_scalar" | "mul_self" => BinaryOp::Mul,
-            "div" => BinaryOp::Div,
-            "maximum" => BinaryOp::Maximum,
-            "minimum" => BinaryOp::Minimum,
-            "pow" => BinaryOp::Pow,
-            "eq" => BinaryOp::Eq,
-            "lt" => BinaryOp::Lt,
-            "le" => BinaryOp::Le,
-            "gt" => BinaryOp::Gt,
-            "ge" => BinaryOp::Ge,
-            _ => return None,
+        let function = match case.text("op") {
+            "add_scalar" => &functions::ADD,
+            "mul_scalar" | "mul_self" => &functions::MUL,
+            _ => case.function()?.0,
         };
         let x = input(device, case, 0);
         let y = match case.text("op") {
@@ -177,8 +144,7 @@ fn binary_operations() {
             "add_scalar" | "mul_scalar" => Tensor::scalar(device, case.number("attrs.scalar") as f32).unwrap(),
             _ => input(device, case, 1),
         };
-        let kind = if op == BinaryOp::Pow { Kind::Transcendental } else { Kind::Arithmetic };
-        Some(outcome(&x.binary(op, &y).unwrap(), kind))
+        Some(outcome(&x.apply_with(function, &[&y], &[]).unwrap(), Kind::of(function)))
     });
 }
 

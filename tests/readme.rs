@@ -1,7 +1,13 @@
 //! The README is true of the repository: its library example is a file that is built and run, and what it names exists.
 
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+
+use thalweg::tensor::functions;
+use thalweg::tensor::functions::Elementwise;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -59,4 +65,55 @@ fn every_document_names_only_files_that_exist() {
 fn names_are_found() {
     let text = "see [a](x/a.md), ![b](docs/b.svg) and `examples/c.csv`, or [d](https://d.example/)";
     assert_eq!(named(text), ["x/a.md", "docs/b.svg", "https://d.example/", "docs/b.svg", "examples/c.csv"]);
+}
+
+/// The text of `docs/operations.md`.
+fn table_of_functions() -> String {
+    let mut text = String::from(
+        "# Element-wise functions
+
+This table is generated from the entries of `crates/tensor/src/functions`: `THALWEG_WRITE_DOCS=1 cargo test --test readme`
+writes it anew.
+
+Each function is a method of `Tensor` and of `Var`; the first argument is the tensor itself. Numbers follow the semicolon.
+In a derivative, `g` is the gradient with respect to the result, and there is one for each argument; `flat` means that it
+is zero everywhere. Behind each convention is that of PyTorch, in brackets.
+
+| function | result | derivatives | conventions (PyTorch) |
+|---|---|---|---|
+",
+    );
+    for function in functions::all() {
+        let Elementwise { function: inner, about, derivative_texts, conventions, .. } = function;
+        let numbers = if inner.numbers.is_empty() { String::new() } else { format!("; {}", inner.numbers.join(", ")) };
+        let signature = format!("`{}({}{numbers})`", inner.name, inner.arguments.join(", "));
+        let about: Vec<&str> = about.split_whitespace().collect();
+        let derivatives: Vec<String> = derivative_texts.iter().map(|text| format!("`{}`", readable(text))).collect();
+        let conventions: Vec<String> =
+            conventions.iter().map(|(here, pytorch)| format!("{here} ({pytorch})")).collect();
+        let cells = [signature, about.join(" "), derivatives.join("<br>"), conventions.join("<br>")];
+        writeln!(text, "| {} |", cells.map(|cell| cell.replace('|', "\\|")).join(" | ")).unwrap();
+    }
+    text
+}
+
+/// A derivative with the names of functions rather than those of their constants.
+fn readable(derivative: &str) -> String {
+    let text = derivative.split_whitespace().collect::<Vec<_>>().join(" ");
+    let tight =
+        [(" (", "("), ("( ", "("), (" )", ")"), (" [", "["), ("[ ", "["), (" ]", "]"), (" ,", ","), ("- ", "-")];
+    tight.iter().fold(text, |text, (from, to)| text.replace(from, to)).to_lowercase()
+}
+
+#[test]
+fn the_table_of_functions_is_that_of_the_library() {
+    let (path, text) = ("docs/operations.md", table_of_functions());
+    if std::env::var_os("THALWEG_WRITE_DOCS").is_some() {
+        fs::write(root().join(path), &text).unwrap();
+    }
+    let is_same = read(path) == text;
+    assert!(
+        is_same,
+        "{path} is not what the entries say; write it anew by THALWEG_WRITE_DOCS=1 cargo test --test readme"
+    );
 }

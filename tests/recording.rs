@@ -276,7 +276,7 @@ fn work_on_another_device_is_refused_while_a_recording_is_made() {
             assert!(matches!(error, Error::Recording { .. }) && error.to_string().contains(name), "{error}");
             assert!(error.to_string().contains("another device"), "{error}");
         };
-        refused(&|| x.affine(2.0, 0.0).map(drop), "unary");
+        refused(&|| x.affine(2.0, 0.0).map(drop), "affine");
         refused(&|| x.copy_into(&y), "copy");
         refused(&|| y.fill(1f32), "fill");
         refused(&|| Tensor::zeros(other, thalweg::tensor::DType::F32, &[3]).map(drop), "clear");

@@ -5,11 +5,12 @@
 
 mod common;
 
-use common::{BINARY_OPS, Tolerance, UNARY_OPS, assert_close, assert_same_bits, devices, floats, numbers, tensor};
+use common::{Numbered, Tolerance, assert_close, assert_same_bits, devices, floats, functions_of, numbers, tensor};
 use proptest::prelude::*;
 use thalweg::autograd::Tape;
 use thalweg::nn::{AdamW, CrossEntropy, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
-use thalweg::tensor::{BinaryOp, DType, Device, DropoutState, RecordOptions, Recording, Result, Tensor, UnaryOp};
+use thalweg::tensor::functions::SILU_GRAD;
+use thalweg::tensor::{DType, Device, DropoutState, RecordOptions, Recording, Result, Tensor};
 
 const PLAIN: RecordOptions = RecordOptions { fuse: false, plan: false };
 
@@ -66,13 +67,17 @@ fn every_function_fuses_to_the_bit() {
         let length = 1009;
         let x = tensor(&device, &numbers(1, length, -3.0, 3.0), &[length]);
         let y = tensor(&device, &numbers(2, length, -3.0, 3.0), &[length]);
-        for op in UNARY_OPS {
-            let recording = fused(&device, || Ok(vec![x.unary(op)?.unary(op)?.add(&x)?]));
-            assert_eq!(recording.launches(), 1, "{op:?}");
+        for function in functions_of(1) {
+            let recording = fused(&device, || Ok(vec![function.of(&function.of(&x, &[])?, &[])?.add(&x)?]));
+            assert_eq!(recording.launches(), 1, "{function:?}");
         }
-        for op in BINARY_OPS {
-            let recording = fused(&device, || Ok(vec![x.binary(op, &y)?.binary(op, &x)?]));
-            assert_eq!(recording.launches(), 1, "{op:?}");
+        for function in functions_of(2) {
+            let recording = fused(&device, || Ok(vec![function.of(&function.of(&x, &[&y])?, &[&x])?]));
+            assert_eq!(recording.launches(), 1, "{function:?}");
+        }
+        for function in functions_of(3) {
+            let recording = fused(&device, || Ok(vec![function.of(&x, &[&y, &function.of(&y, &[&x, &x])?])?]));
+            assert_eq!(recording.launches(), 1, "{function:?}");
         }
     }
 }
@@ -86,7 +91,7 @@ fn a_generated_kernel_does_what_its_twin_does() {
         let y = tensor(device, &numbers(2, length, 0.5, 2.0), &[length]);
         let body = || {
             let exact = x.affine(0.5, 0.25)?.mul(&y)?.sub(&x)?.div(&y)?.clamp(-1.0, 1.0)?.leaky_relu(0.1)?;
-            let rounded = exact.tanh()?.add(&y.log()?)?.gelu()?.binary(BinaryOp::SiluGrad, &x)?;
+            let rounded = exact.tanh()?.add(&y.log()?)?.gelu()?.apply_with(&SILU_GRAD, &[&x], &[])?;
             exact.copy_into(&x)?;
             Ok::<_, thalweg::tensor::Error>([exact, rounded])
         };
@@ -211,47 +216,47 @@ fn long_chains_go_over_many_workgroups_and_threads() {
 /// A step of a random program: what is done, with which values, with which function.
 type Step = (u8, usize, usize, u8);
 
-const UNARY: [UnaryOp; 9] = [
-    UnaryOp::Tanh,
-    UnaryOp::Affine(0.5, 0.25),
-    UnaryOp::Neg,
-    UnaryOp::Relu,
-    UnaryOp::Sigmoid,
-    UnaryOp::Square,
-    UnaryOp::Clamp(-1.5, 1.25),
-    UnaryOp::LeakyRelu(0.1),
-    UnaryOp::Abs,
-];
+/// The functions that random programs draw from.
+struct Drawn {
+    unary: Vec<Numbered>,
+    binary: Vec<Numbered>,
+}
 
-const BINARY: [BinaryOp; 8] = [
-    BinaryOp::Add,
-    BinaryOp::Sub,
-    BinaryOp::Mul,
-    BinaryOp::Maximum,
-    BinaryOp::ReluGrad,
-    BinaryOp::TanhGrad,
-    BinaryOp::Div,
-    BinaryOp::Le,
-];
+impl Drawn {
+    fn new() -> Self {
+        Self { unary: functions_of(1), binary: functions_of(2) }
+    }
+
+    /// The function of one argument with a number.
+    fn unary(&self, number: u8, x: &Tensor) -> Result<Tensor> {
+        self.unary[usize::from(number) % self.unary.len()].of(x, &[])
+    }
+
+    /// The function of two arguments with a number.
+    fn binary(&self, number: u8, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        self.binary[usize::from(number) % self.binary.len()].of(x, &[y])
+    }
+}
 
 /// A program over square matrices. The first values are its state, which it may write over.
 fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec<Tensor>> {
     let device = state[0].device();
     let shape = state[0].shape().to_vec();
     let side = shape[0];
+    let drawn = Drawn::new();
     let mut values = state.to_vec();
     for &(kind, first, second, function) in program {
         let (x, y) = (values[first % values.len()].clone(), values[second % values.len()].clone());
-        let unary = UNARY[usize::from(function) % UNARY.len()];
-        let binary = BINARY[usize::from(function) % BINARY.len()];
+        let unary = |x: &Tensor| drawn.unary(function, x);
+        let binary = |x: &Tensor, y: &Tensor| drawn.binary(function, x, y);
         let target = &state[second % state.len()];
         values.push(match kind {
-            0..=3 => x.unary(unary)?,
-            4..=7 => x.binary(binary, &y)?,
+            0..=3 => unary(&x)?,
+            4..=7 => binary(&x, &y)?,
             8 => x.matmul(&y)?.affine(1.0 / side as f32, 0.0)?,
             9 => x.sum_along(usize::from(function) % 2)?.broadcast_to(&shape)?,
-            10 => x.binary(binary, &y.mean_along(usize::from(function) % 2)?)?,
-            11 => x.binary(binary, &y.mean()?)?,
+            10 => binary(&x, &y.mean_along(usize::from(function) % 2)?)?,
+            11 => binary(&x, &y.mean()?)?,
             12 => x.transpose(0, 1)?,
             13 => x.dropout(0.25, dropout)?.0,
             // A value in parts: both halves are written before it is read.
@@ -262,18 +267,18 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
             // A part of zeros is written.
             15 => {
                 let z = Tensor::zeros(device, DType::F32, &shape)?;
-                x.unary(unary)?.slice(0, side - 1, side)?.copy_into(&z.slice(0, 0, 1)?)?;
+                unary(&x)?.slice(0, side - 1, side)?.copy_into(&z.slice(0, 0, 1)?)?;
                 z
             }
             // The state moves on.
             16 => {
-                let z = x.unary(unary)?.binary(BinaryOp::Minimum, &y)?;
+                let z = unary(&x)?.minimum(&y)?;
                 z.copy_into(target)?;
                 z
             }
             // So does a part of it.
             17 => {
-                let row = x.unary(unary)?.slice(0, 0, 1)?.contiguous()?.affine(0.5, 0.0)?;
+                let row = unary(&x)?.slice(0, 0, 1)?.contiguous()?.affine(0.5, 0.0)?;
                 row.copy_into(&target.slice(0, 0, 1)?)?;
                 x
             }
@@ -388,10 +393,11 @@ fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
         let (start, end) = RANGES[i / 2 % RANGES.len()];
         state[i % 2].slice(0, start, end)
     };
+    let drawn = Drawn::new();
     let mut values: Vec<Tensor> = Vec::new();
     for &(kind, first, second, function) in program {
-        let unary = UNARY[usize::from(function) % UNARY.len()];
-        let binary = BINARY[usize::from(function) % BINARY.len()];
+        let unary = |x: &Tensor| drawn.unary(function, x);
+        let binary = |x: &Tensor, y: &Tensor| drawn.binary(function, x, y);
         let any = |i: usize| match values.len() {
             count if count > 0 && !i.is_multiple_of(3) => Ok(values[count - 1 - i / 3 % count.min(4)].clone()),
             _ => range(i),
@@ -402,12 +408,12 @@ fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
         let y = (0..30).filter_map(|i| any(second + i).ok()).find(fits).unwrap_or_else(|| x.clone());
         let target = (0..30).filter_map(|i| range(second + i).ok()).find(|target| target.len() == x.len());
         values.push(match kind {
-            0..=4 => x.unary(unary)?,
-            5..=9 => x.binary(binary, &y)?,
-            10 => y.binary(binary, &x)?,
+            0..=4 => unary(&x)?,
+            5..=9 => binary(&x, &y)?,
+            10 => binary(&y, &x)?,
             // The state moves on, in whole or in part.
             11..=14 => {
-                let z = x.unary(unary)?.binary(BinaryOp::Minimum, &y)?;
+                let z = unary(&x)?.minimum(&y)?;
                 if let Some(target) = target.filter(|_| z.len() == x.len()) {
                     // A target that is not aligned is refused, which harms nothing.
                     let _ = z.reshape(target.shape())?.copy_into(&target);
@@ -422,14 +428,14 @@ fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
             }
             17 => {
                 let z = Tensor::zeros(device, DType::F32, x.shape())?;
-                x.unary(unary)?.copy_into(&z)?;
+                unary(&x)?.copy_into(&z)?;
                 z
             }
             // A part of a constant is written over, and all of it read.
             18 => {
                 let z = Tensor::from_slice(device, &numbers(function.into(), 256, -1.0, 1.0), &[256])?;
                 x.copy_into(&z.slice(0, 0, x.len())?)?;
-                z.unary(unary)?
+                unary(&z)?
             }
             _ => x.sum()?.reshape(&[1])?,
         });

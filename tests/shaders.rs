@@ -13,8 +13,11 @@ use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants::process_overr
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, ShaderStage, StorageAccess};
 use thalweg::nn::kernels;
+use thalweg::tensor::functions::function_kernels;
 use thalweg::tensor::optim::in_pairs;
 use thalweg::tensor::{Access, Device, Error, Kernel, Recording, product_kernels};
+
+use common::functions_of;
 
 type Constants = &'static [(&'static str, f64)];
 
@@ -128,14 +131,15 @@ fn check_limits(module: &naga::Module) -> Result<(), String> {
     Ok(())
 }
 
-fn kernel(name: &str) -> &'static Kernel {
-    kernels().find(|kernel| kernel.name() == name).unwrap()
+/// The kernels that are written by hand, and those of the element-wise functions.
+fn all_kernels() -> impl Iterator<Item = &'static Kernel> {
+    kernels().chain(function_kernels())
 }
 
 #[test]
 fn every_kernel_is_valid_for_every_back_end() {
     let mut checked = 0;
-    for kernel in kernels() {
+    for kernel in all_kernels() {
         assert!(!kernel.variants.is_empty(), "{}: no variant, so nothing would be checked", kernel.name());
         for variant in kernel.variants {
             check(kernel, &kernel.shader.source(), variant)
@@ -143,7 +147,7 @@ fn every_kernel_is_valid_for_every_back_end() {
             checked += 1;
         }
     }
-    assert!(checked >= 90, "{checked} variants were checked");
+    assert!(checked >= 200, "{checked} variants were checked");
 }
 
 /// A recording of every function, with operands of every kind, results and state.
@@ -155,18 +159,24 @@ fn recording_of_chains() -> Recording {
     let (x, y, row, column) = (value(1, &[6, 10]), value(2, &[6, 10]), value(3, &[10]), value(4, &[6, 1]));
     let (recording, _kept) = device
         .record(|| -> Result<_, Error> {
+            let [unary, binary, ternary] = [1, 2, 3].map(functions_of);
             let mut kept = Vec::new();
-            for op in common::UNARY_OPS {
-                kept.push(x.unary(op)?.unary(op)?);
+            for f in &unary {
+                kept.push(f.of(&f.of(&x, &[])?, &[])?);
                 kept.push(kept[kept.len() - 1].sum()?);
             }
-            for op in common::BINARY_OPS {
-                kept.push(x.binary(op, &y)?.binary(op, &row)?.binary(op, &column)?.binary(op, &row.slice(0, 1, 2)?)?);
+            for f in &binary {
+                let first = f.of(&f.of(&x, &[&y])?, &[&row])?;
+                kept.push(f.of(&f.of(&first, &[&column])?, &[&row.slice(0, 1, 2)?])?);
+                kept.push(kept[kept.len() - 1].sum()?);
+            }
+            for f in &ternary {
+                kept.push(f.of(&f.of(&x, &[&y, &row])?, &[&column, &x])?);
                 kept.push(kept[kept.len() - 1].sum()?);
             }
             let mut all = x.clone();
-            for (i, unary) in common::UNARY_OPS.into_iter().enumerate() {
-                all = all.unary(unary)?.binary(common::BINARY_OPS[i % common::BINARY_OPS.len()], &y)?;
+            for (i, f) in unary.iter().enumerate() {
+                all = binary[i % binary.len()].of(&f.of(&all, &[])?, &[&y])?;
             }
             all.copy_into(&x)?;
             Ok(kept)
@@ -184,7 +194,7 @@ fn generated_kernels_are_valid_for_every_back_end() {
             .unwrap_or_else(|error| panic!("{}: {error}\n{}", kernel.name(), kernel.shader.text));
         checked += 1;
     }
-    let least = common::UNARY_OPS.len() + common::BINARY_OPS.len() + 1;
+    let least = [1, 2, 3].into_iter().map(|arguments| functions_of(arguments).len()).sum::<usize>() + 1;
     assert!(checked >= least, "{checked} kernels were generated, expected at least {least}");
 }
 
@@ -232,7 +242,7 @@ fn updates_in_pairs_are_valid_for_every_back_end() {
 #[test]
 fn every_text_is_written_for_other_compilers() {
     let recording = recording_of_chains();
-    let listed = kernels().map(|kernel| (kernel, kernel.variants));
+    let listed = all_kernels().map(|kernel| (kernel, kernel.variants));
     let pairs = kernels().filter_map(|kernel| in_pairs(kernel, &vec![true; kernel.access.len().saturating_sub(4)]));
     let listed = listed.chain(pairs.map(|kernel| (kernel, kernel.variants)));
     let generated = product_kernels().into_iter().chain(recording.generated());
@@ -249,7 +259,7 @@ fn every_text_is_written_for_other_compilers() {
         format!("{line}\n")
     });
     let text: String = lines.collect();
-    assert!(kernels().all(|kernel| text.contains(&format!("\"name\":\"{}\"", kernel.name()))));
+    assert!(all_kernels().all(|kernel| text.contains(&format!("\"name\":\"{}\"", kernel.name()))));
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("shaders.jsonl"), text).unwrap();
 }
 
@@ -285,7 +295,7 @@ fn every_shader_names_its_twin() {
 /// The constants that a shader can be given are those that its kernel's variants give.
 #[test]
 fn every_override_is_in_the_variants() {
-    for kernel in kernels() {
+    for kernel in all_kernels() {
         let module = naga::front::wgsl::parse_str(&kernel.shader.source()).unwrap();
         let declared: BTreeSet<&str> =
             module.overrides.iter().map(|(_, constant)| constant.name.as_deref().unwrap()).collect();
@@ -298,18 +308,18 @@ fn every_override_is_in_the_variants() {
 
 #[test]
 fn broken_shaders_fail() {
-    let unary = kernel("unary");
-    let good = unary.shader.source();
+    let square = function_kernels().into_iter().find(|kernel| kernel.name() == "square").unwrap();
+    let good = square.shader.source();
     let broken = |from: &str, to: &str| {
         assert!(good.contains(from), "{from:?} is not in the text any more");
-        check(unary, &good.replacen(from, to, 1), unary.variants[0]).unwrap_err()
+        check(square, &good.replacen(from, to, 1), square.variants[0]).unwrap_err()
     };
-    check(unary, &good, unary.variants[0]).unwrap();
-    let error = broken("let v = x[i];", "let v = x[i]");
+    check(square, &good, square.variants[0]).unwrap();
+    let error = broken("return x * x;", "return x * x");
     assert!(error.contains("expected"), "{error}");
-    let error = broken("let v = x[i];", "let v = 1u + x[i];");
-    assert!(error.contains("Entry point main at Compute is invalid"), "{error}");
-    let error = broken("var<storage, read> x", "var<storage, read_write> x");
+    let error = broken("return x * x;", "return 1u + x;");
+    assert!(error.contains("'apply' is invalid"), "{error}");
+    let error = broken("var<storage, read> b0", "var<storage, read_write> b0");
     assert!(error.contains("the kernel declares"), "{error}");
     let error = broken("@binding(1)", "@binding(3)");
     assert!(error.contains("which no launch binds"), "{error}");
@@ -318,10 +328,10 @@ fn broken_shaders_fail() {
     let error = broken("@workgroup_size(64)", "@workgroup_size(512)");
     assert!(error.contains("512 invocations"), "{error}");
     let large = "var<workgroup> large: array<f32, 4097>;\n";
-    let large = good.replace("let v = x[i];", "large[lane] = 1.0; let v = x[i] + large[0];") + large;
-    let error = check(unary, &large, unary.variants[0]).unwrap_err();
+    let large = good.replace("    b1[i] =", "    large[lane] = 1.0;\n    b1[i] = large[0] *") + large;
+    let error = check(square, &large, square.variants[0]).unwrap_err();
     assert!(error.contains("16388 bytes"), "{error}");
-    let error = check(unary, &good, &[("OPERATION", 1.0)]).unwrap_err();
+    let error = check(square, &good, &[("OPERATION", 1.0)]).unwrap_err();
     assert!(error.starts_with("overrides"), "{error}");
 }
 
@@ -329,7 +339,7 @@ fn broken_shaders_fail() {
 #[test]
 fn pipelines_are_created_with_default_limits() {
     let (device, _queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-    for kernel in kernels() {
+    for kernel in all_kernels() {
         let buffer = |binding, ty, has_dynamic_offset| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,

@@ -123,6 +123,12 @@ fn sigmoid(x: f32) -> f32 {
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
+// The derivative of the sigmoid, sigmoid(x) sigmoid(-x), which keeps its digits far from 0.
+fn sigmoid_slope(x: f32) -> f32 {
+    let e = safe_exp(-abs(x));
+    return e / ((1.0 + e) * (1.0 + e));
+}
+
 // ln(1 + e^x) without overflow.
 fn softplus(x: f32) -> f32 {
     if (is_nan(x)) { return x; }

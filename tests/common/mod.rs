@@ -7,7 +7,8 @@ pub(crate) mod oracle;
 
 use std::sync::OnceLock;
 
-use thalweg::tensor::{BinaryOp, Device, DeviceKind, Tensor, UnaryOp};
+use thalweg::tensor::functions::{ABS, AFFINE, Check, Elementwise, MUL, RECIPROCAL, ROUNDED, SQUARE, SUB, SUM};
+use thalweg::tensor::{Device, DeviceKind, Result, Tensor, functions};
 
 /// The GPU that all tests of a process share. Without an adapter: none, with a word on standard error, or a panic where
 /// `THALWEG_REQUIRE_GPU` is set.
@@ -141,50 +142,56 @@ pub(crate) fn report(what: &str, got: &[f32], expected: &[f32], holds: impl Fn(u
     panic!("{text}");
 }
 
-/// All functions of one argument, with numbers.
-pub(crate) const UNARY_OPS: [UnaryOp; 23] = [
-    UnaryOp::Neg,
-    UnaryOp::Abs,
-    UnaryOp::Sign,
-    UnaryOp::Exp,
-    UnaryOp::Log,
-    UnaryOp::Sqrt,
-    UnaryOp::Reciprocal,
-    UnaryOp::Square,
-    UnaryOp::Relu,
-    UnaryOp::Tanh,
-    UnaryOp::Sigmoid,
-    UnaryOp::Gelu,
-    UnaryOp::Silu,
-    UnaryOp::Softplus,
-    UnaryOp::Sin,
-    UnaryOp::Cos,
-    UnaryOp::Expm1,
-    UnaryOp::Log1p,
-    UnaryOp::Erf,
-    UnaryOp::Affine(1.5, -0.25),
-    UnaryOp::Pow(1.5),
-    UnaryOp::Clamp(-0.5, 0.75),
-    UnaryOp::LeakyRelu(0.2),
-];
+functions! {
+    /// x / (1 + |x|), element by element: a function that the library has not.
+    pub(crate) SOFTSIGN = softsign(x) {
+        wgsl: "return x / (1.0 + abs(x));",
+        twin: x / (1.0 + x.abs()),
+        derivatives: [MUL(g, SQUARE(RECIPROCAL(AFFINE[1.0, 1.0](ABS(x)))))],
+        checks: [Check::over(-10.0, 10.0).within(ROUNDED).smooth(-2.0, 2.0).kink(|x, _| x[0].abs())],
+    }
 
-/// All functions of two arguments.
-pub(crate) const BINARY_OPS: [BinaryOp; 17] = [
-    BinaryOp::Add,
-    BinaryOp::Sub,
-    BinaryOp::Mul,
-    BinaryOp::Div,
-    BinaryOp::Maximum,
-    BinaryOp::Minimum,
-    BinaryOp::Pow,
-    BinaryOp::Eq,
-    BinaryOp::Lt,
-    BinaryOp::Le,
-    BinaryOp::Gt,
-    BinaryOp::Ge,
-    BinaryOp::ReluGrad,
-    BinaryOp::TanhGrad,
-    BinaryOp::SigmoidGrad,
-    BinaryOp::GeluGrad,
-    BinaryOp::SiluGrad,
-];
+    /// scale (x - y)², element by element, with a name that a function of the kernels has.
+    pub(crate) SQUARED_DISTANCE = power(x, y; scale) {
+        wgsl: "let d = x - y;
+    return scale * (d * d);",
+        twin: {
+            let d = x - y;
+            scale * (d * d)
+        },
+        derivatives: [AFFINE[2.0 * scale, 0.0](MUL(g, SUB(x, y))), AFFINE[-2.0 * scale, 0.0](MUL(g, SUB(x, y)))],
+        checks: [Check::over(-3.0, 3.0).numbers(&[0.75])],
+    }
+
+    /// x + t (y - x), element by element.
+    pub(crate) LERP = lerp(x, y, t) {
+        wgsl: "return x + t * (y - x);",
+        twin: x + t * (y - x),
+        derivatives: [MUL(g, AFFINE[-1.0, 1.0](t)), MUL(g, t), MUL(g, SUB(y, x))],
+        checks: [Check::over(-3.0, 3.0).within(SUM)],
+    }
+}
+
+/// A function with numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbered {
+    pub(crate) function: &'static Elementwise,
+    pub(crate) numbers: &'static [f32],
+}
+
+impl Numbered {
+    /// The function of a tensor, and of others if it has several arguments.
+    pub(crate) fn of(self, x: &Tensor, others: &[&Tensor]) -> Result<Tensor> {
+        x.apply_with(self.function, others, self.numbers)
+    }
+}
+
+/// All functions of so many arguments, with the numbers of their first check: those of the table, those of derivatives, and
+/// those of this file.
+pub(crate) fn functions_of(arguments: usize) -> Vec<Numbered> {
+    let own = [&SOFTSIGN, &SQUARED_DISTANCE, &LERP];
+    let all = functions::all().into_iter().chain(functions::slopes()).chain(own);
+    all.filter(|function| function.function.arguments.len() == arguments)
+        .map(|function| Numbered { function, numbers: function.checks[0].own_numbers() })
+        .collect()
+}

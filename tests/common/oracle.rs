@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use thalweg::tensor::functions;
+use thalweg::tensor::functions::Elementwise;
 
 /// Where the whole oracle lies, if it does.
 pub(crate) fn whole() -> Option<PathBuf> {
@@ -192,6 +194,27 @@ impl<'a> Case<'a> {
     /// An array of the case, if it is there.
     pub(crate) fn find(&self, name: &str) -> Option<Array> {
         self.oracle.find(&format!("{}/{name}", self.id()))
+    }
+
+    /// The element-wise function of the table that the case applies, with its numbers; `None` if there is none.
+    pub(crate) fn function(&self) -> Option<(&'static Elementwise, Vec<f32>)> {
+        let name = match self.text("op") {
+            "pow_scalar" => "powf",
+            // PyTorch's softplus has a scale.
+            "softplus" if self.get("attrs.beta").as_f64().is_some_and(|beta| beta != 1.0) => return None,
+            name => name,
+        };
+        let function = functions::all().into_iter().find(|function| function.name() == name)?;
+        let number = |name: &&str| {
+            let (attribute, default) = match *name {
+                "slope" => ("negative_slope", 0.01),
+                "low" => ("min", f64::NEG_INFINITY),
+                "high" => ("max", f64::INFINITY),
+                name => (name, f64::NAN),
+            };
+            self.get(&format!("attrs.{attribute}")).as_f64().unwrap_or(default) as f32
+        };
+        Some((function, function.function.numbers.iter().map(number).collect()))
     }
 
     /// The bound for one part of the case: `"out"`, `"grad"`, `"param"`, `"state"`, `"loss"`, `"final"`, …. Cases that

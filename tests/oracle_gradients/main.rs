@@ -12,7 +12,7 @@ use common::oracle::{self, Array, Bound, Case, Oracle};
 use common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::tensor::{BinaryOp, Device, DeviceKind, Tensor, UnaryOp};
+use thalweg::tensor::{Device, DeviceKind, Tensor};
 
 /// An operation of a case applied to its inputs; `None` where thalweg has none.
 type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
@@ -144,65 +144,30 @@ fn places(value: &Value) -> Vec<i64> {
 #[test]
 fn unary_operations() {
     hold("ops/unary", (117, 22), |case, x| {
-        let op = match case.text("op") {
-            "abs" => UnaryOp::Abs,
-            "clamp" => {
-                let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
-                UnaryOp::Clamp(attribute(case, "min", low), attribute(case, "max", high))
-            }
-            "cos" => UnaryOp::Cos,
-            "erf" => UnaryOp::Erf,
-            "exp" => UnaryOp::Exp,
-            "expm1" => UnaryOp::Expm1,
-            "gelu" => UnaryOp::Gelu,
-            "leaky_relu" => UnaryOp::LeakyRelu(attribute(case, "negative_slope", 0.01)),
-            "log" => UnaryOp::Log,
-            "log1p" => UnaryOp::Log1p,
-            "neg" => UnaryOp::Neg,
-            "pow_scalar" => UnaryOp::Pow(attribute(case, "exponent", f64::NAN)),
-            "reciprocal" => UnaryOp::Reciprocal,
-            "relu" => UnaryOp::Relu,
-            "sigmoid" => UnaryOp::Sigmoid,
-            "sign" => UnaryOp::Sign,
-            "silu" => UnaryOp::Silu,
-            "sin" => UnaryOp::Sin,
-            "softplus" if attribute(case, "beta", 1.0) == 1.0 => UnaryOp::Softplus,
-            "sqrt" => UnaryOp::Sqrt,
-            "square" => UnaryOp::Square,
-            "tanh" => UnaryOp::Tanh,
-            _ => return None,
-        };
-        Some(x[0].unary(op))
+        let (function, numbers) = case.function()?;
+        Some(x[0].apply(function, &numbers))
     });
 }
 
 #[test]
 fn binary_operations() {
     hold("ops/binary", (80, 14), |case, x| {
-        let op = match case.text("op") {
-            "add" => BinaryOp::Add,
-            "sub" => BinaryOp::Sub,
-            "mul" => BinaryOp::Mul,
-            "div" => BinaryOp::Div,
-            "maximum" => BinaryOp::Maximum,
-            "minimum" => BinaryOp::Minimum,
-            "pow" => BinaryOp::Pow,
-            "mul_self" => return Some(x[0].mul(x[0])),
-            "add_scalar" => return Some(x[0].affine(1.0, attribute(case, "scalar", f64::NAN))),
-            "mul_scalar" => return Some(x[0].affine(attribute(case, "scalar", f64::NAN), 0.0)),
+        Some(match case.text("op") {
+            "mul_self" => x[0].mul(x[0]),
+            "add_scalar" => x[0].affine(1.0, attribute(case, "scalar", f64::NAN)),
+            "mul_scalar" => x[0].affine(attribute(case, "scalar", f64::NAN), 0.0),
             // x + value y z
             "addcmul" => {
                 let product = || x[0].add(x[1].mul(x[2])?.affine(attribute(case, "value", 1.0), 0.0)?);
-                return Some(product());
+                product()
             }
             // x + weight (y - x)
             "lerp" => {
                 let between = || x[0].add(x[1].sub(x[0])?.affine(attribute(case, "weight", f64::NAN), 0.0)?);
-                return Some(between());
+                between()
             }
-            _ => return None,
-        };
-        Some(x[0].binary(op, x[1]))
+            _ => x[0].apply_with(case.function()?.0, &x[1..], &[]),
+        })
     });
 }
 

@@ -62,8 +62,6 @@ kernels! {
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
-    binary: elementwise::binary;
-    binary_broadcast: elementwise::binary_broadcast;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_roof: elementwise::copy_roof;
@@ -129,7 +127,6 @@ kernels! {
     tensor_clip: norms::tensor_clip;
     tensor_norms: norms::tensor_norms;
     trust_ratio: norms::trust_ratio;
-    unary: elementwise::unary;
     update_norms: norms::update_norms;
     yogi: optim::yogi;
 }

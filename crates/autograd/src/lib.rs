@@ -11,6 +11,7 @@
 
 mod anomaly;
 mod check;
+mod check_function;
 mod error;
 mod graph;
 mod parameter;
@@ -20,6 +21,7 @@ mod var;
 mod walk;
 
 pub use check::{GradientCheck, GradientReport, Verdict, WorstElement, check_gradient};
+pub use check_function::{FunctionReport, check_function};
 pub use error::{Error, Result};
 pub use parameter::Parameter;
 pub use tape::Tape;

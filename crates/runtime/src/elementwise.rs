@@ -88,6 +88,25 @@ impl PartialEq for Function {
 
 impl Eq for Function {}
 
+/// The beginning of the entry point of a kernel over elements, up to the lane's number `i`.
+pub const MAIN: &str = "
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = group_index(group, groups) * 64u + lane;
+";
+
+/// Returns the shared texts that the text of such a kernel needs: the scalar functions are many, so that they are appended
+/// only if it calls one.
+pub fn shared_texts(text: &str) -> &'static [&'static str] {
+    use thalweg_shaders::{GRID, MATH, TAIL};
+    let mut names = MATH.split("fn ").skip(1).filter_map(|text| text.split('(').next());
+    if names.any(|name| text.contains(&format!("{name}("))) { &[GRID, TAIL, MATH] } else { &[GRID, TAIL] }
+}
+
 /// Applies a formula to the elements of slices, in a loop that is compiled for the widest vectors of the processor.
 /// [`twin!`](crate::twin) is the way to call it.
 ///

@@ -163,6 +163,12 @@ impl Launch {
         }
     }
 
+    /// Returns a launch of `kernel` with parameters of as many words as it has.
+    #[must_use]
+    pub fn with_words(kernel: &'static Kernel, words: &[u32]) -> Self {
+        Self { params: bytemuck::cast_slice(words).to_vec(), ..Self::new(kernel, ()) }
+    }
+
     /// A launch of a generated kernel, whose twin gets `extra`.
     pub(crate) fn generated(
         kernel: &'static Kernel,
@@ -381,6 +387,18 @@ impl<'a> Call<'a> {
         assert!(N == self.count, "a twin asks for {N} bindings of {}", self.count);
         let mut slices = self.slices.into_iter();
         std::array::from_fn(|_| slices.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS}")))
+    }
+
+    /// Returns the elements of the first bindings, to read, and those of the last one, to write.
+    ///
+    /// # Panics
+    /// If the kernel has another number of bindings.
+    #[must_use]
+    pub fn operands<const N: usize>(self) -> ([&'a [f32]; N], &'a mut [f32]) {
+        assert!(N + 1 == self.count, "a twin asks for {} bindings of {}", N + 1, self.count);
+        let mut slices = self.slices.into_iter();
+        let mut next = || slices.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS}"));
+        (std::array::from_fn(|_| next().read()), next().write())
     }
 }
 

@@ -41,6 +41,27 @@ pub fn sigmoid(x: f32) -> f32 {
     if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }
 
+/// Returns the derivative of the sigmoid, σ(x) σ(-x), which keeps its digits far from 0.
+#[inline(always)]
+pub fn sigmoid_slope(x: f32) -> f32 {
+    let e = decaying_exp(-x.abs());
+    e / ((1.0 + e) * (1.0 + e))
+}
+
+/// Returns e^x for x <= 0, of additions and products alone: a loop over it is computed in vectors, and has the bits of the shader
+/// on a GPU that does not contract.
+#[inline(always)]
+fn decaying_exp(x: f32) -> f32 {
+    let n = (x * std::f32::consts::LOG2_E + 0.5).floor();
+    let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
+    let tail = 0.5
+        + r * (0.166_666_65 + r * (0.041_665_796 + r * (0.008_333_452 + r * (0.001_398_199_9 + r * 0.000_198_756_92))));
+    let half = n as i32 / 2;
+    let power_of_two = |n: i32| f32::from_bits(((n + 127) as u32) << 23);
+    let result = (1.0 + (r + r * r * tail)) * power_of_two(half) * power_of_two(n as i32 - half);
+    if x < -103.972_1 { 0.0 } else { result }
+}
+
 /// ln(1 + e^x) without overflow.
 #[inline]
 pub fn softplus(x: f32) -> f32 {

@@ -47,7 +47,7 @@
 //! Devices, kernels and recordings are those of `thalweg-runtime`, which this crate re-exports.
 
 mod arena;
-mod functions;
+pub mod functions;
 mod matmul;
 mod ops;
 pub mod optim;
@@ -57,7 +57,7 @@ mod tensor;
 
 pub use arena::{Arena, Layout, Packing};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
-pub use ops::{BinaryOp, DropoutState, UnaryOp, ValueLog, copy_by_kernel, next_batch};
+pub use ops::{DropoutState, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,

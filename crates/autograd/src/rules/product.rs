@@ -1,6 +1,7 @@
 //! Matrix products and the fully connected layer. With g the gradient of the output.
 
-use thalweg_tensor::{BinaryOp, DType, Tensor};
+use thalweg_tensor::functions::RELU_GRAD;
+use thalweg_tensor::{DType, Tensor};
 
 use crate::walk::Pull;
 use crate::{Result, Var};
@@ -39,7 +40,7 @@ impl<'t> Var<'t> {
             let (x, weight) = (pull.input(0), pull.input(1));
             let mut g = pull.cotangent()?;
             if relu && !pull.is_masked() {
-                g = pull.output().binary(BinaryOp::ReluGrad, g)?;
+                g = pull.output().apply_with(&RELU_GRAD, &[g], &[])?;
             }
             if pull.needs(0) {
                 if pull.may_mask(0) {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::program::{Instruction, Operation, Program, Source};
-use crate::elementwise::Function;
+use crate::elementwise::{Function, MAIN, shared_texts};
 use crate::kernel::Access;
 
 impl Program {
@@ -11,13 +11,7 @@ impl Program {
     pub(super) fn text(&self) -> String {
         let mut text = format!("// {} element-wise operations in one kernel, generated.\n", self.instructions.len());
         self.write_text(&mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
-        let names = || thalweg_shaders::MATH.split("fn ").skip(1).filter_map(|text| text.split('(').next());
-        let shared: &[&str] = if names().any(|name| text.contains(&format!("{name}("))) {
-            &[thalweg_shaders::GRID, thalweg_shaders::TAIL, thalweg_shaders::MATH]
-        } else {
-            &[thalweg_shaders::GRID, thalweg_shaders::TAIL]
-        };
-        for part in shared {
+        for part in shared_texts(&text) {
             text.push('\n');
             text.push_str(part);
         }
@@ -45,6 +39,7 @@ impl Program {
         text.push_str(ROUNDED);
         self.write_functions(text)?;
         text.push_str(MAIN);
+        writeln!(text, "    if (4u * i >= params.length) {{ return; }}")?;
         for i in 0..self.access.len() {
             if self.loads(i) {
                 writeln!(text, "    let x{i} = b{i}[i];")?;
@@ -120,17 +115,6 @@ const PLACE: &str = "
 fn place(i: u32, offset: u32, divisor: u32, modulus: u32, stride: u32) -> u32 {
     return offset + ((i / divisor) % modulus) * stride;
 }
-";
-
-const MAIN: &str = "
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = group_index(group, groups) * 64u + lane;
-    if (4u * i >= params.length) { return; }
 ";
 
 /// The name of a function in the text. Its number sets it apart from others of the same name, and from the functions that

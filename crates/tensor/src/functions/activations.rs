@@ -1,43 +1,94 @@
 //! Activations of neural networks.
 
-use super::functions;
+use super::*;
+use crate::functions;
 use crate::math;
 
-functions! {
-    /// max(x, 0).
-    RELU = relu(x) {
-        wgsl: "return select(x, 0.0, x < 0.0);",
-        twin: math::relu(x),
-    }
-    /// x, or slope x if x is negative.
-    LEAKY_RELU = leaky_relu(x; slope) {
-        wgsl: "return select(x, slope * x, x < 0.0);",
-        twin: if x < 0.0 { slope * x } else { x },
-    }
-    /// The hyperbolic tangent.
-    TANH = tanh(x) {
-        wgsl: "return safe_tanh(x);",
-        twin: x.tanh(),
-    }
-    /// 1 / (1 + e^-x).
-    SIGMOID = sigmoid(x) {
-        wgsl: "return sigmoid(x);",
-        twin: math::sigmoid(x),
-    }
-    /// x Φ(x).
-    GELU = gelu(x) {
-        wgsl: "return gelu(x);",
-        // Below -14 the product vanishes in f32; at -∞ it is its limit.
-        twin: if x < -14.0 { 0.0 } else { x * math::normal_cdf(x) },
-    }
-    /// x / (1 + e^-x).
-    SILU = silu(x) {
-        wgsl: "return x * sigmoid(x);",
-        twin: x * math::sigmoid(x),
-    }
-    /// ln(1 + e^x).
-    SOFTPLUS = softplus(x) {
-        wgsl: "return softplus(x);",
-        twin: math::softplus(x),
-    }
+/// Calls a macro with the entries of this file.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! activation_functions {
+    ($callback:ident $($extra:tt)*) => {
+        $callback! {
+            $($extra)*
+
+            /// max(x, 0), element by element.
+            pub RELU = relu(x) {
+                wgsl: "return select(x, 0.0, x < 0.0);",
+                twin: math::relu(x),
+                derivatives: [RELU_GRAD(result, g)],
+                conventions: [
+                    "NaN stays, with a derivative of 1" => "the same",
+                    "the derivative at 0 is 0" => "the same"
+                ],
+                checks: [Check::over(-1.0, 1.0).kink(|x, _| x[0].abs())],
+            }
+
+            /// x, or `slope` x if x is negative, element by element.
+            pub LEAKY_RELU = leaky_relu(x; slope) {
+                wgsl: "return select(x, slope * x, x < 0.0);",
+                twin: if x < 0.0 { slope * x } else { x },
+                derivatives: [LEAKY_RELU_GRAD[slope](x, g)],
+                conventions: [
+                    "NaN stays, with a derivative of `slope`" => "the same",
+                    "the derivative at 0 is `slope`" => "the same"
+                ],
+                checks: [Check::over(-10.0, 10.0).numbers(&[0.01]).smooth(-2.0, 2.0).kink(|x, _| x[0].abs())],
+            }
+
+            /// the hyperbolic tangent of x, element by element.
+            pub TANH = tanh(x) {
+                wgsl: "return safe_tanh(x);",
+                twin: x.tanh(),
+                derivatives: [TANH_GRAD(x, g)],
+                conventions: ["the derivative is sech² x, accurate far from 0" => "1 - result², which is 0 there"],
+                checks: [Check::over(-10.0, 10.0).within(FEW_ULP).smooth(-2.0, 2.0)],
+            }
+
+            /// 1 / (1 + e^-x), element by element: the logistic function σ.
+            pub SIGMOID = sigmoid(x) {
+                wgsl: "return sigmoid(x);",
+                twin: math::sigmoid(x),
+                derivatives: [SIGMOID_GRAD(x, g)],
+                conventions: [
+                    "the derivative is σ(x) σ(-x), accurate far from 0" => "result (1 - result), which is 0 far above 0"
+                ],
+                checks: [Check::over(-90.0, 90.0).within(MORE_ULP).smooth(-3.0, 3.0)],
+            }
+
+            /// x Φ(x), element by element, with the normal distribution's Φ: the Gaussian error linear unit in its exact
+            /// form by the error function (Hendrycks, Gimpel, 2016).
+            pub GELU = gelu(x) {
+                wgsl: "return gelu(x);",
+                // Below -14 the product vanishes in f32; at -∞ it is its limit.
+                twin: if x < -14.0 { 0.0 } else { x * math::normal_cdf(x) },
+                derivatives: [GELU_GRAD(x, g)],
+                conventions: [
+                    "0 at -∞, its limit" => "NaN",
+                    "the derivative at infinities is NaN" => "the same"
+                ],
+                checks: [Check::over(-15.0, 15.0).within(ERFC).smooth(-2.0, 2.0)],
+            }
+
+            /// x / (1 + e^-x), element by element: the sigmoid linear unit, also called swish (Elfwing, Uchibe, Doya, 2018).
+            pub SILU = silu(x) {
+                wgsl: "return x * sigmoid(x);",
+                twin: x * math::sigmoid(x),
+                derivatives: [SILU_GRAD(x, g)],
+                conventions: ["NaN at -∞, and so is the derivative" => "the same"],
+                checks: [Check::over(-90.0, 90.0).within(MORE_ULP).smooth(-3.0, 3.0)],
+            }
+
+            /// ln(1 + e^x), element by element, without overflow.
+            pub SOFTPLUS = softplus(x) {
+                wgsl: "return softplus(x);",
+                twin: math::softplus(x),
+                derivatives: [MUL(g, SIGMOID(x))],
+                conventions: ["by the formula for all x" => "x above 20, by default"],
+                checks: [Check::over(-90.0, 90.0).within(MORE_ULP).smooth(-3.0, 3.0)],
+            }
+        }
+    };
 }
+
+activation_functions!(functions);

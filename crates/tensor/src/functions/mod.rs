@@ -1,36 +1,199 @@
 //! The element-wise functions, one entry each.
+//!
+//! An entry holds everything about a function: its name and numbers, the body of its WGSL kernel, its twin on the CPU, its
+//! derivatives as expressions of other entries, its conventions beside those of PyTorch, and the ranges and tolerances
+//! of its tests. The methods of [`Tensor`](crate::Tensor) and of variables, the kernels, fusion in recordings, the tests and
+//! `docs/operations.md` come from the entries.
+//!
+//! Entries are declared by [`functions!`](crate::functions!), also outside of this crate:
+//!
+//! ```
+//! use thalweg_tensor::functions::{Check, FEW_ULP, MUL};
+//! use thalweg_tensor::{Device, Tensor, functions};
+//!
+//! functions! {
+//!     /// x², scaled.
+//!     pub SCALED_SQUARE = scaled_square(x; scale) {
+//!         wgsl: "return scale * x * x;",
+//!         twin: scale * x * x,
+//!         derivatives: [MUL(g, TWICE[scale](x))],
+//!         checks: [Check::over(-10.0, 10.0).numbers(&[0.25]).within(FEW_ULP)],
+//!     }
+//!
+//!     /// 2 x, scaled.
+//!     pub TWICE = twice(x; scale) {
+//!         wgsl: "return 2.0 * scale * x;",
+//!         twin: 2.0 * scale * x,
+//!         derivatives: [TWICE[scale](MUL(g, 0.5))],
+//!     }
+//! }
+//!
+//! # fn main() -> thalweg_tensor::Result<()> {
+//! let x = Tensor::from_slice(&Device::best(), &[1.0, 4.0], &[2])?;
+//! assert_eq!(x.apply(&SCALED_SQUARE, &[0.5])?.to_vec::<f32>()?, [0.5, 8.0]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod activations;
+mod apply;
 mod arithmetic;
 mod binary;
+mod check;
+mod expression;
+mod kernel;
+mod methods;
+mod parity;
 mod slopes;
 mod transcendental;
 
-pub(crate) use activations::*;
-pub(crate) use arithmetic::*;
-pub(crate) use binary::*;
-pub(crate) use slopes::*;
-pub(crate) use transcendental::*;
+use std::fmt;
 
-/// Declares functions: the constant, the name with arguments and numbers, the WGSL body and the twin's formula.
+use crate::elementwise::Function;
+
+pub use activations::*;
+pub use arithmetic::*;
+pub use binary::*;
+pub use check::{Check, ERFC, EXACT, FEW_ULP, MORE_ULP, POWER, ROUNDED, SINE, SUM, Tolerance};
+pub use expression::{Expression, Numbers, first_numbers, padded_numbers};
+pub use kernel::function_kernels;
+pub use parity::{DifferentResult, ParityReport};
+#[doc(hidden)]
+pub use slopes::*;
+pub use transcendental::*;
+
+/// An element-wise function with its derivatives, its conventions and its tests: an entry of the table, or one declared
+/// elsewhere by [`functions!`](crate::functions!).
+pub struct Elementwise {
+    /// The function itself.
+    pub function: Function,
+    /// A description of its result, a noun phrase.
+    pub about: &'static str,
+    /// For each argument the gradient with respect to it; `None` if the function is flat in it.
+    pub derivatives: &'static [Option<Expression>],
+    /// The same as text.
+    pub derivative_texts: &'static [&'static str],
+    /// Its conventions at kinks, ties, NaN and limits, each with that of PyTorch.
+    pub conventions: &'static [(&'static str, &'static str)],
+    /// How it is tested.
+    pub checks: &'static [Check],
+}
+
+impl Elementwise {
+    /// Returns the name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.function.name
+    }
+}
+
+impl fmt::Debug for Elementwise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Elementwise({})", self.function.name)
+    }
+}
+
+/// Two functions are the same if they are one `static`.
+impl PartialEq for Elementwise {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
+impl Eq for Elementwise {}
+
+/// Calls a macro with some tokens and the entries of each file of the table that have methods.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_function {
+    ($callback:ident $($extra:tt)*) => {
+        $crate::arithmetic_functions!($callback $($extra)*);
+        $crate::transcendental_functions!($callback $($extra)*);
+        $crate::activation_functions!($callback $($extra)*);
+        $crate::binary_functions!($callback $($extra)*);
+    };
+}
+
+/// Declares element-wise functions, each as a `static` [`Elementwise`](crate::functions::Elementwise).
+///
+/// An entry is
+///
+/// ```text
+/// /// A description of the result, as a noun phrase.
+/// pub CONSTANT = name(argument, …; number, …) {
+///     wgsl: "the body of a WGSL function that returns the result",
+///     twin: the same in Rust,
+///     derivatives: [one for each argument],
+///     conventions: ["At 0 the derivative is 0" => "the same in PyTorch"],
+///     checks: [Check::over(-1.0, 1.0)],
+/// }
+/// ```
+///
+/// A function has one to three arguments and up to four numbers, constants for all elements. The WGSL body may call the
+/// functions of `shaders/shared/math.wgsl`.
+///
+/// A derivative is the gradient with respect to an argument: `flat`, or calls of other functions by their constants, such
+/// as `MUL(g, AFFINE[2.0, 0.0](x))`, where `g` is the gradient with respect to the result, `result` the result itself,
+/// and numbers are expressions of the function's own numbers. `conventions` and `checks` may be left out.
+///
+/// [`Tensor::apply`](crate::Tensor::apply) applies an entry; [the module](crate::functions) has an example.
+#[macro_export]
 macro_rules! functions {
     ($(
-        $(#[doc = $doc:literal])*
-        $constant:ident = $name:ident($($argument:ident),+ $(; $($number:ident),+)?) {
-            wgsl: $wgsl:literal,
+        #[doc = $about:literal]
+        $(#[doc = $more:literal])*
+        $visibility:vis $constant:ident = $name:ident($($argument:ident),+ $(; $($number:ident),+)?) {
+            wgsl: $wgsl:expr,
             twin: $twin:expr,
+            derivatives: [$($derivative:tt)*],
+            $(conventions: [$($convention:literal => $pytorch:literal),* $(,)?],)?
+            $(checks: [$($check:expr),* $(,)?],)?
         }
     )*) => {
         $(
-            $(#[doc = $doc])*
-            pub(crate) static $constant: $crate::elementwise::Function = $crate::elementwise::Function {
-                name: stringify!($name),
-                arguments: &[$(stringify!($argument)),+],
-                numbers: &[$($(stringify!($number)),+)?],
-                wgsl: $wgsl,
-                twin: $crate::twin!(|$($argument),+ $(; $($number),+)?| $twin),
+            #[doc = concat!(" The function whose result is", $about)]
+            $(#[doc = $more])*
+            $visibility static $constant: $crate::functions::Elementwise = $crate::functions::Elementwise {
+                function: $crate::Function {
+                    name: stringify!($name),
+                    arguments: &[$(stringify!($argument)),+],
+                    numbers: &[$($(stringify!($number)),+)?],
+                    wgsl: $wgsl,
+                    twin: $crate::twin!(|$($argument),+ ; $($($number),+)?| $twin),
+                },
+                about: concat!($about $(, "\n", $more)*),
+                derivatives: $crate::derivatives!([$($argument),+] [$($($number),+)?] $($derivative)*),
+                derivative_texts: $crate::derivative_texts!($($derivative)*),
+                conventions: &[$($(($convention, $pytorch)),*)?],
+                checks: &[$($($check),*)?],
             };
         )*
     };
 }
-use functions;
+
+/// Writes the list of the functions that it is called with.
+macro_rules! list {
+    ($(
+        $(#[doc = $doc:literal])*
+        $visibility:vis $constant:ident = $name:ident $arguments:tt $entry:tt
+    )*) => { &[$(&$constant),*] as &[&'static Elementwise] };
+}
+
+/// Returns the functions of the table, those that have methods, in the order of their files.
+#[must_use]
+pub fn all() -> Vec<&'static Elementwise> {
+    [
+        crate::arithmetic_functions!(list),
+        crate::transcendental_functions!(list),
+        crate::activation_functions!(list),
+        crate::binary_functions!(list),
+    ]
+    .concat()
+}
+
+/// Returns the functions that derivatives have of their own, which have no methods.
+#[doc(hidden)]
+#[must_use]
+pub fn slopes() -> Vec<&'static Elementwise> {
+    crate::slope_functions!(list).to_vec()
+}

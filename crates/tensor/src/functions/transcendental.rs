@@ -1,47 +1,108 @@
 //! Exponentials, logarithms, powers, sines and the error function.
 
-use super::functions;
+use std::f32::consts::FRAC_2_SQRT_PI;
+
+use super::*;
+use crate::functions;
 use crate::math;
 
-functions! {
-    /// e^x.
-    EXP = exp(x) {
-        wgsl: "return safe_exp(x);",
-        twin: x.exp(),
-    }
-    /// The natural logarithm.
-    LOG = log(x) {
-        wgsl: "return safe_log(x);",
-        twin: x.ln(),
-    }
-    /// e^x - 1.
-    EXPM1 = expm1(x) {
-        wgsl: "return expm1(x);",
-        twin: x.exp_m1(),
-    }
-    /// ln(1 + x).
-    LOG1P = log1p(x) {
-        wgsl: "return log1p(x);",
-        twin: x.ln_1p(),
-    }
-    /// x to a constant power.
-    POWF = powf(x; exponent) {
-        wgsl: "return power(x, exponent);",
-        twin: x.powf(exponent),
-    }
-    /// The sine.
-    SIN = sin(x) {
-        wgsl: "return sine_cosine(x).x;",
-        twin: x.sin(),
-    }
-    /// The cosine.
-    COS = cos(x) {
-        wgsl: "return sine_cosine(x).y;",
-        twin: x.cos(),
-    }
-    /// The error function.
-    ERF = erf(x) {
-        wgsl: "return erf(x);",
-        twin: math::erf(x),
-    }
+/// Calls a macro with the entries of this file.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! transcendental_functions {
+    ($callback:ident $($extra:tt)*) => {
+        $callback! {
+            $($extra)*
+
+            /// e^x, element by element.
+            pub EXP = exp(x) {
+                wgsl: "return safe_exp(x);",
+                twin: x.exp(),
+                derivatives: [MUL(g, result)],
+                checks: [Check::over(-100.0, 88.0).within(FEW_ULP).smooth(-2.0, 2.0)],
+            }
+
+            /// the natural logarithm of x, element by element.
+            pub LOG = log(x) {
+                wgsl: "return safe_log(x);",
+                twin: x.ln(),
+                derivatives: [DIV(g, x)],
+                conventions: ["-∞ at 0, NaN below" => "the same", "the derivative at 0 is infinite" => "the same"],
+                checks: [Check::over(0.0, 10.0).within(FEW_ULP).smooth(0.3, 3.0)],
+            }
+
+            /// e^x - 1, element by element, accurate near 0.
+            pub EXPM1 = expm1(x) {
+                wgsl: "return expm1(x);",
+                twin: x.exp_m1(),
+                derivatives: [MUL(g, EXP(x))],
+                conventions: ["the derivative is e^x, accurate far below 0" => "result + 1, which is 0 there"],
+                checks: [Check::over(-2.0, 2.0).within(MORE_ULP).smooth(-1.0, 1.0)],
+            }
+
+            /// ln(1 + x), element by element, accurate near 0.
+            pub LOG1P = log1p(x) {
+                wgsl: "return log1p(x);",
+                twin: x.ln_1p(),
+                derivatives: [DIV(g, AFFINE[1.0, 1.0](x))],
+                conventions: ["-∞ at -1, NaN below" => "the same"],
+                checks: [Check::over(-0.99, 2.0).within(MORE_ULP).smooth(-0.5, 2.0)],
+            }
+
+            /// x to a constant power, element by element, as C's `pow`: 0⁰ is 1, and a negative base takes whole exponents
+            /// only.
+            pub POWF = powf(x; exponent) {
+                wgsl: "return power(x, exponent);",
+                twin: x.powf(exponent),
+                derivatives: [POWF_GRAD[exponent](x, g)],
+                conventions: [
+                    "NaN to the power 0 is 1" => "the same",
+                    "the derivative is 0 everywhere if the exponent is 0" => "the same"
+                ],
+                checks: [
+                    Check::over(0.0, 50.0).numbers(&[1.7]).within(POWER).smooth(0.3, 2.0),
+                    Check::over(-10.0, 10.0).numbers(&[-3.0]).within(POWER).smooth(-2.0, -0.5),
+                    Check::over(-10.0, 10.0).numbers(&[3.0]).within(POWER).smooth(-2.0, 2.0),
+                    Check::over(-10.0, 10.0).numbers(&[0.0]).smooth(-2.0, 2.0),
+                    Check::over(-10.0, 10.0).numbers(&[0.5]).within(ROUNDED).smooth(0.3, 3.0),
+                    Check::over(-3.0, 3.0).numbers(&[65.0]).within(POWER).without_gradients(),
+                    Check::over(-10.0, 10.0).numbers(&[f32::NAN]).without_gradients()
+                ],
+            }
+
+            /// the sine of x in radians, element by element.
+            pub SIN = sin(x) {
+                wgsl: "return sine_cosine(x).x;",
+                twin: x.sin(),
+                derivatives: [MUL(g, COS(x))],
+                conventions: [
+                    "NaN at infinities" => "the same",
+                    "on GPUs beyond 8,192, where it is the driver's sine" => "accurate"
+                ],
+                checks: [Check::over(-8000.0, 8000.0).within(SINE).up_to(8192.0).smooth(-3.0, 3.0)],
+            }
+
+            /// the cosine of x in radians, element by element.
+            pub COS = cos(x) {
+                wgsl: "return sine_cosine(x).y;",
+                twin: x.cos(),
+                derivatives: [NEG(MUL(g, SIN(x)))],
+                conventions: [
+                    "NaN at infinities" => "the same",
+                    "on GPUs beyond 8,192, where it is the driver's cosine" => "accurate"
+                ],
+                checks: [Check::over(-8000.0, 8000.0).within(SINE).up_to(8192.0).smooth(-3.0, 3.0)],
+            }
+
+            /// the error function of x, element by element.
+            pub ERF = erf(x) {
+                wgsl: "return erf(x);",
+                twin: math::erf(x),
+                derivatives: [MUL(g, AFFINE[FRAC_2_SQRT_PI, 0.0](EXP(NEG(SQUARE(x)))))],
+                checks: [Check::over(-5.0, 5.0).within(MORE_ULP).smooth(-2.0, 2.0)],
+            }
+        }
+    };
 }
+
+transcendental_functions!(functions);

@@ -3,7 +3,6 @@
 pub(crate) mod advance;
 mod argmax;
 mod batch;
-mod binary;
 mod copy;
 mod cross_entropy;
 mod dropout;
@@ -15,14 +14,11 @@ mod record_value;
 mod reduce;
 mod short_rows;
 mod softmax;
-mod unary;
 
 pub use batch::next_batch;
-pub use binary::BinaryOp;
 pub use copy::copy_by_kernel;
 pub use dropout::DropoutState;
 pub use record_value::ValueLog;
-pub use unary::UnaryOp;
 
 use crate::kernel::Kernel;
 
@@ -31,8 +27,6 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
     &batch::BATCH,
-    &binary::BINARY,
-    &binary::BINARY_BROADCAST,
     &copy::COPY,
     &copy::COPY_ROOF,
     &cross_entropy::CROSS_ENTROPY,
@@ -48,5 +42,4 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
     &softmax::SOFTMAX,
-    &unary::UNARY,
 ];

@@ -1,0 +1,201 @@
+//! The kernels of element-wise functions, generated: one for operands that are bound as they are, one for operands that
+//! are read through strides.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{PoisonError, RwLock};
+
+use thalweg_shaders::Shader;
+
+use crate::elementwise::{Function, MAIN, shared_texts};
+use crate::kernel::{Access, Call, Kernel};
+use crate::threads::for_each_chunk;
+
+/// The kernels of a function.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    /// The operands are contiguous and have the shape of the result.
+    pub(super) plain: &'static Kernel,
+    /// The operands are read through strides, 0 where they broadcast.
+    pub(super) strided: &'static Kernel,
+}
+
+/// Returns the kernels of a function, always the same ones.
+pub(super) fn kernels_of(function: &'static Function) -> Kernels {
+    /// The kernels by the address of their function. They live as long as the process, as the function does.
+    static KERNELS: RwLock<Option<HashMap<usize, Kernels>>> = RwLock::new(None);
+    let address = std::ptr::from_ref(function).addr();
+    let known = KERNELS.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kernels) = known.as_ref().and_then(|known| known.get(&address)) {
+        return *kernels;
+    }
+    drop(known);
+    let mut known = KERNELS.write().unwrap_or_else(PoisonError::into_inner);
+    *known
+        .get_or_insert_default()
+        .entry(address)
+        .or_insert_with(|| Kernels { plain: generate(function, false), strided: generate(function, true) })
+}
+
+/// Returns the kernels of all functions of the table, for tests that try them all. A function of one argument has no
+/// strided one.
+#[must_use]
+pub fn function_kernels() -> Vec<&'static Kernel> {
+    let functions = super::all().into_iter().chain(super::slopes());
+    functions
+        .flat_map(|function| {
+            let kernels = kernels_of(&function.function);
+            let strided = (function.function.arguments.len() > 1).then_some(kernels.strided);
+            std::iter::once(kernels.plain).chain(strided)
+        })
+        .collect()
+}
+
+fn generate(function: &'static Function, strided: bool) -> &'static Kernel {
+    let name = if strided { format!("{}_broadcast", function.name) } else { function.name.to_string() };
+    let mut text = String::new();
+    write_text(function, strided, &mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
+    let (arguments, numbers) = (function.arguments.len(), function.numbers.len());
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let (path, shared) = (leak(format!("generated/{name}.wgsl")), shared_texts(&text));
+    let shader = Box::leak(Box::new(Shader { name: leak(name), path, text: leak(text), shared }));
+    Box::leak(Box::new(Kernel {
+        shader,
+        uniform: if strided { 4 * (first_strided_number(arguments) + numbers) } else { 4 * (1 + numbers) },
+        access: match arguments {
+            1 => &[Access::Read, Access::Write],
+            2 => &[Access::Read, Access::Read, Access::Write],
+            _ => &[Access::Read, Access::Read, Access::Read, Access::Write],
+        },
+        variants: &[&[]],
+        twin: match (arguments, strided) {
+            (1, false) => plain_twin::<1>,
+            (2, false) => plain_twin::<2>,
+            (_, false) => plain_twin::<3>,
+            (1, true) => strided_twin::<1>,
+            (2, true) => strided_twin::<2>,
+            (_, true) => strided_twin::<3>,
+        },
+    }))
+}
+
+/// The words of parameters before the numbers of a strided kernel: extents, strides of each operand, length, rank and
+/// offsets.
+fn first_strided_number(arguments: usize) -> usize {
+    8 + 8 * arguments + 2 + arguments
+}
+
+fn write_text(function: &Function, strided: bool, text: &mut String) -> std::fmt::Result {
+    let arguments = function.arguments;
+    let bytes = 4 * arguments.len();
+    writeln!(text, "// The result of {}, element by element; generated.\n//", signature(function))?;
+    write!(text, "// bindings ")?;
+    for (i, argument) in arguments.iter().enumerate() {
+        write!(text, " {}: {argument} read  ", i + 1)?;
+    }
+    writeln!(text, " {}: result [length] write", arguments.len() + 1)?;
+    writeln!(text, "// bytes     {bytes} read, 4 written per element")?;
+    writeln!(text, "// twin      crates/tensor/src/functions/kernel.rs\n")?;
+    writeln!(text, "struct Params {{")?;
+    if strided {
+        writeln!(text, "    // In elements, the last dimension fastest; a stride of 0 repeats an operand.")?;
+        writeln!(text, "    extents: array<vec4u, 2>,")?;
+        (0..arguments.len()).try_for_each(|i| writeln!(text, "    strides{i}: array<vec4u, 2>,"))?;
+    }
+    writeln!(text, "    length: u32,")?;
+    if strided {
+        writeln!(text, "    rank: u32,")?;
+        (0..arguments.len()).try_for_each(|i| writeln!(text, "    offset{i}: u32,"))?;
+    }
+    function.numbers.iter().try_for_each(|number| writeln!(text, "    own_{number}: f32,"))?;
+    writeln!(text, "}}\n\n@group(0) @binding(0) var<uniform> params: Params;")?;
+    let element = if strided { "f32" } else { "vec4f" };
+    for i in 0..=arguments.len() {
+        let access = if i < arguments.len() { "read" } else { "read_write" };
+        writeln!(text, "@group(0) @binding({}) var<storage, {access}> b{i}: array<{element}>;", i + 1)?;
+    }
+    function.write_wgsl("apply", text)?;
+    let numbers: String = function.numbers.iter().map(|number| format!(", params.own_{number}")).collect();
+    let list =
+        |operand: &dyn Fn(usize) -> String| (0..arguments.len()).map(operand).collect::<Vec<_>>().join(", ") + &numbers;
+    text.push_str(MAIN);
+    let result = arguments.len();
+    if !strided {
+        writeln!(text, "    if (4u * i >= params.length) {{ return; }}")?;
+        let operands = list(&|i| format!("b{i}[i]"));
+        return writeln!(text, "    b{result}[i] = keep_first(apply_each({operands}), params.length - 4u * i);\n}}");
+    }
+    writeln!(text, "    if (i >= params.length) {{ return; }}")?;
+    (0..arguments.len()).try_for_each(|i| writeln!(text, "    var place{i} = params.offset{i};"))?;
+    text.push_str(
+        "    var rest = i;
+    for (var d = params.rank; d > 0u; d--) {
+        let extent = params.extents[(d - 1u) / 4u][(d - 1u) % 4u];
+        let coordinate = rest % extent;
+        rest = rest / extent;
+",
+    );
+    for i in 0..arguments.len() {
+        let stride = format!("params.strides{i}[(d - 1u) / 4u][(d - 1u) % 4u]");
+        writeln!(text, "        place{i} += coordinate * {stride};")?;
+    }
+    let operands = list(&|i| format!("b{i}[place{i}]"));
+    writeln!(text, "    }}\n    b{result}[i] = apply({operands});\n}}")
+}
+
+/// Returns a function's name with its arguments and, after a semicolon, its numbers.
+pub(crate) fn signature(function: &Function) -> String {
+    let numbers =
+        if function.numbers.is_empty() { String::new() } else { format!("; {}", function.numbers.join(", ")) };
+    format!("{}({}{numbers})", function.name, function.arguments.join(", "))
+}
+
+/// result[i] = f(x[i], …).
+fn plain_twin<const A: usize>(call: Call<'_>) {
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
+    let (operands, result) = call.operands::<A>();
+    for_each_chunk(
+        result,
+        #[inline(always)]
+        |start, result| {
+            let operands = operands.map(|operand| &operand[start..start + result.len()]);
+            (application.function.twin)(&operands, application.numbers(), result);
+        },
+    );
+}
+
+/// Elements that the strided twin gathers before it applies the function to them.
+const BLOCK: usize = 256;
+
+/// result[i] = f(x[…], …), the places by coordinates and strides.
+fn strided_twin<const A: usize>(call: Call<'_>) {
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
+    let params = call.param_bytes();
+    let word = |i: usize| -> u32 { bytemuck::pod_read_unaligned(&params[4 * i..4 * i + 4]) };
+    let extents: [u32; 8] = std::array::from_fn(word);
+    let strides: [[u32; 8]; A] = std::array::from_fn(|i| std::array::from_fn(|d| word(8 + 8 * i + d)));
+    let rank = word(8 + 8 * A + 1) as usize;
+    let offsets: [u32; A] = std::array::from_fn(|i| word(8 + 8 * A + 2 + i));
+    let (operands, result) = call.operands::<A>();
+    for_each_chunk(
+        result,
+        #[inline(always)]
+        |start, result| {
+            let mut gathered = [[0.0; BLOCK]; A];
+            for (block, result) in result.chunks_mut(BLOCK).enumerate() {
+                (0..result.len()).for_each(|element| {
+                    let (mut places, mut rest) = (offsets, (start + block * BLOCK + element) as u32);
+                    for d in (0..rank).rev() {
+                        let coordinate = rest % extents[d];
+                        rest /= extents[d];
+                        places.iter_mut().zip(strides).for_each(|(place, strides)| *place += coordinate * strides[d]);
+                    }
+                    let read = operands.iter().zip(places).map(|(operand, place)| operand[place as usize]);
+                    gathered.iter_mut().zip(read).for_each(|(operand, value)| operand[element] = value);
+                });
+                let operands = gathered.each_ref().map(|operand| &operand[..result.len()]);
+                (application.function.twin)(&operands, application.numbers(), result);
+            }
+        },
+    );
+}

@@ -1,0 +1,63 @@
+//! The methods of [`Tensor`]: one for each function of the table.
+
+use crate::{Result, Tensor};
+
+/// Writes a method for each entry that it is called with: first `[&]` or `[]` for the way that operands are passed, and
+/// `self`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! elementwise_methods {
+    (
+        $reference:tt $this:ident
+        $(
+            #[doc = $about:literal]
+            $(#[doc = $more:literal])*
+            $visibility:vis $constant:ident = $name:ident($($argument:ident),+ $(; $($number:ident),+)?) {
+                wgsl: $wgsl:expr,
+                twin: $twin:expr,
+                derivatives: $derivatives:tt,
+                $(conventions: [$($convention:literal => $pytorch:literal),* $(,)?],)?
+                $(checks: $checks:tt,)?
+            }
+        )*
+    ) => {
+        $(
+            $crate::elementwise_methods! {
+                @one $reference $this [$($argument),+] [$($($number),*)?] $constant $name
+                #[doc = concat!(" Returns", $about)]
+                $(#[doc = $more])*
+                $($(#[doc = concat!("\n* ", $convention, " (PyTorch: ", $pytorch, ")")])*)?
+            }
+        )*
+    };
+    (
+        @one [$($reference:tt)?] $this:ident [$x:ident] [$($number:ident),*] $constant:ident $name:ident
+        $(#[$doc:meta])*
+    ) => {
+        $(#[$doc])*
+        ///
+        /// # Errors
+        /// If the elements are not f32.
+        pub fn $name($($reference)? $this $(, $number: f32)*) -> Result<Self> {
+            $this.apply(&$crate::functions::$constant, &[$($number),*])
+        }
+    };
+    (
+        @one [$($reference:tt)?] $this:ident [$x:ident, $y:ident] [$($number:ident),*] $constant:ident $name:ident
+        $(#[$doc:meta])*
+    ) => {
+        $(#[$doc])*
+        ///
+        /// The shapes broadcast by NumPy's rule.
+        ///
+        /// # Errors
+        /// If the shapes do not broadcast, the elements are not f32, or the operands are on different devices or tapes.
+        pub fn $name($($reference)? $this, other: $($reference)? Self $(, $number: f32)*) -> Result<Self> {
+            $this.apply_with(&$crate::functions::$constant, &[other], &[$($number),*])
+        }
+    };
+}
+
+impl Tensor {
+    crate::for_each_function!(elementwise_methods [&] self);
+}
