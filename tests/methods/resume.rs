@@ -404,7 +404,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     let text = params.load(&tensors).unwrap_err().to_string();
     assert_eq!(text, "second.weight: it has shape [10], but must have [2, 5]");
     tensors.remove(1);
-    assert_eq!(params.load(&tensors).unwrap_err().to_string(), "second.weight: the parameter is missing");
+    assert_eq!(params.load(&tensors).unwrap_err().to_string(), "second.weight: the tensor is missing");
     assert_eq!(params.to_host().unwrap(), before);
 }
 
