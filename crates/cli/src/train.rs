@@ -227,12 +227,12 @@ mod tests {
     fn the_bar_is_cleared_however_the_run_ends() {
         let bar = Bar::new(10);
         let same = bar.0.clone();
-        let fails = move || -> Result<(), ()> {
+        let fails = |bar: Bar| -> Result<(), ()> {
             bar.0.set_position(3);
             Err(())
         };
         assert!(!same.is_finished());
-        fails().unwrap_err();
+        fails(bar).unwrap_err();
         assert!(same.is_finished());
     }
 }

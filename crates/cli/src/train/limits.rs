@@ -60,7 +60,7 @@ mod tests {
         check(&[4, 128, 64, 3], 64).unwrap();
         check(&[512, 512], 512).unwrap();
         for (widths, rows, parts) in [
-            (&[65_536, 65_536, 3][..], 64, &["--hidden: ", "4295163907 parameters"][..]),
+            (&[65_536, 65_536, 3][..], 64, &["--hidden: ", "4295229443 parameters"][..]),
             (&[4, 600, 500, 3], 64, &["--hidden: ", "layer 2, 600 x 500, take 1200000 bytes", "a GPU", "1048576"]),
             (&[4, 300, 3], 1000, &["--batch-size: 1000 rows at a layer of 300 units take 1200000 bytes", "a GPU"]),
         ] {

@@ -184,7 +184,10 @@ fn step_measures_a_training_step_on_every_device() {
                 assert_eq!(number(row, "launches_per_step"), launches, "{row}");
             }
             let submissions = if device == "cpu" { 0.0 } else { 1.0 / number(row, "steps_per_submission") };
-            assert_eq!(number(row, "submissions_per_step"), submissions, "{row}");
+            // One that would keep the device busy for long is split.
+            let most = if device == "cpu" || mode.starts_with("noop") { submissions } else { launches };
+            let measured = number(row, "submissions_per_step");
+            assert!((submissions..=most).contains(&measured), "{row}");
         }
     }
 }
