@@ -375,7 +375,7 @@ fn pieces(page: &Tensor) -> usize {
 ///
 /// ```
 /// use thalweg_tensor::update_variants;
-/// static VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0 "CENTERED" 0.0, 1.0 1.0 "CENTERED" 1.0];
+/// static VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0 "CENTERED" 0.0, 1.0 1.0 "CENTERED" 1.0,];
 /// assert_eq!(VARIANTS[1][3], ("CENTERED", 1.0));
 /// ```
 #[macro_export]
