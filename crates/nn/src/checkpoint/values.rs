@@ -5,7 +5,7 @@ use thalweg_tensor::{DType, Tensor};
 
 use crate::{Error, Result};
 
-/// A tensor of a [`Checkpoint`].
+/// A tensor of a [`Checkpoint`](crate::Checkpoint).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointTensor {
     /// Its name, different from all others.

@@ -221,8 +221,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     ///
     /// The file is a [`Checkpoint`](crate::Checkpoint): the parameters under their own names, the state of the optimizer as
     /// [`Optimizer::state_dict`] has it, the reports so far as lists (`history.train_loss`, `history.test_loss`, …, F64
-    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, the loss and [`Module::settings`], a checksum of the training rows,
-    /// the counters of random numbers.
+    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, the loss and
+    /// [`Parts::settings`](crate::Parts::settings), a checksum of the training rows, the counters of random numbers.
     ///
     /// # Errors
     /// [`Error::Setting`] where the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.

@@ -11,7 +11,7 @@ use crate::{DType, Error, Result, Tensor, shape};
 impl Tensor {
     /// Applies an element-wise function of one argument, with its numbers, in one launch.
     ///
-    /// The function is an entry of [the table](crate::functions) or one declared by
+    /// The function is an entry of [the table](mod@crate::functions) or one declared by
     /// [`functions!`](crate::functions!). A tensor that is not contiguous is copied first.
     ///
     /// # Errors

@@ -136,7 +136,7 @@ macro_rules! for_each_function {
 /// as `MUL(g, AFFINE[2.0, 0.0](x))`, where `g` is the gradient with respect to the result, `result` the result itself,
 /// and numbers are expressions of the function's own numbers. `conventions` and `checks` may be left out.
 ///
-/// [`Tensor::apply`](crate::Tensor::apply) applies an entry; [the module](crate::functions) has an example.
+/// [`Tensor::apply`](crate::Tensor::apply) applies an entry; [the module](mod@crate::functions) has an example.
 #[macro_export]
 macro_rules! functions {
     ($(

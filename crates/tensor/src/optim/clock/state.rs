@@ -57,7 +57,7 @@ pub struct ClockState {
     /// The first step that was skipped, counted from 1 with skipped ones; `None` if none was, if the loss is scaled, or if
     /// the step was reported as an error.
     pub first_skipped: Option<u32>,
-    /// The 2-norm of the last update; 0 where [`UpdateNorms`](super::UpdateNorms) is not asked for.
+    /// The 2-norm of the last update; 0 where [`UpdateNorms`](crate::optim::UpdateNorms) is not asked for.
     pub update_norm: f32,
     /// The 2-norm of the parameters before it; likewise.
     pub weight_norm: f32,
