@@ -5,33 +5,56 @@
 
 pub(crate) mod oracle;
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::sync::OnceLock;
 
 use thalweg::tensor::functions::{ABS, AFFINE, Check, Elementwise, MUL, RECIPROCAL, ROUNDED, SQUARE, SUB, SUM};
 use thalweg::tensor::{Device, DeviceKind, Result, Tensor, functions};
 
-/// The GPU that all tests of a process share. Without an adapter: none, with a word on standard error, or a panic where
+/// The GPU that all tests of a process share. Without an adapter the test is named as skipped, or fails if
 /// `THALWEG_REQUIRE_GPU` is set.
 pub(crate) fn gpu() -> Option<Device> {
-    static GPU: OnceLock<Option<Device>> = OnceLock::new();
-    GPU.get_or_init(|| match Device::gpu() {
-        Ok(device) => Some(device),
+    static GPU: OnceLock<Result<Device>> = OnceLock::new();
+    match GPU.get_or_init(Device::gpu) {
+        Ok(device) => Some(device.clone()),
         Err(error) => {
             let required = std::env::var_os("THALWEG_REQUIRE_GPU").is_some_and(|value| value != "0");
             assert!(!required, "THALWEG_REQUIRE_GPU is set, but: {error}");
-            #[allow(clippy::print_stderr, reason = "what is left out is said")]
-            {
-                eprintln!("the GPU's part of this test is left out: {error}");
-            }
+            skip(&format!("its part on a GPU: {error}"));
             None
         }
-    })
-    .clone()
+    }
+}
+
+/// Notes that the running test leaves out a part, with its name: on standard error, and in the file that
+/// `THALWEG_SKIPPED` names, which `./test` prints at its end.
+pub(crate) fn skip(part: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {part}\n", thread.name().unwrap_or("a test"));
+    if let Some(path) = std::env::var_os("THALWEG_SKIPPED") {
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+    }
+    #[allow(clippy::print_stderr, reason = "a skipped part is named")]
+    {
+        eprint!("skipped: {line}");
+    }
 }
 
 /// The CPU, and the GPU where there is one.
 pub(crate) fn devices() -> Vec<Device> {
     std::iter::once(Device::cpu()).chain(gpu()).collect()
+}
+
+/// The GPU, opened anew: its settings and counters belong to one test.
+pub(crate) fn own_gpu() -> Option<Device> {
+    gpu().map(|_| Device::open_new("gpu").unwrap())
+}
+
+/// The CPU and the GPU, opened anew.
+pub(crate) fn own_devices() -> Vec<Device> {
+    std::iter::once(Device::open_new("cpu").unwrap()).chain(own_gpu()).collect()
 }
 
 /// Whether the device is one of the software drivers, which neither contract a b + c to one rounding nor divide

@@ -1,6 +1,6 @@
 //! The oracle: results of numerical programs that others wrote (PyTorch, optax), to judge ours by.
 //!
-//! It lies beside the checkout, in `../shared/oracle`; where it does not, the small copy in `tests/oracle` stands in.
+//! It lies beside the checkout, in `../shared/oracle`; where it does not, the small copy in `tests/fixtures/oracle` stands in.
 //! The format and the measure are those of its README: a file is `NAME.json` with cases and `NAME.safetensors` with
 //! arrays whose names start with the case's id.
 
@@ -20,7 +20,7 @@ pub(crate) fn whole() -> Option<PathBuf> {
 
 /// Where the small copy lies.
 pub(crate) fn small() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle")
 }
 
 /// The cases of a file and its arrays.

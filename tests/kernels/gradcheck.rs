@@ -1,0 +1,288 @@
+//! Every differentiable operation against centred differences, first and second derivatives, on the CPU and on a GPU.
+//!
+//! Inputs keep away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right": elements
+//! near a zero of a third derivative aside, f32 rounding over a step of 5e-3 leaves some 1e-5 to 1e-4.
+
+use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
+use thalweg::tensor::functions::{Check, MUL, SIGN};
+use thalweg::tensor::{Device, Tensor, functions};
+
+type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
+
+/// Name, function, the range and the shapes of its inputs.
+type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
+
+/// Element-wise functions are here for what is broadcast or used twice alone.
+const TABLE: &[Row] = &[
+    ("relu of negatives and positives", |_, x| x[0].add(x[0].neg()?.relu()?.relu()?), (-2.0, -0.1), &[&[3, 5]]),
+    ("add", |_, x| x[0].add(x[1]), (-2.0, 2.0), &[&[3, 5], &[5]]),
+    ("sub", |_, x| x[0].sub(x[1]), (-2.0, 2.0), &[&[3, 1], &[2, 1, 5]]),
+    ("mul", |_, x| x[0].mul(x[1]), (-2.0, 2.0), &[&[3, 5], &[3, 1]]),
+    ("div", |_, x| x[0].div(x[1]), (0.5, 2.0), &[&[3, 5], &[1, 5]]),
+    ("maximum", |_, x| x[0].maximum(x[1].affine(1.0, 3.0)?), (-1.0, 1.0), &[&[3, 5], &[5]]),
+    ("minimum", |_, x| x[0].minimum(x[1].affine(1.0, 3.0)?), (-1.0, 1.0), &[&[3, 5], &[5]]),
+    ("pow", |_, x| x[0].pow(x[1]), (0.5, 2.0), &[&[3, 5], &[5]]),
+    ("mul with itself", |_, x| x[0].mul(x[0])?.add(x[0]), (-2.0, 2.0), &[&[3, 5]]),
+    ("sum", |_, x| x[0].square()?.sum(), (-2.0, 2.0), &[&[3, 5]]),
+    ("mean", |_, x| x[0].square()?.mean(), (-2.0, 2.0), &[&[3, 5]]),
+    ("max", |_, x| x[0].max(), (-2.0, 2.0), &[&[7]]),
+    ("min", |_, x| x[0].min(), (-2.0, 2.0), &[&[7]]),
+    ("sum_along", |_, x| x[0].square()?.sum_along(1), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("mean_along", |_, x| x[0].square()?.mean_along(0), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("max_along", |_, x| x[0].max_along(1), (-2.0, 2.0), &[&[3, 4]]),
+    ("min_along", |_, x| x[0].min_along(0), (-2.0, 2.0), &[&[3, 4]]),
+    ("sum_to", |_, x| x[0].square()?.sum_to(&[3, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("softmax", |_, x| x[0].softmax(), (-2.0, 2.0), &[&[3, 5]]),
+    ("log_softmax", |_, x| x[0].log_softmax(), (-2.0, 2.0), &[&[3, 5]]),
+    ("reshape", |_, x| x[0].square()?.reshape(&[5, 3]), (-2.0, 2.0), &[&[3, 5]]),
+    ("transpose", |_, x| x[0].square()?.transpose(0, 2), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("permute", |_, x| x[0].square()?.permute(&[2, 0, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
+    ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]]), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
+    ("squeeze and unsqueeze", |_, x| x[0].squeeze(1)?.square()?.unsqueeze(0), (-2.0, 2.0), &[&[3, 1, 2]]),
+    ("gather_rows", |_, x| x[0].square()?.gather_rows(&indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "scatter_add_rows",
+        |_, x| x[0].square()?.scatter_add_rows(&indices(x[0], &[2, 0, 2])?, 4),
+        (-2.0, 2.0),
+        &[&[3, 4]],
+    ),
+    ("matmul", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[3, 4], &[4, 2]]),
+    ("matmul of transposed views", |_, x| x[0].t()?.matmul(x[1].t()?), (-1.0, 1.0), &[&[4, 3], &[2, 4]]),
+    ("matmul with itself", |_, x| x[0].matmul(x[0]), (-1.0, 1.0), &[&[3, 3]]),
+    ("linear", |_, x| x[0].linear(x[1], x[2], false), (-1.0, 1.0), &[&[3, 4], &[2, 4], &[2]]),
+    ("linear with relu", |_, x| x[0].linear(x[1], x[2], true), (0.1, 1.0), &[&[3, 4], &[2, 4], &[2]]),
+    (
+        "two layers, the mask carried by the product",
+        |_, x| x[0].linear(x[1], x[2], true)?.linear(x[3], x[4], false),
+        (0.1, 1.0),
+        &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
+    ),
+    (
+        "a hidden layer that is read twice",
+        |_, x| {
+            let hidden = x[0].linear(x[1], x[2], true)?;
+            hidden.linear(x[3], x[4], false)?.add(hidden.sum_along(1)?)
+        },
+        (0.1, 1.0),
+        &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
+    ),
+    ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "cross_entropy, scaled",
+        |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?)?.affine(-3.0, 1.0),
+        (-2.0, 2.0),
+        &[&[3, 4]],
+    ),
+    ("cross_entropy_per_row", |_, x| x[0].cross_entropy_per_row(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
+    ("mse", |_, x| x[0].mse(&Tensor::full(x[0].value().device(), 0.25f32, &[3, 4])?), (-2.0, 2.0), &[&[3, 4]]),
+];
+
+fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
+    Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)
+}
+
+fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<Tensor> {
+    let draw = |(i, shape): (usize, &&[usize])| Tensor::uniform(device, 17, i as u64, low, high, shape).unwrap();
+    shapes.iter().enumerate().map(draw).collect()
+}
+
+/// Each function of the table, and those from outside of it, over all of its pieces.
+#[test]
+fn derivatives_of_every_element_wise_function() {
+    for device in crate::common::devices() {
+        for function in [1, 2, 3].into_iter().flat_map(crate::common::functions_of) {
+            let reports = check_function(&device, function.function).unwrap();
+            assert!(!reports.is_empty(), "{function:?} is not checked");
+            for report in reports {
+                assert!(report.is_right(), "{device}: {report}");
+            }
+        }
+    }
+}
+
+functions! {
+    /// x clamped, with the gradient that has no bounds.
+    UNBOUNDED = unbounded(x; low, high) {
+        wgsl: "return minimum(maximum(x, low), high);",
+        twin: x.clamp(low, high),
+        derivatives: [g],
+        checks: [Check::over(-2.0, 2.0).numbers(&[-0.5, 0.7])],
+    }
+
+    /// |x|, with the gradient of positive numbers.
+    ONE_SIDED = one_sided(x) {
+        wgsl: "return abs(x);",
+        twin: x.abs(),
+        derivatives: [g],
+        checks: [Check::over(-2.0, 2.0)],
+    }
+
+    /// x |x|, with the right gradient 2 |x| of a wrong gradient.
+    WRONG_TWICE = wrong_twice(x) {
+        wgsl: "return x * abs(x);",
+        twin: x * x.abs(),
+        derivatives: [MUL(g, WRONG_SLOPE(x))],
+        checks: [Check::over(-2.0, 2.0)],
+    }
+
+    /// 2 |x|, with half of the gradient.
+    WRONG_SLOPE = wrong_slope(x) {
+        wgsl: "return 2.0 * abs(x);",
+        twin: 2.0 * x.abs(),
+        derivatives: [MUL(g, SIGN(x))],
+    }
+}
+
+#[test]
+fn a_gradient_that_is_wrong_on_a_piece_is_found() {
+    let reports = |function| check_function(&Device::cpu(), function).unwrap();
+    for function in [&UNBOUNDED, &ONE_SIDED] {
+        let reports = reports(function);
+        assert!(reports.len() == 1 && reports[0].first.relative_error > 0.1, "{}", reports[0]);
+    }
+    let wrong = &reports(&WRONG_TWICE)[0];
+    assert!(wrong.first.relative_error < 1e-3 && wrong.second[0].relative_error > 0.05 && !wrong.is_right(), "{wrong}");
+}
+
+/// Derivatives far from where the function turns, which 1 - y² and its kind would lose.
+#[test]
+fn derivatives_keep_their_digits_far_from_zero() {
+    /// The exact derivative, in f64.
+    type Exact = fn(f64) -> f64;
+    let table: [(&'static functions::Elementwise, Exact, &[f32]); 3] = [
+        (&functions::EXPM1, |x| x.exp(), &[-1e-3, -1.0, -10.0, -16.0, -18.0, -40.0, 3.0]),
+        (
+            &functions::TANH,
+            |x| 4.0 * (-2.0 * x.abs()).exp() / (1.0 + (-2.0 * x.abs()).exp()).powi(2),
+            &[0.0, 0.1, 1.0, -5.0, 9.0, 12.0, -30.0],
+        ),
+        (
+            &functions::SIGMOID,
+            |x| (-x.abs()).exp() / (1.0 + (-x.abs()).exp()).powi(2),
+            &[0.0, -0.1, 1.0, -8.0, 15.0, 40.0, -60.0],
+        ),
+    ];
+    for device in crate::common::devices() {
+        for (function, exact, arguments) in table {
+            let tape = Tape::new();
+            let x = tape.input(&crate::common::tensor(&device, arguments, &[arguments.len()]));
+            let gradients = tape.backward(x.apply(function, &[]).unwrap().sum().unwrap()).unwrap();
+            for (got, &x) in crate::common::floats(gradients.get(x).unwrap()).into_iter().zip(arguments) {
+                let expected = exact(f64::from(x));
+                // Some ulps of 6e-8: an exponential is right to two or three, and is squared.
+                let error = (f64::from(got) - expected).abs() / expected;
+                assert!(error < 6e-7, "{device}: {function:?} at {x}: {got:e}, not {expected:e}");
+            }
+        }
+    }
+}
+
+/// The conventions of the table at kinks, ties and NaN: function, numbers, arguments, result, derivatives.
+#[test]
+fn conventions_hold() {
+    use functions::*;
+    let nan = f32::NAN;
+    let infinity = f32::INFINITY;
+    type Row = (&'static Elementwise, &'static [f32], Vec<f32>, f32, Vec<f32>);
+    let table: Vec<Row> = vec![
+        (&ABS, &[], vec![0.0], 0.0, vec![0.0]),
+        (&ABS, &[], vec![nan], nan, vec![nan]),
+        (&SIGN, &[], vec![nan], nan, vec![0.0]),
+        (&SQRT, &[], vec![0.0], 0.0, vec![infinity]),
+        (&SQRT, &[], vec![-1.0], nan, vec![nan]),
+        (&RECIPROCAL, &[], vec![0.0], infinity, vec![-infinity]),
+        (&CLAMP, &[-0.5, 0.5], vec![-0.5], -0.5, vec![1.0]),
+        (&CLAMP, &[-0.5, 0.5], vec![0.5], 0.5, vec![1.0]),
+        (&CLAMP, &[-0.5, 0.5], vec![nan], nan, vec![0.0]),
+        (&CLAMP, &[0.5, -0.5], vec![0.0], -0.5, vec![0.0]),
+        (&LOG, &[], vec![0.0], -infinity, vec![infinity]),
+        (&LOG1P, &[], vec![-1.0], -infinity, vec![infinity]),
+        (&POWF, &[0.0], vec![nan], 1.0, vec![0.0]),
+        (&POWF, &[0.0], vec![0.0], 1.0, vec![0.0]),
+        (&SIN, &[], vec![infinity], nan, vec![nan]),
+        (&RELU, &[], vec![0.0], 0.0, vec![0.0]),
+        (&RELU, &[], vec![nan], nan, vec![1.0]),
+        (&LEAKY_RELU, &[0.25], vec![0.0], 0.0, vec![0.25]),
+        (&LEAKY_RELU, &[0.25], vec![nan], nan, vec![0.25]),
+        (&GELU, &[], vec![-infinity], 0.0, vec![nan]),
+        (&GELU, &[], vec![infinity], infinity, vec![nan]),
+        (&SILU, &[], vec![-infinity], nan, vec![nan]),
+        (&DIV, &[], vec![0.0, 0.0], nan, vec![infinity, nan]),
+        (&MAXIMUM, &[], vec![2.0, 2.0], 2.0, vec![0.5, 0.5]),
+        (&MINIMUM, &[], vec![2.0, 2.0], 2.0, vec![0.5, 0.5]),
+        (&MAXIMUM, &[], vec![nan, 2.0], nan, vec![0.0, 0.0]),
+        (&MINIMUM, &[], vec![2.0, nan], nan, vec![0.0, 0.0]),
+        (&POW, &[], vec![0.0, 0.0], 1.0, vec![0.0, 0.0]),
+        (&POW, &[], vec![0.0, 2.0], 0.0, vec![0.0, 0.0]),
+        (&LE, &[], vec![nan, nan], 0.0, vec![0.0, 0.0]),
+    ];
+    for device in crate::common::devices() {
+        for (function, numbers, arguments, result, derivatives) in &table {
+            let tape = Tape::new();
+            let inputs: Vec<Var<'_>> =
+                arguments.iter().map(|&x| tape.input(&Tensor::scalar(&device, x).unwrap())).collect();
+            let y = inputs[0].apply_with(function, &inputs[1..], numbers).unwrap();
+            let gradients = tape.backward(y).unwrap();
+            let of = |x: &Var<'_>| gradients.get(*x).map_or(0.0, |gradient| crate::common::floats(gradient)[0]);
+            let got: Vec<f32> = inputs.iter().map(of).collect();
+            let same = |x: f32, y: f32| x == y || (x.is_nan() && y.is_nan());
+            let holds = same(y.item().unwrap(), *result) && got.iter().zip(derivatives).all(|(x, y)| same(*x, *y));
+            let value = y.item().unwrap();
+            assert!(holds, "{device}: {function:?} of {arguments:?} is {value} with derivatives {got:?}");
+        }
+    }
+}
+
+#[test]
+fn first_derivatives() {
+    for device in crate::common::devices() {
+        for (name, function, range, shapes) in TABLE {
+            let inputs = inputs(&device, *range, shapes);
+            let report = check_gradient(&GradientCheck::default(), &inputs, function).unwrap();
+            assert!(report.relative_error < 1e-3, "{name} on {device}: {report}");
+        }
+    }
+}
+
+#[test]
+fn second_derivatives() {
+    // The gradient of the sum of squares, as a function of the first input: its own gradient is a Hessian-vector product.
+    let device = Device::cpu();
+    for (name, function, range, shapes) in TABLE {
+        let inputs = inputs(&device, *range, shapes);
+        let report = check_gradient(&GradientCheck::default(), &inputs, |tape, x| {
+            if !x[0].is_tracked() {
+                // Differences need values only; the gradient itself needs a tape that tracks.
+                let inner = Tape::new();
+                let y: Vec<Var<'_>> = x.iter().map(|x| inner.input(&x.value())).collect();
+                let first = inner.grad(function(&inner, &y)?.square()?.sum()?, &[y[0]])?[0];
+                return Ok(tape.constant(&first.value()));
+            }
+            // Added, zero times the input: a gradient that does not depend on it still has one, of zeros.
+            tape.grad(function(tape, x)?.square()?.sum()?, &[x[0]])?[0].add(x[0].affine(0.0, 0.0)?)
+        })
+        .unwrap();
+        assert!(report.relative_error < 3e-3, "{name}: {report}");
+    }
+}
+
+#[test]
+fn a_broadcast_gradient_reaches_the_bias() {
+    // The sum hands down one number for all elements, a view with strides of 0.
+    for device in crate::common::devices() {
+        let tape = Tape::new();
+        let draw = |seed, shape: &[usize]| Tensor::uniform(&device, seed, 0, -1.0, 1.0, shape).unwrap();
+        let (x, weight) = (tape.constant(&draw(1, &[6, 4])), tape.input(&draw(2, &[70, 4])));
+        let bias = tape.input(&draw(3, &[70]));
+        let gradients = tape.backward(x.linear(weight, bias, false).unwrap().sum().unwrap()).unwrap();
+        assert_eq!(crate::common::floats(gradients.get(bias).unwrap()), [6.0; 70], "{device}");
+        let columns = crate::common::floats(&x.value().sum_along(0).unwrap());
+        for row in crate::common::floats(gradients.get(weight).unwrap()).chunks(4) {
+            assert!(row.iter().zip(&columns).all(|(a, b)| (a - b).abs() < 1e-5), "{device}: {row:?} {columns:?}");
+        }
+        let other = Tape::new();
+        assert!(gradients.get(other.input(&draw(4, &[70]))).is_none());
+    }
+}

@@ -1,0 +1,333 @@
+//! Gradients of operations against the oracle (PyTorch), on the CPU and on the GPU: by the rules that can be
+//! differentiated again, and by those of a plain backward pass, which may be fused.
+
+mod programs;
+mod shapes;
+
+use crate::common::oracle::{self, Array, Bound, Case, Oracle};
+use crate::common::{devices, floats};
+use serde_json::Value;
+use thalweg::autograd::{Result, Tape, Var};
+use thalweg::tensor::{Device, DeviceKind, Tensor};
+
+/// An operation of a case applied to its inputs; `None` where thalweg has none.
+type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
+
+/// Runs all cases of a file that have gradients and that thalweg has an operation for. At least so many must have run,
+/// of the whole file and of the small copy.
+fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
+    Oracle::hold_cases(name, at_least, |case| {
+        let mut ran = false;
+        if case.find("cot/0").is_some() && case.find("cot/1").is_none() {
+            for device in devices() {
+                ran = hold_case(case, &device, apply);
+            }
+        }
+        ran
+    });
+}
+
+/// The numbers of the inputs that have a gradient.
+fn differentiated(case: Case<'_>) -> Vec<usize> {
+    let inputs = case.get("inputs").as_array().unwrap().iter().enumerate();
+    inputs.filter(|(_, input)| input["grad"] == true).map(|(i, _)| i).collect()
+}
+
+fn upload(device: &Device, array: &Array) -> Tensor {
+    Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
+}
+
+/// Whether the case ran.
+fn hold_case(case: Case<'_>, device: &Device, apply: Apply) -> bool {
+    let wanted = differentiated(case);
+    let inputs: Vec<Array> = (0..).map_while(|i| case.find(&format!("in/{i}"))).collect();
+    let cotangent = upload(device, &case.array("cot/0"));
+    for is_plain in [false, true] {
+        let tape = Tape::new();
+        let leaf = |(i, array): (usize, &Array)| {
+            let value = upload(device, array);
+            if wanted.contains(&i) { tape.input(&value) } else { tape.constant(&value) }
+        };
+        let leaves: Vec<Var<'_>> = inputs.iter().enumerate().map(leaf).collect();
+        let Some(y) = apply(case, &leaves) else { return false };
+        let y = y.unwrap_or_else(|error| panic!("{}: {error}", case.id()));
+        let variables: Vec<Var<'_>> = wanted.iter().map(|&i| leaves[i]).collect();
+        let cotangent = tape.constant(&cotangent);
+        let gradients: Vec<Vec<f32>> = if is_plain {
+            let gradients = tape.backward(y.mul(cotangent).unwrap().sum().unwrap()).unwrap();
+            let zeros = |v: &Var<'_>| vec![0.0; v.value().len()];
+            variables.iter().map(|v| gradients.get(*v).map_or_else(|| zeros(v), floats)).collect()
+        } else {
+            let gradients = tape.vector_jacobian_product(y, cotangent, &variables).unwrap();
+            gradients.iter().map(|g| floats(&g.value())).collect()
+        };
+        for (gradient, &i) in gradients.iter().zip(&wanted) {
+            let rule = if is_plain { "a plain pass" } else { "variables" };
+            let name = case.name(&format!("input {i} on {device} by {rule}"));
+            hold_gradient(&name, case, i, gradient, &inputs, device);
+        }
+    }
+    true
+}
+
+fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs: &[Array], device: &Device) {
+    let mut reference = other_convention(case, case.array(&format!("grad/f64/{i}")));
+    let in_f32 = case.find(&format!("grad/f32/{i}"));
+    let is_extreme = case.has_flag("extreme_values");
+    if let Some(in_f32) = &in_f32
+        && !is_extreme
+        && case.has_flag("overflows_in_f32_compare_with_f32_arrays")
+    {
+        reference = in_f32.clone();
+    }
+    let bound = case.bound("grad").with_inputs(inputs.iter().chain([&case.array("cot/0")]));
+    // The oracle's suggestion for what has exponentials and the like in it, which GPUs in hardware may do less exactly.
+    let is_hardware = device.info().kind == DeviceKind::Hardware;
+    let scaled = if is_hardware { bound.scaled.max(2e-5) } else { bound.scaled };
+    if case.has_flag("small_arguments_check_relative_error") {
+        for (j, (&x, &r)) in gradient.iter().zip(&reference.values).enumerate() {
+            let error = (f64::from(x) - r).abs();
+            assert!(error <= scaled * r.abs(), "{name}: [{j}] got {x:e}, the reference is {r:e}");
+        }
+    } else if is_extreme {
+        // Values of all magnitudes, each against its own. What is lost or overflows in PyTorch's f32 may be so here, too.
+        let tolerance = crate::common::Tolerance::new(crate::common::vanishing(device), scaled as f32);
+        let (exact, rounded) = (reference.f32(), in_f32.map_or_else(|| reference.f32(), |in_f32| in_f32.f32()));
+        // A number that is taken for zero has another slope.
+        let own = inputs[i].f32();
+        let is_flushed = |j: usize| own[j].is_subnormal() && crate::common::flushes_subnormals(device);
+        let holds = |j: usize| {
+            tolerance.holds(gradient[j], exact[j]) || tolerance.holds(gradient[j], rounded[j]) || is_flushed(j)
+        };
+        crate::common::report(name, gradient, &exact, holds, &format!("{tolerance:?}"));
+    } else {
+        oracle::assert_within(name, gradient, &reference.values, Bound { scaled, ..bound });
+    }
+}
+
+/// The reference with another value where thalweg does not follow PyTorch: the bounds of clamp let the gradient through,
+/// where PyTorch's do not; the slope of |x| at NaN is NaN, where PyTorch has 0.
+fn other_convention(case: Case<'_>, mut reference: Array) -> Array {
+    let Some(x) = case.find("in/0") else { return reference };
+    let (low, high) = (attribute(case, "min", f64::NAN), attribute(case, "max", f64::NAN));
+    let cotangent = case.array("cot/0").values;
+    for (j, r) in reference.values.iter_mut().enumerate() {
+        match case.text("op") {
+            "clamp" if [low, high].contains(&(x.values[j] as f32)) => *r = cotangent[j],
+            "abs" if x.values[j].is_nan() => *r = f64::NAN,
+            _ => {}
+        }
+    }
+    reference
+}
+
+/// A number among a case's attributes.
+fn attribute(case: Case<'_>, name: &str, default: f64) -> f32 {
+    case.get(&format!("attrs.{name}")).as_f64().unwrap_or(default) as f32
+}
+
+/// A whole number among them; negative ones count from the end of `rank` dimensions.
+fn place(value: &Value, rank: usize) -> usize {
+    let axis = value.as_i64().unwrap();
+    if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
+}
+
+/// Whole numbers among them.
+fn places(value: &Value) -> Vec<i64> {
+    value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
+}
+
+#[test]
+fn unary_operations() {
+    hold("ops/unary", (117, 22), |case, x| {
+        let (function, numbers) = case.function()?;
+        Some(x[0].apply(function, &numbers))
+    });
+}
+
+#[test]
+fn binary_operations() {
+    hold("ops/binary", (80, 14), |case, x| {
+        Some(match case.text("op") {
+            "mul_self" => x[0].mul(x[0]),
+            "add_scalar" => x[0].affine(1.0, attribute(case, "scalar", f64::NAN)),
+            "mul_scalar" => x[0].affine(attribute(case, "scalar", f64::NAN), 0.0),
+            // x + value y z
+            "addcmul" => {
+                let product = || x[0].add(x[1].mul(x[2])?.affine(attribute(case, "value", 1.0), 0.0)?);
+                product()
+            }
+            // x + weight (y - x)
+            "lerp" => {
+                let between = || x[0].add(x[1].sub(x[0])?.affine(attribute(case, "weight", f64::NAN), 0.0)?);
+                between()
+            }
+            _ => x[0].apply_with(case.function()?.0, &x[1..], &[]),
+        })
+    });
+}
+
+/// The axes of a reduction, sorted; all of them where there is none.
+fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
+    let axis = case.get("attrs.axis");
+    let mut axes: Vec<usize> = match axis {
+        Value::Array(axes) => axes.iter().map(|axis| place(axis, rank)).collect(),
+        Value::Null => (0..rank).collect(),
+        axis => vec![place(axis, rank)],
+    };
+    axes.sort_unstable();
+    axes
+}
+
+/// A reduction over some axes, one after the other, and the shape that is left.
+fn reduce<'t>(
+    x: Var<'t>,
+    axes: &[usize],
+    kept: &[usize],
+    along: impl Fn(Var<'t>, usize) -> Result<Var<'t>>,
+    all: impl Fn(Var<'t>) -> Result<Var<'t>>,
+) -> Result<Var<'t>> {
+    let y = if axes.len() == x.shape().len() { all(x)? } else { axes.iter().try_fold(x, |y, &axis| along(y, axis))? };
+    y.reshape(kept)
+}
+
+#[test]
+fn reductions() {
+    hold("ops/reduce", (44, 6), |case, x| {
+        let x = x[0];
+        let axes = axes(case, x.shape().len());
+        let keeps = case.is("attrs.keepdim");
+        let shape = x.shape();
+        let kept: Vec<usize> = (0..shape.len())
+            .filter(|d| keeps || !axes.contains(d))
+            .map(|d| if axes.contains(&d) { 1 } else { shape[d] })
+            .collect();
+        Some(match case.text("op") {
+            "sum" => reduce(x, &axes, &kept, Var::sum_along, Var::sum),
+            "mean" => reduce(x, &axes, &kept, Var::mean_along, Var::mean),
+            "amax" => reduce(x, &axes, &kept, Var::max_along, Var::max),
+            "amin" => reduce(x, &axes, &kept, Var::min_along, Var::min),
+            // PyTorch's max and min along an axis give the whole gradient to the first of equal ones; here they share it.
+            "max" if !case.has_flag("convention") => reduce(x, &axes, &kept, Var::max_along, Var::max),
+            "min" if !case.has_flag("convention") => reduce(x, &axes, &kept, Var::min_along, Var::min),
+            _ => return None,
+        })
+    });
+}
+
+#[test]
+fn matrix_products() {
+    hold("ops/matmul", (23, 4), |case, x| {
+        let operand = |index: usize, transposed: &str| {
+            if case.is(&format!("attrs.{transposed}")) { x[index].t() } else { Ok(x[index]) }
+        };
+        let is_matrix = |x: &Var<'_>| x.shape().len() == 2;
+        Some(match case.text("op") {
+            "matmul" if x.iter().all(is_matrix) => (|| operand(0, "transpose_a")?.matmul(operand(1, "transpose_b")?))(),
+            "matmul_self" => x[0].matmul(x[0]),
+            "gram" => (|| x[0].t()?.matmul(x[0]))(),
+            "outer" => (|| x[0].unsqueeze(1)?.matmul(x[1].unsqueeze(0)?))(),
+            "dot" => (|| x[0].unsqueeze(0)?.matmul(x[1].unsqueeze(1)?)?.reshape(&[]))(),
+            "linear" => (|| {
+                let (mut shape, weight) = (x[0].shape(), x[1].shape());
+                let rows = x[0].reshape(&[x[0].value().len() / weight[1], weight[1]])?;
+                let device = rows.value().device().clone();
+                let zeros = x[0].tape().constant(&Tensor::full(&device, 0f32, &weight[..1])?);
+                *shape.last_mut().unwrap() = weight[0];
+                rows.linear(x[1], *x.get(2).unwrap_or(&zeros), false)?.reshape(&shape)
+            })(),
+            _ => return None,
+        })
+    });
+}
+
+/// An operation along the last dimension, along another one.
+fn along_last<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t>>) -> Result<Var<'t>> {
+    let last = x.shape().len() - 1;
+    op(x.transpose(axis, last)?)?.transpose(axis, last)
+}
+
+#[test]
+fn softmax() {
+    hold("ops/softmax_norm", (21, 4), |case, x| {
+        let rank = x[0].shape().len();
+        if rank == 0 {
+            return None;
+        }
+        let axis = axes(case, rank)[0];
+        Some(match case.text("op") {
+            "softmax" => along_last(x[0], axis, Var::softmax),
+            "log_softmax" => along_last(x[0], axis, Var::log_softmax),
+            _ => return None,
+        })
+    });
+}
+
+/// Mean losses and their sums by the fused operation, losses of each row by composed ones. Squared errors are composed:
+/// the fused operation takes its targets as data, where PyTorch has a gradient of them, too.
+#[test]
+fn losses() {
+    hold("ops/losses", (9, 3), |case, x| {
+        let reduction = case.text("attrs.reduction");
+        Some(match case.text("op") {
+            "mse_loss" => (|| {
+                let squares = x[0].sub(x[1])?.square()?;
+                match reduction {
+                    "none" => Ok(squares),
+                    "mean" => squares.mean(),
+                    _ => squares.sum(),
+                }
+            })(),
+            "cross_entropy" => {
+                let smoothed = case.get("attrs.label_smoothing").as_f64().is_some_and(|smoothing| smoothing != 0.0);
+                let other = !case.get("attrs.ignore_index").is_null() || case.is("attrs.class_weights");
+                let (shape, device) = (x[0].shape(), x[0].value().device().clone());
+                let rows = shape[0];
+                if smoothed || other || rows == 0 {
+                    return None;
+                }
+                let targets = case.array("in/1");
+                if reduction == "none" {
+                    let mut one_hot = vec![0f32; shape[0] * shape[1]];
+                    for (row, &target) in one_hot.chunks_mut(shape[1]).zip(&targets.values) {
+                        row[target as usize] = -1.0;
+                    }
+                    let one_hot = x[0].tape().constant(&Tensor::from_slice(&device, &one_hot, &shape).unwrap());
+                    return Some((|| x[0].log_softmax()?.mul(one_hot)?.sum_along(1)?.squeeze(1))());
+                }
+                let targets = Tensor::from_slice(&device, &targets.u32(), &targets.shape).unwrap();
+                let scale = if reduction == "sum" { rows as f32 } else { 1.0 };
+                (|| x[0].cross_entropy(&targets)?.affine(scale, 0.0))()
+            }
+            _ => return None,
+        })
+    });
+}
+
+/// The fused mean of squared errors, whose targets have no gradient.
+#[test]
+fn fused_squared_errors() {
+    let oracle = Oracle::open("ops/losses");
+    let mut run = 0;
+    for case in oracle.cases() {
+        if case.text("op") != "mse_loss" || case.text("attrs.reduction") == "none" {
+            continue;
+        }
+        let inputs = [case.array("in/0"), case.array("in/1")];
+        let elements = inputs[0].values.len() as f32;
+        let scale = if case.text("attrs.reduction") == "sum" { elements } else { 1.0 };
+        for device in devices() {
+            let tape = Tape::new();
+            let x = tape.input(&upload(&device, &inputs[0]));
+            let y = x.mse(&upload(&device, &inputs[1])).unwrap().affine(scale, 0.0).unwrap();
+            let cotangent = tape.constant(&upload(&device, &case.array("cot/0")));
+            let gradient = tape.vector_jacobian_product(y, cotangent, &[x]).unwrap()[0];
+            let name = case.name(&format!("fused, on {device}"));
+            hold_gradient(&name, case, 0, &floats(&gradient.value()), &inputs, &device);
+            let gradients = tape.backward(y.mul(cotangent).unwrap()).unwrap();
+            hold_gradient(&name, case, 0, &floats(gradients.get(x).unwrap()), &inputs, &device);
+        }
+        run += 1;
+    }
+    assert!(run >= if oracle.is_whole { 2 } else { 1 }, "{run} cases ran");
+}

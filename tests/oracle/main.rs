@@ -1,0 +1,13 @@
+//! Results of PyTorch, optax and the literature, against ours, on the CPU and on a GPU.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod copy;
+mod gradients;
+mod networks;
+mod ops;
+mod optimizers;
+mod schedules;

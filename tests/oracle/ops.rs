@@ -1,0 +1,316 @@
+//! Values of operations against the oracle (PyTorch), on the CPU and on the GPU.
+
+use crate::common::oracle::{self, Array, Bound, Case, Oracle};
+use crate::common::{devices, floats, words};
+use thalweg::tensor::functions::Elementwise;
+use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
+
+/// What an operation has to meet beside its case's own bound.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    /// Of additions, products, divisions and roots: the case's bound holds on every device.
+    Arithmetic,
+    /// Of exponentials, logarithms, sines: a GPU in hardware has a scaled error of 1e-5, the oracle's suggestion.
+    Transcendental,
+}
+
+impl Kind {
+    /// The kind of a function: results of arithmetic are the same on the CPU and in software.
+    fn of(function: &Elementwise) -> Self {
+        if function.checks[0].tolerance().software == (0.0, 0.0) { Self::Arithmetic } else { Self::Transcendental }
+    }
+}
+
+/// A result: its elements, and how it was computed.
+struct Outcome {
+    values: Vec<f32>,
+    shape: Vec<usize>,
+    kind: Kind,
+}
+
+fn outcome(tensor: &Tensor, kind: Kind) -> Outcome {
+    Outcome { values: floats(tensor), shape: tensor.shape().to_vec(), kind }
+}
+
+fn input(device: &Device, case: Case<'_>, index: usize) -> Tensor {
+    let array = case.array(&format!("in/{index}"));
+    Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
+}
+
+/// Runs all cases of a file that thalweg has an operation for on all devices, and holds the first output against the
+/// oracle. At least so many cases must have run, of the whole file and of the small copy.
+fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>) -> Option<Outcome>) {
+    Oracle::hold_cases(name, at_least, |case| {
+        let mut ran = false;
+        for device in devices() {
+            let Some(outcome) = compute(&device, case) else { continue };
+            let name = case.name(&format!("on {device}"));
+            hold_case(&name, case, &outcome, &device);
+            ran = true;
+        }
+        ran
+    });
+}
+
+fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
+    let is_hardware = device.info().kind == DeviceKind::Hardware;
+    // Integers and truth values have one array for both precisions.
+    let reference = match case.find("out/f64/0") {
+        Some(array) => array,
+        None => case.array("out/0"),
+    };
+    assert_eq!(outcome.shape, reference.shape, "{name}: shape");
+    if case.get("out_tol_scaled").is_null() {
+        let expected = reference.f32();
+        return crate::common::assert_close(name, &outcome.values, &expected, crate::common::Tolerance::EXACT);
+    }
+    let reference = match case.find("out/f32/0") {
+        _ if case.text("op") == "gelu" => other_convention(case, reference, |x| x == f64::NEG_INFINITY, 0.0),
+        _ if case.text("op") == "sign" => other_convention(case, reference, f64::is_nan, f64::NAN),
+        // Where f64 has room for what overflows in f32, PyTorch's run in f32 says what is right.
+        Some(array) if case.has_flag("overflows_in_f32_compare_with_f32_arrays") => array,
+        _ => reference,
+    };
+    let inputs: Vec<Array> = (0..4).filter_map(|i| case.find(&format!("in/{i}"))).collect();
+    let bound = case.bound("out").with_inputs(&inputs);
+    let scaled =
+        if outcome.kind == Kind::Transcendental && is_hardware { bound.scaled.max(1e-5) } else { bound.scaled };
+    if case.has_flag("small_arguments_check_relative_error") {
+        return hold_relative(name, &outcome.values, &reference.values, scaled);
+    }
+    if case.has_flag("extreme_values") {
+        // A number that is taken for zero has another logarithm.
+        let is_flushed = |x: f32| x.is_subnormal() && crate::common::flushes_subnormals(device);
+        let flushed: Vec<bool> = inputs[0].f32().into_iter().map(is_flushed).collect();
+        let tolerance = crate::common::Tolerance::new(crate::common::vanishing(device), scaled as f32);
+        return hold_one_by_one(name, &outcome.values, &reference.values, tolerance, &flushed);
+    }
+    oracle::assert_within(name, &outcome.values, &reference.values, Bound { scaled, ..bound });
+}
+
+/// The reference with another value where thalweg does not follow PyTorch: GELU at -∞ is its limit, 0, where PyTorch has
+/// NaN (and in f32 infinities and NaN at large arguments, too, which it has not in f64); the sign of NaN is NaN, as in
+/// NumPy, where PyTorch has 0.
+fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool, value: f64) -> Array {
+    for (r, x) in reference.values.iter_mut().zip(case.array("in/0").values) {
+        if place(x) {
+            *r = value;
+        }
+    }
+    reference
+}
+
+/// max |x - r| / |r|.
+fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
+    for (i, (&x, &r)) in got.iter().zip(reference).enumerate() {
+        let error = (f64::from(x) - r).abs();
+        assert!(error <= relative * r.abs(), "{name}: [{i}] got {x:e}, the reference is {r:e}");
+    }
+}
+
+/// Values of all magnitudes: each against its own, for the largest would hide all others. What is below the smallest
+/// normal number may come back as zero.
+fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: crate::common::Tolerance, left_out: &[bool]) {
+    let expected: Vec<f32> = reference.iter().map(|&r| r as f32).collect();
+    let is_left_out = |i: usize| left_out.get(i).is_some_and(|left_out| *left_out);
+    let holds = |i: usize| is_left_out(i) || tolerance.holds(got[i], expected[i]);
+    crate::common::report(name, got, &expected, holds, &format!("{tolerance:?}"));
+}
+
+#[test]
+fn unary_operations() {
+    hold("ops/unary", (117, 22), |device, case| {
+        let (function, numbers) = case.function()?;
+        let y = input(device, case, 0).apply(function, &numbers).unwrap();
+        Some(outcome(&y, Kind::of(function)))
+    });
+}
+
+#[test]
+fn binary_operations() {
+    hold("ops/binary", (105, 24), |device, case| {
+        let function = match case.text("op") {
+            "add_scalar" => &functions::ADD,
+            "mul_scalar" | "mul_self" => &functions::MUL,
+            _ => case.function()?.0,
+        };
+        let x = input(device, case, 0);
+        let y = match case.text("op") {
+            "mul_self" => x.clone(),
+            "add_scalar" | "mul_scalar" => Tensor::scalar(device, case.number("attrs.scalar") as f32).unwrap(),
+            _ => input(device, case, 1),
+        };
+        Some(outcome(&x.apply_with(function, &[&y], &[]).unwrap(), Kind::of(function)))
+    });
+}
+
+/// The axes of a reduction, sorted; all of them where there is none.
+fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
+    let place = |axis: i64| if axis < 0 { (axis + rank as i64) as usize } else { axis as usize };
+    let axis = case.get("attrs.axis");
+    let mut axes: Vec<usize> = match axis.as_array() {
+        Some(axes) => axes.iter().map(|axis| place(axis.as_i64().unwrap())).collect(),
+        None => axis.as_i64().map_or((0..rank).collect(), |axis| vec![place(axis)]),
+    };
+    axes.sort_unstable();
+    axes
+}
+
+#[test]
+fn reductions() {
+    hold("ops/reduce", (56, 8), |device, case| {
+        type Along = fn(&Tensor, usize) -> thalweg::tensor::Result<Tensor>;
+        type All = fn(&Tensor) -> thalweg::tensor::Result<Tensor>;
+        let (along, all): (Along, All) = match case.text("op") {
+            "sum" => (Tensor::sum_along, Tensor::sum),
+            "mean" => (Tensor::mean_along, Tensor::mean),
+            "max" | "amax" => (Tensor::max_along, Tensor::max),
+            "min" | "amin" => (Tensor::min_along, Tensor::min),
+            _ => return None,
+        };
+        let x = input(device, case, 0);
+        let axes = axes(case, x.rank());
+        let mut y = if axes.len() == x.rank() {
+            all(&x).unwrap()
+        } else {
+            axes.iter().fold(x.clone(), |y, &axis| along(&y, axis).unwrap())
+        };
+        let shape = x.shape().iter().enumerate();
+        let shape: Vec<usize> = if case.is("attrs.keepdim") {
+            shape.map(|(d, &extent)| if axes.contains(&d) { 1 } else { extent }).collect()
+        } else {
+            shape.filter(|(d, _)| !axes.contains(d)).map(|(_, &extent)| extent).collect()
+        };
+        y = y.reshape(&shape).unwrap();
+        Some(outcome(&y, Kind::Arithmetic))
+    });
+}
+
+#[test]
+fn places_of_the_largest() {
+    let oracle = Oracle::open("ops/reduce");
+    let mut run = 0;
+    for case in oracle.cases() {
+        // max gives the places as its second output.
+        let expected = match case.text("op") {
+            "argmax" => case.array("out/0"),
+            "max" => case.array("out/1"),
+            _ => continue,
+        };
+        for device in devices() {
+            let x = input(&device, case, 0);
+            let y = match axes(case, x.rank())[..] {
+                [axis] => x.transpose(axis, x.rank() - 1).unwrap().argmax().unwrap(),
+                _ => x.reshape(&[x.len()]).unwrap().argmax().unwrap(),
+            };
+            // Exchanging an axis with the last one leaves a shape of three dimensions in another order.
+            let y = match axes(case, x.rank())[..] {
+                [0] if x.rank() == 3 => y.transpose(0, 1).unwrap(),
+                _ => y,
+            };
+            assert_eq!(words(&y), expected.u32(), "{}", case.name(&format!("on {device}")));
+        }
+        run += 1;
+    }
+    assert!(run >= if oracle.is_whole { 9 } else { 2 }, "{run} cases ran");
+}
+
+#[test]
+fn matrix_products() {
+    hold("ops/matmul", (20, 4), |device, case| {
+        let operand = |index: usize, transposed: &str| {
+            let x = input(device, case, index);
+            if case.is(&format!("attrs.{transposed}")) { x.transpose(x.rank() - 2, x.rank() - 1).unwrap() } else { x }
+        };
+        match case.text("op") {
+            "matmul" => {
+                let (a, b) = (operand(0, "transpose_a"), operand(1, "transpose_b"));
+                let product = (a.rank() == 2 && b.rank() == 2).then(|| a.matmul(&b).unwrap())?;
+                Some(outcome(&product, Kind::Arithmetic))
+            }
+            "matmul_self" => {
+                let a = input(device, case, 0);
+                Some(outcome(&a.matmul(&a).unwrap(), Kind::Arithmetic))
+            }
+            "linear" => {
+                let (x, weight) = (input(device, case, 0), input(device, case, 1));
+                let bias = match case.find("in/2") {
+                    Some(bias) => Tensor::from_slice(device, &bias.f32(), &bias.shape).unwrap(),
+                    None => Tensor::zeros(device, thalweg::tensor::DType::F32, &[weight.shape()[0]]).unwrap(),
+                };
+                // More than two dimensions are rows all the same.
+                let mut shape = x.shape().to_vec();
+                let rows = x.reshape(&[x.len() / weight.shape()[1], weight.shape()[1]]).unwrap();
+                *shape.last_mut().unwrap() = weight.shape()[0];
+                let y = rows.linear(&weight, &bias, false).unwrap().reshape(&shape).unwrap();
+                Some(outcome(&y, Kind::Arithmetic))
+            }
+            _ => None,
+        }
+    });
+}
+
+#[test]
+fn softmax() {
+    hold("ops/softmax_norm", (24, 4), |device, case| {
+        let of_last: fn(&Tensor) -> thalweg::tensor::Result<Tensor> = match case.text("op") {
+            "softmax" => Tensor::softmax,
+            "log_softmax" => Tensor::log_softmax,
+            _ => return None,
+        };
+        let x = input(device, case, 0);
+        if x.rank() == 0 {
+            return None;
+        }
+        let (axis, last) = (axes(case, x.rank())[0], x.rank() - 1);
+        let y = of_last(&x.transpose(axis, last).unwrap()).unwrap().transpose(axis, last).unwrap();
+        Some(outcome(&y, Kind::Transcendental))
+    });
+}
+
+#[test]
+fn losses() {
+    hold("ops/losses", (10, 3), |device, case| {
+        let reduce = |losses: Tensor| match case.text("attrs.reduction") {
+            "none" => losses,
+            "mean" => losses.mean().unwrap(),
+            _ => losses.sum().unwrap(),
+        };
+        match case.text("op") {
+            "mse_loss" => {
+                let (losses, _) = input(device, case, 0).squared_error(&input(device, case, 1), 1.0).unwrap();
+                Some(outcome(&reduce(losses), Kind::Arithmetic))
+            }
+            "cross_entropy" => {
+                let smoothed = case.get("attrs.label_smoothing").as_f64().is_some_and(|smoothing| smoothing != 0.0);
+                let other = !case.get("attrs.ignore_index").is_null() || case.is("attrs.class_weights");
+                if smoothed || other {
+                    return None;
+                }
+                let targets = case.array("in/1");
+                let targets = Tensor::from_slice(device, &targets.u32(), &targets.shape).unwrap();
+                let (losses, _) = input(device, case, 0).cross_entropy(&targets, 1.0).unwrap();
+                Some(outcome(&reduce(losses), Kind::Transcendental))
+            }
+            _ => None,
+        }
+    });
+}
+
+/// The measure itself: a wrong value, a NaN at the wrong place and an all-zero reference are seen.
+#[test]
+fn the_measure_sees_what_is_wrong() {
+    let fails = |got: &[f32], reference: &[f64], bound: Bound| {
+        std::panic::catch_unwind(|| oracle::assert_within("measure", got, reference, bound)).is_err()
+    };
+    let bound = Bound::scaled(1e-6);
+    assert!(!fails(&[1.0, -2.0], &[1.0, -2.000_001], bound));
+    assert!(fails(&[1.0, -2.0], &[1.0, -2.000_01], bound));
+    assert!(fails(&[1.0, f32::NAN], &[1.0, 2.0], bound));
+    assert!(fails(&[1.0, 2.0], &[1.0, f64::NAN], bound));
+    assert!(!fails(&[f32::NAN, f32::INFINITY], &[f64::NAN, f64::INFINITY], bound));
+    assert!(fails(&[f32::NEG_INFINITY], &[f64::INFINITY], bound));
+    assert!(!fails(&[1e-7], &[0.0], bound) && fails(&[1e-5], &[0.0], bound));
+    assert!(!fails(&[1e-5], &[0.0], Bound { largest_input: 100.0, ..bound }));
+    assert!(fails(&[1.0], &[1.0, 2.0], bound));
+}

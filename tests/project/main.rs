@@ -1,0 +1,8 @@
+//! The repository itself: its layers, its dependencies, its documents.
+
+#![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
+
+mod dependencies;
+mod layers;
+mod msrv;
+mod readme;
