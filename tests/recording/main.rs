@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod asynchronous;
 mod counting;
 mod device;
 mod memory;

@@ -2,9 +2,9 @@
 
 // Where the program measures it.
 #[path = "../../crates/cli/src/bench/by_hand.rs"]
-mod by_hand;
+mod step;
 
-use by_hand::{ByHand, MAX_NORM, ROWS, WIDTHS};
+use step::{ByHand, MAX_NORM, ROWS, WIDTHS};
 use thalweg::autograd::Tape;
 use thalweg::nn::{AdamW, CrossEntropy, Loss, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
 use thalweg::tensor::{DType, Device, Tensor, ValueLog, next_batch};

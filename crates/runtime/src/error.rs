@@ -89,6 +89,12 @@ pub enum Error {
         /// The first such step, counted from 1 with those that were skipped.
         step: u32,
     },
+    /// The elements of a read-back are given out once.
+    #[error("read-back: its elements have been given out already; ask for them again with read_later")]
+    Taken,
+    /// A web page cannot block until its GPU is done.
+    #[error("a web page cannot wait for its GPU; await read_later or synchronize_async instead")]
+    CannotWait,
     /// Profiles of one device do not nest.
     #[error("profile: the device is being profiled already; end that profile first")]
     Profile,
@@ -161,6 +167,7 @@ pub enum Error {
 fn choices(found: &[String]) -> String {
     let names = found.iter().enumerate().map(|(index, name)| format!("{index} = {name}"));
     match found.is_empty() {
+        true if cfg!(not(feature = "wgpu")) => "this program was built without the feature `gpu`; use cpu".to_string(),
         true => "there is none; use cpu".to_string(),
         false => format!("use auto, cpu, gpu, an index, or part of a name: {}", names.collect::<Vec<_>>().join(", ")),
     }

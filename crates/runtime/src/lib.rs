@@ -11,11 +11,16 @@ pub mod memory;
 pub mod philox;
 pub mod profile;
 pub mod threads;
+pub mod time;
 
 mod cpu;
 mod device;
 mod dtype;
 mod error;
+#[cfg(feature = "wgpu")]
+mod gpu;
+#[cfg(not(feature = "wgpu"))]
+#[path = "no_gpu.rs"]
 mod gpu;
 mod info;
 mod origin;
@@ -29,4 +34,5 @@ pub use origin::{Origin, Pass, Scope, scope};
 pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};
 pub use thalweg_shaders::{GRID, Shader};
 /// The version of wgpu that [`Device::from_wgpu`] takes devices of.
+#[cfg(feature = "wgpu")]
 pub use wgpu;

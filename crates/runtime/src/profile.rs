@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::kernel::{Cost, Launch};
+use crate::time::Instant;
 use crate::{Error, Origin, Pass, Result};
 
 /// Launches that one profile keeps; those behind them run without being timed and are only counted.

@@ -70,18 +70,20 @@ pub use thalweg_runtime::kernel::{Access, Call, Cost, Kernel, Launch, Slice};
 pub use thalweg_runtime::memory::{Held, MemoryReport, ToView, View, hold_as};
 pub use thalweg_runtime::philox::philox;
 pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, LaunchSum, LayerProfile, Profile, TimeSource};
+#[cfg(feature = "wgpu")]
+pub use thalweg_runtime::wgpu;
 pub use thalweg_runtime::{
     Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, GRID, InFlight, Origin, Pass,
     PendingRead, RecordOptions, Recording, Result, Scope, Shader, guard, is_recording, kernel, on_replay, profile,
-    scope, twin, wgpu,
+    scope, time, twin,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 
 /// The choice of the kernels of matrix products by measurement.
 pub mod tune {
-    pub use crate::matmul::{
-        DeviceProducts, PRODUCT_KERNELS_VERSION, ProductChoice, ProductShape, ProductTuning, TunedProduct,
-    };
+    pub use crate::matmul::{DeviceProducts, PRODUCT_KERNELS_VERSION, ProductChoice};
+    #[cfg(feature = "tune")]
+    pub use crate::matmul::{ProductShape, ProductTuning, TunedProduct};
 }
 
 /// Returns the kernels of this crate that are written by hand, folder by folder.

@@ -1,7 +1,6 @@
 //! [`Trainer::fit`]: the loop.
 
-use std::time::Instant;
-
+use thalweg_tensor::time::Instant;
 use thalweg_tensor::{ClockState, Counters, Device, ValueLog};
 
 use super::arriving::{Arriving, Watch};

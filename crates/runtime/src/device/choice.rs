@@ -1,6 +1,6 @@
 //! The choice of a device by a word, an index or a name, and the GPUs that are open.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{Device, Executor, Inner};
 use crate::gpu::{self, Found, Gpu};
@@ -15,11 +15,16 @@ pub(super) enum Choice {
 
 /// Finds a device by a word, as [`Device::open`] takes it.
 pub(super) fn find(word: &str) -> Result<Choice> {
+    if word.eq_ignore_ascii_case("cpu") { Ok(Choice::Cpu) } else { choose(word, gpu::find()) }
+}
+
+/// Finds a device by a word without blocking.
+pub(super) async fn find_async(word: &str) -> Result<Choice> {
+    if word.eq_ignore_ascii_case("cpu") { Ok(Choice::Cpu) } else { choose(word, gpu::find_async().await) }
+}
+
+fn choose(word: &str, found: Vec<Found>) -> Result<Choice> {
     let lower = word.to_ascii_lowercase();
-    if lower == "cpu" {
-        return Ok(Choice::Cpu);
-    }
-    let found = gpu::find();
     match lower.as_str() {
         "auto" => Ok(match found.into_iter().next() {
             Some(first) if first.info.kind == DeviceKind::Hardware => Choice::Gpu(first),
@@ -62,26 +67,59 @@ fn pick(found: Vec<Found>, wanted: &str, is_it: impl Fn(&Found, usize) -> bool) 
 impl Choice {
     /// Returns the device that all share.
     pub(super) fn open(&self) -> Result<Device> {
-        /// The GPUs that somebody holds, by adapter.
-        static OPEN: Mutex<Vec<(String, Weak<Inner>)>> = Mutex::new(Vec::new());
         let Self::Gpu(found) = self else { return Ok(Device::cpu()) };
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those that nobody holds any more, and those that have failed, are opened anew.
-        open.retain(|(_, inner)| inner.upgrade().is_some_and(|inner| !has_failed(&inner)));
-        if let Some(inner) = open.iter().find(|(id, _)| *id == found.id).and_then(|(_, inner)| inner.upgrade()) {
-            return Ok(Device { inner });
+        let mut open = open_gpus();
+        if let Some(device) = open.shared(found) {
+            return Ok(device);
         }
         let device = self.open_new()?;
-        open.push((found.id.clone(), Arc::downgrade(&device.inner)));
+        open.share(found, &device);
         Ok(device)
+    }
+
+    /// As [`open`](Self::open), without blocking. Of two tasks that open the same adapter at once the first one shares its
+    /// device.
+    pub(super) async fn open_async(&self) -> Result<Device> {
+        let Self::Gpu(found) = self else { return Ok(Device::cpu()) };
+        if let Some(device) = open_gpus().shared(found) {
+            return Ok(device);
+        }
+        let opened = Device::with_executor(Executor::Gpu(Box::new(Gpu::open(found).await?)));
+        let mut open = open_gpus();
+        if let Some(device) = open.shared(found) {
+            return Ok(device);
+        }
+        open.share(found, &opened);
+        Ok(opened)
     }
 
     /// Opens a device of its own.
     pub(super) fn open_new(&self) -> Result<Device> {
         Ok(Device::with_executor(match self {
             Self::Cpu => Executor::Cpu,
-            Self::Gpu(found) => Executor::Gpu(Box::new(Gpu::open(found)?)),
+            Self::Gpu(found) => Executor::Gpu(Box::new(gpu::open(found)?)),
         }))
+    }
+}
+
+/// The GPUs that somebody holds, by adapter.
+struct OpenGpus(Vec<(String, Weak<Inner>)>);
+
+fn open_gpus() -> MutexGuard<'static, OpenGpus> {
+    static OPEN: Mutex<OpenGpus> = Mutex::new(OpenGpus(Vec::new()));
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OpenGpus {
+    /// Returns the shared device of an adapter. A device that has failed, or that nobody holds, is shared no more.
+    fn shared(&mut self, found: &Found) -> Option<Device> {
+        self.0.retain(|(_, inner)| inner.upgrade().is_some_and(|inner| !has_failed(&inner)));
+        let inner = self.0.iter().find(|(id, _)| *id == found.id).and_then(|(_, inner)| inner.upgrade());
+        inner.map(|inner| Device { inner })
+    }
+
+    fn share(&mut self, found: &Found, device: &Device) {
+        self.0.push((found.id.clone(), Arc::downgrade(&device.inner)));
     }
 }
 

@@ -9,6 +9,7 @@ mod work;
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
@@ -142,6 +143,32 @@ impl Device {
         choice::find(choice)?.open_new()
     }
 
+    /// Returns a device by a word as [`open`](Self::open) does, without blocking. In a browser it is the only way to open a
+    /// GPU.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open). Here `auto` is an error too if there is an adapter in hardware that cannot be opened.
+    ///
+    /// ```
+    /// use thalweg_runtime::Device;
+    /// # fn main() -> thalweg_runtime::Result<()> {
+    /// let device = pollster::block_on(Device::open_async("auto"))?;
+    /// assert_eq!(device, Device::best());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open_async(choice: &str) -> Result<Self> {
+        choice::find_async(choice).await?.open_async().await
+    }
+
+    /// Returns the first GPU as [`gpu`](Self::gpu) does, without blocking.
+    ///
+    /// # Errors
+    /// As of [`gpu`](Self::gpu).
+    pub async fn gpu_async() -> Result<Self> {
+        Self::open_async("gpu").await
+    }
+
     /// Returns the adapters there are, hardware first. An index into this list opens one.
     #[must_use]
     pub fn list_gpus() -> Vec<DeviceInfo> {
@@ -154,6 +181,7 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if there is no room for the buffer of parameters.
+    #[cfg(feature = "wgpu")]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue)?))))
     }
@@ -346,6 +374,34 @@ impl Device {
         match &self.inner.executor {
             Executor::Cpu => Ok(()),
             Executor::Gpu(gpu) => gpu.wait(),
+        }
+    }
+
+    /// Hands collected work over, and is ready when it is done. The asynchronous form of
+    /// [`synchronize`](Self::synchronize): the task is woken, and no thread is blocked.
+    ///
+    /// # Errors
+    /// As of [`synchronize`](Self::synchronize).
+    ///
+    /// ```
+    /// use thalweg_runtime::Device;
+    /// # fn main() -> thalweg_runtime::Result<()> {
+    /// let device = Device::best();
+    /// device.allocate(1000)?;
+    /// pollster::block_on(device.synchronize_async())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg_attr(not(feature = "wgpu"), allow(unused_variables, reason = "without wgpu no GPU has a signal"))]
+    pub async fn synchronize_async(&self) -> Result<()> {
+        observer::check("synchronize_async")?;
+        self.flush()?;
+        match &self.inner.executor {
+            Executor::Cpu => Ok(()),
+            Executor::Gpu(gpu) => {
+                let finished = gpu.finished();
+                poll_fn(|context| gpu.poll_finished(&finished, context)).await
+            }
         }
     }
 

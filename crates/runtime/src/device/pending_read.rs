@@ -1,10 +1,12 @@
 //! [`PendingRead`]: elements on their way from the device.
 
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
 
 use super::{Device, Reading};
 use crate::memory::Buffer;
-use crate::{Element, Result};
+use crate::{Element, Error, Result};
 
 /// Elements that are on their way from the device: [`Device::read_later`] asks for them.
 #[derive(Debug)]
@@ -28,6 +30,38 @@ impl<T: Element> PendingRead<T> {
             self.reading = None;
         }
         Ok(words.map(bytemuck::cast_vec))
+    }
+}
+
+/// Awaited, it gives the elements: the task is woken when they arrive. In a browser this is the only way to wait.
+///
+/// Errors: the device's error if work on it has failed; [`Error::Timeout`] if the device does not finish the work in
+/// [time](Device::set_wait_timeout); [`Error::Taken`] if [`poll`](PendingRead::poll) has given the elements out.
+///
+/// ```
+/// use thalweg_runtime::Device;
+/// # fn main() -> thalweg_runtime::Result<()> {
+/// # pollster::block_on(async {
+/// let device = Device::best();
+/// let x = device.allocate(3)?;
+/// device.write(&x, 0, &[1, 2, 3])?;
+/// let elements = device.read_later::<u32>(&x, 0, 3)?.await?;
+/// assert_eq!(elements, [1, 2, 3]);
+/// # Ok(())
+/// # })
+/// # }
+/// ```
+impl<T: Element> IntoFuture for PendingRead<T> {
+    type Output = Result<Vec<T>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Vec<T>>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { device, reading, .. } = self;
+        Box::pin(async move {
+            let mut reading = reading.ok_or(Error::Taken)?;
+            let words = poll_fn(|context| device.poll_read(&mut reading, context)).await?;
+            Ok(bytemuck::cast_vec(words))
+        })
     }
 }
 

@@ -1,9 +1,8 @@
 //! [`Device::profile`].
 
-use std::time::Instant;
-
 use super::Device;
 use crate::profile::{Profile, Times};
+use crate::time::Instant;
 use crate::{Error, Result};
 
 impl Device {

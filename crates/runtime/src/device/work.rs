@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::task::{Context, Poll};
 
 use super::{Device, Executor, Reading, observer};
 use crate::cpu::CpuRecording;
@@ -10,6 +10,7 @@ use crate::gpu::GpuRecording;
 use crate::kernel::{Launch, Work};
 use crate::memory::{Buffer, View};
 use crate::profile::{self, TimeSource, Times};
+use crate::time::Instant;
 use crate::{Element, Error, Result};
 
 impl Launch {
@@ -160,6 +161,15 @@ impl Device {
                 let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
                 Ok(Reading::Done(memory[offset..offset + length].to_vec()))
             }
+        }
+    }
+
+    /// Returns the words of a read, once, or has the task woken when they arrive.
+    pub(crate) fn poll_read(&self, reading: &mut Reading, context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
+        match (&self.inner.executor, reading) {
+            (_, Reading::Done(words)) => Poll::Ready(Ok(std::mem::take(words))),
+            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.poll_read(read, context),
+            (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Adapters: listing, describing, opening.
 
 use super::quiet;
+use super::ready::poll_once;
 use crate::info::{DeviceFeatures, DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
@@ -18,14 +19,19 @@ pub(crate) struct Found {
     pub(crate) id: String,
 }
 
-/// The adapters, hardware before software. wgpu's `noop` backend is none.
+/// Returns the adapters, hardware before software. A browser tells of them later, so there are none at once.
 pub(crate) fn find() -> Vec<Found> {
+    poll_once(find_async()).unwrap_or_default()
+}
+
+/// Returns the adapters, hardware before software. wgpu's `noop` backend is none.
+pub(crate) async fn find_async() -> Vec<Found> {
     quiet::silence_wayland();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
         ..wgpu::InstanceDescriptor::new_without_display_handle()
     });
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
     adapters.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Noop);
     adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
@@ -104,8 +110,8 @@ pub(crate) struct Opened {
 }
 
 /// Opens an adapter with its own limits and the useful ones of its features.
-pub(crate) fn open(found: &Found) -> Result<Opened> {
-    request(&found.adapter)
+pub(crate) async fn open(found: &Found) -> Result<Opened> {
+    request(&found.adapter).await
 }
 
 /// Opens wgpu's `noop` adapter, with the limits that all GPUs have.
@@ -118,21 +124,26 @@ pub(crate) fn open_noop() -> Result<Opened> {
         limits: Some(wgpu::Limits::default()),
         ..wgpu::NoopBackendOptions::default()
     };
-    let adapters = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends));
-    match adapters.first() {
-        Some(adapter) => request(adapter),
-        None => Err(Error::Adapter { adapter: "noop".to_string(), reason: "it is not there".to_string() }),
-    }
+    let instance = wgpu::Instance::new(descriptor);
+    let opened = poll_once(async {
+        match instance.enumerate_adapters(backends).await.first() {
+            Some(adapter) => request(adapter).await,
+            None => Err(Error::Adapter { adapter: "noop".to_string(), reason: "it is not there".to_string() }),
+        }
+    });
+    opened.unwrap_or_else(|| {
+        Err(Error::Adapter { adapter: "noop".to_string(), reason: "a browser does not have it".to_string() })
+    })
 }
 
-fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
+async fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
     let side = cooperative_matrix_side(adapter);
-    let opened = request_with(adapter, side);
-    // What is an experiment to wgpu is to keep nobody from the rest.
-    if opened.is_err() && side.is_some() { request_with(adapter, None) } else { opened }
+    let opened = request_with(adapter, side).await;
+    // An experiment of wgpu must not keep the rest from working.
+    if opened.is_err() && side.is_some() { request_with(adapter, None).await } else { opened }
 }
 
-fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u32>) -> Result<Opened> {
+async fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u32>) -> Result<Opened> {
     let mut useful = USEFUL;
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     if cooperative_matrix_side.is_some() {
@@ -149,7 +160,7 @@ fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u32>) -
         experimental_features,
         ..Default::default()
     });
-    match pollster::block_on(request) {
+    match request.await {
         Ok((device, queue)) => Ok(Opened { device, queue, cooperative_matrix_side }),
         Err(error) => Err(Error::Adapter { adapter: adapter.get_info().name, reason: error.to_string() }),
     }

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use super::Failure;
+use super::failure::Failure;
 use super::pace::Pace;
+use super::signal::Signal;
+use crate::time::Instant;
 use crate::{Error, Result};
 
 /// Submissions in flight at most. The device never runs dry: while it works on three of them the host hands over the
@@ -15,6 +18,9 @@ pub(crate) const MOST_IN_FLIGHT: usize = 4;
 
 /// How long to wait for one submission unless said otherwise.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Whether a thread cannot wait for the device: a web page is told by its event loop alone.
+const CANNOT_WAIT: bool = cfg!(target_family = "wasm");
 
 /// The way to the device: hands work over, and waits for it.
 #[derive(Debug)]
@@ -67,6 +73,10 @@ impl Flight {
         &self.device
     }
 
+    pub(super) fn failure(&self) -> &Failure {
+        &self.failure
+    }
+
     pub(super) fn queue(&self) -> &wgpu::Queue {
         &self.queue
     }
@@ -103,6 +113,9 @@ impl Flight {
     /// Where the device has failed, or does not finish a submission in time.
     pub(super) fn make_room(&self) -> Result<()> {
         self.look();
+        if CANNOT_WAIT {
+            return self.failure.check();
+        }
         let mut throttled = false;
         loop {
             let first = {
@@ -161,6 +174,10 @@ impl Flight {
     pub(super) fn wait_for(&self, number: u64) -> Result<()> {
         let _span = tracing::debug_span!("wait").entered();
         self.look();
+        if CANNOT_WAIT {
+            self.failure.check()?;
+            return Err(Error::CannotWait);
+        }
         loop {
             self.failure.check()?;
             let (first, index, patience) = {
@@ -181,6 +198,44 @@ impl Flight {
             };
             self.retire(Some(first));
         }
+    }
+
+    /// Returns the answer of a signal, or has the task woken when it arrives. On a native backend somebody must poll the
+    /// device until then: a thread that ends with it.
+    pub(super) fn poll_signal<T: Send + 'static>(
+        &self,
+        signal: &Signal<T>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<T>> {
+        self.look();
+        self.failure.check()?;
+        if let Some(answer) = signal.take_or_wake(context.waker()) {
+            return Poll::Ready(Ok(answer));
+        }
+        let patience = self.state().patience;
+        if signal.has_expired() {
+            return Poll::Ready(Err(Error::Timeout { patience }));
+        }
+        if !CANNOT_WAIT && signal.start_driving() {
+            let (device, driven) = (self.device.clone(), signal.clone());
+            let drive = move || {
+                let start = Instant::now();
+                while start.elapsed() < patience {
+                    let polled = device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(patience) });
+                    // Another thread may have fetched the answer, and be about to send it.
+                    if driven.arrives_within(Duration::from_millis(10)) {
+                        return;
+                    }
+                    if polled.is_err() {
+                        break;
+                    }
+                }
+                driven.expire();
+            };
+            let thread = std::thread::Builder::new().name("thalweg-poll".to_string()).spawn(drive);
+            thread.map_err(|error| Error::Driver { reason: format!("no thread can be started: {error}") })?;
+        }
+        Poll::Pending
     }
 
     /// Waits for everything that was handed over.

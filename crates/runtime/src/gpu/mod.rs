@@ -3,22 +3,26 @@
 //! [`Device::from_wgpu`]: crate::Device::from_wgpu
 
 mod adapter;
+mod failure;
 mod flight;
 mod once_map;
 mod pace;
 mod pipeline;
 mod quiet;
 mod read;
+mod ready;
 mod replay;
+mod signal;
 mod stream;
 mod timing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use adapter::Opened;
-pub(crate) use adapter::{Found, find};
+pub(crate) use adapter::{Found, find, find_async};
 pub(crate) use read::GpuRead;
 pub(crate) use replay::GpuRecording;
 
@@ -26,13 +30,19 @@ use crate::info::DeviceInfo;
 use crate::kernel::{Cost, Launch};
 use crate::memory::{ALIGNMENT, GpuBuffer};
 use crate::profile::{TimeSource, Times};
+use crate::time::Instant;
 use crate::{Error, Result};
+use failure::Failure;
 use flight::Flight;
 pub(crate) use flight::MOST_IN_FLIGHT;
 use pace::Pace;
 use pipeline::{Pipeline, Pipelines};
+use signal::Signal;
 use stream::{Command, Stream, UNIFORM_SLOT};
 use timing::Stopwatch;
+
+/// The end of all work that was handed over before.
+pub(crate) struct GpuSignal(Signal<()>);
 
 /// An opened GPU.
 pub(crate) struct Gpu {
@@ -47,32 +57,10 @@ pub(crate) struct Gpu {
     failure: Failure,
 }
 
-/// The first thing that went wrong in work that was handed over; every later call answers with it.
-#[derive(Debug, Clone, Default)]
-struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    fn set(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    /// As [`set`](Self::set), in the place of whatever failed before because of it.
-    fn lose(&self, error: Error) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
-
-    fn check(&self) -> Result<()> {
-        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Ok(()),
-            Some(error) => Err(error.clone()),
-        }
-    }
-}
-
 impl Gpu {
     /// Opens an adapter.
-    pub(crate) fn open(found: &Found) -> Result<Self> {
-        Self::watched(adapter::open(found)?)
+    pub(crate) async fn open(found: &Found) -> Result<Self> {
+        Self::watched(adapter::open(found).await?)
     }
 
     /// Opens the adapter that does nothing.
@@ -105,8 +93,8 @@ impl Gpu {
 
     fn new(Opened { device, queue, cooperative_matrix_side: cooperative }: Opened) -> Result<Self> {
         let info = adapter::describe(&device.adapter_info(), &device.limits(), device.features(), cooperative);
-        let stream = Mutex::new(Stream::new(&device)?);
         let failure = Failure::default();
+        let stream = Mutex::new(Stream::new(&device, &failure)?);
         let flight = Flight::new(device.clone(), queue.clone(), failure.clone());
         let (pipelines, pace) = (Pipelines::default(), Arc::default());
         Ok(Self { info, pipelines, stream, pace, flight, failure, device, queue })
@@ -139,7 +127,7 @@ impl Gpu {
             }
         }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let buffer = create_buffer(&self.device, "tensor", bytes, usage)?;
+        let buffer = create_buffer(&self.device, &self.failure, "tensor", bytes, usage)?;
         Ok(GpuBuffer { buffer, last_batch: AtomicU64::new(0) })
     }
 
@@ -147,7 +135,7 @@ impl Gpu {
     pub(crate) fn run(&self, launch: &Launch) -> Result<()> {
         self.failure.check()?;
         let groups = fold(launch, self.info.max_workgroups_per_dimension)?;
-        let pipeline = self.pipelines.get(&self.device, launch)?;
+        let pipeline = self.pipelines.get(&self.device, &self.failure, launch)?;
         let cost = launch.cost();
         let mut stream = self.stream();
         self.make_room(&mut stream, cost)?;
@@ -305,6 +293,19 @@ impl Gpu {
         self.flight.wait()
     }
 
+    /// Returns a signal that arrives when all work that was handed over is done.
+    pub(crate) fn finished(&self) -> GpuSignal {
+        let signal = Signal::new();
+        let sender = signal.clone();
+        self.queue.on_submitted_work_done(move || sender.set(()));
+        GpuSignal(signal)
+    }
+
+    /// Returns whether the work is done, or has the task woken when it is.
+    pub(crate) fn poll_finished(&self, signal: &GpuSignal, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.flight.poll_signal(&signal.0, context)
+    }
+
     /// Sets how long to wait for one submission.
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.flight.set_patience(patience);
@@ -333,9 +334,10 @@ impl Gpu {
     }
 }
 
-/// Creates a buffer. Where there is no memory for it nothing else is lost.
+/// Creates a buffer. If there is no memory for it, nothing else is lost.
 fn create_buffer(
     device: &wgpu::Device,
+    failure: &Failure,
     label: &'static str,
     size: u64,
     usage: wgpu::BufferUsages,
@@ -343,10 +345,19 @@ fn create_buffer(
     let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
     let buffer = device.create_buffer(&descriptor);
-    match pollster::block_on(scope.pop()) {
-        Some(_) => Err(Error::OutOfMemory { bytes: size }),
-        None => Ok(buffer),
-    }
+    failure.close_scope(scope, move |_| Error::OutOfMemory { bytes: size })?;
+    Ok(buffer)
+}
+
+/// Opens an adapter at once, as native backends do.
+///
+/// # Errors
+/// [`Error::Adapter`] if the driver refuses, or the adapter opens later: that of a browser.
+pub(crate) fn open(found: &Found) -> Result<Gpu> {
+    ready::poll_once(Gpu::open(found)).unwrap_or_else(|| {
+        let reason = "a browser opens it later; use Device::open_async".to_string();
+        Err(Error::Adapter { adapter: found.info.name.clone(), reason })
+    })
 }
 
 /// Folds a number of workgroups over x and y, with as few past the end as possible.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::failure::Failure;
 use super::once_map::OnceMap;
 use crate::kernel::{Access, Kernel, Launch};
 use crate::{Error, Result};
@@ -24,14 +25,19 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    pub(super) fn get(&self, device: &wgpu::Device, launch: &Launch) -> Result<Arc<Pipeline>> {
+    pub(super) fn get(&self, device: &wgpu::Device, failure: &Failure, launch: &Launch) -> Result<Arc<Pipeline>> {
         let constants = launch.constants.iter().map(|&(name, value)| (name, value.to_bits())).collect();
         let key: Key = (std::ptr::from_ref(launch.kernel).addr(), constants);
-        self.compiled.get_or_make(key, || Ok(Arc::new(compile(device, launch.kernel, &launch.constants)?)))
+        self.compiled.get_or_make(key, || Ok(Arc::new(compile(device, failure, launch.kernel, &launch.constants)?)))
     }
 }
 
-fn compile(device: &wgpu::Device, kernel: &'static Kernel, constants: &[(&'static str, f64)]) -> Result<Pipeline> {
+fn compile(
+    device: &wgpu::Device,
+    failure: &Failure,
+    kernel: &'static Kernel,
+    constants: &[(&'static str, f64)],
+) -> Result<Pipeline> {
     let _span = tracing::debug_span!("compile", kernel = kernel.name()).entered();
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -59,10 +65,8 @@ fn compile(device: &wgpu::Device, kernel: &'static Kernel, constants: &[(&'stati
         },
         cache: None,
     });
-    match pollster::block_on(scope.pop()) {
-        Some(error) => Err(Error::Kernel { kernel: kernel.name(), log: error.to_string() }),
-        None => Ok(Pipeline { name: kernel.name(), pipeline, layout, has_uniform: kernel.uniform > 0 }),
-    }
+    failure.close_scope(scope, |error| Error::Kernel { kernel: kernel.name(), log: error.to_string() })?;
+    Ok(Pipeline { name: kernel.name(), pipeline, layout, has_uniform: kernel.uniform > 0 })
 }
 
 /// The layout that a kernel's access list declares: the uniform with a dynamic offset, then the storage buffers.

@@ -36,12 +36,12 @@ impl Gpu {
             .collect();
         let size = uniforms.len().max(UNIFORM_SLOT) as u64;
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform_buffer = create_buffer(&self.device, "parameters of a recording", size, usage)?;
+        let uniform_buffer = create_buffer(&self.device, &self.failure, "parameters of a recording", size, usage)?;
         self.queue.write_buffer(&uniform_buffer, 0, &uniforms);
         let command = |(work, uniform_offset): (&Work, u32)| {
             Ok(match work {
                 Work::Launch(launch) => {
-                    let pipeline = self.pipelines.get(&self.device, launch)?;
+                    let pipeline = self.pipelines.get(&self.device, &self.failure, launch)?;
                     Command::Dispatch {
                         bind_group: self.bind(&pipeline, launch, &uniform_buffer),
                         groups: fold(launch, self.info.max_workgroups_per_dimension)?,

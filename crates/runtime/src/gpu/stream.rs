@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::failure::Failure;
 use super::pipeline::Pipeline;
 use super::timing::Stopwatch;
 use super::{create_buffer, pace};
@@ -62,9 +63,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(device: &wgpu::Device) -> Result<Self> {
+    pub(super) fn new(device: &wgpu::Device, failure: &Failure) -> Result<Self> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform_ring = create_buffer(device, "uniform ring", (MOST_COMMANDS * UNIFORM_SLOT) as u64, usage)?;
+        let size = (MOST_COMMANDS * UNIFORM_SLOT) as u64;
+        let uniform_ring = create_buffer(device, failure, "uniform ring", size, usage)?;
         let (commands, uniforms) = (Vec::new(), Vec::new());
         // Buffers start with batch 0: used by none.
         Ok(Self { commands, guessed: 0.0, uniforms, uniform_ring, batch: 1, timing: None })

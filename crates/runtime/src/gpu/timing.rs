@@ -5,13 +5,15 @@
 //! Without timestamps each dispatch is submitted and waited for alone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::create_buffer;
+use super::failure::Failure;
 use super::flight::Flight;
 use super::pace::{self, Pace};
 use super::stream::{self, Command};
 use crate::profile::{LaunchProfile, MOST_LAUNCHES, TimeSource, Times};
+use crate::time::Instant;
 use crate::{Error, Result};
 
 /// Bytes of a timestamp.
@@ -51,15 +53,16 @@ struct Stamps {
 }
 
 impl Stamps {
-    fn new(device: &wgpu::Device, count: usize) -> Result<Self> {
+    fn new(device: &wgpu::Device, failure: &Failure, count: usize) -> Result<Self> {
         const LABEL: &str = "times of dispatches";
         if count == 0 {
             return Ok(Self::default());
         }
         let bytes = 2 * STAMP * count as u64;
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let resolved = create_buffer(device, LABEL, bytes, usage)?;
-        let stamps = create_buffer(device, LABEL, bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
+        let resolved = create_buffer(device, failure, LABEL, bytes, usage)?;
+        let stamps =
+            create_buffer(device, failure, LABEL, bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST)?;
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let set = |_| {
             device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -69,10 +72,8 @@ impl Stamps {
             })
         };
         let sets = (0..count.div_ceil(SET)).map(set).collect();
-        match pollster::block_on(scope.pop()) {
-            Some(_) => Err(Error::OutOfMemory { bytes }),
-            None => Ok(Self { count, sets, buffers: Some([resolved, stamps]) }),
-        }
+        failure.close_scope(scope, move |_| Error::OutOfMemory { bytes })?;
+        Ok(Self { count, sets, buffers: Some([resolved, stamps]) })
     }
 
     fn writes(&self, dispatch: usize) -> wgpu::ComputePassTimestampWrites<'_> {
@@ -137,7 +138,7 @@ impl Stopwatch {
         let dispatches = commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count();
         let room = MOST_LAUNCHES - self.stamped;
         // Where there is no memory for stamps the work is done without them.
-        let stamps = Stamps::new(device, dispatches.min(room)).unwrap_or_default();
+        let stamps = Stamps::new(device, flight.failure(), dispatches.min(room)).unwrap_or_default();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed") });
         let mut launches = Vec::new();
         for command in commands {

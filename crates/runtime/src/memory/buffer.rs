@@ -21,10 +21,16 @@ pub(crate) enum Memory {
 
 /// A buffer of a GPU, with the number of the batch of commands that used it last.
 #[derive(Debug)]
+#[cfg(feature = "wgpu")]
 pub(crate) struct GpuBuffer {
     pub(crate) buffer: wgpu::Buffer,
     pub(crate) last_batch: AtomicU64,
 }
+
+/// A buffer of a GPU in a build without wgpu, where there is none.
+#[derive(Debug)]
+#[cfg(not(feature = "wgpu"))]
+pub(crate) enum GpuBuffer {}
 
 /// A piece of a device's memory; it returns to the pool when the last tensor lets go of it.
 #[derive(Debug)]

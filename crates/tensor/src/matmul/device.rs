@@ -1,7 +1,9 @@
 //! [`DeviceProducts`]: what a device does for matrix products alone.
 
+use super::choices::{self, ProductChoice};
 use super::plan::{self, MatmulPrecision};
-use super::tune::{self, ProductChoice, ProductShape, ProductTuning};
+#[cfg(feature = "tune")]
+use super::tune::{self, ProductShape, ProductTuning};
 use crate::{Device, Result};
 
 /// The precision of the matrix products of a [`Device`], and the choice of their kernels.
@@ -49,6 +51,7 @@ pub trait DeviceProducts {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(feature = "tune")]
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning>;
 
     /// Sets the kernels for the matrix products that are launched or recorded on this device from now on, instead of all
@@ -81,11 +84,12 @@ impl DeviceProducts for Device {
         plan::precision(self)
     }
 
+    #[cfg(feature = "tune")]
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning> {
         tune::tune_products(self, shapes)
     }
 
     fn set_product_choices(&self, choices: &[ProductChoice]) {
-        tune::set_choices(self, choices);
+        choices::set_choices(self, choices);
     }
 }

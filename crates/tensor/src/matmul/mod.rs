@@ -5,6 +5,7 @@
 //! Both have the same parameters, the same bindings and the same twin.
 
 mod candidates;
+mod choices;
 mod cpu;
 mod device;
 mod generated;
@@ -14,11 +15,14 @@ mod plan;
 mod product;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tune")]
 mod tune;
 
+pub use choices::{PRODUCT_KERNELS_VERSION, ProductChoice};
 pub use device::DeviceProducts;
 pub use plan::{MatmulPrecision, product_kernels};
-pub use tune::{PRODUCT_KERNELS_VERSION, ProductChoice, ProductShape, ProductTuning, TunedProduct};
+#[cfg(feature = "tune")]
+pub use tune::{ProductShape, ProductTuning, TunedProduct};
 
 use crate::kernel::Kernel;
 

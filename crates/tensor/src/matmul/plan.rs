@@ -8,12 +8,12 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use thalweg_shaders::Shader;
 
 use super::candidates::{Candidate, Extents, ProductProfile};
+use super::choices::{Choices, Class};
 use super::generated::form::{Epilogue, Family, Form, Layout, Loads};
 use super::generated::{split, text};
 use super::linear::{LINEAR, LINEAR_INPUT_GRAD, LINEAR_WEIGHT_GRAD};
 use super::operation::MATMUL;
 use super::product::Product;
-use super::tune;
 use crate::DeviceInfo;
 use crate::kernel::{Kernel, Launch};
 use crate::{DType, Device, Error, Result, Tensor};
@@ -75,6 +75,7 @@ impl ProductPlan {
 
 /// How the next products of this thread are computed, whatever the profile says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tune"), allow(dead_code, reason = "the tuner sets it"))]
 pub(crate) enum Forced {
     /// By the kernel of the operation's shader.
     Strided,
@@ -90,6 +91,7 @@ thread_local! {
 }
 
 /// Runs a closure whose products are computed by one kernel.
+#[cfg_attr(not(feature = "tune"), allow(dead_code, reason = "the tuner calls it"))]
 pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
     struct Restore(Option<Forced>);
     impl Drop for Restore {
@@ -176,7 +178,7 @@ pub(crate) fn products(device: &Device) -> Option<&Products> {
 pub(crate) struct Products {
     pub(crate) profile: ProductProfile,
     half_precision: AtomicBool,
-    pub(super) tuned: RwLock<tune::Choices>,
+    pub(super) tuned: RwLock<Choices>,
 }
 
 impl Products {
@@ -200,7 +202,7 @@ impl Products {
         if tuned.is_empty() || extents.k == 0 {
             return (chosen, None);
         }
-        (tuned.get(&tune::Class::of(extents, loads(product))).copied().unwrap_or(chosen), None)
+        (tuned.get(&Class::of(extents, loads(product))).copied().unwrap_or(chosen), None)
     }
 }
 

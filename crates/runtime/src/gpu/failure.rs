@@ -1,0 +1,97 @@
+//! [`Failure`]: the first error of submitted work, which every later call returns.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::{Error, Result};
+
+/// The first error of work that was submitted. Every later call returns it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    error: Option<Error>,
+    /// Error scopes that have not answered yet. There are none on native backends, which answer at once.
+    scopes: Vec<Scope>,
+}
+
+/// The future answer of an error scope.
+struct Scope(Pin<Box<dyn Future<Output = Option<Error>> + Send>>);
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scope")
+    }
+}
+
+impl Scope {
+    /// Returns the answer, if it is there.
+    fn poll(&mut self) -> Poll<Option<Error>> {
+        self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+}
+
+impl State {
+    /// Takes the answers of error scopes that have arrived.
+    fn settle(&mut self) {
+        let Self { error, scopes } = self;
+        scopes.retain_mut(|scope| match scope.poll() {
+            Poll::Pending => true,
+            Poll::Ready(answer) => {
+                if error.is_none() {
+                    *error = answer;
+                }
+                false
+            }
+        });
+    }
+}
+
+impl Failure {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores an error, unless there is one.
+    pub(super) fn set(&self, error: Error) {
+        self.state().error.get_or_insert(error);
+    }
+
+    /// Stores an error in the place of any other: the cause of what failed before.
+    pub(super) fn lose(&self, error: Error) {
+        self.state().error = Some(error);
+    }
+
+    /// Returns the stored error.
+    pub(super) fn check(&self) -> Result<()> {
+        let mut state = self.state();
+        if !state.scopes.is_empty() {
+            state.settle();
+        }
+        state.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Closes an error scope without waiting for its answer. Native backends answer at once, and the error is returned.
+    /// In a browser the answer comes later: the error is stored then, and a later call returns it.
+    ///
+    /// # Errors
+    /// The error that the scope has caught.
+    pub(super) fn close_scope(
+        &self,
+        scope: wgpu::ErrorScopeGuard,
+        describe: impl FnOnce(wgpu::Error) -> Error + Send + 'static,
+    ) -> Result<()> {
+        let caught = scope.pop();
+        let mut scope = Scope(Box::pin(async move { caught.await.map(describe) }));
+        match scope.poll() {
+            Poll::Ready(answer) => answer.map_or(Ok(()), Err),
+            Poll::Pending => {
+                self.state().scopes.push(scope);
+                Ok(())
+            }
+        }
+    }
+}
