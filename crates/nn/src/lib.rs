@@ -48,11 +48,8 @@ pub use params::{Buffer, Params, ParamsBuilder, Path};
 #[cfg(feature = "plot")]
 pub use plot::plot_schedule;
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
-pub use schedule::{
-    Chain, Constant, Cosine, Cyclic, CyclicMode, Exponential, Interpolated, InverseSqrt, InverseTime, Join, LinearRamp,
-    MultiStep, OneCycle, PiecewiseConstant, Polynomial, Rate, ReduceOnPlateau, SCHEDULES, Scaled, Schedule,
-    ScheduleEntry, Step, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
-};
+pub use schedule::registry::*;
+pub use schedule::{Chain, CyclicMode, Interpolated, Join, PiecewiseConstant, Rate, ReduceOnPlateau, Scaled, Schedule};
 /// The crate whose `Value` the metadata of a [`Checkpoint`] are.
 pub use serde_json;
 pub use state_dict::{LoadReport, StateDict};

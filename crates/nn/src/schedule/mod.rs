@@ -33,7 +33,7 @@ mod one_cycle;
 mod piecewise;
 mod plateau;
 mod rate;
-mod registry;
+pub(crate) mod registry;
 mod warmup;
 
 use std::fmt;
@@ -43,16 +43,12 @@ use crate::{Error, Result};
 
 pub use batch_size::{linear_scaling, square_root_scaling};
 pub use combined::{Chain, Join, Scaled};
-pub use cosine::{Cosine, WarmRestarts, WarmupCosine};
 pub use curve::Curve;
-pub use cyclic::{Cyclic, CyclicMode, Momentum};
-pub use decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, Polynomial, Step};
-pub use one_cycle::OneCycle;
+pub use cyclic::{CyclicMode, Momentum};
 pub use piecewise::{Interpolated, PiecewiseConstant};
 pub use plateau::{PlateauMode, PlateauSettings, PlateauState, ReduceOnPlateau, ThresholdMode};
 pub use rate::Rate;
-pub use registry::{SCHEDULES, ScheduleEntry};
-pub use warmup::{InverseSqrt, Warmup, WarmupStableDecay};
+pub use registry::*;
 
 /// A value as a pure function of the step, so that a checkpoint needs to hold the step only.
 ///

@@ -1,9 +1,13 @@
-//! The registry of schedules: a row for each name, from which the program and the tests take theirs.
+//! The registry of schedules: a row for each name, from which the program and the tests take theirs. The schedules that it
+//! imports are public from here, so that a new one needs no other list.
 
-use super::{
-    Constant, Cosine, Cyclic, Exponential, InverseSqrt, InverseTime, LinearRamp, MultiStep, OneCycle, Polynomial,
-    Schedule, Step, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
-};
+use super::Schedule;
+
+pub use super::cosine::{Cosine, WarmRestarts, WarmupCosine};
+pub use super::cyclic::Cyclic;
+pub use super::decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, Polynomial, Step};
+pub use super::one_cycle::OneCycle;
+pub use super::warmup::{InverseSqrt, Warmup, WarmupStableDecay};
 
 /// A schedule by its name, with settings that follow from the length of the run.
 ///
