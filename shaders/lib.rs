@@ -115,6 +115,7 @@ shaders! {
     ADAMW8BIT "adamw8bit" "optim/adamw8bit.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP, MOMENTS];
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADEMAMIX "ademamix" "optim/ademamix.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAPTIVE_CLIP "adaptive_clip" "optim/adaptive_clip.wgsl" [GRID, MATH, TREE];
     ADVANCE "advance" "tensor/advance.wgsl" [];

@@ -9,6 +9,7 @@ mod adam;
 mod adamax;
 mod adamw8bit;
 mod adan;
+mod ademamix;
 mod amsgrad;
 mod asgd;
 mod lamb;
@@ -39,6 +40,7 @@ pub use adam::{Adam, AdamW};
 pub use adamax::Adamax;
 pub use adamw8bit::AdamW8bit;
 pub use adan::Adan;
+pub use ademamix::AdEmaMix;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
 pub use lamb::Lamb;
@@ -186,6 +188,14 @@ pub static METHODS: &[MethodEntry] = &[
         race: [5e-3, 2e-2],
         kernels: &[&adan::ADAN],
         ..MethodEntry::of::<Adan>(|| Box::new(Adan::new()))
+    },
+    MethodEntry {
+        name: "ademamix",
+        lr: 3e-4,
+        family: MethodFamily::AfterAdam,
+        race: [0.2, 0.2],
+        kernels: &[&ademamix::ADEMAMIX],
+        ..MethodEntry::of::<AdEmaMix>(|| Box::new(AdEmaMix::new()))
     },
     MethodEntry {
         name: "adamw8bit",
