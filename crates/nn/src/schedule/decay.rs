@@ -208,6 +208,45 @@ impl Schedule for Polynomial {
     }
 }
 
+/// A value that falls by the square root of the elapsed share of the steps, and stays at the end:
+/// `lr + (min_lr − lr) √(min(step, steps) / steps)`.
+///
+/// With `min_lr` 0 it is `lr (1 − √(step / steps))`: steep first, and flat at the end. PyTorch and optax do not have this
+/// schedule. As the end of a constant rate it is the default of [`WarmupStableDecay`](super::WarmupStableDecay).
+///
+/// Source: the "1-sqrt" cooldown of Hägele et al.: Scaling laws and compute-optimal training beyond fixed training durations
+/// (NeurIPS 2024).
+///
+/// ```
+/// use thalweg_nn::{OneMinusSqrt, Schedule};
+/// let schedule = OneMinusSqrt { lr: 1.0, min_lr: 0.0, steps: 100 };
+/// assert_eq!([0, 25, 100, 101].map(|step| schedule.at(step)), [1.0, 0.5, 0.0, 0.0]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OneMinusSqrt {
+    /// The first value.
+    pub lr: f64,
+    /// The last value.
+    pub min_lr: f64,
+    /// The number of steps of the fall.
+    pub steps: u64,
+}
+
+impl Schedule for OneMinusSqrt {
+    fn at(&self, step: u64) -> f64 {
+        Curve::SquareRoot.step(self.lr, self.min_lr, step, self.steps)
+    }
+
+    fn validate(&self) -> Result<()> {
+        check_fall(self.lr, self.min_lr)?;
+        check_positive("steps", self.steps)
+    }
+
+    fn settles(&self) -> Option<u64> {
+        Some(self.steps)
+    }
+}
+
 /// A value that goes along a line, up or down, and stays at the end:
 /// `initial_lr + (final_lr − initial_lr) min(step, steps) / steps`.
 ///
@@ -260,6 +299,9 @@ mod tests {
         assert_values(&InverseTime { lr: 0.3, decay_rate: 0.5 }, &[(0, 0.3), (1, 0.2), (2, 0.15)]);
         let polynomial = Polynomial { lr: 0.5, min_lr: 0.1, power: 0.5, steps: 4 };
         assert_values(&polynomial, &[(0, 0.5), (3, 0.3), (4, 0.1), (u64::MAX, 0.1)]);
+        let sqrt = OneMinusSqrt { lr: 0.5, min_lr: 0.1, steps: 16 };
+        assert_values(&sqrt, &[(0, 0.5), (1, 0.4), (4, 0.3), (9, 0.2), (16, 0.1), (u64::MAX, 0.1)]);
+        assert_eq!(sqrt.settles(), Some(16));
         let ramp = LinearRamp { initial_lr: 0.3, final_lr: 0.1, steps: 2 };
         assert_values(&ramp, &[(0, 0.3), (1, 0.2), (2, 0.1), (u64::MAX, 0.1)]);
     }
@@ -282,6 +324,9 @@ mod tests {
         let polynomial = Polynomial { lr: 0.1, min_lr: 0.0, power: 0.0, steps: 1 };
         assert!(message(&polynomial).starts_with("power = 0"));
         assert!(message(&Polynomial { power: 1.0, steps: 0, ..polynomial }).starts_with("steps = 0"));
+        let sqrt = OneMinusSqrt { lr: 0.1, min_lr: 0.2, steps: 0 };
+        assert!(message(&sqrt).starts_with("min_lr = 0.2, but it must be at most lr"));
+        assert!(message(&OneMinusSqrt { min_lr: 0.0, ..sqrt }).starts_with("steps = 0"));
         let ramp = LinearRamp { initial_lr: 0.1, final_lr: 0.2, steps: 0 };
         assert!(message(&ramp).starts_with("steps = 0, but it must be at least 1"));
         assert!(message(&LinearRamp { initial_lr: -0.1, ..ramp }).starts_with("initial_lr = -0.1"));
@@ -289,6 +334,6 @@ mod tests {
         // And none of them panics where the check was left out.
         assert_eq!(Step { lr: 0.1, step_size: 0, gamma: 1.0 }.at(3), 0.1);
         assert_eq!(Exponential { lr: 0.1, min_lr: 0.0, gamma: 1.0, decay_steps: 0 }.at(3), 0.1);
-        assert_eq!(ramp.at(0), 0.2);
+        assert_eq!((ramp.at(0), sqrt.at(0)), (0.2, 0.2));
     }
 }

@@ -5,7 +5,7 @@ use super::Schedule;
 
 pub use super::cosine::{Cosine, WarmRestarts, WarmupCosine};
 pub use super::cyclic::Cyclic;
-pub use super::decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, Polynomial, Step};
+pub use super::decay::{Constant, Exponential, InverseTime, LinearRamp, MultiStep, OneMinusSqrt, Polynomial, Step};
 pub use super::one_cycle::OneCycle;
 pub use super::warmup::{InverseSqrt, Warmup, WarmupStableDecay};
 
@@ -75,6 +75,9 @@ pub static SCHEDULES: &[ScheduleEntry] = &[
     }),
     row("linear", "Down to 0 along a line", |run| {
         Box::new(LinearRamp { initial_lr: run.lr, final_lr: 0.0, steps: run.steps })
+    }),
+    row("1-sqrt", "Down to 0, as 1 - √ of the share of the steps that are done", |run| {
+        Box::new(OneMinusSqrt { lr: run.lr, min_lr: 0.0, steps: run.steps })
     }),
     row("cosine", "Down to 0 along half a cosine", |run| {
         Box::new(Cosine { lr: run.lr, min_lr: 0.0, steps: run.steps })
@@ -194,6 +197,7 @@ mod tests {
             ("inverse-time", 0.1),
             ("polynomial", 1e-6),
             ("linear", 1e-3),
+            ("1-sqrt", 5e-4),
         ] {
             for warmup in [None, Some(0.2)] {
                 let values = values(name, warmup);
@@ -202,7 +206,8 @@ mod tests {
                 assert!(warmup.is_none() || (values[0] - 1.0 / 201.0).abs() < 1e-15 && values[199] < 1.0);
                 // A rate that falls with the steps that are left has fewer of them after a warm-up.
                 let left = if warmup.is_none() { 1.0 } else { 0.8f64 };
-                let power = [("polynomial", 2), ("linear", 1)].iter().find(|p| p.0 == name).map_or(0, |p| p.1);
+                let power =
+                    [("polynomial", 2), ("linear", 1), ("1-sqrt", 1)].iter().find(|p| p.0 == name).map_or(0, |p| p.1);
                 near(values[999], last / left.powi(power));
             }
         }
