@@ -116,6 +116,7 @@ shaders! {
     ADAMAX "adamax" "optim/adamax.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADAN "adan" "optim/adan.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     ADEMAMIX "ademamix" "optim/ademamix.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ADOPT "adopt" "optim/adopt.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AMSGRAD "amsgrad" "optim/amsgrad.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
     ADAPTIVE_CLIP "adaptive_clip" "optim/adaptive_clip.wgsl" [GRID, MATH, TREE];
     ADVANCE "advance" "tensor/advance.wgsl" [];

@@ -10,6 +10,7 @@ mod adamax;
 mod adamw8bit;
 mod adan;
 mod ademamix;
+mod adopt;
 mod amsgrad;
 mod asgd;
 mod lamb;
@@ -41,6 +42,7 @@ pub use adamax::Adamax;
 pub use adamw8bit::AdamW8bit;
 pub use adan::Adan;
 pub use ademamix::AdEmaMix;
+pub use adopt::Adopt;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
 pub use lamb::Lamb;
@@ -196,6 +198,13 @@ pub static METHODS: &[MethodEntry] = &[
         race: [0.2, 0.2],
         kernels: &[&ademamix::ADEMAMIX],
         ..MethodEntry::of::<AdEmaMix>(|| Box::new(AdEmaMix::new()))
+    },
+    MethodEntry {
+        name: "adopt",
+        family: MethodFamily::AfterAdam,
+        race: [2.0, 0.2],
+        kernels: &[&adopt::ADOPT],
+        ..MethodEntry::of::<Adopt>(|| Box::new(Adopt::new()))
     },
     MethodEntry {
         name: "adamw8bit",
