@@ -56,6 +56,7 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
+const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
 const MATRICES: &str = include_str!("shared/matrices.wgsl");
 const MATRIX_BLOCKS: &str = include_str!("shared/matrix_blocks.wgsl");
 const MATRIX_ROWS: &str = include_str!("shared/matrix_rows.wgsl");
@@ -124,6 +125,9 @@ shaders! {
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
+    CAUTIOUS_ADAMW "cautious_adamw" "optim/cautious_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, CAUTIOUS];
+    CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
+    CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];

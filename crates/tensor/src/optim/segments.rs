@@ -44,6 +44,14 @@ pub struct Segment {
     pub(super) elements: u32,
 }
 
+impl Segment {
+    /// Returns the number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u32 {
+        self.elements
+    }
+}
+
 const SEGMENT_WORDS: usize = size_of::<Segment>() / 4;
 
 /// The chunks and segments of an arena, with the memory for their sums. See [`Clock::laid_out`](super::Clock::laid_out).

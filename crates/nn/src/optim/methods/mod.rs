@@ -13,6 +13,7 @@ mod ademamix;
 mod adopt;
 mod amsgrad;
 mod asgd;
+mod cautious_adamw;
 mod lamb;
 mod lars;
 mod lion;
@@ -45,6 +46,7 @@ pub use ademamix::AdEmaMix;
 pub use adopt::Adopt;
 pub use amsgrad::Amsgrad;
 pub use asgd::Asgd;
+pub use cautious_adamw::CautiousAdamW;
 pub use lamb::Lamb;
 pub use lars::Lars;
 pub use lion::Lion;
@@ -205,6 +207,13 @@ pub static METHODS: &[MethodEntry] = &[
         race: [2.0, 0.2],
         kernels: &[&adopt::ADOPT],
         ..MethodEntry::of::<Adopt>(|| Box::new(Adopt::new()))
+    },
+    MethodEntry {
+        name: "cautious-adamw",
+        family: MethodFamily::AfterAdam,
+        race: [0.1, 0.2],
+        kernels: &[&cautious_adamw::CAUTIOUS_ADAMW, &cautious_adamw::CAUTIOUS_MOMENTS, &cautious_adamw::CAUTIOUS_SCALE],
+        ..MethodEntry::of::<CautiousAdamW>(|| Box::new(CautiousAdamW::new()))
     },
     MethodEntry {
         name: "adamw8bit",

@@ -1,0 +1,35 @@
+// The inverse of the mean of the mask of each tensor of Cautious AdamW, into the rows of the tensor in the table: the second
+// of three launches.
+//
+//   own_factor = 1 / max(sum [moment1 g > 0] / elements, least)
+//
+// The sum is exact for tensors of at most 2^24 elements.
+//
+// bindings  1: segments [count] read   2: partials [chunks] read   3: table [rows] read_write
+// twin      crates/nn/src/optim/methods/cautious_adamw.rs
+// source    Liang et al.: Cautious optimizers: improving training with one line of code (2024), and the authors' own code
+
+struct Params {
+    count: u32,
+    least: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> segments: array<Segment>;
+@group(0) @binding(2) var<storage, read> partials: array<vec2f>;
+@group(0) @binding(3) var<storage, read_write> table: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let number = group_index(group, groups);
+    var segment = Segment();
+    if (number < params.count) { segment = segments[number]; }
+    let sum = segment_sums(lane, segment).x;
+    // A tensor without elements has no rows.
+    let share = sum / f32(max(segment.elements, 1u));
+    write_own_factor(lane, segment, 1.0 / max(share, params.least));
+}
