@@ -16,6 +16,10 @@ settings! {
     /// param  = param - lr (u + weight_decay param)
     /// ```
     ///
+    /// With equal betas and no decay it is Signum, the sign of the moment (Bernstein et al.: signSGD: compressed optimisation for
+    /// non-convex problems, ICML 2018; `optax.signum`), to which the program gives that name. A momentum schedule replaces
+    /// beta1 alone.
+    ///
     /// Rates are three to ten times smaller than Adam's, and weight decay is larger in turn; usual rate 1e-4. PyTorch does not
     /// have this method. Source: Chen et al.: Symbolic discovery of optimization algorithms (NeurIPS 2023).
     ///

@@ -159,6 +159,13 @@ pub static METHODS: &[MethodEntry] = &[
         ..MethodEntry::of::<NAdam>(|| Box::new(NAdam::new()))
     },
     MethodEntry {
+        name: "nadamw",
+        lr: 2e-3,
+        family: MethodFamily::Adam,
+        race: [2e-2, 5e-2],
+        ..MethodEntry::of::<NAdam>(|| Box::new(NAdam::new().weight_decay(0.01).decoupled(true)))
+    },
+    MethodEntry {
         name: "radam",
         lr: 5e-3,
         family: MethodFamily::AfterAdam,
@@ -229,6 +236,13 @@ pub static METHODS: &[MethodEntry] = &[
         race: [2e-3, 2e-3],
         kernels: &[&lion::LION],
         ..MethodEntry::of::<Lion>(|| Box::new(Lion::new()))
+    },
+    MethodEntry {
+        name: "signum",
+        lr: 2e-4,
+        family: MethodFamily::Coordinates,
+        race: [2e-3, 1e-3],
+        ..MethodEntry::of::<Lion>(|| Box::new(Lion::new().betas((0.9, 0.9)).weight_decay(0.0)))
     },
     MethodEntry {
         name: "lamb",

@@ -21,7 +21,8 @@ settings! {
     /// ```
     ///
     /// The clock keeps 0.96^(t momentum_decay) and 1 - Πₜ by recursions without cancellation. Usual rate 2e-3. Optax has no
-    /// schedule of mu, which is another method. Source: Dozat: Incorporating Nesterov momentum into Adam (ICLR workshop 2016).
+    /// schedule of mu, which is another method. The name `nadamw` in the program is this method with a decoupled weight decay
+    /// of 0.01. Source: Dozat: Incorporating Nesterov momentum into Adam (ICLR workshop 2016).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 28 bytes per parameter; the state takes 8. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
