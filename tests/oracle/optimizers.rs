@@ -8,9 +8,9 @@ use crate::common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Adan, Amsgrad, Asgd, Clip, Init, Lamb, Lars, Lion,
-    Method, Muon, MuonScale, NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy, RAdam, RmsProp,
-    Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
+    AdEmaMix, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Adan, Adopt, Amsgrad, Asgd, Clip, Init,
+    Lamb, Lars, Lion, Method, Muon, MuonScale, NAdam, NonFinite, NovoGrad, Optimizer, Params, ParamsBuilder, Prodigy,
+    RAdam, RmsProp, Rprop, Schedule, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, Yogi,
 };
 use thalweg::tensor::{Device, Tensor};
 
@@ -128,6 +128,28 @@ fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
         ),
         "optax_lion" => {
             Box::new(Lion::new().betas(b1_b2((0.9, 0.99))).weight_decay(number("weight_decay")).maximize(maximize))
+        }
+        "optax_ademamix" => {
+            let (b1, b2) = b1_b2((0.9, 0.999));
+            Box::new(
+                AdEmaMix::new()
+                    .betas((b1, b2, number_or("b3", 0.9999)))
+                    .alpha(number_or("alpha", 5.0))
+                    .eps(number_or("eps", 1e-8))
+                    .weight_decay(weight_decay)
+                    .maximize(maximize),
+            )
+        }
+        "optax_adopt" => Box::new(
+            Adopt::new()
+                .betas(b1_b2((0.9, 0.9999)))
+                .eps(number_or("eps", 1e-6))
+                .weight_decay(weight_decay)
+                .maximize(maximize),
+        ),
+        "optax_signum" => {
+            let beta = number("beta");
+            Box::new(Lion::new().betas((beta, beta)).weight_decay(weight_decay).maximize(maximize))
         }
         "optax_prodigy" => Box::new(
             Prodigy::new()
@@ -272,6 +294,9 @@ fn state_array(optimizer: &str, state: &str, tensor: &str) -> String {
         "momentum_buffer" if optimizer == "optax_muon" => "inner_states.muon.inner_state.0.mu",
         "exp_avg_sq" if optimizer.starts_with("optax_schedule_free") => "base_optimizer_state.0.nu",
         "momentum_buffer" => "3.trace",
+        "exp_avg" if optimizer == "optax_ademamix" => "0.m1",
+        "exp_avg_slow" => "0.m2",
+        "exp_avg" if optimizer == "optax_signum" => "0.ema",
         "exp_avg" => "0.mu",
         "exp_avg_sq" | "exp_avg_var" | "hessian" => "0.nu",
         other => panic!("no name for {other:?} in {optimizer}"),
@@ -350,6 +375,9 @@ trajectories! {
     adabelief_follows_its_trajectories: "optax_adabelief" 2 1;
     yogi_follows_its_trajectories: "optax_yogi" 2 1;
     lion_follows_its_trajectories: "optax_lion" 2 1;
+    signum_follows_its_trajectory: "optax_signum" 1 1;
+    ademamix_follows_its_trajectory: "optax_ademamix" 1 1;
+    adopt_follows_its_trajectory: "optax_adopt" 1 1;
     nadam_follows_its_trajectories: "nadam" 5 1;
     radam_follows_its_trajectories: "radam" 5 1;
     muon_follows_its_trajectories: "muon" 2 1;

@@ -2,6 +2,7 @@
 
 mod frozen;
 mod precision;
+mod reference;
 mod resume;
 
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use crate::common::{devices, numbers};
 use serde_json::json;
 use thalweg::nn::{
-    AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Amsgrad, Asgd, Capabilities, Error,
-    EvaluationPoint, HessianAverage, Init, Lamb, Lars, Lion, METHODS, Method, MethodEntry, Muon, NAdam, NovoGrad,
-    Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam, RmsProp, Rprop, ScheduleFreeAdamW,
-    ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, StateArena, Yogi,
+    AdEmaMix, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Adopt, Amsgrad, Asgd,
+    Capabilities, CautiousAdamW, Error, EvaluationPoint, HessianAverage, Init, Lamb, Lars, Lion, METHODS, Method,
+    MethodEntry, Muon, NAdam, NovoGrad, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy, RAdam, RmsProp,
+    Rprop, ScheduleFreeAdamW, ScheduleFreeSgd, Sgd, Sm3, Soap, Sophia, StateArena, Yogi,
 };
 use thalweg::tensor::{DType, Device, StepArguments, Tensor};
 
@@ -134,6 +135,9 @@ fn methods_take_no_more_launches_than_before() {
         ("lamb", 3),
         ("lars", 3),
         ("novograd", 3),
+        ("ademamix", 1),
+        ("adopt", 1),
+        ("cautious-adamw", 3),
         ("prodigy", 4),
         ("muon", 4 + 5 * (1 + 3 * matrices)),
         ("adafactor", 5),
@@ -233,7 +237,7 @@ fn a_gradient_that_is_not_a_number_makes_its_parameter_one_where_methods_go_by_s
     /// A tensor of five elements.
     const FIVE: usize = 9;
     for device in devices() {
-        for name in ["lion", "rprop", "yogi"] {
+        for name in ["lion", "rprop", "yogi", "signum", "adopt", "cautious-adamw"] {
             let entry = MethodEntry::find(name).unwrap();
             let form = Form { name: name.to_string(), make: Box::new(move || entry.method()) };
             let mut run = Run::new(&device, &form, None);
@@ -253,10 +257,11 @@ fn a_gradient_that_is_not_a_number_makes_its_parameter_one_where_methods_go_by_s
 #[test]
 fn groups_hold_for_methods_that_need_norms_of_tensors() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let makes: [fn(f64) -> Box<dyn Method>; 3] = [
+    let makes: [fn(f64) -> Box<dyn Method>; 4] = [
         |weight_decay| Box::new(Lamb::new().weight_decay(weight_decay)),
         |weight_decay| Box::new(Lars::new().weight_decay(weight_decay)),
         |weight_decay| Box::new(NovoGrad::new().weight_decay(weight_decay)),
+        |weight_decay| Box::new(CautiousAdamW::new().weight_decay(weight_decay)),
     ];
     for device in devices() {
         for make in makes {
@@ -355,6 +360,12 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
         ("adamw_betas.1", Box::new(muon.adamw_betas((0.9, 1.0)))),
         ("betas.1", Box::new(RAdam::new().betas((0.9, 1.0)))),
         ("betas.2", Box::new(Adan::new().betas((0.9, 0.9, 1.0)))),
+        ("betas.2", Box::new(AdEmaMix::new().betas((0.9, 0.999, 1.0)))),
+        ("alpha", Box::new(AdEmaMix::new().alpha(-1.0))),
+        ("betas.1", Box::new(Adopt::new().betas((0.9, 1.0)))),
+        ("eps", Box::new(Adopt::new().eps(0.0))),
+        ("eps", Box::new(CautiousAdamW::new().eps(0.0))),
+        ("weight_decay", Box::new(CautiousAdamW::new().weight_decay(-0.1))),
         ("t0", Box::new(Asgd::new().t0(-1.0))),
         ("lambd", Box::new(Asgd::new().lambd(f64::NAN))),
         ("alpha", Box::new(Asgd::new().alpha(-0.5))),

@@ -57,6 +57,7 @@ kernels! {
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
+    cautious_scale: norms::cautious_scale;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_roof: elementwise::copy_roof;

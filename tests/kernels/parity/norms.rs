@@ -2,7 +2,7 @@
 //!
 //! The order of the sums is the same on all devices, so that software drivers have the CPU's bits.
 
-use thalweg::nn::{Lamb, Lars, Method, NovoGrad, Sgd};
+use thalweg::nn::{CautiousAdamW, Lamb, Lars, Method, NovoGrad, Sgd};
 use thalweg::tensor::{AdaptiveClip, Arena, Clip, Clock, Device, Launch, Tensor, UpdateNorms};
 
 use crate::common::{Tolerance, assert_close, floats, numbers, tensor, words};
@@ -59,6 +59,18 @@ pub(crate) fn trust_ratio(pair: &Pair) {
 pub(crate) fn novograd_moment(pair: &Pair) {
     for page_elements in [usize::MAX, 16 << 10] {
         steps(pair, &NOVOGRAD, Clip::Off, &[10; 1000], page_elements);
+    }
+}
+
+/// The same for the shares of a mask; and tensors of several chunks, one without elements.
+pub(crate) fn cautious_scale(pair: &Pair) {
+    let cautious = CautiousAdamW::new().betas((0.9, 0.99)).weight_decay(0.1);
+    for page_elements in [usize::MAX, 16 << 10] {
+        steps(pair, &cautious, Clip::Off, &[10; 1000], page_elements);
+    }
+    for page_elements in [usize::MAX, 200 << 10] {
+        let sizes = [4095, 4096, 4097, 64, 0, 1, 8192, 100_001, 200_000];
+        steps(pair, &cautious, Clip::Norm(1.0), &sizes, page_elements);
     }
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use thalweg::nn::schedule::{Curve, PlateauSettings};
 use thalweg::nn::{
     AdamW, Chain, Checkpoint, Constant, Cosine, Cyclic, Error, Exponential, Init, Interpolated, InverseSqrt,
-    InverseTime, Join, LinearRamp, Method, MultiStep, NonFinite, OneCycle, Optimizer, ParameterGroup, Params,
-    ParamsBuilder, PiecewiseConstant, Polynomial, ReduceOnPlateau, Result, Scaled, Schedule, Sgd, StateArena, Step,
-    Values, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
+    InverseTime, Join, LinearRamp, Method, MultiStep, NonFinite, OneCycle, OneMinusSqrt, Optimizer, ParameterGroup,
+    Params, ParamsBuilder, PiecewiseConstant, Polynomial, ReduceOnPlateau, Result, Scaled, Schedule, Sgd, StateArena,
+    Step, Values, WarmRestarts, Warmup, WarmupCosine, WarmupStableDecay,
 };
 use thalweg::tensor::{Arena, Clip, Device, StepArguments};
 
@@ -142,6 +142,7 @@ fn every_schedule_goes_on_from_a_file() {
         Box::new(Exponential { lr, min_lr: 1e-4, gamma: 0.1, decay_steps: steps }),
         Box::new(InverseTime { lr, decay_rate: 0.1 }),
         Box::new(Polynomial { lr, min_lr: 0.0, power: 2.0, steps }),
+        Box::new(OneMinusSqrt { lr, min_lr: 0.001, steps }),
         Box::new(LinearRamp { initial_lr: lr, final_lr: 0.0, steps }),
         Box::new(cosine()),
         Box::new(WarmRestarts { lr, min_lr: 0.0, cycle_steps: 8, cycle_factor: 2 }),

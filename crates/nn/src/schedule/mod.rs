@@ -13,7 +13,7 @@
 //! | [`WarmRestarts`] | `CosineAnnealingWarmRestarts` | `sgdr_schedule` |
 //! | [`WarmupCosine`] | | `warmup_cosine_decay_schedule` |
 //! | [`Warmup`] | `LinearLR` in `SequentialLR` | `warmup_constant_schedule`, `warmup_exponential_decay_schedule` |
-//! | [`InverseSqrt`], [`WarmupStableDecay`] | | |
+//! | [`InverseSqrt`], [`OneMinusSqrt`], [`WarmupStableDecay`] | | |
 //! | [`Cyclic`] | `CyclicLR` | |
 //! | [`OneCycle`] | `OneCycleLR` | `cosine_onecycle_schedule`, as [`Interpolated`] |
 //! | [`Interpolated`] | | `piecewise_interpolate_schedule` |
