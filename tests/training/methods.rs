@@ -153,7 +153,7 @@ fn methods_take_no_more_launches_than_before() {
 fn steps_take_no_more_memory() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for form in forms() {
-        let device = Device::cpu();
+        let device = Device::open_new("cpu").unwrap();
         let mut run = Run::new(&device, &form, Some(1.0));
         run.set_grads();
         run.optimizer.step().unwrap();

@@ -1,11 +1,12 @@
-//! What stands around a method: SAM, Lookahead, averages of the weights.
+//! Wrappers of methods: SAM, Lookahead, averages of the weights.
 
 use serde_json::Value;
 use thalweg::autograd::Tape;
 use thalweg::nn::{Averaging, Lookahead, LookaheadSettings, Optimizer, Sam, Sgd, SharpnessAware, WeightAverage};
 use thalweg::tensor::Device;
 
-use super::{objective, params, set_grads};
+use super::textbook::objective;
+use super::{params, set_grads};
 use crate::common::oracle::{self, Array, Case, Oracle};
 use crate::common::{devices, floats};
 
