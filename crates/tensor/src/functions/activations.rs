@@ -87,8 +87,38 @@ macro_rules! activation_functions {
                 conventions: ["by the formula for all x" => "x above 20, by default"],
                 checks: [Check::over(-90.0, 90.0).within(MORE_ULP).smooth(-3.0, 3.0)],
             }
+
+            /// λ x, or λ α (e^x - 1) if x is negative, element by element, with λ = 1.0507 and α = 1.6733: the scaled exponential
+            /// linear unit (Klambauer et al., 2017).
+            pub SELU = selu(x) {
+                wgsl: "return select(1.7580993 * expm1(x), 1.050701 * x, x > 0.0);",
+                twin: if x > 0.0 { 1.050701 * x } else { 1.7580993 * x.exp_m1() },
+                // λ where x is positive, else λ α e^x.
+                derivatives: [
+                    AFFINE[1.050701, 0.0](LEAKY_RELU_GRAD[1.6732632](x, MUL(g, EXP(MINIMUM(x, 0.0)))))
+                ],
+                conventions: ["the derivative at 0 is λ α" => "the same"],
+                checks: [Check::over(-10.0, 10.0).within(MORE_ULP).smooth(-2.0, 2.0).kink(|x, _| x[0].abs())],
+            }
         }
     };
 }
 
 activation_functions!(functions);
+
+#[cfg(test)]
+mod tests {
+    use crate::{Device, Tensor};
+
+    #[test]
+    fn selu_is_the_formula_of_its_paper() {
+        let (lambda, alpha) = (1.0507009873554804934193349852946_f64, 1.6732632423543772848170429916717_f64);
+        let x = [-20.0, -1.0, -0.1, -1e-6, 0.0, 1e-6, 0.5, 30.0f32];
+        let y = Tensor::from_slice(&Device::cpu(), &x, &[x.len()]).unwrap().selu().unwrap().to_vec::<f32>().unwrap();
+        for (x, y) in x.into_iter().map(f64::from).zip(y.into_iter().map(f64::from)) {
+            let expected = if x > 0.0 { lambda * x } else { lambda * alpha * x.exp_m1() };
+            // Roundings of the constant, of the exponential and of the product.
+            assert!((y - expected).abs() <= 3e-7 * expected.abs(), "{x}: {y} and not {expected}");
+        }
+    }
+}
