@@ -50,6 +50,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let device = devices::open_to_compute(&args.device)?;
     let (data, source) = prepare(args, table, &device)?;
     let rows = data.train.len();
+    let loss = args.loss(data.schema.target_type())?;
     limits::check(args, &data.train, data.schema.output_count())?;
     let mlp = MlpConfig {
         // Inputs and outputs follow from the columns.
@@ -85,8 +86,8 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
 
     let planned = optimizer.schedule().clone();
-    let flags = Flags::of(args, &data, &options);
-    let mut trainer = Trainer::new(model, optimizer, data.schema.loss());
+    let flags = Flags::of(args, &data, loss, &options);
+    let mut trainer = Trainer::new(model, optimizer, loss.loss());
     if let Some(file) = checkpoint {
         trainer.set_note(flags.to_json());
         file.written(trainer.set_checkpoints(file.path, args.checkpoint_every(options.epochs)))?;

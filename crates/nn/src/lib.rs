@@ -41,8 +41,8 @@ pub use checkpoint::{Checkpoint, CheckpointTensor, Values};
 pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
 pub use init::Init;
-pub use losses::{CrossEntropy, Loss, Mse, Sampler};
-pub use modules::{Activation, Dropout, Linear, Mlp, MlpConfig, Mode, Module, Parts, Sequential, Visitor};
+pub use losses::*;
+pub use modules::*;
 pub use optim::*;
 pub use params::{Buffer, Params, ParamsBuilder, Path};
 #[cfg(feature = "plot")]

@@ -4,13 +4,13 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 use thalweg_autograd::{Tape, Var};
-use thalweg_tensor::{Device, Tensor};
+use thalweg_tensor::{DType, Device, Tensor};
 
 use crate::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};
 use crate::error::DataProblem;
 use crate::portions::{even_portions, rows_at_once};
 use crate::{
-    Checkpoint, CrossEntropy, Error, Loss, Mlp, MlpConfig, Module, Mse, Params, ParamsBuilder, Parts, Result, Visitor,
+    Checkpoint, Error, Loss, LossEntry, Mlp, MlpConfig, Module, Params, ParamsBuilder, Parts, Result, Visitor,
     write_whole,
 };
 
@@ -131,12 +131,18 @@ impl Schema {
         }
     }
 
-    /// Returns the loss that fits the task.
+    /// Returns the default loss of the task: see [`LOSSES`](crate::LOSSES).
     #[must_use]
     pub fn loss(&self) -> Box<dyn Loss> {
+        LossEntry::of_targets(self.target_type()).loss()
+    }
+
+    /// Returns the type of the targets: u32 for classes, f32 for numbers.
+    #[must_use]
+    pub fn target_type(&self) -> DType {
         match self.task {
-            Task::Classification => Box::new(CrossEntropy),
-            Task::Regression => Box::new(Mse),
+            Task::Classification => DType::U32,
+            Task::Regression => DType::F32,
         }
     }
 

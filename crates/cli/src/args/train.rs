@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
-use thalweg::nn::{Clip, METHODS, Method, MethodEntry, SCHEDULES, ScheduleEntry};
+use thalweg::nn::{Clip, LOSSES, LossEntry, METHODS, Method, MethodEntry, SCHEDULES, ScheduleEntry};
+use thalweg::tensor::DType;
 
 use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
@@ -47,6 +48,9 @@ pub(crate) struct TrainArgs {
     /// The probability that training drops a hidden activation
     #[arg(long, value_name = "PROBABILITY", default_value_t = 0.0, value_parser = probability, allow_negative_numbers = true)]
     pub(crate) dropout: f64,
+    /// The number that training makes small [default: mse for numbers, cross-entropy for classes]
+    #[arg(long, value_parser = losses())]
+    loss: Option<&'static LossEntry>,
     /// The method that turns gradients into updates
     #[arg(long, value_parser = methods(), default_value = "adamw")]
     pub(crate) optimizer: &'static MethodEntry,
@@ -128,6 +132,23 @@ pub(crate) struct TrainArgs {
 impl TrainArgs {
     pub(crate) fn learning_rate(&self) -> f64 {
         self.lr.unwrap_or(self.optimizer.lr)
+    }
+
+    /// The loss, which must fit the type of the targets.
+    pub(crate) fn loss(&self, targets: DType) -> Result<&'static LossEntry, Error> {
+        let fits = |entry: &LossEntry| entry.loss().target_type() == targets;
+        let Some(loss) = self.loss.filter(|loss| !fits(loss)) else {
+            return Ok(self.loss.unwrap_or_else(|| LossEntry::of_targets(targets)));
+        };
+        let others: Vec<&str> = LOSSES.iter().filter(|entry| fits(entry)).map(|entry| entry.name).collect();
+        let (held, task) = match targets {
+            DType::U32 => ("classes", "regression"),
+            DType::F32 => ("numbers", "classification"),
+        };
+        let (name, others) = (loss.name, others.join(" or "));
+        let problem =
+            format!("{name} is not for {held}, which the target holds; choose {others}, or set --task {task}");
+        Err(Error::Unfit { flag: "--loss", problem })
     }
 
     pub(crate) fn weight_decay(&self) -> f64 {
@@ -287,6 +308,12 @@ fn methods() -> impl TypedValueParser<Value = &'static MethodEntry> {
 fn schedules() -> impl TypedValueParser<Value = &'static ScheduleEntry> {
     let values = SCHEDULES.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
     PossibleValuesParser::new(values).try_map(|name| ScheduleEntry::find(&name).ok_or("unknown"))
+}
+
+/// The parser of `--loss`: the names of the registry.
+fn losses() -> impl TypedValueParser<Value = &'static LossEntry> {
+    let values = LOSSES.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
+    PossibleValuesParser::new(values).try_map(|name| LossEntry::find(&name).ok_or("unknown"))
 }
 
 /// Whether trying learning rates says nothing of a method.
@@ -478,6 +505,7 @@ mod tests {
             ("--clip-value", "nan -1 inf 0 1e-60"),
             ("--seed", "-1 x"),
             ("--optimizer", "lbfgs"),
+            ("--loss", "hinge"),
             ("--activation", "step"),
             ("--schedule", "magic"),
             ("--warmup", "1 nan -0.1 all"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use thalweg::nn::{self, Checkpoint, FitOptions, TabularData};
+use thalweg::nn::{self, Checkpoint, FitOptions, LossEntry, TabularData};
 
 use crate::args::train::TrainArgs;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 pub(super) struct Flags(Vec<(&'static str, String)>);
 
 impl Flags {
-    pub(super) fn of(args: &TrainArgs, data: &TabularData, options: &FitOptions) -> Self {
+    pub(super) fn of(args: &TrainArgs, data: &TabularData, loss: &LossEntry, options: &FitOptions) -> Self {
         let rows = data.train.len() + data.test.as_ref().map_or(0, nn::data::Dataset::len);
         let optional = |value: Option<f64>| value.map_or("its default".to_string(), |value| value.to_string());
         let hidden: Vec<String> = args.hidden.iter().map(u32::to_string).collect();
@@ -31,6 +31,7 @@ impl Flags {
             ("--hidden", hidden.join(",")),
             ("--activation", format!("{:?}", args.activation()).to_lowercase()),
             ("--dropout", args.dropout.to_string()),
+            ("--loss", loss.name.to_string()),
             ("--optimizer", args.optimizer.name.to_string()),
             ("--lr", args.learning_rate().to_string()),
             ("--momentum", optional(args.momentum)),

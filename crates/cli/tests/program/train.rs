@@ -274,3 +274,22 @@ fn a_range_test_suggests_a_learning_rate_and_saves_a_picture_alone() {
     let refused = thalweg_in(folder, &["train", "iris.csv", "--range-test", "rates.svg", "--out", "model"]);
     assert!(error_line(&refused, 2).contains("--range-test"));
 }
+
+#[test]
+fn a_loss_is_chosen_by_name_and_must_fit_the_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (data, loss, problem) in [
+        ("iris.csv", "cross-entropy", "mse is not for classes, which the target holds; choose cross-entropy"),
+        ("friedman.csv", "mse", "cross-entropy is not for numbers, which the target holds; choose mse"),
+    ] {
+        let data = example(folder, data);
+        let plain = losses(&train(folder, &data, "--epochs 2 --device cpu"), "train_loss");
+        let chosen = losses(&train(folder, &data, &format!("--epochs 2 --device cpu --loss {loss}")), "train_loss");
+        assert_eq!(plain, chosen, "{loss} is the default");
+        let other = if loss == "mse" { "cross-entropy" } else { "mse" };
+        let refused = thalweg_in(folder, &["train", &data, "--device", "cpu", "--loss", other]);
+        let line = error_line(&refused, 2);
+        assert!(line.contains(&format!("--loss: {problem}")), "{line}");
+    }
+}

@@ -1,4 +1,5 @@
-//! Losses: the number that training makes small. A file for each; [`Loss`] is the interface, open to losses from outside.
+//! Losses: the number that training makes small. A file and a row of [`LOSSES`] for each; [`Loss`] is the interface, open to
+//! losses from outside.
 
 mod cross_entropy;
 mod mse;
@@ -12,6 +13,54 @@ use crate::{Error, Result};
 
 pub use cross_entropy::CrossEntropy;
 pub use mse::Mse;
+
+/// All losses, in the order of the program's help. Of those with the same type of targets, the first one is the default.
+pub static LOSSES: &[LossEntry] = &[
+    row("mse", "The mean squared error of numbers", || Box::new(Mse)),
+    row("cross-entropy", "The cross-entropy of classes", || Box::new(CrossEntropy)),
+];
+
+/// A loss by its name, with its default settings: a row of [`LOSSES`].
+///
+/// ```
+/// use thalweg_nn::LossEntry;
+/// use thalweg_tensor::DType;
+/// assert_eq!(LossEntry::find("mse").unwrap().loss().target_type(), DType::F32);
+/// assert_eq!(LossEntry::of_targets(DType::U32).name, "cross-entropy");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct LossEntry {
+    /// The name, as on the command line.
+    pub name: &'static str,
+    /// The line of the program's help.
+    pub about: &'static str,
+    make: fn() -> Box<dyn Loss>,
+}
+
+const fn row(name: &'static str, about: &'static str, make: fn() -> Box<dyn Loss>) -> LossEntry {
+    LossEntry { name, about, make }
+}
+
+impl LossEntry {
+    /// Returns the row of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        LOSSES.iter().find(|entry| entry.name == name)
+    }
+
+    /// Returns the default for targets of a type: the mean squared error for f32, the cross-entropy for u32.
+    #[must_use]
+    pub fn of_targets(dtype: DType) -> &'static Self {
+        LOSSES.iter().find(|entry| entry.loss().target_type() == dtype).unwrap_or(&LOSSES[0])
+    }
+
+    /// Returns the loss with its default settings.
+    #[must_use]
+    pub fn loss(&self) -> Box<dyn Loss> {
+        (self.make)()
+    }
+}
 
 /// A loss: it compares the output of a model with targets.
 ///
@@ -174,4 +223,20 @@ fn expect_same_shape(op: &'static str, output: Var<'_>, targets: Var<'_>) -> Res
         return Ok(());
     }
     Err(TensorError::Shape { op, rule: "the output and the targets must have one shape", left, right }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_loss_is_found_by_its_name_and_each_type_of_targets_has_one() {
+        for entry in LOSSES {
+            assert!(std::ptr::eq(LossEntry::find(entry.name).unwrap(), entry), "{} is there twice", entry.name);
+        }
+        assert!(LossEntry::find("none").is_none());
+        for dtype in [DType::F32, DType::U32] {
+            assert_eq!(LossEntry::of_targets(dtype).loss().target_type(), dtype);
+        }
+    }
 }
