@@ -2,6 +2,7 @@
 //! losses from outside.
 
 mod cross_entropy;
+mod huber;
 mod mse;
 
 use std::fmt;
@@ -12,11 +13,15 @@ use thalweg_tensor::{Clock, DType, Error as TensorError, Tensor, ValueLog};
 use crate::{Error, Result};
 
 pub use cross_entropy::CrossEntropy;
+pub use huber::Huber;
 pub use mse::Mse;
 
 /// All losses, in the order of the program's help. Of those with the same type of targets, the first one is the default.
 pub static LOSSES: &[LossEntry] = &[
     row("mse", "The mean squared error of numbers", || Box::new(Mse)),
+    row("huber", "Huber's loss of numbers: squared near the target, linear from a distance of 1 on", || {
+        Box::new(Huber::new())
+    }),
     row("cross-entropy", "The cross-entropy of classes", || Box::new(CrossEntropy)),
 ];
 
