@@ -4,6 +4,7 @@
 
 mod activations;
 mod dropout;
+mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
@@ -13,6 +14,7 @@ use thalweg_autograd::Var;
 
 pub use activations::Activation;
 pub use dropout::Dropout;
+pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
