@@ -522,3 +522,30 @@ fn the_learning_rate_falls_where_the_metric_does_not() {
     assert_eq!(rates, [0.02, 0.02, 0.02, 0.01, 0.01, 0.005]);
     assert_eq!(trainer.plateau().unwrap().lr(), 0.005);
 }
+
+/// Anomaly detection names the operation and the module, and it changes no bit of a run that stays finite. The error of a
+/// diverged run hints at it.
+#[test]
+fn a_run_that_diverges_can_be_searched_for_its_first_operation() {
+    for device in devices() {
+        let data = data(&device, 64);
+        let run = |lr: f64, searches: bool| {
+            let (model, params) = network(&device, 1);
+            let optimizer = Optimizer::new(&params, Sgd::new(), lr).unwrap();
+            let mut trainer = Trainer::new(model, optimizer, Mse).with_anomaly_detection(searches);
+            let done = trainer.fit(&data, None, &OPTIONS, |_| ()).map(drop);
+            (done, bits(&params))
+        };
+        let (diverged, _) = run(1e30, false);
+        let diverged = diverged.unwrap_err().to_string();
+        assert!(diverged.ends_with("or find the first operation with Trainer::with_anomaly_detection"), "{diverged}");
+        let (found, _) = run(1e30, true);
+        let found = found.unwrap_err();
+        let text = found.to_string();
+        assert!(text.starts_with("layers.") && text.contains(" of linear is not finite: "), "{device}: {text}");
+        assert!(found.is_user_error());
+        let [(plain, expected), (searched, same)] = [run(0.01, false), run(0.01, true)];
+        plain.and(searched).unwrap();
+        assert!(same == expected, "{device}: the search changes a run");
+    }
+}

@@ -91,7 +91,7 @@ pub enum Error {
     /// Training has left the numbers that floats reach.
     #[error(
         "training diverged in epoch {epoch}: losses, gradients or parameters are no longer finite; lower the learning rate, or the \
-             weight decay where it is large"
+             weight decay if it is large, or find the first operation with Trainer::with_anomaly_detection"
     )]
     Diverged {
         /// Counted from 1.
@@ -168,7 +168,8 @@ impl Error {
                         | Tensor::NotFinite { .. }
                 )
             }
-            Self::Autograd(_) | Self::Order { .. } | Self::Picture { .. } => false,
+            Self::Autograd(error) => matches!(error, thalweg_autograd::Error::NotFinite { .. }),
+            Self::Order { .. } | Self::Picture { .. } => false,
         }
     }
 

@@ -71,7 +71,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// [`Error::Tensor`] if the data do not fit the model or the loss, or are on another device, or the device fails, or a
     /// gradient is not finite and that is to be an error ([`NonFinite::Error`](crate::NonFinite::Error));
     /// [`Error::Diverged`] if no loss of an epoch is finite, or at the end the parameters or the losses of most rows are
-    /// not, or most steps were skipped; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
+    /// not, or most steps were skipped; [`Error::Autograd`] if
+    /// [anomaly detection](Self::with_anomaly_detection) finds an operation; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
     /// checkpoint cannot be written.
     pub fn fit<F: Flow>(
         &mut self,
@@ -212,7 +213,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         let until_estimate = self.until_estimate(run.steps_before + run.steps);
         let kind = Kind { rows, estimates: until_estimate == 0 };
         // The first step makes what steps keep: kernels, state.
-        let is_recorded = self.recording && run.steps > 0;
+        let is_recorded = self.recording && !self.detects_anomalies && run.steps > 0;
         let Run { device, batches, losses, recordings, .. } = run;
         let mut take = || self.step(batches, rows, losses, kind.estimates);
         if !is_recorded {

@@ -67,6 +67,8 @@ pub struct Trainer<M, S = Optimizer> {
     pub(crate) average: Option<WeightAverage>,
     plateau: Option<Plateau>,
     recording: bool,
+    /// Whether tapes search for the first value that is not finite.
+    detects_anomalies: bool,
     /// The largest class of the data at hand.
     largest_class: Option<u32>,
     /// The file, and the epochs from one writing of it to the next.
@@ -177,7 +179,20 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     fn of(model: M, stepper: S, task: Box<dyn Task<M> + Send>) -> Self {
         let (average, plateau, largest_class) = (None, None, None);
         let (checkpoints, resumed, note) = (None, None, None);
-        Self { model, stepper, task, average, plateau, recording: true, largest_class, checkpoints, resumed, note }
+        let (recording, detects_anomalies) = (true, false);
+        Self {
+            model,
+            stepper,
+            task,
+            average,
+            plateau,
+            recording,
+            detects_anomalies,
+            largest_class,
+            checkpoints,
+            resumed,
+            note,
+        }
     }
 
     /// Sets whether [`fit`](Self::fit) records a step and replays it, which it does by default. The bits are the same
@@ -186,6 +201,34 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     #[must_use]
     pub fn with_recording(mut self, recording: bool) -> Self {
         self.recording = recording;
+        self
+    }
+
+    /// Sets whether [`fit`](Self::fit) searches for the first operation whose output or gradient is not finite. It then fails
+    /// with the name of the operation and of its module, as
+    /// [`Tape::detect_anomaly`](thalweg_autograd::Tape::detect_anomaly) says.
+    ///
+    /// It is for runs that have diverged. Steps are not recorded, and each waits for the device after every operation; the
+    /// bits are the same. Default false.
+    ///
+    /// ```
+    /// use thalweg_nn::data::Dataset;
+    /// use thalweg_nn::{FitOptions, Linear, Mse, Optimizer, ParamsBuilder, Sgd, Trainer};
+    /// use thalweg_tensor::Device;
+    /// # fn main() -> thalweg_nn::Result<()> {
+    /// let data = Dataset::regression(&Device::cpu(), &[1.0, 2.0], 1, &[2.0, 4.0])?;
+    /// let mut builder = ParamsBuilder::new(0);
+    /// let line = Linear::new(&mut builder, "line", 1, 1)?;
+    /// let optimizer = Optimizer::new(&builder.build(&Device::cpu())?, Sgd::new(), 1e30)?;
+    /// let mut trainer = Trainer::new(line, optimizer, Mse).with_anomaly_detection(true);
+    /// let error = trainer.fit(&data, None, &FitOptions { epochs: 9, batch_size: 2, seed: 0 }, |_| ()).unwrap_err();
+    /// assert!(error.to_string().contains(" is not finite: "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_anomaly_detection(mut self, on: bool) -> Self {
+        self.detects_anomalies = on;
         self
     }
 

@@ -134,7 +134,7 @@ impl<M, S: Stepper> Trainer<M, S> {
         losses: &ValueLog,
         estimates: bool,
     ) -> Result<()> {
-        let Self { model, stepper, task, average, largest_class, .. } = self;
+        let Self { model, stepper, task, average, largest_class, detects_anomalies, .. } = self;
         let scaler = stepper.optimizer().loss_scaler()?;
         let mut batch: Option<Batch> = None;
         let mut total: Option<Tensor> = None;
@@ -148,6 +148,7 @@ impl<M, S: Stepper> Trainer<M, S> {
             }
             let Some(batch) = &batch else { return Ok(()) };
             let tape = Tape::new();
+            tape.detect_anomaly(*detects_anomalies);
             let context = Context::new(&tape, &*model, *largest_class);
             let log = (pass == GradientPass::WHOLE).then_some(losses);
             let (loss, is_logged) = task.loss(&context, batch, log)?;
@@ -171,6 +172,7 @@ impl<M, S: Stepper> Trainer<M, S> {
         }
         if estimates && let Some(batch) = &batch {
             let tape = Tape::new();
+            tape.detect_anomaly(*detects_anomalies);
             task.estimate_hessian(&Context::new(&tape, &*model, None), batch, stepper.optimizer_mut())?;
         }
         Ok(())
