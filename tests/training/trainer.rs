@@ -549,3 +549,53 @@ fn a_run_that_diverges_can_be_searched_for_its_first_operation() {
         assert!(same == expected, "{device}: the search changes a run");
     }
 }
+
+/// A module that multiplies by a number of the host, which grows with every forward pass of training.
+struct Warming {
+    inner: Mlp,
+    passes: Arc<AtomicUsize>,
+    grows: bool,
+}
+
+parts!(Warming { inner });
+
+impl Module for Warming {
+    fn forward<'t>(&self, input: Var<'t>) -> thalweg::autograd::Result<Var<'t>> {
+        let passes = self.passes.fetch_add(usize::from(self.grows && input.tape().is_training()), Ordering::Relaxed);
+        let _scope = input.tape().scope("warming");
+        self.inner.forward(input)?.affine(1.0 + passes as f32 / 8.0, 0.0)
+    }
+}
+
+#[test]
+fn host_state_that_a_replay_would_freeze_is_found_in_debug_builds() {
+    for device in devices() {
+        let data = data(&device, 64);
+        let run = |grows: bool, recording: bool| {
+            let (inner, params) = network(&device, 1);
+            let passes = Arc::new(AtomicUsize::new(0));
+            let model = Warming { inner, passes: passes.clone(), grows };
+            let mut trainer = Trainer::new(model, adam(&params), Mse).with_recording(recording);
+            let done = trainer.fit(&data, None, &OPTIONS, |_| ()).map(|history| history.steps);
+            (done, passes.load(Ordering::Relaxed), bits(&params))
+        };
+        let (done, passes, _) = run(true, true);
+        if cfg!(debug_assertions) {
+            // The first step, and the two that are compared.
+            assert_eq!(passes, 3, "{device}");
+            let error = done.unwrap_err();
+            assert!(matches!(error, Error::HostState { .. }) && !error.is_user_error(), "{device}: {error}");
+            let text = error.to_string();
+            for part in [" in warming: its parameters differ: ", " is 1.125 and 1.25", "Trainer::with_recording(false)"]
+            {
+                assert!(text.contains(part), "{device}: {part:?} is not in {text}");
+            }
+        } else {
+            assert_eq!((done.unwrap(), passes), (24, 2));
+        }
+        assert_eq!(run(true, false).0.unwrap(), 24);
+        // Dropout moves on by a counter on the device, so that comparing two steps changes no bit.
+        let (eager, recorded) = (run(false, false), run(false, true));
+        assert!(eager.2 == recorded.2 && recorded.0.unwrap() == 24, "{device}");
+    }
+}

@@ -97,6 +97,15 @@ pub enum Error {
         /// Counted from 1.
         epoch: u64,
     },
+    /// Two steps of a run are not the same work, so that a replay of one is not the other. Debug builds find it.
+    #[error(
+        "a recorded step would repeat a value of the host, which differs between two steps: {difference}; keep the value in a \
+             tensor on the device, or train with Trainer::with_recording(false)"
+    )]
+    HostState {
+        /// The first launch that differs, and in what.
+        difference: String,
+    },
     /// An operation on tensors failed.
     #[error(transparent)]
     Tensor(#[from] thalweg_tensor::Error),
@@ -169,7 +178,7 @@ impl Error {
                 )
             }
             Self::Autograd(error) => matches!(error, thalweg_autograd::Error::NotFinite { .. }),
-            Self::Order { .. } | Self::Picture { .. } => false,
+            Self::Order { .. } | Self::Picture { .. } | Self::HostState { .. } => false,
         }
     }
 

@@ -62,7 +62,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// run goes on from those that are trained.
     ///
     /// The first step of each kind but the very first of all is recorded and then replayed, several times in one
-    /// submission. Kinds differ by the length of the batch, which is shorter at the end of an epoch, and by whether the
+    /// submission. Debug builds run the second step of a kind anew, to compare it with the recording. Kinds differ by the length of the batch, which is shorter at the end of an epoch, and by whether the
     /// Hessian's diagonal is estimated. A batch has at most as many rows as the data.
     ///
     /// # Errors
@@ -72,7 +72,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// gradient is not finite and that is to be an error ([`NonFinite::Error`](crate::NonFinite::Error));
     /// [`Error::Diverged`] if no loss of an epoch is finite, or at the end the parameters or the losses of most rows are
     /// not, or most steps were skipped; [`Error::Autograd`] if
-    /// [anomaly detection](Self::with_anomaly_detection) finds an operation; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
+    /// [anomaly detection](Self::with_anomaly_detection) finds an operation; in debug builds [`Error::HostState`] if two
+    /// steps differ by a value of the host, which a replay would repeat; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
     /// checkpoint cannot be written.
     pub fn fit<F: Flow>(
         &mut self,

@@ -197,7 +197,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
 
     /// Sets whether [`fit`](Self::fit) records a step and replays it, which it does by default. The bits are the same
     /// either way. A model whose forward pass depends on the host (it reads back, or draws random numbers there) needs
-    /// `false`.
+    /// `false`. Debug builds compare two steps before they replay one, and fail with [`Error::HostState`] if they differ;
+    /// release builds do not.
     #[must_use]
     pub fn with_recording(mut self, recording: bool) -> Self {
         self.recording = recording;

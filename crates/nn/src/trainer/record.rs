@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use thalweg_tensor::{Device, Recording};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What tells steps apart that are not the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,11 +17,21 @@ pub(super) struct Kind {
 
 /// The recordings of a run.
 #[derive(Debug, Default)]
-pub(super) struct Recordings(HashMap<Kind, Recording>);
+pub(super) struct Recordings(HashMap<Kind, Recorded>);
+
+#[derive(Debug)]
+struct Recorded {
+    recording: Recording,
+    /// Whether it may be replayed: in debug builds not before another step was compared with it.
+    is_compared: bool,
+}
 
 impl Recordings {
     /// Takes steps of one kind, at most so many, and returns how many it took: a recording is replayed, and the first step
     /// of a kind is recorded. `step` takes one.
+    ///
+    /// Debug builds record the second step of a kind too, in the place of its replay, and compare the two. They differ if
+    /// the step depends on the host, where a replay would repeat the first one.
     pub(super) fn run(
         &mut self,
         device: &Device,
@@ -29,12 +39,22 @@ impl Recordings {
         most: u64,
         step: impl FnMut() -> Result<()>,
     ) -> Result<u64> {
-        if let Some(recording) = self.0.get(&kind) {
+        if let Some(Recorded { recording, is_compared: true }) = self.0.get(&kind) {
             recording.replay(most as usize)?;
             return Ok(most);
         }
         let (recording, ()) = device.record(step)?;
-        self.0.insert(kind, recording);
+        match self.0.get_mut(&kind) {
+            Some(first) => {
+                if let Some(difference) = first.recording.difference(&recording) {
+                    return Err(Error::HostState { difference });
+                }
+                first.is_compared = true;
+            }
+            None => {
+                self.0.insert(kind, Recorded { recording, is_compared: !cfg!(debug_assertions) });
+            }
+        }
         Ok(1)
     }
 }

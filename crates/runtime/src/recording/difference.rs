@@ -27,7 +27,8 @@ pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Optio
             _ => Some((name(x), format!("the other has {} there", name(y)))),
         };
         if let Some((name, difference)) = difference {
-            return Some(format!("work {} of {}, {name}: {difference}", place + 1, left.len()));
+            let module = module(x).map_or_else(String::new, |path| format!(" in {path}"));
+            return Some(format!("work {} of {}, {name}{module}: {difference}", place + 1, left.len()));
         }
     }
     let more = |work: &Work| format!("work {}, {}: only one has it", left.len().min(right.len()) + 1, name(work));
@@ -39,6 +40,14 @@ fn name(work: &Work) -> &'static str {
         Work::Launch(launch) => launch.kernel.name(),
         Work::Copy { .. } => "copy",
         Work::Clear { .. } => "clear",
+    }
+}
+
+/// The path of the module that it comes from.
+fn module(work: &Work) -> Option<&str> {
+    match work {
+        Work::Launch(launch) => launch.origin.path.as_deref(),
+        _ => None,
     }
 }
 
