@@ -399,6 +399,20 @@ mod tests {
         }
     }
 
+    /// On the CPU a profile has the launches of its own thread alone.
+    #[test]
+    fn loading_draws_no_initial_values() {
+        let device = Device::cpu();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let (made, saved) = device.profile(|| -> Result<_> { Ok(model(&device, Task::Regression, &[16])) }).unwrap();
+        assert!(made.launches().iter().any(|launch| launch.kernel == "random"), "{:?}", made.launches());
+        saved.save(&path).unwrap();
+        let (load, loaded) = device.profile(|| TabularModel::load(&path, &device)).unwrap();
+        assert!(load.launches().is_empty(), "{:?}", load.launches());
+        assert_eq!(loaded.to_bytes().unwrap(), saved.to_bytes().unwrap());
+    }
+
     #[test]
     fn no_rows_have_no_predictions() {
         let model = |task| model(&Device::cpu(), task, &[4]);
