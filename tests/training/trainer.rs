@@ -14,7 +14,7 @@ use thalweg::nn::{
     Linear, Lookahead, LookaheadSettings, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, Params, ParamsBuilder, Parts,
     Result, Sam, Sgd, SharpnessAware, Stepper, Trainer, Visitor, parts,
 };
-use thalweg::tensor::{Device, Tensor};
+use thalweg::tensor::{DType, Device, Tensor};
 
 const OPTIONS: FitOptions = FitOptions { epochs: 6, batch_size: 16, seed: 3 };
 
@@ -185,6 +185,42 @@ fn a_class_without_an_output_is_named_before_the_first_step() {
             assert!(matches!(trainer.evaluate(&bad), Err(Error::Class { class: 3, outputs: 3 })));
             assert!(trainer.evaluate(&good).is_ok());
         }
+    }
+}
+
+#[test]
+fn targets_of_a_type_that_the_loss_does_not_take_are_refused_before_the_first_step() {
+    for device in devices() {
+        let (values, classes) = (data(&device, 30), classes(&device, 30, &[0, 1, 2]));
+        let losses: [fn() -> Box<dyn Loss>; 3] =
+            [|| Box::new(CrossEntropy), || Box::new(Mse), || Box::new(AbsoluteError)];
+        for loss in losses {
+            let of_classes = loss().target_type() == DType::U32;
+            let (good, bad) = if of_classes { (&classes, &values) } else { (&values, &classes) };
+            for (train, test) in [(bad, None), (good, Some(bad))] {
+                let (model, params) = network(&device, if of_classes { 3 } else { 1 });
+                let before = bits(&params);
+                let mut trainer = Trainer::new(model, adam(&params), loss());
+                let mut events = 0;
+                let error = trainer.fit(train, test, &OPTIONS, |_| events += 1).unwrap_err();
+                let text = error.to_string();
+                let expected = if of_classes {
+                    "classes of u32, but the data's targets are values of f32"
+                } else {
+                    "values of f32, but the data's targets are classes of u32"
+                };
+                assert!(text.starts_with(&format!("the loss takes {expected}")), "{text}");
+                assert!(error.is_user_error() && events == 0 && bits(&params) == before, "{device}");
+                assert!(matches!(trainer.evaluate(bad), Err(Error::Targets { .. })));
+                assert!(trainer.evaluate(good).is_ok());
+            }
+        }
+        // A step of one's own may use targets of any type.
+        let (model, params) = network(&device, 1);
+        let mut trainer = Trainer::with_step(model, adam(&params), |context, batch| {
+            context.model().forward(context.constant(&batch.inputs[0]))?.square()?.mean()
+        });
+        trainer.fit(&classes, None, &OPTIONS, |_| ()).unwrap();
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use thalweg_tensor::DType;
+
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -80,6 +82,14 @@ pub enum Error {
         /// The number that the data have.
         found: usize,
     },
+    /// The data have targets of another type than the loss takes.
+    #[error("the loss takes {}, but the data's targets are {}; choose another loss or other targets", kind(*.expected), kind(*.found))]
+    Targets {
+        /// The type that the loss takes.
+        expected: DType,
+        /// The type of the targets.
+        found: DType,
+    },
     /// The data have a class that the model has no output for.
     #[error("class {class} has no output: the model has {outputs}, and classes count from 0")]
     Class {
@@ -139,6 +149,14 @@ impl From<Error> for thalweg_autograd::Error {
     }
 }
 
+/// Targets of a type, in words.
+fn kind(targets: DType) -> &'static str {
+    match targets {
+        DType::F32 => "values of f32",
+        DType::U32 => "classes of u32",
+    }
+}
+
 fn line_text(line: Option<u64>) -> String {
     line.map_or_else(String::new, |line| format!(", line {line}"))
 }
@@ -166,6 +184,7 @@ impl Error {
             | Self::State { .. }
             | Self::Setting { .. }
             | Self::Inputs { .. }
+            | Self::Targets { .. }
             | Self::Class { .. }
             | Self::Diverged { .. } => true,
             Self::Tensor(error) => {

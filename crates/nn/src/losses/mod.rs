@@ -103,7 +103,8 @@ pub trait Loss: fmt::Debug + Send + Sync {
     /// If shapes or types do not fit, or the devices differ.
     fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
 
-    /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes.
+    /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes. The trainer refuses data
+    /// with targets of another type before its first step.
     fn target_type(&self) -> DType {
         DType::F32
     }

@@ -67,7 +67,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     ///
     /// # Errors
     /// [`Error::Setting`] if an option is 0; [`Error::State`] if the model's parts are not those that were built with the
-    /// optimizer's parameters; [`Error::Class`] if a class of the data has no output, before anything is trained;
+    /// optimizer's parameters; [`Error::Targets`] if the loss takes targets of another type, and [`Error::Class`] if a class of the data has no output, before anything is trained;
     /// [`Error::Tensor`] if the data do not fit the model or the loss, or are on another device, or the device fails, or a
     /// gradient is not finite and that is to be an error ([`NonFinite::Error`](crate::NonFinite::Error));
     /// [`Error::Diverged`] if no loss of an epoch is finite, or at the end the parameters or the losses of most rows are
@@ -148,6 +148,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// Checks what is to be trained, and puts the parameters in place that are.
     pub(crate) fn begin(&mut self, train: &Dataset, test: Option<&Dataset>) -> Result<()> {
         check_parts(&self.model, self.optimizer().params())?;
+        self.check_targets(train)?;
+        test.map_or(Ok(()), |test| self.check_targets(test))?;
         self.largest_class = train.largest_class().max(test.and_then(Dataset::largest_class));
         self.train_mode()
     }
@@ -264,10 +266,20 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// Evaluates the model on some data, as at prediction (no dropout). Waits for the device.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the data do not fit the model or the loss, or the device fails; [`Error::Class`] if a class has
-    /// no output.
+    /// [`Error::Targets`] if the loss takes targets of another type; [`Error::Tensor`] if the data do not fit the model or
+    /// the loss, or the device fails; [`Error::Class`] if a class has no output.
     pub fn evaluate(&self, data: &Dataset) -> Result<Evaluation> {
+        self.check_targets(data)?;
         Ok(evaluate(&*self.task, &self.model, data)?.0)
+    }
+
+    /// Checks that the targets are of the type that the loss takes.
+    fn check_targets(&self, data: &Dataset) -> Result<()> {
+        let (expected, found) = (self.task.target_type(), data.targets().dtype());
+        match expected.filter(|expected| *expected != found) {
+            Some(expected) => Err(Error::Targets { expected, found }),
+            None => Ok(()),
+        }
     }
 
     /// As [`evaluate`](Self::evaluate), in the midst of training: with the parameters that are evaluated in the place of

@@ -1,7 +1,7 @@
 //! A step of training: the tasks that a trainer works at, and what their closures see.
 
 use thalweg_autograd::{Tape, Var};
-use thalweg_tensor::{Tensor, ValueLog};
+use thalweg_tensor::{DType, Tensor, ValueLog};
 
 use super::Trainer;
 use super::evaluate::Portion;
@@ -48,6 +48,9 @@ pub(super) trait Task<M> {
     /// The losses of some rows, at an evaluation.
     fn portion(&self, context: &Context<'_, M>, batch: &Batch) -> Result<Portion>;
 
+    /// The type that targets must have; `None` if any will do.
+    fn target_type(&self) -> Option<DType>;
+
     /// Takes the optimizer's estimate of the Hessian's diagonal further.
     fn estimate_hessian(&self, context: &Context<'_, M>, batch: &Batch, optimizer: &mut Optimizer) -> Result<()>;
 
@@ -87,6 +90,10 @@ where
         Ok(Portion { losses, output: Some(output.value()) })
     }
 
+    fn target_type(&self) -> Option<DType> {
+        Some(self.loss.target_type())
+    }
+
     fn estimate_hessian(&self, context: &Context<'_, M>, batch: &Batch, optimizer: &mut Optimizer) -> Result<()> {
         optimizer.estimate_hessian(self.output(context, batch)?, &*self.loss)
     }
@@ -109,6 +116,10 @@ where
 
     fn portion(&self, context: &Context<'_, M>, batch: &Batch) -> Result<Portion> {
         Ok(Portion { losses: self.0(context, batch)?.value(), output: None })
+    }
+
+    fn target_type(&self) -> Option<DType> {
+        None
     }
 
     fn estimate_hessian(&self, _: &Context<'_, M>, _: &Batch, optimizer: &mut Optimizer) -> Result<()> {
