@@ -8,6 +8,7 @@
 use std::f32::consts::PI;
 
 use thalweg::prelude::*;
+use thalweg::tensor::PendingRead;
 
 const POINTS: usize = 100;
 const STEPS: usize = 1500;

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use serde_json::json;
-use thalweg::nn::{Capabilities, StateArena};
+use thalweg::nn::{Capabilities, Method, StateArena};
 use thalweg::prelude::*;
 use thalweg::tensor::optim::{
     Decay, ELEMENT_WISE_UPDATE, Elements, Head, StepArguments, Timing, UPDATE_VARIANTS, access,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use thalweg::nn::write_whole;
+use thalweg::nn::{EpochReport, Schedule, WarmupCosine, write_whole};
 use thalweg::prelude::*;
 
 /// Twice the size at which it is shown: the library rounds coordinates to whole units.

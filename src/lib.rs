@@ -126,15 +126,14 @@ pub use nn::{Error, Result};
 
 /// The names that most programs need: `use thalweg::prelude::*`.
 ///
-/// [`Result`] and [`Error`] are not among them, so that the standard library's stay what they are.
+/// They are those of the README and of the first steps in the examples; other names are in [`tensor`](crate::tensor),
+/// [`autograd`](crate::autograd) and [`nn`](crate::nn). `Result` and `Error` are not among them, so that the standard library's stay what they are.
 pub mod prelude {
-    pub use crate::autograd::{Parameter, Tape, Var, check_gradient};
-    pub use crate::nn::data::{Batches, Dataset, Standardizer, Table, Task, train_test_split};
+    pub use crate::autograd::{Tape, Var};
+    pub use crate::nn::data::{Batches, Dataset, Table};
     pub use crate::nn::{
-        Activation, Adam, AdamW, Buffer, Checkpoint, Clip, Constant, Cosine, CrossEntropy, Dropout, EpochReport,
-        Evaluation, Event, FitOptions, History, Init, Linear, Loss, Method, Mlp, MlpConfig, Mode, Module, Mse,
-        Optimizer, ParameterGroup, Params, ParamsBuilder, Parts, Predictions, Schedule, Sequential, Sgd, Step,
-        TabularData, TabularModel, Trainer, Visitor, WarmupCosine, parts,
+        Activation, Adam, AdamW, Cosine, CrossEntropy, Dropout, Evaluation, Event, FitOptions, Init, Linear, Loss, Mlp,
+        MlpConfig, Module, Mse, Optimizer, ParamsBuilder, TabularData, TabularModel, Trainer, parts,
     };
-    pub use crate::tensor::{DType, Device, PendingRead, Recording, Tensor, ValueLog};
+    pub use crate::tensor::{Device, Tensor, ValueLog};
 }
