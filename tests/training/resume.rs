@@ -1,13 +1,14 @@
 //! Training runs that are stopped and go on from a file, against runs that are not stopped: the same bits.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::common::{devices, floats, numbers};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
     AdamW, AdamW8bit, Asgd, CrossEntropy, Error, Event, FitOptions, History, Method, Mlp, MlpConfig, Optimizer,
-    ParameterGroup, ParamsBuilder, Schedule, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
+    ParameterGroup, ParamsBuilder, Rate, Schedule, ScheduleFreeAdamW, Sgd, Sophia, Trainer, WarmupCosine,
 };
 use thalweg::tensor::Device;
 
@@ -151,8 +152,8 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
         trainer.resume(&path).unwrap();
         message(trainer.fit(train, None, &options, |_| ()).unwrap_err(), &path)
     };
-    let text = refused(&train, FitOptions { epochs: 7, ..OPTIONS });
-    assert_eq!(text, "epochs: saved was 6, but here it is 7");
+    let text = refused(&train, FitOptions { epochs: 5, ..OPTIONS });
+    assert_eq!(text, "epochs: the run has done 6, but here it ends after 5; give at least 6");
     let text = refused(&train, FitOptions { batch_size: 10, ..OPTIONS });
     assert_eq!(text, "batch_size: saved was 16, but here it is 10");
     assert_eq!(refused(&train, FitOptions { seed: 0, ..OPTIONS }), "seed: saved was 3, but here it is 0");
@@ -162,4 +163,72 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
 
     assert!(trainer(&device, method(), 0.0).set_checkpoints(&path, 0).is_err());
     assert!(trainer(&device, method(), 0.0).set_checkpoints(folder.path(), 1).is_err());
+}
+
+/// The learning rates of the epochs.
+fn rates(history: &History) -> Vec<f32> {
+    history.epochs.iter().map(|report| report.lr as f32).collect()
+}
+
+#[test]
+fn a_run_goes_on_beyond_its_planned_length() {
+    let options = |epochs| FitOptions { epochs, ..OPTIONS };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run");
+    for device in devices() {
+        let (train, test) = (data(&device, 1, 100), data(&device, 2, 30));
+        let with_rate = |rate: Rate| {
+            let mut trainer = trainer(&device, (Box::new(AdamW::new()), 0.01), 0.25);
+            trainer.optimizer_mut().set_rate(rate).unwrap();
+            trainer
+        };
+        let fit =
+            |trainer: &mut Trainer<Mlp>, epochs| trainer.fit(&train, Some(&test), &options(epochs), |_| ()).unwrap();
+        // 7 steps an epoch.
+        let cosine = |epochs: u64| WarmupCosine::new(0.01, 4, 7 * epochs).over(7 * epochs);
+        let stop_after_4 = |rate: Rate, planned| {
+            let mut first = with_rate(rate);
+            first.set_checkpoints(&path, 4).unwrap();
+            first
+                .fit(&train, Some(&test), &options(planned), |event| match event {
+                    Event::Epoch(report) if report.epoch == 4 => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                })
+                .unwrap()
+        };
+
+        // A rate that does not depend on the length: the bits of a long run.
+        let mut whole = with_rate(0.01.into());
+        let history = fit(&mut whole, 8);
+        stop_after_4(0.01.into(), 4);
+        let mut longer = with_rate(0.01.into());
+        assert_eq!(longer.resume(&path).unwrap(), 4);
+        let rest = fit(&mut longer, 8);
+        assert_eq!((reports(&rest), rest.steps), (reports(&history), 28), "{device}");
+        assert!(bits(&longer) == bits(&whole), "{device}");
+
+        // A rate that does: the old curve as far as it went, then the new one.
+        let (short, long) = (stop_after_4(cosine(4), 4), fit(&mut with_rate(cosine(8)), 8));
+        let expected = [&rates(&short)[..], &rates(&long)[4..]].concat();
+        assert!(expected[4] > expected[3], "{expected:?}");
+        let mut longer = with_rate(cosine(8));
+        longer.resume(&path).unwrap();
+        assert_eq!(rates(&fit(&mut longer, 8)), expected, "{device}");
+        // One that is set after resuming stays.
+        let mut set = with_rate(cosine(8));
+        set.resume(&path).unwrap();
+        set.optimizer_mut().set_rate(0.5e-3).unwrap();
+        assert_eq!(rates(&fit(&mut set, 6))[4..], [0.5e-3; 2], "{device}");
+        // The same length has the schedule of the file.
+        let mut same = with_rate(0.5e-3.into());
+        same.resume(&path).unwrap();
+        assert_eq!(rates(&fit(&mut same, 4)), rates(&short), "{device}");
+
+        // Shorter than planned, but not than what is done.
+        stop_after_4(cosine(8), 8);
+        let mut shorter = with_rate(cosine(5));
+        shorter.resume(&path).unwrap();
+        let rest = fit(&mut shorter, 5);
+        assert_eq!((rest.epochs.len(), rest.steps), (5, 7), "{device}");
+    }
 }

@@ -92,11 +92,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         trainer.set_note(flags.to_json());
         file.written(trainer.set_checkpoints(file.path, args.checkpoint_every(options.epochs)))?;
     }
-    if let Some(file) = resume {
-        flags.check(file.path)?;
-    }
+    let is_planned_anew = match resume {
+        Some(file) => flags.check(file.path, args.gives_epochs())?,
+        None => false,
+    };
     let done = resume.map(|file| trainer.resume(file.path).map_err(Error::Resume)).transpose()?;
-    if let Some(file) = resume.filter(|_| *trainer.optimizer().schedule() != planned) {
+    if let Some(done) = done.filter(|done| *done > options.epochs) {
+        let problem = format!("the run has done {done}, and cannot end after {}; give at least {done}", options.epochs);
+        return Err(Error::Unfit { flag: "--epochs", problem });
+    }
+    let has_planned = *trainer.optimizer().schedule() == planned || is_planned_anew;
+    if let Some(file) = resume.filter(|_| !has_planned) {
         let problem =
             "the run had another --lr or --schedule, or other --epochs, --batch-size, --warmup or --test-fraction, or other \
                        data; give those that it had"

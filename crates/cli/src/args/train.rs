@@ -117,7 +117,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     checkpoint_every: Option<u32>,
     /// Go on from this checkpoint, with the same model in the end as if the run had not been stopped; data and all other
-    /// flags must be as they were
+    /// flags must be as they were, but --epochs may be given anew, and the schedule is then planned for the new length
     #[arg(long, value_name = "FILE")]
     pub(crate) resume: Option<PathBuf>,
     /// Do not train, but try the first steps with learning rates from 1e-7 to 10: say which to take, and draw the losses
@@ -245,6 +245,11 @@ impl TrainArgs {
     /// The number of epochs for so many steps an epoch.
     pub(crate) fn epochs(&self, steps_per_epoch: u64) -> u64 {
         self.epochs.map_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)), u64::from)
+    }
+
+    /// Whether the number of epochs is given, and does not follow from the data.
+    pub(crate) fn gives_epochs(&self) -> bool {
+        self.epochs.is_some()
     }
 
     pub(crate) fn schedule(&self) -> &'static ScheduleEntry {

@@ -8,6 +8,9 @@ use thalweg::nn::{self, Checkpoint, FitOptions, LossEntry, TabularData};
 use crate::args::train::TrainArgs;
 use crate::error::{Error, Result};
 
+/// The flag that a run may be resumed with another value of.
+const EPOCHS: &str = "--epochs";
+
 /// What must be as it was, each by its flag, in the order in which later ones follow from earlier ones: the number of epochs
 /// depends on the rows, unless it is given.
 pub(super) struct Flags(Vec<(&'static str, String)>);
@@ -41,7 +44,7 @@ impl Flags {
             ("--schedule", args.schedule().name.to_string()),
             ("--warmup", optional(args.warmup)),
             ("--batch-size", args.batch_size.to_string()),
-            ("--epochs", options.epochs.to_string()),
+            (EPOCHS, options.epochs.to_string()),
             ("--matmul-precision", format!("{:?}", args.device.matmul_precision).to_lowercase()),
         ])
     }
@@ -51,17 +54,23 @@ impl Flags {
         self.0.iter().map(|(flag, value)| Value::from(vec![(*flag).to_string(), value.clone()])).collect()
     }
 
-    /// Checks that a checkpoint is of a run with the same flags. One without flags is left to the trainer's own checks.
-    pub(super) fn check(&self, checkpoint: &Path) -> Result<()> {
+    /// Checks that a checkpoint is of a run with the same flags, but for the number of epochs if it is `extended`. Returns
+    /// whether that number is another. A checkpoint without flags is left to the trainer's own checks.
+    pub(super) fn check(&self, checkpoint: &Path, extended: bool) -> Result<bool> {
         let saved = Checkpoint::load(checkpoint).map_err(Error::Resume)?;
-        let Some(saved) = saved.note().and_then(Value::as_array) else { return Ok(()) };
+        let Some(saved) = saved.note().and_then(Value::as_array) else { return Ok(false) };
+        let mut has_other_epochs = false;
         for (flag, new) in &self.0 {
             let old = saved.iter().find(|pair| pair[0] == *flag).and_then(|pair| pair[1].as_str());
             if let Some(old) = old.filter(|old| old != new) {
+                if *flag == EPOCHS && extended {
+                    has_other_epochs = true;
+                    continue;
+                }
                 let (flag, old, new) = ((*flag).to_string(), old.to_string(), new.clone());
                 return Err(Error::Changed { checkpoint: checkpoint.to_path_buf(), flag, old, new });
             }
         }
-        Ok(())
+        Ok(has_other_epochs)
     }
 }

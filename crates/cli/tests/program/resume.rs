@@ -106,7 +106,6 @@ fn a_flag_that_has_changed_is_named_with_both_values() {
         &"train iris.csv --device cpu --checkpoint run --epochs 2".split(' ').collect::<Vec<_>>(),
     ));
     for (flags, expected) in [
-        ("--epochs 3", "--epochs 2, but now it is 3"),
         ("--epochs 2 --optimizer sgd", "--optimizer adamw, but now it is sgd"),
         ("--epochs 2 --lr 0.5", "--lr 0.001, but now it is 0.5"),
         ("--epochs 2 --hidden 8", "--hidden 128,64, but now it is 8"),
@@ -120,15 +119,45 @@ fn a_flag_that_has_changed_is_named_with_both_values() {
         // Without --epochs, their number follows from these.
         ("--test-fraction 0.5", "--test-fraction 0.2, but now it is 0.5"),
         ("--batch-size 7", "--batch-size 64, but now it is 7"),
+        ("", "--epochs 2, but now it is 1000"),
     ] {
         let command = format!("train iris.csv --device cpu --resume run {flags}");
-        let line = error_line(&thalweg_in(folder, &command.split(' ').collect::<Vec<_>>()), 2);
+        let line = error_line(&thalweg_in(folder, &command.split_whitespace().collect::<Vec<_>>()), 2);
         assert!(line.contains(&format!("--resume run: the run had {expected}; ")), "{flags}: {line}");
     }
     let text = fs::read_to_string(folder.join("iris.csv")).unwrap();
     fs::write(folder.join("iris.csv"), &text[..text.trim_end().rfind('\n').unwrap()]).unwrap();
     let line = error_line(&thalweg_in(folder, &["train", "iris.csv", "--device", "cpu", "--resume", "run"]), 2);
     assert!(line.contains("the run had DATA of rows: 150, but now it is 149"), "{line}");
+}
+
+#[test]
+fn a_run_goes_on_beyond_its_planned_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    example(folder, "iris.csv");
+    let rates = |name: &str| -> Vec<f64> {
+        let metrics: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(name)).unwrap()).unwrap();
+        metrics["lr"].as_array().unwrap().iter().map(|lr| lr.as_f64().unwrap()).collect()
+    };
+    for schedule in ["constant", "warmup-cosine", "one-cycle"] {
+        let flags = format!("--device cpu --optimizer sgd --schedule {schedule}");
+        stdout(&run(folder, &format!("{flags} --epochs 8 --out whole --metrics whole.json")));
+        stdout(&run(folder, &format!("{flags} --epochs 4 --checkpoint run --out short --metrics short.json")));
+        let text = stdout(&run(
+            folder,
+            &format!("{flags} --epochs 8 --resume run --checkpoint longer --out longer.model --metrics longer.json"),
+        ));
+        assert!(text.contains("8 epochs of ") && text.contains("4 epochs of them done"), "{text}");
+        assert_eq!(rates("longer.json"), [&rates("short.json")[..], &rates("whole.json")[4..]].concat(), "{schedule}");
+        let [whole, longer] = ["whole", "longer.model"].map(|name| fs::read(folder.join(name)).unwrap());
+        assert_eq!(whole == longer, schedule == "constant", "{schedule}");
+        // The longer run is a run of its length.
+        stdout(&run(folder, &format!("{flags} --epochs 8 --resume longer --out again.model")));
+        assert!(fs::read(folder.join("again.model")).unwrap() == longer, "{schedule}");
+        let line = error_line(&run(folder, &format!("{flags} --epochs 3 --resume run")), 2);
+        assert!(line.contains("--epochs: the run has done 4, and cannot end after 3; give at least 4"), "{line}");
+    }
 }
 
 #[test]

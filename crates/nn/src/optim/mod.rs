@@ -206,7 +206,7 @@ impl Optimizer {
         self.set_table(ScheduleTable { learning_rates, weight_decays, momentums })
     }
 
-    fn set_table(&mut self, table: ScheduleTable) -> Result<()> {
+    pub(crate) fn set_table(&mut self, table: ScheduleTable) -> Result<()> {
         self.clock.set_schedule(table).map_err(as_setting)
     }
 

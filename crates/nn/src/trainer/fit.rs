@@ -106,8 +106,11 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         if let (Some(resumed), Some(place)) = (&self.resumed, &place) {
             resumed.place.check(place).map_err(|error| Error::model(&resumed.path, error.to_string()))?;
         }
-        let (history, first_epoch) =
-            self.resumed.take().map_or((Vec::new(), 0), |Resumed { history, place, .. }| (history, place.epochs_done));
+        let (mut history, mut first_epoch) = (Vec::new(), 0);
+        if let Some(resumed) = self.resumed.take() {
+            self.plan_anew(&resumed, options.epochs)?;
+            (history, first_epoch) = (resumed.history, resumed.place.epochs_done);
+        }
         self.begin(train, test)?;
         let clock = self.optimizer().read_clock()?;
         let mut run = Run {
@@ -143,6 +146,21 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         }
         let seconds = start.elapsed().as_secs_f64();
         self.finish(run, options.epochs, seconds)
+    }
+
+    /// Puts the optimizer's own schedule back if a resumed run has another number of epochs than it was planned for. A
+    /// schedule that was set since, or follows a metric, stays.
+    fn plan_anew(&mut self, resumed: &Resumed, epochs: u64) -> Result<()> {
+        match resumed.schedules.as_deref() {
+            Some([own, saved])
+                if resumed.place.epochs() != epochs
+                    && self.plateau.is_none()
+                    && self.optimizer().schedule() == saved =>
+            {
+                self.optimizer_mut().set_table(own.clone())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks what is to be trained, and puts the parameters in place that are.

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use thalweg_autograd::Var;
-use thalweg_tensor::Averaging;
+use thalweg_tensor::{Averaging, ScheduleTable};
 
 use crate::data::Batch;
 use crate::optim::Stepper;
@@ -83,6 +83,8 @@ struct Resumed {
     path: PathBuf,
     place: Place,
     history: Vec<EpochReport>,
+    /// The optimizer's own schedule and the one of the file, if they differ.
+    schedules: Option<Box<[ScheduleTable; 2]>>,
 }
 
 impl<M: Module, S: Stepper> Trainer<M, S> {
@@ -288,7 +290,13 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
 
     /// Puts a checkpoint in the place of parameters, optimizer and random numbers; the next [`fit`](Self::fit) goes on
     /// behind its last epoch, to the bits of a run that was never stopped. Model, optimizer, data and options must be those of
-    /// that run. Returns how many epochs it has done.
+    /// that run; only the number of epochs may be another. Returns how many epochs it has done.
+    ///
+    /// # Other numbers of epochs
+    /// [`fit`](Self::fit) may take the run further than it was planned, or end it earlier. The schedule is then the one that
+    /// the optimizer had before this call, from the present step on, unless the optimizer is given another one before `fit`.
+    /// Plan it for the new length. Steps that are done stay as they were, so the rate jumps where the two curves differ. A
+    /// schedule that does not depend on the length has the bits of a run that was planned so.
     ///
     /// ```
     /// use thalweg_nn::data::Dataset;
@@ -321,9 +329,12 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<u64> {
         check_parts(&self.model, self.optimizer().params())?;
         let path = path.as_ref().to_path_buf();
+        let own = self.optimizer().schedule().clone();
         let (place, history) = self.load(&path)?;
         let epochs = place.epochs_done;
-        self.resumed = Some(Resumed { path, place, history });
+        let saved = self.optimizer().schedule();
+        let schedules = (own != *saved).then(|| Box::new([own, saved.clone()]));
+        self.resumed = Some(Resumed { path, place, history, schedules });
         Ok(epochs)
     }
 

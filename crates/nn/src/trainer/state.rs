@@ -52,7 +52,12 @@ impl Place {
         Self { epochs_done, ..self.clone() }
     }
 
-    /// Checks that it is of the same run as another.
+    /// The epochs that the run was planned for.
+    pub(super) fn epochs(&self) -> u64 {
+        self.epochs
+    }
+
+    /// Checks that another is of the same run, which may have become longer, or shorter by epochs that are not done.
     pub(super) fn check(&self, other: &Self) -> Result<()> {
         let differ = |name, saved: &dyn ToString, own: &dyn ToString| {
             Err(Error::state(name, format!("saved was {}, but here it is {}", saved.to_string(), own.to_string())))
@@ -67,8 +72,10 @@ impl Place {
         if self.batch_size != other.batch_size {
             return differ("batch_size", &self.batch_size, &other.batch_size);
         }
-        if self.epochs != other.epochs {
-            return differ("epochs", &self.epochs, &other.epochs);
+        if other.epochs < self.epochs_done {
+            let (done, wanted) = (self.epochs_done, other.epochs);
+            let problem = format!("the run has done {done}, but here it ends after {wanted}; give at least {done}");
+            return Err(Error::state("epochs", problem));
         }
         if self.data_crc32 != other.data_crc32 {
             return Err(Error::state("training rows", "their values are not those of the saved run"));
