@@ -183,7 +183,8 @@ impl Recording {
     /// Two steps of a program are the same work if all that changes from step to step lies on the device. What lies on
     /// the host, such as a number that goes into a kernel as a parameter, is fixed in a recording. So a program that
     /// records two steps and compares them finds out what would be frozen. Kernels, constants, parameters, grids and the
-    /// memory that was there before are compared; memory that was made inside counts by its size.
+    /// memory that was there before are compared; memory that was made inside counts by its size. Kernels with one twin
+    /// count as the same, since an operation may have several.
     ///
     /// ```
     /// use thalweg_runtime::Device;

@@ -283,3 +283,22 @@ fn sums_are_split_on_hardware_alone_and_in_whole_vectors() {
     let square = Extents { m: 4096, n: 4096, k: 4096 };
     assert_eq!(hardware.slice(square, hardware.choose(square, store, |_| false).unwrap()), None);
 }
+
+#[test]
+fn recordings_of_two_kernels_for_one_product_are_the_same_work() {
+    let Some(device) = gpu() else { return };
+    let (a, b) = (matrix(&device, 1, 32, 64, false), matrix(&device, 2, 64, 32, false));
+    let record = |candidate, product: &dyn Fn() -> Tensor| {
+        let recorded = device.record(|| -> crate::Result<_> { Ok(forced(Forced::Candidate(candidate), product)) });
+        recorded.unwrap().0
+    };
+    let (multiply, transposed) = (|| a.matmul(&b).unwrap(), || b.t().unwrap().matmul(&a.t().unwrap()).unwrap());
+    let candidates = candidates(&device);
+    let first = record(candidates[0], &multiply);
+    for &candidate in &candidates[1..] {
+        let other = record(candidate, &multiply);
+        assert_eq!(first.difference(&other), None, "{candidate:?}");
+    }
+    let difference = first.difference(&record(candidates[0], &transposed)).unwrap();
+    assert!(difference.starts_with("work 1 of 1, matmul"), "{difference}");
+}
