@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn selu_is_the_formula_of_its_paper() {
-        let (lambda, alpha) = (1.0507009873554804934193349852946_f64, 1.6732632423543772848170429916717_f64);
+        let (lambda, alpha) = (1.050_700_987_355_480_5_f64, 1.673_263_242_354_377_2_f64);
         let x = [-20.0, -1.0, -0.1, -1e-6, 0.0, 1e-6, 0.5, 30.0f32];
         let y = Tensor::from_slice(&Device::cpu(), &x, &[x.len()]).unwrap().selu().unwrap().to_vec::<f32>().unwrap();
         for (x, y) in x.into_iter().map(f64::from).zip(y.into_iter().map(f64::from)) {
