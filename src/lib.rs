@@ -126,8 +126,8 @@ pub use nn::{Error, Result};
 
 /// The names that most programs need: `use thalweg::prelude::*`.
 ///
-/// They are those of the README and of the first steps in the examples; other names are in [`tensor`](crate::tensor),
-/// [`autograd`](crate::autograd) and [`nn`](crate::nn). `Result` and `Error` are not among them, so that the standard library's stay what they are.
+/// They are those of the README and of the first steps in the examples; other names are in [`tensor`], [`autograd`] and
+/// [`nn`]. [`Result`] and [`Error`] are not among them, so that the standard library's stay what they are.
 pub mod prelude {
     pub use crate::autograd::{Tape, Var};
     pub use crate::nn::data::{Batches, Dataset, Table};
