@@ -45,9 +45,13 @@ impl Shader {
     }
 }
 
+/// Loads and stores of elements of bf16, two in a word: `bf16_load`, `bf16_store`, `bf16_at`, `bf16_pair`.
+pub const BF16: &str = include_str!("shared/bf16.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 /// The clock for kernels that do not advance it by a counter.
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
+/// Loads and stores of elements of f16, two in a word: `f16_load`, `f16_store`, `f16_at`, `f16_pair`.
+pub const F16: &str = include_str!("shared/f16.wgsl");
 const GATHER: &str = include_str!("shared/gather.wgsl");
 /// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup in a grid that may be
 /// folded over x and y, from `workgroup_id` and `num_workgroups`.
@@ -130,11 +134,13 @@ shaders! {
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
+    COPY_HALVES "copy_halves" "tensor/copy_halves.wgsl" [GRID];
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
     CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
+    FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];

@@ -11,7 +11,7 @@ use naga::{AddressSpace, ShaderStage, StorageAccess};
 use thalweg::nn::kernels;
 use thalweg::tensor::functions::function_kernels;
 use thalweg::tensor::optim::in_pairs;
-use thalweg::tensor::{Access, Device, Error, Kernel, Recording, product_kernels};
+use thalweg::tensor::{DType, Device, Error, Kernel, Recording, product_kernels};
 
 use crate::common::functions_of;
 
@@ -85,7 +85,7 @@ fn check_bindings(kernel: &Kernel, module: &naga::Module) -> Result<(), String> 
             AddressSpace::Storage { access } if binding.binding > 0 => {
                 let place = storage.get_mut(binding.binding as usize - 1);
                 *place.ok_or(format!("{name} has binding {}, which no launch binds", binding.binding))? =
-                    Some(if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read });
+                    Some(access.contains(StorageAccess::STORE));
             }
             space => return Err(format!("{name} at binding {} lies in {space:?}", binding.binding)),
         }
@@ -94,9 +94,9 @@ fn check_bindings(kernel: &Kernel, module: &naga::Module) -> Result<(), String> 
     if uniform.next_multiple_of(16) != kernel.uniform.next_multiple_of(16) {
         return Err(format!("the uniform has {uniform} bytes, the kernel's parameters {}", kernel.uniform));
     }
-    let declared: Vec<Option<Access>> = kernel.access.iter().copied().map(Some).collect();
+    let declared: Vec<Option<bool>> = kernel.access.iter().map(|access| Some(access.writes())).collect();
     if storage != declared {
-        return Err(format!("the bindings are {storage:?}, the kernel declares {declared:?}"));
+        return Err(format!("the bindings are {storage:?} (written or not), the kernel declares {:?}", kernel.access));
     }
     Ok(())
 }
@@ -181,16 +181,35 @@ fn recording_of_chains() -> Recording {
     recording
 }
 
+/// Recordings of chains over f16 and bf16, with operands of every kind, results and state.
+fn recordings_of_halves() -> [Recording; 2] {
+    [DType::F16, DType::BF16].map(|dtype| {
+        let device = Device::cpu();
+        let value = |shape: &[usize]| {
+            let numbers = common::numbers(1, shape.iter().product(), 0.1, 1.0);
+            common::tensor(&device, &numbers, shape).to_dtype(dtype).unwrap()
+        };
+        let (x, y, row, column) = (value(&[6, 10]), value(&[6, 10]), value(&[10]), value(&[6, 1]));
+        let body = || -> Result<_, Error> {
+            let z = x.add(&y)?.mul(&row)?.sub(&column)?.add(&row.slice(0, 1, 2)?)?.tanh()?;
+            z.copy_into(&x)?;
+            Ok(z)
+        };
+        device.record(body).unwrap().0
+    })
+}
+
 #[test]
 fn generated_kernels_are_valid_for_every_back_end() {
-    let recording = recording_of_chains();
+    let (recording, halves) = (recording_of_chains(), recordings_of_halves());
+    assert!(halves.iter().all(|recording| recording.launches() == 1));
     let mut checked = 0;
-    for kernel in recording.generated() {
+    for kernel in recording.generated().chain(halves.iter().flat_map(Recording::generated)) {
         check(kernel, &kernel.shader.source(), &[])
             .unwrap_or_else(|error| panic!("{}: {error}\n{}", kernel.name(), kernel.shader.text));
         checked += 1;
     }
-    let least = [1, 2, 3].into_iter().map(|arguments| functions_of(arguments).len()).sum::<usize>() + 1;
+    let least = [1, 2, 3].into_iter().map(|arguments| functions_of(arguments).len()).sum::<usize>() + 3;
     assert!(checked >= least, "{checked} kernels were generated, expected at least {least}");
 }
 
@@ -241,10 +260,12 @@ fn every_text_is_written_for_other_compilers() {
     let listed = all_kernels().map(|kernel| (kernel, kernel.variants));
     let pairs = kernels().filter_map(|kernel| in_pairs(kernel, &vec![true; kernel.access.len().saturating_sub(4)]));
     let listed = listed.chain(pairs.map(|kernel| (kernel, kernel.variants)));
+    let halves = recordings_of_halves();
     let generated = product_kernels().into_iter().chain(recording.generated());
+    let generated = generated.chain(halves.iter().flat_map(Recording::generated));
     let all = listed.chain(generated.map(|kernel| (kernel, &[&[] as Constants][..])));
     let lines = all.map(|(kernel, variants)| {
-        let access = kernel.access.iter().map(|access| if *access == Access::Read { "read" } else { "write" });
+        let access = kernel.access.iter().map(|access| if access.writes() { "write" } else { "read" });
         let line = serde_json::json!({
             "name": kernel.name(),
             "source": kernel.shader.source(),
@@ -344,7 +365,7 @@ fn pipelines_are_created_with_default_limits() {
         };
         let uniform = (kernel.uniform > 0).then(|| buffer(0, wgpu::BufferBindingType::Uniform, true));
         let storage = kernel.access.iter().enumerate().map(|(i, access)| {
-            let read_only = *access == Access::Read;
+            let read_only = !access.writes();
             buffer(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only }, false)
         });
         let entries: Vec<_> = uniform.into_iter().chain(storage).collect();

@@ -62,7 +62,7 @@ fn params(device: &Device) -> Params {
 fn bits(tensor: &Tensor) -> Vec<u32> {
     match tensor.dtype() {
         DType::F32 => crate::common::floats(tensor).into_iter().map(f32::to_bits).collect(),
-        DType::U32 => crate::common::words(tensor),
+        _ => crate::common::words(tensor),
     }
 }
 

@@ -83,7 +83,11 @@ impl Parameter {
             found: found.shape().to_vec(),
         };
         for tensor in [&value, &grad] {
-            if tensor.shape() != self.shape() || tensor.dtype() != DType::F32 || tensor.device() != value.device() {
+            let (expected, found) = (DType::F32, tensor.dtype());
+            if found != expected {
+                return Err(thalweg_tensor::Error::DType { op: "bind", expected, found }.into());
+            }
+            if tensor.shape() != self.shape() || tensor.device() != value.device() {
                 return Err(refused(tensor));
             }
         }

@@ -390,6 +390,10 @@ impl Tape {
         if self.freed.get() {
             return Err(Error::Freed { op });
         }
+        let (expected, found) = (DType::F32, root.value().dtype());
+        if found != expected {
+            return Err(thalweg_tensor::Error::DType { op, expected, found }.into());
+        }
         if self.is_tracked(root.index()) { Ok(()) } else { Err(Error::NotTracked { op }) }
     }
 }

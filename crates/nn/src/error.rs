@@ -154,6 +154,8 @@ fn kind(targets: DType) -> &'static str {
     match targets {
         DType::F32 => "values of f32",
         DType::U32 => "classes of u32",
+        DType::F16 => "values of f16",
+        DType::BF16 => "values of bf16",
     }
 }
 

@@ -39,6 +39,16 @@ pub enum Error {
         /// The type it got.
         found: crate::DType,
     },
+    /// Two operands have different element types.
+    #[error("{op}: the operands have the types {left} and {right}; convert one with to_dtype")]
+    MixedTypes {
+        /// The operation.
+        op: &'static str,
+        /// The type of the first operand.
+        left: crate::DType,
+        /// The type of another one.
+        right: crate::DType,
+    },
     /// Two tensors lie on different devices.
     #[error("{op}: the tensors lie on different devices, {left} and {right}")]
     Device {

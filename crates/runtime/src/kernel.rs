@@ -13,7 +13,7 @@ use thalweg_shaders::Shader;
 
 use crate::elementwise::Application;
 use crate::memory::{Buffer, ToView, View};
-use crate::{Element, Origin, Result};
+use crate::{DType, Element, Origin, Result};
 
 /// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
@@ -24,13 +24,43 @@ pub const MOST_BINDINGS: usize = 8;
 /// The most workgroups along one dimension that every device allows.
 const MOST_UNFOLDED: usize = 65_535;
 
-/// What a kernel does with a binding.
+/// What a kernel does with a binding, and the storage type of its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It reads.
+    /// It reads elements of 32 bits, f32 or u32.
     Read,
-    /// It writes, and may read.
+    /// It writes elements of 32 bits, f32 or u32, and may read them.
     Write,
+    /// It reads elements of this type, and of no other.
+    ReadAs(DType),
+    /// It writes elements of this type, and may read them.
+    WriteAs(DType),
+}
+
+impl Access {
+    /// Returns whether the kernel writes the binding.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::WriteAs(_))
+    }
+
+    /// Returns the storage type; f32 if elements of u32 are allowed as well.
+    #[must_use]
+    pub const fn dtype(self) -> DType {
+        match self {
+            Self::Read | Self::Write => DType::F32,
+            Self::ReadAs(dtype) | Self::WriteAs(dtype) => dtype,
+        }
+    }
+
+    /// Returns whether a view of this type may be bound.
+    #[must_use]
+    pub fn takes(self, dtype: DType) -> bool {
+        match self {
+            Self::Read | Self::Write => dtype.size() == 4,
+            Self::ReadAs(own) | Self::WriteAs(own) => own == dtype,
+        }
+    }
 }
 
 /// One operation on buffers: the shader, how its bindings are used, and the twin that computes the same on the CPU.
@@ -238,11 +268,11 @@ impl Launch {
 
     /// What it moves and computes.
     pub(crate) fn cost(&self) -> Cost {
-        let bytes = |wanted: Access| {
-            let views = self.views.iter().zip(self.kernel.access).filter(|(_, access)| **access == wanted);
-            views.map(|(view, _)| 4 * view.used as u64).sum()
+        let bytes = |written: bool| {
+            let views = self.views.iter().zip(self.kernel.access).filter(|(_, access)| access.writes() == written);
+            views.map(|(view, _)| (view.dtype.size() * view.used) as u64).sum()
         };
-        Cost { bytes_read: bytes(Access::Read), bytes_written: bytes(Access::Write), operations: self.operations }
+        Cost { bytes_read: bytes(false), bytes_written: bytes(true), operations: self.operations }
     }
 
     /// Checks the launch against its kernel and its device, so that no executor meets a launch that it cannot run.
@@ -269,7 +299,21 @@ impl Launch {
         };
         match problem {
             Some(log) => Err(crate::Error::Kernel { kernel: self.kernel.name(), log }),
-            None => self.check_aliasing(),
+            None => {
+                self.check_types()?;
+                self.check_aliasing()
+            }
+        }
+    }
+
+    /// No kernel may take the elements of a view for those of another type.
+    fn check_types(&self) -> Result<()> {
+        let mut views = self.views.iter().zip(self.kernel.access);
+        match views.find(|(view, access)| !access.takes(view.dtype)) {
+            None => Ok(()),
+            Some((view, access)) => {
+                Err(crate::Error::DType { op: self.kernel.name(), expected: access.dtype(), found: view.dtype })
+            }
         }
     }
 
@@ -277,9 +321,9 @@ impl Launch {
     /// usage by whole buffers, and the CPU locks whole buffers.
     fn check_aliasing(&self) -> Result<()> {
         let access = self.kernel.access;
-        for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i] == Access::Write) {
+        for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i].writes()) {
             for (j, other) in self.views.iter().enumerate().filter(|(j, _)| i != *j) {
-                let both = view.buffer.id() == other.buffer.id() && access[j] == Access::Read;
+                let both = view.buffer.id() == other.buffer.id() && !access[j].writes();
                 if both || view.overlaps(other) {
                     return Err(crate::Error::Aliasing { op: self.kernel.name() });
                 }
@@ -293,8 +337,20 @@ impl Launch {
 #[derive(Debug)]
 pub(crate) enum Work {
     Launch(Launch),
-    Copy { source: Arc<Buffer>, source_offset: usize, target: Arc<Buffer>, target_offset: usize, length: usize },
-    Clear { buffer: Arc<Buffer>, offset: usize, length: usize },
+    /// All in bytes, multiples of four.
+    Copy {
+        source: Arc<Buffer>,
+        source_offset: usize,
+        target: Arc<Buffer>,
+        target_offset: usize,
+        bytes: usize,
+    },
+    /// All in bytes, multiples of four.
+    Clear {
+        buffer: Arc<Buffer>,
+        offset: usize,
+        bytes: usize,
+    },
 }
 
 impl Work {
@@ -395,6 +451,15 @@ impl<'a> Call<'a> {
     /// If the kernel has another number of bindings.
     #[must_use]
     pub fn operands<const N: usize>(self) -> ([&'a [f32]; N], &'a mut [f32]) {
+        self.operands_as()
+    }
+
+    /// Returns the same as [`operands`](Self::operands), of any type.
+    ///
+    /// # Panics
+    /// If the kernel has another number of bindings.
+    #[must_use]
+    pub fn operands_as<T: Element, const N: usize>(self) -> ([&'a [T]; N], &'a mut [T]) {
         assert!(N + 1 == self.count, "a twin asks for {} bindings of {}", N + 1, self.count);
         let mut slices = self.slices.into_iter();
         let mut next = || slices.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS}"));
@@ -402,26 +467,28 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A binding as a twin sees it.
+/// A binding as a twin sees it: the bytes of its elements.
 #[derive(Debug)]
 pub enum Slice<'a> {
     /// To read.
-    Read(&'a [u32]),
+    Read(&'a [u8]),
     /// To write.
-    Write(&'a mut [u32]),
+    Write(&'a mut [u8]),
 }
 
 impl<'a> Slice<'a> {
-    /// The elements to read.
+    /// Returns the elements to read, which are of the type of the binding or of one of the same size.
     #[must_use]
     pub fn read<T: Element>(self) -> &'a [T] {
         match self {
-            Self::Read(words) => bytemuck::cast_slice(words),
-            Self::Write(words) => bytemuck::cast_slice(words),
+            // A placeholder of no elements is at no aligned place.
+            Self::Read([]) | Self::Write([]) => &[],
+            Self::Read(bytes) => bytemuck::cast_slice(bytes),
+            Self::Write(bytes) => bytemuck::cast_slice(bytes),
         }
     }
 
-    /// The elements to write.
+    /// Returns the elements to write.
     ///
     /// # Panics
     /// Where the kernel declares the binding as [`Access::Read`].
@@ -429,7 +496,8 @@ impl<'a> Slice<'a> {
     pub fn write<T: Element>(self) -> &'a mut [T] {
         match self {
             Self::Read(_) => unreachable!("a twin writes a binding that its kernel declares as read"),
-            Self::Write(words) => bytemuck::cast_slice_mut(words),
+            Self::Write([]) => &mut [],
+            Self::Write(bytes) => bytemuck::cast_slice_mut(bytes),
         }
     }
 }

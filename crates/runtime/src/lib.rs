@@ -27,8 +27,9 @@ mod origin;
 mod recording;
 
 pub use device::{Device, PendingRead};
-pub use dtype::{DType, Element};
+pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
+pub use half::{bf16, f16};
 pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 pub use origin::{Origin, Pass, Scope, scope};
 pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};

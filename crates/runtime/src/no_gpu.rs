@@ -71,7 +71,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) fn allocate(&self, _words: usize) -> Result<GpuBuffer> {
+    pub(crate) fn allocate(&self, _bytes: usize) -> Result<GpuBuffer> {
         match *self {}
     }
 
@@ -79,7 +79,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) fn write(&self, _target: &GpuBuffer, _offset: usize, _words: &[u32]) -> Result<()> {
+    pub(crate) fn write(&self, _target: &GpuBuffer, _offset: usize, _bytes: &[u8]) -> Result<()> {
         match *self {}
     }
 
@@ -89,12 +89,12 @@ impl Gpu {
         _source_offset: usize,
         _target: &GpuBuffer,
         _target_offset: usize,
-        _length: usize,
+        _bytes: usize,
     ) -> Result<()> {
         match *self {}
     }
 
-    pub(crate) fn clear(&self, _target: &GpuBuffer, _offset: usize, _length: usize) -> Result<()> {
+    pub(crate) fn clear(&self, _target: &GpuBuffer, _offset: usize, _bytes: usize) -> Result<()> {
         match *self {}
     }
 
@@ -114,7 +114,7 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) fn start_read(&self, _source: &GpuBuffer, _offset: usize, _length: usize) -> Result<GpuRead> {
+    pub(crate) fn start_read(&self, _source: &GpuBuffer, _offset: usize, _bytes: usize) -> Result<GpuRead> {
         match *self {}
     }
 

@@ -278,7 +278,7 @@ pub fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl Fn(usize
 }
 
 /// Calls `body` with the chunks of several slices of one length.
-pub fn for_each_chunks<const N: usize>(slices: [&mut [f32]; N], body: impl Fn(usize, [&mut [f32]; N]) + Sync) {
+pub fn for_each_chunks<T: Send, const N: usize>(slices: [&mut [T]; N], body: impl Fn(usize, [&mut [T]; N]) + Sync) {
     let length = slices.iter().map(|slice| slice.len()).min().unwrap_or(0);
     let slices = slices.map(Pieces::new);
     for_each_piece(length.div_ceil(CHUNK), |i| {

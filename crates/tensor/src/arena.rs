@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::memory::ALIGNMENT;
 use crate::memory::{PAGE_BLOCK, Pages, Placement};
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
 /// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.
 pub(crate) const UPDATE_BLOCK: usize = PAGE_BLOCK;
 
-/// A place for f32 tensors of fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding is
-/// zero. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own; state may be
+/// A place for tensors of one type and fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding
+/// is zero. Elements are f32 unless said otherwise. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own; state may be
 /// packed ([`zeros_packed`](Self::zeros_packed)).
 ///
 /// Where the device binds no buffer as large as the whole, the arena is split into pages; a tensor lies in one page.
@@ -60,7 +59,7 @@ impl Packing {
         match self {
             Self::Plain => 1,
             Self::Codes => 4,
-            Self::Blocks => ALIGNMENT,
+            Self::Blocks => DType::F32.alignment(),
         }
     }
 }
@@ -68,20 +67,29 @@ impl Packing {
 /// The places of an arena's tensors. Arenas that share a layout have tensors of the same shapes at the same places.
 #[derive(Debug)]
 pub struct Layout {
+    dtype: DType,
     shapes: Vec<Vec<usize>>,
     pages: Pages,
 }
 
 impl Layout {
-    /// Returns the layout of tensors of these shapes, in pages of at most `page_elements` elements or the device's limit.
+    /// Returns the layout of f32 tensors of these shapes, in pages of at most `page_elements` elements or the device's limit.
     ///
     /// # Errors
     /// If one tensor alone exceeds the device's limit for a binding.
     pub fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
+        Self::with_dtype(device, DType::F32, shapes, page_elements)
+    }
+
+    /// Returns the layout of tensors of one type, as [`new`](Self::new) does for f32.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_dtype(device: &Device, dtype: DType, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         let counts = shapes.iter().map(|shape| shape::element_count("arena", shape)).collect::<Result<Vec<_>>>()?;
-        let device_limit = device.info().max_binding_bytes / 4;
+        let device_limit = device.info().max_binding_bytes / dtype.size() as u64;
         let limit = page_elements.max(UPDATE_BLOCK).min(usize::try_from(device_limit).unwrap_or(usize::MAX));
-        Ok(Self { shapes: shapes.to_vec(), pages: Pages::new(counts, limit)? })
+        Ok(Self { dtype, shapes: shapes.to_vec(), pages: Pages::new(counts, dtype, limit)? })
     }
 
     /// Where each tensor lies.
@@ -102,6 +110,25 @@ impl Arena {
     /// Where one tensor alone is over the device's limit for a binding, or the device has no room.
     pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
         Self::with_page_size(device, shapes, usize::MAX)
+    }
+
+    /// Returns zeros of one type for tensors of these shapes. The updates of optimizers take f32 only.
+    ///
+    /// ```
+    /// use thalweg_tensor::{Arena, DType, Device, f16};
+    /// # fn main() -> thalweg_tensor::Result<()> {
+    /// let arena = Arena::with_dtype(&Device::cpu(), DType::F16, &[vec![3], vec![2, 2]])?;
+    /// arena.get(0).fill(f16::ONE)?;
+    /// assert_eq!(arena.pages()[0].slice(0, 2, 4)?.to_vec::<f16>()?, [f16::ONE, f16::ZERO]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_dtype(device: &Device, dtype: DType, shapes: &[Vec<usize>]) -> Result<Self> {
+        let layout = Arc::new(Layout::with_dtype(device, dtype, shapes, usize::MAX)?);
+        Self::with_layout(device, layout, Packing::Plain, Tensor::zeros)
     }
 
     /// As [`new`](Self::new), with pages of at most `page_elements` elements where that is less than the device's limit.
@@ -135,8 +162,11 @@ impl Arena {
     /// ```
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the arena's elements are not f32, or the device has no room.
     pub fn zeros_packed(&self, packing: Packing) -> Result<Self> {
+        if self.dtype() != DType::F32 {
+            return Err(Error::DType { op: "zeros_packed", expected: DType::F32, found: self.dtype() });
+        }
         Self::with_layout(self.device(), self.layout.clone(), packing, Tensor::zeros)
     }
 
@@ -156,11 +186,12 @@ impl Arena {
         page: impl Fn(&Device, DType, &[usize]) -> Result<Tensor>,
     ) -> Result<Self> {
         let share = packing.parameters();
+        let dtype = if packing == Packing::Plain { layout.dtype } else { packing.dtype() };
         let pages = layout
             .pages
             .elements()
             .iter()
-            .map(|&elements| page(device, packing.dtype(), &[elements / share]))
+            .map(|&elements| page(device, dtype, &[elements / share]))
             .collect::<Result<Vec<_>>>()?;
         let tensors = layout
             .places()
@@ -172,6 +203,12 @@ impl Arena {
             })
             .collect::<Result<Vec<_>>>()?;
         Ok(Self { layout, packing, pages, tensors })
+    }
+
+    /// Returns the type of the elements of its tensors.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.layout.dtype
     }
 
     /// How many elements share a word.
@@ -242,10 +279,8 @@ impl Arena {
     /// # Errors
     /// Where work on the device has failed.
     pub fn clear(&self) -> Result<()> {
-        self.pages.iter().try_for_each(|page| match page.dtype() {
-            DType::F32 => page.fill(0f32),
-            DType::U32 => page.fill(0u32),
-        })
+        let bytes = |page: &Tensor| page.dtype().size() * page.len();
+        self.pages.iter().try_for_each(|page| page.device().clear(page.buffer(), 0, bytes(page)))
     }
 
     /// Checks that other arenas have this layout, packing and device; `op` names the operation in the error.
@@ -261,12 +296,13 @@ impl Arena {
         let pages = self.layout.pages.elements();
         if (Arc::ptr_eq(&self.layout, &other.layout) || pages == other.layout.pages.elements())
             && other.packing == packing
+            && other.dtype() == self.dtype()
         {
             return self.pages[0].same_device(op, &other.pages[0]);
         }
         Err(Error::Shape {
             op,
-            rule: "the arenas have different pages",
+            rule: "the arenas have different pages or types",
             left: pages.iter().map(|elements| elements / packing.parameters()).collect(),
             right: other.pages.iter().map(Tensor::len).collect(),
         })

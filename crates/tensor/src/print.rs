@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{DType, Element, Result, Tensor};
+use crate::{DType, Element, Float, Result, Tensor, bf16, f16};
 
 /// Tensors with more elements are shortened,
 const THRESHOLD: usize = 1000;
@@ -94,6 +94,8 @@ impl Tensor {
         let shown = match self.dtype() {
             DType::F32 => self.edges().map(Shown::Floats),
             DType::U32 => self.edges().map(Shown::Whole),
+            DType::F16 => self.edges::<f16>().map(shortest),
+            DType::BF16 => self.edges::<bf16>().map(shortest),
         };
         shown.ok()
     }
@@ -117,6 +119,21 @@ impl Tensor {
         let mut lines = Lines { words: words.iter(), separator, is_shortened: self.is_shortened() };
         lines.dimension(self.shape(), &indent, LINE_WIDTH - room)
     }
+}
+
+/// Returns, for elements of 16 bits, the numbers with as few digits as tell each from its neighbours.
+/// Where an exponent asks for more digits, they are zeros; NumPy writes those of the exact value.
+fn shortest<T: Float>(elements: Vec<T>) -> Shown {
+    let is_same = |value: f32, x: T| {
+        let mut stored = [T::zeroed()];
+        T::store(&[value], &mut stored);
+        bytemuck::bytes_of(&stored[0]) == bytemuck::bytes_of(&x)
+    };
+    let short = |x: T| {
+        let tried = (0..5).filter_map(|digits| format!("{:.digits$e}", x.value()).parse().ok());
+        tried.into_iter().find(|&value| is_same(value, x)).unwrap_or(x.value())
+    };
+    Shown::Floats(elements.into_iter().map(short).collect())
 }
 
 /// Reads the first and the last elements of each dimension from `dimension` on.
@@ -327,6 +344,20 @@ mod tests {
         assert_eq!(floats(&[f32::NAN, f32::INFINITY], &[2]), "[nan inf]");
         assert_eq!(floats(&[-0.0, 0.0], &[2]), "[-0.  0.]");
         assert_eq!(floats(&[], &[0]), "[]");
+    }
+
+    #[test]
+    fn halves_have_the_digits_that_they_need() {
+        // What NumPy 2 prints of float16 arrays; bf16 is no type of NumPy, and follows the same rule.
+        let tensor = |values: &[f32]| Tensor::from_slice(&Device::cpu(), values, &[values.len()]).unwrap();
+        let half = |values: &[f32]| tensor(values).to_dtype(DType::F16).unwrap().to_string();
+        assert_eq!(half(&[0.1, 0.3333, 12.34]), "[ 0.1     0.3333 12.34  ]");
+        assert_eq!(half(&[2049.0, 1.0 / 3.0]), "[2.048e+03 3.333e-01]");
+        assert_eq!(half(&[65504.0, 1.0]), "[6.55e+04 1.00e+00]");
+        assert_eq!(half(&[f32::NAN, f32::INFINITY, -2.5]), "[ nan  inf -2.5]");
+        let upper = tensor(&[0.1, -1.0 / 3.0]).to_dtype(DType::BF16).unwrap();
+        assert_eq!(upper.to_string(), "[ 0.1   -0.334]");
+        assert_eq!(format!("{upper:?}"), format!("Tensor([ 0.1  , -0.334], bf16 [2] on {})", upper.device()));
     }
 
     #[test]

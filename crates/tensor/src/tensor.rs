@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::memory::{ALIGNMENT, Buffer, ToView, View};
-use crate::{DType, Device, Element, Error, PendingRead, Result, shape};
+use crate::memory::{Buffer, ToView, View};
+use crate::{DType, Device, Element, Error, PendingRead, Result, bf16, f16, shape};
 
 /// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.
 ///
@@ -47,9 +47,9 @@ impl Tensor {
                 right: shape.to_vec(),
             });
         }
-        let tensor = Self::uninitialized(device, T::DTYPE, shape)?;
-        device.write(tensor.buffer(), 0, bytemuck::cast_slice(elements))?;
-        Ok(tensor)
+        let buffer = device.upload(elements)?.buffer().clone();
+        let strides = shape::contiguous_strides(shape);
+        Ok(Self::from_parts(buffer, device.clone(), T::DTYPE, shape.to_vec(), strides, 0))
     }
 
     /// A tensor without dimensions: one number.
@@ -68,7 +68,7 @@ impl Tensor {
         let tensor = Self::uninitialized(device, dtype, shape)?;
         // The padding is zeroed as well; but nothing of nothing, since a clear between launches costs a pass of its own.
         if !tensor.is_empty() {
-            device.clear(tensor.buffer(), 0, tensor.buffer().words())?;
+            device.clear(tensor.buffer(), 0, tensor.buffer().bytes())?;
         }
         Ok(tensor)
     }
@@ -79,7 +79,7 @@ impl Tensor {
     /// If the device has no room.
     pub fn uninitialized(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
         let count = shape::element_count("allocate", shape)?;
-        let buffer = device.allocate(count)?;
+        let buffer = device.allocate(dtype.size() * count)?;
         let strides = shape::contiguous_strides(shape);
         Ok(Self::from_parts(buffer, device.clone(), dtype, shape.to_vec(), strides, 0))
     }
@@ -95,10 +95,11 @@ impl Tensor {
         Self(Arc::new(Inner { buffer, device, dtype, shape, strides, offset }))
     }
 
-    /// The same words, seen as floats.
-    pub(crate) fn bits_as_f32(&self) -> Self {
+    /// The same bits, seen as elements of another type of the same size.
+    pub(crate) fn bits_as(&self, dtype: DType) -> Self {
+        debug_assert_eq!(self.dtype().size(), dtype.size(), "places would change their meaning");
         let Inner { buffer, device, shape, strides, offset, .. } = &*self.0;
-        Self::from_parts(buffer.clone(), device.clone(), DType::F32, shape.clone(), strides.clone(), *offset)
+        Self::from_parts(buffer.clone(), device.clone(), dtype, shape.clone(), strides.clone(), *offset)
     }
 
     fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
@@ -163,7 +164,7 @@ impl Tensor {
 
     /// Whether a kernel can bind it as it lies: contiguous, from an aligned place.
     pub(crate) fn is_bindable(&self) -> bool {
-        self.is_contiguous() && self.0.offset.is_multiple_of(ALIGNMENT)
+        self.is_contiguous() && self.0.offset.is_multiple_of(self.dtype().alignment())
     }
 
     /// The elements, in row-major order. Waits for the device.
@@ -173,8 +174,7 @@ impl Tensor {
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         expect_dtype("to_vec", self, T::DTYPE)?;
         let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
-        let words = source.device().read(source.buffer(), source.offset(), source.len())?;
-        Ok(bytemuck::cast_vec(words))
+        source.device().read(source.buffer(), source.offset(), source.len())
     }
 
     /// Has the elements read, as they are behind all work so far, without waiting: [`PendingRead`] gives them when they
@@ -227,7 +227,7 @@ impl Tensor {
                 right: self.shape().to_vec(),
             });
         }
-        self.device().write(self.buffer(), self.offset(), bytemuck::cast_slice(elements))
+        self.device().write(self.buffer(), self.offset(), elements)
     }
 
     /// The same elements on another device; the same tensor where it lies there already.
@@ -241,6 +241,8 @@ impl Tensor {
         match self.dtype() {
             DType::F32 => Self::from_slice(device, &self.to_vec::<f32>()?, self.shape()),
             DType::U32 => Self::from_slice(device, &self.to_vec::<u32>()?, self.shape()),
+            DType::F16 => Self::from_slice(device, &self.to_vec::<f16>()?, self.shape()),
+            DType::BF16 => Self::from_slice(device, &self.to_vec::<bf16>()?, self.shape()),
         }
     }
 
@@ -388,6 +390,12 @@ pub(crate) fn expect_dtype(op: &'static str, tensor: &Tensor, expected: DType) -
     if tensor.dtype() == expected { Ok(()) } else { Err(Error::DType { op, expected, found: tensor.dtype() }) }
 }
 
+/// Checks that a tensor has elements of 32 bits, of any type.
+pub(crate) fn expect_words(op: &'static str, tensor: &Tensor) -> Result<()> {
+    let (expected, found) = (DType::F32, tensor.dtype());
+    if found.size() == 4 { Ok(()) } else { Err(Error::DType { op, expected, found }) }
+}
+
 /// Checks the tensor that an operation writes.
 pub(crate) fn expect_target(op: &'static str, target: &Tensor, shape: &[usize]) -> Result<()> {
     expect_dtype(op, target, DType::F32)?;
@@ -405,7 +413,7 @@ pub(crate) fn expect_target(op: &'static str, target: &Tensor, shape: &[usize]) 
 impl ToView for Tensor {
     fn to_view(&self) -> View {
         let view = if self.is_contiguous() { View::new } else { View::with_gaps };
-        view(self.buffer().clone(), self.offset(), self.len())
+        view(self.buffer().clone(), self.dtype(), self.offset(), self.len())
     }
 }
 

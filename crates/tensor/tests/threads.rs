@@ -76,7 +76,7 @@ fn results() -> Result<Vec<u32>> {
     for tensor in all {
         match tensor.dtype() {
             DType::F32 => bits.extend(tensor.to_vec::<f32>()?.into_iter().map(f32::to_bits)),
-            DType::U32 => bits.extend(tensor.to_vec::<u32>()?),
+            _ => bits.extend(tensor.to_vec::<u32>()?),
         }
     }
     Ok(bits)

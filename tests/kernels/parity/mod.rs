@@ -2,6 +2,7 @@
 //! special values, grids that fold, and random shapes.
 
 mod elementwise;
+mod halves;
 mod norms;
 mod optim;
 mod pages;
@@ -60,11 +61,13 @@ kernels! {
     cautious_scale: norms::cautious_scale;
     clock: optim::clock;
     copy: elementwise::copy;
+    copy_halves: halves::copy;
     copy_roof: elementwise::copy_roof;
     cross_entropy: rows::cross_entropy;
     cross_entropy_mean: rows::cross_entropy_mean;
     dropout: random::dropout;
     fill: elementwise::fill;
+    fill_halves: halves::fill;
     gather_rows: rows::gather_rows;
     grad_norm: optim::grad_norm;
     lamb: norms::lamb;

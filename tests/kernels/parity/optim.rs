@@ -105,9 +105,7 @@ impl Run {
 fn state(tensor: &Tensor) -> Vec<f32> {
     match tensor.dtype() {
         DType::F32 => floats(tensor),
-        DType::U32 => {
-            words(tensor).iter().flat_map(|word| word.to_le_bytes()).map(|code| f32::from(code) / 255.0).collect()
-        }
+        _ => words(tensor).iter().flat_map(|word| word.to_le_bytes()).map(|code| f32::from(code) / 255.0).collect(),
     }
 }
 

@@ -143,7 +143,7 @@ impl TrainArgs {
         let others: Vec<&str> = LOSSES.iter().filter(|entry| fits(entry)).map(|entry| entry.name).collect();
         let (held, task) = match targets {
             DType::U32 => ("classes", "regression"),
-            DType::F32 => ("numbers", "classification"),
+            _ => ("numbers", "classification"),
         };
         let (name, others) = (loss.name, others.join(" or "));
         let problem =

@@ -137,6 +137,8 @@ fn serialize(
             Values::F32(_) => Dtype::F32,
             Values::U32(_) => Dtype::U32,
             Values::F64(_) => Dtype::F64,
+            Values::F16(_) => Dtype::F16,
+            Values::BF16(_) => Dtype::BF16,
         };
         TensorView::new(dtype, tensor.shape.clone(), bytes).map(|view| (tensor.name.as_str(), view))
     });
@@ -154,6 +156,8 @@ fn load_tensor(file: &SafeTensors<'_>, entry: Entry) -> Result<CheckpointTensor,
         Kind::F32 => Dtype::F32,
         Kind::U32 => Dtype::U32,
         Kind::F64 => Dtype::F64,
+        Kind::F16 => Dtype::F16,
+        Kind::BF16 => Dtype::BF16,
     };
     if view.dtype() == stored_as && crc32(view.data()) != expected {
         return Err(format!("tensor {name:?} was altered: its checksum differs; take another copy of the file"));
@@ -166,33 +170,38 @@ fn load_tensor(file: &SafeTensors<'_>, entry: Entry) -> Result<CheckpointTensor,
             _ => format!("tensor {name:?} has elements of type {found:?}, but must have {dtype:?}"),
         });
     }
-    let values = values_of(&view).map_err(|problem| format!("tensor {name:?} {problem}"))?;
+    let values = match dtype {
+        Kind::F16 => Values::F16(of_bytes(view.data(), f16::from_le_bytes)),
+        Kind::BF16 => Values::BF16(of_bytes(view.data(), bf16::from_le_bytes)),
+        _ => values_of(&view).map_err(|problem| format!("tensor {name:?} {problem}"))?,
+    };
     Ok(CheckpointTensor { name, shape, values })
+}
+
+fn of_bytes<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|bytes| convert(*bytes)).collect()
 }
 
 /// The elements of a tensor. Half types are widened to F32, and whole numbers of other types become U32 if they fit.
 fn values_of(view: &TensorView<'_>) -> Result<Values, String> {
-    fn of<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> Vec<T> {
-        bytes.as_chunks().0.iter().map(|bytes| convert(*bytes)).collect()
-    }
     fn whole<T: TryInto<u32>>(values: Vec<T>) -> Result<Values, String> {
         let values = values.into_iter().map(TryInto::try_into).collect::<Result<Vec<u32>, _>>();
         values.map(Values::U32).map_err(|_| "has a whole number that is no u32".to_string())
     }
     let bytes = view.data();
     Ok(match view.dtype() {
-        Dtype::F32 => Values::F32(of(bytes, f32::from_le_bytes)),
-        Dtype::F16 => Values::F32(of(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())),
-        Dtype::BF16 => Values::F32(of(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
-        Dtype::F64 => Values::F64(of(bytes, f64::from_le_bytes)),
-        Dtype::U32 => Values::U32(of(bytes, u32::from_le_bytes)),
+        Dtype::F32 => Values::F32(of_bytes(bytes, f32::from_le_bytes)),
+        Dtype::F16 => Values::F32(of_bytes(bytes, |bytes| f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Values::F32(of_bytes(bytes, |bytes| bf16::from_le_bytes(bytes).to_f32())),
+        Dtype::F64 => Values::F64(of_bytes(bytes, f64::from_le_bytes)),
+        Dtype::U32 => Values::U32(of_bytes(bytes, u32::from_le_bytes)),
         Dtype::BOOL | Dtype::U8 => whole(bytes.to_vec())?,
-        Dtype::I8 => whole(of(bytes, i8::from_le_bytes))?,
-        Dtype::U16 => whole(of(bytes, u16::from_le_bytes))?,
-        Dtype::I16 => whole(of(bytes, i16::from_le_bytes))?,
-        Dtype::I32 => whole(of(bytes, i32::from_le_bytes))?,
-        Dtype::U64 => whole(of(bytes, u64::from_le_bytes))?,
-        Dtype::I64 => whole(of(bytes, i64::from_le_bytes))?,
+        Dtype::I8 => whole(of_bytes(bytes, i8::from_le_bytes))?,
+        Dtype::U16 => whole(of_bytes(bytes, u16::from_le_bytes))?,
+        Dtype::I16 => whole(of_bytes(bytes, i16::from_le_bytes))?,
+        Dtype::I32 => whole(of_bytes(bytes, i32::from_le_bytes))?,
+        Dtype::U64 => whole(of_bytes(bytes, u64::from_le_bytes))?,
+        Dtype::I64 => whole(of_bytes(bytes, i64::from_le_bytes))?,
         other => return Err(format!("has elements of type {other:?}, which cannot be loaded")),
     })
 }

@@ -32,6 +32,8 @@ fn example_of_all_types() -> Checkpoint {
     for (name, values) in [
         ("words", Values::U32(vec![7, u32::MAX])),
         ("double", Values::F64(vec![0.1, -1e300])),
+        ("half", Values::F16(vec![f16::from_bits(0x7e01), f16::MIN_POSITIVE_SUBNORMAL])),
+        ("upper half", Values::BF16(vec![bf16::MAX, bf16::from_bits(0xffc1)])),
         ("not numbers", Values::F32(vec![payload, f32::NEG_INFINITY])),
     ] {
         checkpoint.tensors.push(CheckpointTensor { name: name.into(), shape: vec![2], values });
@@ -52,13 +54,16 @@ fn types_and_bits_survive() {
     for name in ["words", "double"] {
         assert_eq!(loaded.get(name), example_of_all_types().get(name));
     }
+    for name in ["half", "upper half"] {
+        let (loaded, expected) = (&loaded.get(name).unwrap().values, &example_of_all_types());
+        let expected = &expected.get(name).unwrap().values;
+        assert_eq!((loaded.type_name(), loaded.bytes()), (expected.type_name(), expected.bytes()));
+    }
     let payload = loaded.get("not numbers").unwrap().values.f32().unwrap()[0];
     assert_eq!(payload.to_bits(), 0x7fa0_0001);
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(
-        (file.tensor("words").unwrap().dtype(), file.tensor("double").unwrap().dtype()),
-        (Dtype::U32, Dtype::F64)
-    );
+    let dtypes = ["words", "double", "half", "upper half"].map(|name| file.tensor(name).unwrap().dtype());
+    assert_eq!(dtypes, [Dtype::U32, Dtype::F64, Dtype::F16, Dtype::BF16]);
 }
 
 fn problem(bytes: &[u8]) -> String {

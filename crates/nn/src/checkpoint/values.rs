@@ -1,7 +1,7 @@
 //! [`CheckpointTensor`]: a tensor in the memory of the host, with its name.
 
 use serde::{Deserialize, Serialize};
-use thalweg_tensor::{DType, Tensor};
+use thalweg_tensor::{DType, Tensor, bf16, f16};
 
 use crate::{Error, Result};
 
@@ -26,6 +26,10 @@ pub enum Values {
     U32(Vec<u32>),
     /// Double precision: what the host computes, such as schedules.
     F64(Vec<f64>),
+    /// Half precision, of tensors that are stored so.
+    F16(Vec<f16>),
+    /// The upper halves of single precision, of tensors that are stored so.
+    BF16(Vec<bf16>),
 }
 
 impl From<Vec<f32>> for Values {
@@ -54,6 +58,8 @@ impl Values {
             Self::F32(values) => values.len(),
             Self::U32(values) => values.len(),
             Self::F64(values) => values.len(),
+            Self::F16(values) => values.len(),
+            Self::BF16(values) => values.len(),
         }
     }
 
@@ -75,6 +81,8 @@ impl Values {
             Self::F32(_) => "F32",
             Self::U32(_) => "U32",
             Self::F64(_) => "F64",
+            Self::F16(_) => "F16",
+            Self::BF16(_) => "BF16",
         }
     }
 
@@ -87,6 +95,8 @@ impl Values {
             Self::F32(_) => Kind::F32,
             Self::U32(_) => Kind::U32,
             Self::F64(_) => Kind::F64,
+            Self::F16(_) => Kind::F16,
+            Self::BF16(_) => Kind::BF16,
         }
     }
 
@@ -95,6 +105,8 @@ impl Values {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::U32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
             Self::F64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::BF16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
         }
     }
 }
@@ -108,6 +120,8 @@ impl CheckpointTensor {
         let values = match tensor.dtype() {
             DType::F32 => tensor.to_vec::<f32>()?.into(),
             DType::U32 => tensor.to_vec::<u32>()?.into(),
+            DType::F16 => Values::F16(tensor.to_vec()?),
+            DType::BF16 => Values::BF16(tensor.to_vec()?),
         };
         Ok(Self { name: name.into(), shape: tensor.shape().to_vec(), values })
     }
@@ -120,6 +134,8 @@ impl CheckpointTensor {
         let expected = match tensor.dtype() {
             DType::F32 => Kind::F32,
             DType::U32 => Kind::U32,
+            DType::F16 => Kind::F16,
+            DType::BF16 => Kind::BF16,
         };
         if self.shape != tensor.shape() {
             let problem = format!("it has shape {:?}, but must have {:?}", self.shape, tensor.shape());
@@ -143,6 +159,8 @@ impl CheckpointTensor {
         match &self.values {
             Values::F32(values) => tensor.write(values)?,
             Values::U32(values) => tensor.write(values)?,
+            Values::F16(values) => tensor.write(values)?,
+            Values::BF16(values) => tensor.write(values)?,
             // `check` has refused it.
             Values::F64(_) => {}
         }
@@ -154,6 +172,8 @@ impl CheckpointTensor {
         match &self.values {
             Values::F32(values) => values.iter().all(|value| value.is_finite()),
             Values::F64(values) => values.iter().all(|value| value.is_finite()),
+            Values::F16(values) => values.iter().all(|value| value.is_finite()),
+            Values::BF16(values) => values.iter().all(|value| value.is_finite()),
             Values::U32(_) => true,
         }
     }
@@ -166,6 +186,8 @@ pub(super) enum Kind {
     F32,
     U32,
     F64,
+    F16,
+    BF16,
 }
 
 impl Kind {

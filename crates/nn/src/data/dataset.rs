@@ -55,7 +55,7 @@ impl Dataset {
         let targets = &rows.targets;
         let largest_class = match targets.dtype() {
             DType::U32 => targets.to_vec::<u32>()?.into_iter().max(),
-            DType::F32 => None,
+            DType::F32 | DType::F16 | DType::BF16 => None,
         };
         Ok(Self { rows, largest_class })
     }
@@ -377,7 +377,7 @@ mod tests {
                     assert_eq!(taken.shape()[1..], input.shape()[1..]);
                     let found: Vec<u32> = match taken.dtype() {
                         DType::U32 => taken.to_vec().unwrap(),
-                        DType::F32 => taken.to_vec::<f32>().unwrap().into_iter().map(|x| x as u32).collect(),
+                        _ => taken.to_vec::<f32>().unwrap().into_iter().map(|x| x as u32).collect(),
                     };
                     let columns = found.len() / 2;
                     assert!((0..found.len()).all(|i| found[i] == expected[i / columns]), "{found:?} {expected:?}");

@@ -74,8 +74,9 @@ fn measure(evaluation: &mut Evaluation, predicted: &Tensor, targets: &Tensor) ->
             let (predicted, expected) = (predicted.to_vec::<u32>()?, targets.to_vec::<u32>()?);
             evaluation.accuracy = Some(metrics::accuracy(&predicted, &expected));
         }
-        DType::F32 => {
-            let (predicted, expected) = (predicted.to_vec::<f32>()?, targets.to_vec::<f32>()?);
+        DType::F32 | DType::F16 | DType::BF16 => {
+            let values = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.to_vec::<f32>();
+            let (predicted, expected) = (values(predicted)?, values(targets)?);
             evaluation.r2 = metrics::r2(&predicted, &expected, expected.len() / targets.shape()[0]);
         }
     }

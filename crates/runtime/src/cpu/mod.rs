@@ -16,9 +16,9 @@ enum Guard<'a> {
 impl<'a> Guard<'a> {
     /// Locks a buffer. A panic in a twin poisons the lock; the words are still words, so the poison is ignored.
     fn new(buffer: &'a Buffer, access: Access) -> Self {
-        match access {
-            Access::Read => Self::Read(buffer.cpu().read().unwrap_or_else(PoisonError::into_inner)),
-            Access::Write => Self::Write(buffer.cpu().write().unwrap_or_else(PoisonError::into_inner)),
+        match access.writes() {
+            false => Self::Read(buffer.cpu().read().unwrap_or_else(PoisonError::into_inner)),
+            true => Self::Write(buffer.cpu().write().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 
@@ -56,23 +56,23 @@ fn call_twin<'a, 'b, 'g: 'a>(launch: &'b Launch, mut lock: impl FnMut(usize, &'b
     // By buffers, and within a buffer by places.
     let mut order: [usize; MOST_BINDINGS] = std::array::from_fn(|i| i);
     let order = &mut order[..count];
-    order.sort_unstable_by_key(|&i| (views[i].buffer.id(), views[i].offset, views[i].length));
+    order.sort_unstable_by_key(|&i| (views[i].buffer.id(), views[i].byte_offset(), views[i].byte_length()));
     let mut slices = [const { Slice::Read(&[]) }; MOST_BINDINGS];
     for group in order.chunk_by(|&i, &j| views[i].buffer.id() == views[j].buffer.id()) {
         let guard = lock(group[0], &views[group[0]].buffer, access[group[0]]);
-        match access[group[0]] {
-            Access::Read => {
-                let words = guard.words();
+        match access[group[0]].writes() {
+            false => {
+                let bytes: &[u8] = bytemuck::cast_slice(guard.words());
                 for &i in group {
-                    slices[i] = Slice::Read(&words[views[i].offset..][..views[i].length]);
+                    slices[i] = Slice::Read(&bytes[views[i].byte_offset()..][..views[i].byte_length()]);
                 }
             }
-            Access::Write => {
+            true => {
                 // Several disjoint ranges, from the last to the first.
-                let mut rest = guard.words_mut();
+                let mut rest: &mut [u8] = bytemuck::cast_slice_mut(guard.words_mut());
                 for &i in group.iter().rev() {
-                    let (before, from) = rest.split_at_mut(views[i].offset);
-                    slices[i] = Slice::Write(&mut from[..views[i].length]);
+                    let (before, from) = rest.split_at_mut(views[i].byte_offset());
+                    slices[i] = Slice::Write(&mut from[..views[i].byte_length()]);
                     rest = before;
                 }
             }
@@ -104,7 +104,7 @@ impl CpuRecording {
             work.each_buffer(|buffer, access| buffers.push((buffer.clone(), access)));
         }
         // Those that are written first, so that they are the ones which are kept.
-        buffers.sort_by_key(|(buffer, access)| (buffer.id(), *access == Access::Read));
+        buffers.sort_by_key(|(buffer, access)| (buffer.id(), !access.writes()));
         buffers.dedup_by_key(|(buffer, _)| buffer.id());
         let places = |work: &Work| {
             let (mut places, mut count) = ([0; MOST_BINDINGS], 0);
@@ -129,17 +129,17 @@ impl CpuRecording {
         for (work, places) in work.iter().zip(&self.places) {
             match work {
                 Work::Launch(launch) => profile::time_twin(launch, || run_locked(launch, places, &mut guards)),
-                Work::Copy { source_offset, target_offset, length, .. } => {
+                Work::Copy { source_offset, target_offset, bytes, .. } => {
                     let [source, target] = guards
                         .get_disjoint_mut([places[0], places[1]])
                         .unwrap_or_else(|_| unreachable!("a copy is between two buffers"));
                     copy_words(
-                        &source.words()[*source_offset..][..*length],
-                        &mut target.words_mut()[*target_offset..][..*length],
+                        &source.words()[*source_offset / 4..][..*bytes / 4],
+                        &mut target.words_mut()[*target_offset / 4..][..*bytes / 4],
                     );
                 }
-                Work::Clear { offset, length, .. } => {
-                    clear_words(&mut guards[places[0]].words_mut()[*offset..][..*length]);
+                Work::Clear { offset, bytes, .. } => {
+                    clear_words(&mut guards[places[0]].words_mut()[*offset / 4..][..*bytes / 4]);
                 }
             }
         }
@@ -160,8 +160,8 @@ fn run_locked(launch: &Launch, places: &[usize; MOST_BINDINGS], guards: &mut [Gu
     });
 }
 
-/// Copies words between two buffers.
-pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, target_offset: usize, length: usize) {
+/// Copies bytes between two buffers, all multiples of four.
+pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, target_offset: usize, bytes: usize) {
     let (read, mut write);
     if source.id() < target.id() {
         read = Guard::new(source, Access::Read);
@@ -170,7 +170,10 @@ pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, targe
         write = Guard::new(target, Access::Write);
         read = Guard::new(source, Access::Read);
     }
-    copy_words(&read.words()[source_offset..][..length], &mut write.words_mut()[target_offset..][..length]);
+    copy_words(
+        &read.words()[source_offset / 4..][..bytes / 4],
+        &mut write.words_mut()[target_offset / 4..][..bytes / 4],
+    );
 }
 
 fn copy_words(source: &[u32], target: &mut [u32]) {
@@ -183,9 +186,9 @@ fn copy_words(source: &[u32], target: &mut [u32]) {
     );
 }
 
-/// Sets words to zero.
-pub(crate) fn clear(buffer: &Buffer, offset: usize, length: usize) {
-    clear_words(&mut Guard::new(buffer, Access::Write).words_mut()[offset..][..length]);
+/// Sets bytes to zero, from a multiple of four on and as many.
+pub(crate) fn clear(buffer: &Buffer, offset: usize, bytes: usize) {
+    clear_words(&mut Guard::new(buffer, Access::Write).words_mut()[offset / 4..][..bytes / 4]);
 }
 
 fn clear_words(words: &mut [u32]) {

@@ -52,10 +52,10 @@ struct Inner {
     extensions: Extensions,
 }
 
-/// The most words of a buffer: kernels count the bytes of a place in 32 bits.
-const MOST_WORDS: usize = 1 << 30;
+/// The most bytes of a buffer: kernels count the bytes of a place in 32 bits.
+const MOST_BYTES: u64 = 1 << 32;
 
-/// A read-back under way.
+/// A read-back of whole words under way.
 #[derive(Debug)]
 pub(crate) enum Reading {
     Done(Vec<u32>),
@@ -410,17 +410,17 @@ impl Device {
         buffer.is_of(&self.inner.pool)
     }
 
-    /// Returns memory of at least so many words, each four bytes. It holds whatever it held last.
+    /// Returns memory of at least so many bytes. It holds whatever it held last.
     ///
     /// # Errors
     /// If the device has no room, or binds no buffer of that size.
-    pub fn allocate(&self, words: usize) -> Result<Arc<Buffer>> {
-        if words > MOST_WORDS {
-            let (asked, allowed) = (words as u64, MOST_WORDS as u64);
-            return Err(Error::Limit { op: "allocate", limit: "elements of a tensor", asked, allowed });
+    pub fn allocate(&self, bytes: usize) -> Result<Arc<Buffer>> {
+        if bytes as u64 > MOST_BYTES {
+            let (asked, allowed) = (bytes as u64, MOST_BYTES);
+            return Err(Error::Limit { op: "allocate", limit: "bytes of a buffer", asked, allowed });
         }
         let holder = named_holder().or_else(|| observer::holder(self)).unwrap_or("tensors");
-        self.inner.pool.allocate(self, words, holder)
+        self.inner.pool.allocate(self, bytes, holder)
     }
 
     /// The number that the next buffer gets.
@@ -430,24 +430,25 @@ impl Device {
 }
 
 impl MemorySource for Device {
-    fn take(&self, words: usize) -> Result<Memory> {
+    fn take(&self, bytes: usize) -> Result<Memory> {
         match &self.inner.executor {
-            Executor::Gpu(gpu) => Ok(Memory::Gpu(gpu.allocate(words)?)),
+            Executor::Gpu(gpu) => Ok(Memory::Gpu(gpu.allocate(bytes)?)),
             Executor::Cpu => {
                 let mut memory = Vec::new();
-                memory.try_reserve_exact(words).map_err(|_| Error::OutOfMemory { bytes: 4 * words as u64 })?;
+                let words = bytes.div_ceil(4);
+                memory.try_reserve_exact(words).map_err(|_| Error::OutOfMemory { bytes: bytes as u64 })?;
                 memory.resize(words, 0);
                 Ok(Memory::Cpu(RwLock::new(memory)))
             }
         }
     }
 
-    fn most_words(&self) -> usize {
-        let words = match &self.inner.executor {
-            Executor::Cpu => MOST_WORDS,
-            Executor::Gpu(gpu) => usize::try_from(gpu.max_buffer_bytes() / 4).unwrap_or(MOST_WORDS),
+    fn most_bytes(&self) -> usize {
+        let bytes = match &self.inner.executor {
+            Executor::Cpu => MOST_BYTES,
+            Executor::Gpu(gpu) => gpu.max_buffer_bytes().min(MOST_BYTES),
         };
-        words.min(MOST_WORDS) / ALIGNMENT * ALIGNMENT
+        usize::try_from(bytes).unwrap_or(usize::MAX) / ALIGNMENT * ALIGNMENT
     }
 
     fn wait(&self) -> Result<()> {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::marker::PhantomData;
 use std::pin::Pin;
 
+use super::work::WordRange;
 use super::{Device, Reading};
 use crate::memory::Buffer;
 use crate::{Element, Error, Result};
@@ -14,6 +15,7 @@ pub struct PendingRead<T> {
     device: Device,
     /// `None` once they have been given out.
     reading: Option<Reading>,
+    range: WordRange,
     element: PhantomData<T>,
 }
 
@@ -29,7 +31,7 @@ impl<T: Element> PendingRead<T> {
         if words.is_some() {
             self.reading = None;
         }
-        Ok(words.map(bytemuck::cast_vec))
+        Ok(words.map(|words| self.range.elements(words)))
     }
 }
 
@@ -56,22 +58,23 @@ impl<T: Element> IntoFuture for PendingRead<T> {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<Vec<T>>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { device, reading, .. } = self;
+        let Self { device, reading, range, .. } = self;
         Box::pin(async move {
             let mut reading = reading.ok_or(Error::Taken)?;
             let words = poll_fn(|context| device.poll_read(&mut reading, context)).await?;
-            Ok(bytemuck::cast_vec(words))
+            Ok(range.elements(words))
         })
     }
 }
 
 impl Device {
-    /// Has elements of a buffer read, as they are after all work so far, without waiting.
+    /// Has elements of a buffer read, from element `offset` on, as they are after all work so far, without waiting.
     ///
     /// # Errors
     /// If work on the device has failed.
     pub fn read_later<T: Element>(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<PendingRead<T>> {
-        let reading = self.start_read(buffer, offset, length)?;
-        Ok(PendingRead { device: self.clone(), reading: Some(reading), element: PhantomData })
+        let range = WordRange::of::<T>(offset, length);
+        let reading = self.start_read(buffer, range)?;
+        Ok(PendingRead { device: self.clone(), reading: Some(reading), range, element: PhantomData })
     }
 }

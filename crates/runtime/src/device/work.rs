@@ -100,66 +100,96 @@ impl Device {
     /// # Errors
     /// If the device has no room or has failed.
     pub fn upload<T: Element>(&self, elements: &[T]) -> Result<View> {
-        let buffer = self.allocate(elements.len())?;
-        self.write(&buffer, 0, bytemuck::cast_slice(elements))?;
-        Ok(View::new(buffer, 0, elements.len()))
+        let buffer = self.allocate(size_of_val(elements))?;
+        if size_of_val(elements).is_multiple_of(4) {
+            self.write(&buffer, 0, elements)?;
+        } else {
+            // The second half of the last word belongs to nobody.
+            let mut whole = elements.to_vec();
+            whole.push(T::zeroed());
+            self.write(&buffer, 0, &whole)?;
+        }
+        Ok(View::new(buffer, T::DTYPE, 0, elements.len()))
     }
 
     /// Returns the elements of a view. Waits for the device.
     ///
     /// # Errors
-    /// If work on the device has failed, or a recording is being made.
+    /// If `T` is not the type of the elements, work on the device has failed, or a recording is being made.
     pub fn download<T: Element>(&self, view: &View) -> Result<Vec<T>> {
-        Ok(bytemuck::cast_vec(self.read(&view.buffer, view.offset, view.length)?))
+        if view.dtype != T::DTYPE {
+            return Err(Error::DType { op: "download", expected: T::DTYPE, found: view.dtype });
+        }
+        self.read(&view.buffer, view.offset, view.length)
     }
 
-    /// Writes words from the host into a buffer, from `offset` on.
+    /// Writes elements from the host into a buffer, from element `offset` on.
+    ///
+    /// Elements of two bytes that begin or end in the middle of a word of four cost a wait on a GPU, since the other half
+    /// of that word is read first.
     ///
     /// # Errors
     /// If work on the device has failed, or a recording that is being made cannot hold the write.
-    pub fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<()> {
+    pub fn write<T: Element>(&self, buffer: &Buffer, offset: usize, elements: &[T]) -> Result<()> {
         observer::check_device(self, "write")?;
         observer::check_write(buffer)?;
-        if words.is_empty() {
+        if elements.is_empty() {
             return Ok(());
         }
-        buffer.note_host_write();
+        let (start, bytes): (usize, &[u8]) = (offset * size_of::<T>(), bytemuck::cast_slice(elements));
         match &self.inner.executor {
+            Executor::Gpu(gpu) if start.is_multiple_of(4) && bytes.len().is_multiple_of(4) => {
+                gpu.write(buffer.gpu(), start, bytes)?;
+            }
             Executor::Gpu(gpu) => {
-                gpu.write(buffer.gpu(), offset, words)?;
+                let (first, end) = (start / 4 * 4, (start + bytes.len()).next_multiple_of(4));
+                let mut whole: Vec<u8> = vec![0; end - first];
+                let is_partial = |word: &usize| *word < start || word + 4 > start + bytes.len();
+                let last = Some(end - 4).filter(|&last| last > first);
+                for word in std::iter::once(first).chain(last).filter(is_partial) {
+                    let kept: Vec<u32> = self.read(buffer, word / 4, 1)?;
+                    whole[word - first..][..4].copy_from_slice(bytemuck::cast_slice(&kept));
+                }
+                whole[start - first..][..bytes.len()].copy_from_slice(bytes);
+                gpu.write(buffer.gpu(), first, &whole)?;
             }
             Executor::Cpu => {
                 let mut memory = buffer.cpu().write().unwrap_or_else(PoisonError::into_inner);
-                memory[offset..offset + words.len()].copy_from_slice(words);
+                let memory: &mut [u8] = bytemuck::cast_slice_mut(&mut memory);
+                memory[start..start + bytes.len()].copy_from_slice(bytes);
             }
         }
+        buffer.note_host_write();
         Ok(())
     }
 
-    /// Returns words of a buffer, from `offset` on. Waits for the device.
+    /// Returns elements of a buffer, from element `offset` on. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed, or a recording is being made.
-    pub fn read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<u32>> {
-        let mut reading = self.start_read(buffer, offset, length)?;
+    pub fn read<T: Element>(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Vec<T>> {
+        let range = WordRange::of::<T>(offset, length);
+        let mut reading = self.start_read(buffer, range)?;
         if length > 0 {
             self.inner.host_syncs.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(self.finish_read(&mut reading, true)?.unwrap_or_else(|| unreachable!("a read that waits has its words")))
+        let words = self.finish_read(&mut reading, true)?;
+        Ok(range.elements(words.unwrap_or_else(|| unreachable!("a read that waits has its words"))))
     }
 
     /// Has words read back behind all work so far, without waiting; the CPU does it at once.
-    pub(crate) fn start_read(&self, buffer: &Buffer, offset: usize, length: usize) -> Result<Reading> {
+    pub(crate) fn start_read(&self, buffer: &Buffer, range: WordRange) -> Result<Reading> {
+        let WordRange { start, end, .. } = range;
         observer::check("read-back")?;
         match &self.inner.executor {
-            _ if length == 0 => Ok(Reading::Done(Vec::new())),
+            _ if start == end => Ok(Reading::Done(Vec::new())),
             Executor::Gpu(gpu) => {
-                let pool = &self.inner.pool;
-                Ok(Reading::Gpu(pool.with_room(self, || gpu.start_read(buffer.gpu(), offset, length))?))
+                let (pool, bytes) = (&self.inner.pool, 4 * (end - start));
+                Ok(Reading::Gpu(pool.with_room(self, || gpu.start_read(buffer.gpu(), 4 * start, bytes))?))
             }
             Executor::Cpu => {
                 let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
-                Ok(Reading::Done(memory[offset..offset + length].to_vec()))
+                Ok(Reading::Done(memory[start..end].to_vec()))
             }
         }
     }
@@ -182,19 +212,21 @@ impl Device {
         }
     }
 
-    /// Copies words between two buffers. It is no kernel, since the driver's own copies are several times faster.
+    /// Copies bytes between two buffers. It is no kernel, since the driver's own copies are several times faster.
     ///
     /// # Errors
-    /// [`Error::Aliasing`] if both are one buffer. Otherwise, if work on the device has failed.
+    /// [`Error::Argument`] if an offset or the number of bytes is no multiple of four; [`Error::Aliasing`] if both are one
+    /// buffer. Otherwise, if work on the device has failed.
     pub fn copy(
         &self,
         source: &Arc<Buffer>,
         source_offset: usize,
         target: &Arc<Buffer>,
         target_offset: usize,
-        length: usize,
+        bytes: usize,
     ) -> Result<()> {
-        if length == 0 {
+        check_words("copy", [source_offset, target_offset, bytes])?;
+        if bytes == 0 {
             return Ok(());
         }
         if source.id() == target.id() {
@@ -203,33 +235,72 @@ impl Device {
         observer::check_device(self, "copy")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
-                gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, length)?;
+                gpu.copy(source.gpu(), source_offset, target.gpu(), target_offset, bytes)?;
             }
-            Executor::Cpu => crate::cpu::copy(source, source_offset, target, target_offset, length),
+            Executor::Cpu => crate::cpu::copy(source, source_offset, target, target_offset, bytes),
         }
         observer::note(|| {
             let (source, target) = (source.clone(), target.clone());
-            Work::Copy { source, source_offset, target, target_offset, length }
+            Work::Copy { source, source_offset, target, target_offset, bytes }
         });
         Ok(())
     }
 
-    /// Sets words to zero. It is no kernel either.
+    /// Sets bytes to zero, from byte `offset` on. It is no kernel either.
     ///
     /// # Errors
-    /// If work on the device has failed.
-    pub fn clear(&self, buffer: &Arc<Buffer>, offset: usize, length: usize) -> Result<()> {
-        if length == 0 {
+    /// [`Error::Argument`] if the offset or the number of bytes is no multiple of four. Otherwise, if work on the device has
+    /// failed.
+    pub fn clear(&self, buffer: &Arc<Buffer>, offset: usize, bytes: usize) -> Result<()> {
+        check_words("clear", [offset, bytes])?;
+        if bytes == 0 {
             return Ok(());
         }
         observer::check_device(self, "clear")?;
         match &self.inner.executor {
             Executor::Gpu(gpu) => {
-                gpu.clear(buffer.gpu(), offset, length)?;
+                gpu.clear(buffer.gpu(), offset, bytes)?;
             }
-            Executor::Cpu => crate::cpu::clear(buffer, offset, length),
+            Executor::Cpu => crate::cpu::clear(buffer, offset, bytes),
         }
-        observer::note(|| Work::Clear { buffer: buffer.clone(), offset, length });
+        observer::note(|| Work::Clear { buffer: buffer.clone(), offset, bytes });
         Ok(())
+    }
+}
+
+/// The words that elements are in, and the place of the first one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WordRange {
+    start: usize,
+    end: usize,
+    /// Elements of the first word before the first one.
+    skip: usize,
+    length: usize,
+}
+
+impl WordRange {
+    /// Returns the range of `length` elements from element `offset` on.
+    pub(crate) fn of<T: Element>(offset: usize, length: usize) -> Self {
+        let of_word = 4 / size_of::<T>();
+        let start = offset / of_word;
+        let end = if length == 0 { start } else { (offset + length).div_ceil(of_word) };
+        Self { start, end, skip: offset % of_word, length }
+    }
+
+    /// Returns the elements of its words.
+    pub(crate) fn elements<T: Element>(self, words: Vec<u32>) -> Vec<T> {
+        match size_of::<T>() {
+            4 => bytemuck::cast_vec(words),
+            _ if self.length == 0 => Vec::new(),
+            _ => bytemuck::cast_slice::<u32, T>(&words)[self.skip..][..self.length].to_vec(),
+        }
+    }
+}
+
+/// Checks that places and lengths in bytes are multiples of four, as WebGPU wants them.
+fn check_words<const N: usize>(op: &'static str, bytes: [usize; N]) -> Result<()> {
+    match bytes.into_iter().find(|bytes| !bytes.is_multiple_of(4)) {
+        None => Ok(()),
+        Some(bytes) => Err(Error::Argument { op, name: "bytes", value: bytes.to_string(), rule: "a multiple of four" }),
     }
 }

@@ -115,8 +115,8 @@ impl Gpu {
     }
 
     /// A fresh buffer. Where a kernel could not bind it whole, it is refused here rather than at the launch.
-    pub(crate) fn allocate(&self, words: usize) -> Result<GpuBuffer> {
-        let bytes = 4 * words as u64;
+    pub(crate) fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
+        let bytes = bytes as u64;
         let limits = self.device.limits();
         for (limit, allowed) in [
             ("max_storage_buffer_binding_size", limits.max_storage_buffer_binding_size),
@@ -167,10 +167,10 @@ impl Gpu {
             // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
             // take the last elements as a whole vector.
             // An empty view may stand at the very end of its buffer, where there is nothing to bind.
-            let end = view.buffer.words();
-            let offset = view.offset.min(end - ALIGNMENT);
-            let words = view.length.max(1).next_multiple_of(ALIGNMENT).min(end - offset);
-            bind(i as u32 + 1, &view.buffer.gpu().buffer, 4 * offset as u64, 4 * words as u64);
+            let end = view.buffer.bytes();
+            let offset = view.byte_offset().min(end - ALIGNMENT);
+            let bytes = view.byte_length().max(1).next_multiple_of(ALIGNMENT).min(end - offset);
+            bind(i as u32 + 1, &view.buffer.gpu().buffer, offset as u64, bytes as u64);
         }
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(launch.kernel.name()),
@@ -200,15 +200,15 @@ impl Gpu {
         Ok(())
     }
 
-    /// Writes words from the host. Writes of a queue run ahead of the submission that follows them, so work that is
+    /// Writes bytes from the host, from a multiple of four on and as many. Writes of a queue run ahead of the submission that follows them, so work that is
     /// collected and uses the buffer goes out first.
-    pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, words: &[u32]) -> Result<()> {
+    pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
         self.failure.check()?;
         let mut stream = self.stream();
         if target.last_batch.load(Ordering::Relaxed) == stream.batch() {
             self.submit(&mut stream)?;
         }
-        self.queue.write_buffer(&target.buffer, 4 * offset as u64, bytemuck::cast_slice(words));
+        self.queue.write_buffer(&target.buffer, offset as u64, bytes);
         Ok(())
     }
 
@@ -218,15 +218,15 @@ impl Gpu {
         source_offset: usize,
         target: &GpuBuffer,
         target_offset: usize,
-        length: usize,
+        bytes: usize,
     ) -> Result<()> {
         self.failure.check()?;
         let command = Command::Copy {
             source: source.buffer.clone(),
-            source_offset: 4 * source_offset as u64,
+            source_offset: source_offset as u64,
             target: target.buffer.clone(),
-            target_offset: 4 * target_offset as u64,
-            bytes: 4 * length as u64,
+            target_offset: target_offset as u64,
+            bytes: bytes as u64,
         };
         let mut stream = self.stream();
         self.make_room(&mut stream, command.cost())?;
@@ -237,10 +237,9 @@ impl Gpu {
         Ok(())
     }
 
-    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, length: usize) -> Result<()> {
+    pub(crate) fn clear(&self, target: &GpuBuffer, offset: usize, bytes: usize) -> Result<()> {
         self.failure.check()?;
-        let command =
-            Command::Clear { target: target.buffer.clone(), offset: 4 * offset as u64, bytes: 4 * length as u64 };
+        let command = Command::Clear { target: target.buffer.clone(), offset: offset as u64, bytes: bytes as u64 };
         let mut stream = self.stream();
         self.make_room(&mut stream, command.cost())?;
         target.last_batch.store(stream.batch(), Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::once_map::OnceMap;
-use crate::kernel::{Access, Kernel, Launch};
+use crate::kernel::{Kernel, Launch};
 use crate::{Error, Result};
 
 /// A compiled kernel with the layout of its bindings.
@@ -82,7 +82,7 @@ fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
         entries.push(entry(0, wgpu::BufferBindingType::Uniform, true, uniform_bytes(kernel.uniform)));
     }
     for (i, access) in kernel.access.iter().enumerate() {
-        let read_only = *access == Access::Read;
+        let read_only = !access.writes();
         entries.push(entry(i as u32 + 1, wgpu::BufferBindingType::Storage { read_only }, false, 0));
     }
     entries

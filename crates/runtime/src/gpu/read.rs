@@ -19,10 +19,10 @@ pub(crate) struct GpuRead {
 }
 
 impl Gpu {
-    /// Has words read back behind all work that was handed over, without waiting.
-    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, length: usize) -> Result<GpuRead> {
+    /// Has bytes read back behind all work that was handed over, without waiting: from a multiple of four on, and as many.
+    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, bytes: usize) -> Result<GpuRead> {
         self.failure.check()?;
-        let bytes = 4 * length as u64;
+        let bytes = bytes as u64;
         let _span = tracing::debug_span!("read_back", bytes).entered();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = create_buffer(&self.device, &self.failure, "read-back", bytes, usage)?;
@@ -30,7 +30,7 @@ impl Gpu {
             let mut stream = self.stream();
             stream.push(Command::Copy {
                 source: source.buffer.clone(),
-                source_offset: 4 * offset as u64,
+                source_offset: offset as u64,
                 target: staging.clone(),
                 target_offset: 0,
                 bytes,

@@ -51,18 +51,16 @@ impl Gpu {
                         pipeline,
                     }
                 }
-                Work::Copy { source, source_offset, target, target_offset, length } => Command::Copy {
+                Work::Copy { source, source_offset, target, target_offset, bytes } => Command::Copy {
                     source: source.gpu().buffer.clone(),
-                    source_offset: 4 * *source_offset as u64,
+                    source_offset: *source_offset as u64,
                     target: target.gpu().buffer.clone(),
-                    target_offset: 4 * *target_offset as u64,
-                    bytes: 4 * *length as u64,
+                    target_offset: *target_offset as u64,
+                    bytes: *bytes as u64,
                 },
-                Work::Clear { buffer, offset, length } => Command::Clear {
-                    target: buffer.gpu().buffer.clone(),
-                    offset: 4 * *offset as u64,
-                    bytes: 4 * *length as u64,
-                },
+                Work::Clear { buffer, offset, bytes } => {
+                    Command::Clear { target: buffer.gpu().buffer.clone(), offset: *offset as u64, bytes: *bytes as u64 }
+                }
             })
         };
         let commands = work.iter().zip(offsets).map(command).collect::<Result<Vec<_>>>()?;

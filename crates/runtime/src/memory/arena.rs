@@ -1,7 +1,6 @@
 //! [`Pages`]: places for many arrays in a few buffers, so that one launch reaches all of them.
 
-use super::ALIGNMENT;
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Pages are multiples of so many elements, so that kernels that go over a page need no test for a tail.
 pub const PAGE_BLOCK: usize = 1024;
@@ -17,7 +16,8 @@ pub struct Placement {
     pub len: usize,
 }
 
-/// Places for arrays of known lengths. Each array is in one page, from a multiple of [`ALIGNMENT`] on.
+/// Places for arrays of one type and known lengths. Each array is in one page, from a multiple of
+/// [`DType::alignment`] on.
 #[derive(Debug)]
 pub struct Pages {
     places: Vec<Placement>,
@@ -26,22 +26,22 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Returns places for arrays of these lengths, in pages of at most `most` elements, at least [`PAGE_BLOCK`]. There is
-    /// always a page, even for no array.
+    /// Returns places for arrays of these lengths and this type, in pages of at most `most` elements, at least
+    /// [`PAGE_BLOCK`]. There is always a page, even for no array.
     ///
     /// # Errors
     /// If one array alone is longer than a page may be.
-    pub fn new(lengths: impl IntoIterator<Item = usize>, most: usize) -> Result<Self> {
+    pub fn new(lengths: impl IntoIterator<Item = usize>, dtype: DType, most: usize) -> Result<Self> {
         let most = most.min(u32::MAX as usize) / PAGE_BLOCK * PAGE_BLOCK;
         let (mut places, mut elements, mut used) = (Vec::new(), Vec::new(), 0);
         for len in lengths {
-            let padded = len.next_multiple_of(ALIGNMENT);
+            let padded = len.next_multiple_of(dtype.alignment());
             if padded > most {
                 return Err(Error::Limit {
                     op: "arena",
                     limit: "max_storage_buffer_binding_size",
-                    asked: 4 * padded as u64,
-                    allowed: 4 * most as u64,
+                    asked: (dtype.size() * padded) as u64,
+                    allowed: (dtype.size() * most) as u64,
                 });
             }
             if used + padded > most {

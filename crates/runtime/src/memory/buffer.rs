@@ -6,11 +6,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use crate::{Error, Result};
+use crate::dtype::BINDING_ALIGNMENT;
+use crate::{DType, Error, Result};
 
-/// Buffers are counted in words of four bytes, and slices of them start at multiples of 64 words: 256 bytes, the
-/// portable alignment of a binding.
-pub const ALIGNMENT: usize = 64;
+/// The portable alignment of a binding in bytes: slices of a buffer that kernels bind start at multiples of it, and the
+/// sizes of buffers are multiples of it.
+pub const ALIGNMENT: usize = BINDING_ALIGNMENT;
 
 /// The memory itself.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(crate) enum GpuBuffer {}
 pub struct Buffer {
     /// `None` only while it is being dropped.
     memory: Option<Memory>,
-    words: usize,
+    bytes: usize,
     id: u64,
     holder: &'static str,
     pool: Weak<Pool>,
@@ -56,7 +57,7 @@ thread_local! {
 /// use thalweg_runtime::memory::hold_as;
 /// # fn main() -> thalweg_runtime::Result<()> {
 /// let device = Device::cpu();
-/// let table = hold_as("a table of mine", || device.allocate(1000))?;
+/// let table = hold_as("a table of mine", || device.allocate(4000))?;
 /// let memory = device.memory();
 /// assert_eq!(memory.held_by("a table of mine"), 4096);
 /// # Ok(())
@@ -80,11 +81,11 @@ pub(crate) fn named_holder() -> Option<&'static str> {
 
 /// Where a pool takes memory from.
 pub(crate) trait MemorySource {
-    /// Takes fresh memory of so many words.
-    fn take(&self, words: usize) -> Result<Memory>;
+    /// Takes fresh memory of so many bytes, a multiple of four.
+    fn take(&self, bytes: usize) -> Result<Memory>;
 
-    /// Returns the size of the largest buffer in words, a multiple of [`ALIGNMENT`].
-    fn most_words(&self) -> usize;
+    /// Returns the size of the largest buffer in bytes, a multiple of [`ALIGNMENT`].
+    fn most_bytes(&self) -> usize;
 
     /// Waits for the work under way, which may hold memory.
     fn wait(&self) -> Result<()>;
@@ -136,10 +137,10 @@ impl Buffer {
         self.memory.as_ref().unwrap_or_else(|| unreachable!("a buffer has its memory until it is dropped"))
     }
 
-    /// The size in words, at least what was asked for.
+    /// Returns the size in bytes, at least as many as were asked for.
     #[must_use]
-    pub fn words(&self) -> usize {
-        self.words
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A number of its own, by which the CPU executor orders its locks.
@@ -162,7 +163,7 @@ impl Buffer {
         self.written_by_host.load(Ordering::Relaxed)
     }
 
-    /// The words of a CPU buffer.
+    /// The memory of a CPU buffer, in words so that elements of four bytes are aligned.
     pub(crate) fn cpu(&self) -> &RwLock<Vec<u32>> {
         match self.memory() {
             Memory::Cpu(words) => words,
@@ -182,15 +183,17 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let (Some(memory), Some(pool)) = (self.memory.take(), self.pool.upgrade()) {
-            pool.give_back(self.words, self.holder, memory);
+            pool.give_back(self.bytes, self.holder, memory);
         }
     }
 }
 
-/// A range of a buffer, in elements.
+/// A range of a buffer: elements of one type.
 #[derive(Debug, Clone)]
 pub struct View {
     pub(crate) buffer: Arc<Buffer>,
+    pub(crate) dtype: DType,
+    /// In elements, as all that follows.
     pub(crate) offset: usize,
     pub(crate) length: usize,
     /// Elements that the kernel uses of them.
@@ -218,23 +221,46 @@ impl<T: ToView + ?Sized> ToView for &T {
 }
 
 impl View {
-    /// Returns a range that a kernel may bind if it starts at a multiple of [`ALIGNMENT`].
+    /// Returns the range of `length` elements from element `offset` on. A kernel may bind it if it starts at a multiple of
+    /// [`ALIGNMENT`] bytes.
     #[must_use]
-    pub fn new(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
-        Self { buffer, offset, length, used: length, bindable: offset.is_multiple_of(ALIGNMENT) }
+    pub fn new(buffer: Arc<Buffer>, dtype: DType, offset: usize, length: usize) -> Self {
+        Self { buffer, dtype, offset, length, used: length, bindable: offset.is_multiple_of(dtype.alignment()) }
     }
 
     /// Returns a range whose elements have gaps or another order, which no kernel may bind as it is.
     #[must_use]
-    pub fn with_gaps(buffer: Arc<Buffer>, offset: usize, length: usize) -> Self {
-        Self { buffer, offset, length, used: length, bindable: false }
+    pub fn with_gaps(buffer: Arc<Buffer>, dtype: DType, offset: usize, length: usize) -> Self {
+        Self { buffer, dtype, offset, length, used: length, bindable: false }
     }
 
     /// Returns the whole buffer, of which a kernel uses as many elements as the range has.
     #[must_use]
     pub fn whole(self) -> Self {
-        let length = self.buffer.words();
-        Self { offset: 0, length, used: self.length.min(length), bindable: true, buffer: self.buffer }
+        let length = self.buffer.bytes() / self.dtype.size();
+        Self { offset: 0, length, used: self.length.min(length), bindable: true, ..self }
+    }
+
+    /// Returns the type of the elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Returns the same bytes as elements of another type, of which there are a whole number.
+    pub(crate) fn as_type(&self, dtype: DType) -> Self {
+        let (offset, length) = (self.byte_offset() / dtype.size(), self.byte_length() / dtype.size());
+        Self { dtype, offset, length, used: length, ..self.clone() }
+    }
+
+    /// Returns the place of its first byte in the buffer.
+    pub(crate) fn byte_offset(&self) -> usize {
+        self.offset * self.dtype.size()
+    }
+
+    /// Returns the bytes of its elements.
+    pub(crate) fn byte_length(&self) -> usize {
+        self.length * self.dtype.size()
     }
 
     /// Returns the buffer.
@@ -248,45 +274,46 @@ impl View {
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.buffer.id() == other.buffer.id() && (self.offset, self.length) == (other.offset, other.length)
+        self.buffer.id() == other.buffer.id()
+            && (self.dtype, self.offset, self.length) == (other.dtype, other.offset, other.length)
     }
 
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.buffer.id() == other.buffer.id()
-            && self.offset < other.offset + other.length
-            && other.offset < self.offset + self.length
+            && self.byte_offset() < other.byte_offset() + other.byte_length()
+            && other.byte_offset() < self.byte_offset() + self.byte_length()
     }
 }
 
-/// Free memory by size classes, which keep one bit behind the leading one: 64, 128, 192, 256, 384, … words. At most a third
+/// Free memory by size classes, which keep one bit behind the leading one: 256, 512, 768, 1024, 1536, … bytes. At most a third
 /// of a buffer is waste, and nearly every request of a training step finds what the step before has left.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     free: Mutex<HashMap<usize, Vec<Memory>>>,
-    /// Words and buffers in use, by holder.
+    /// Bytes and buffers in use, by holder.
     held: Mutex<BTreeMap<&'static str, (usize, usize)>>,
     next_id: AtomicU64,
-    taken_words: AtomicUsize,
+    taken_bytes: AtomicUsize,
 }
 
 impl Pool {
-    /// A buffer of at least `words` words with whatever it held last.
+    /// A buffer of at least `bytes` bytes with whatever it held last.
     pub(crate) fn allocate(
         self: &Arc<Self>,
         source: &impl MemorySource,
-        words: usize,
+        bytes: usize,
         holder: &'static str,
     ) -> Result<Arc<Buffer>> {
-        let words = limited_size_class(words, source.most_words());
-        let recycled = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&words).and_then(Vec::pop);
+        let bytes = limited_size_class(bytes, source.most_bytes());
+        let recycled = self.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&bytes).and_then(Vec::pop);
         let memory = match recycled {
             Some(memory) => memory,
             None => {
-                self.taken_words.fetch_add(words, Ordering::Relaxed);
-                match self.with_room(source, || source.take(words)) {
+                self.taken_bytes.fetch_add(bytes, Ordering::Relaxed);
+                match self.with_room(source, || source.take(bytes)) {
                     Ok(memory) => memory,
                     Err(error) => {
-                        self.taken_words.fetch_sub(words, Ordering::Relaxed);
+                        self.taken_bytes.fetch_sub(bytes, Ordering::Relaxed);
                         return Err(error);
                     }
                 }
@@ -294,12 +321,12 @@ impl Pool {
         };
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let (held_words, buffers) = held.entry(holder).or_default();
-        *held_words += words;
+        let (held_bytes, buffers) = held.entry(holder).or_default();
+        *held_bytes += bytes;
         *buffers += 1;
         Ok(Arc::new(Buffer {
             memory: Some(memory),
-            words,
+            bytes,
             id,
             holder,
             pool: Arc::downgrade(self),
@@ -326,20 +353,20 @@ impl Pool {
         self.next_id.load(Ordering::Relaxed)
     }
 
-    fn give_back(&self, words: usize, holder: &'static str, memory: Memory) {
+    fn give_back(&self, bytes: usize, holder: &'static str, memory: Memory) {
         if let Some((held, buffers)) = self.held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(holder) {
-            *held -= words;
+            *held -= bytes;
             *buffers -= 1;
         }
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(words).or_default().push(memory);
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(bytes).or_default().push(memory);
     }
 
     /// Frees what no tensor uses.
     pub(crate) fn release(&self) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let words: usize = free.iter().map(|(words, list)| words * list.len()).sum();
+        let bytes: usize = free.iter().map(|(bytes, list)| bytes * list.len()).sum();
         free.clear();
-        self.taken_words.fetch_sub(words, Ordering::Relaxed);
+        self.taken_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn report(&self) -> MemoryReport {
@@ -347,30 +374,30 @@ impl Pool {
         let mut held: Vec<_> = held
             .iter()
             .filter(|(_, (_, buffers))| *buffers > 0)
-            .map(|(&holder, &(words, buffers))| Held { holder, bytes: 4 * words as u64, buffers })
+            .map(|(&holder, &(bytes, buffers))| Held { holder, bytes: bytes as u64, buffers })
             .collect();
         held.sort_by_key(|held| std::cmp::Reverse(held.bytes));
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = 4 * free.iter().map(|(words, list)| words * list.len()).sum::<usize>() as u64;
-        let total = 4 * self.taken_words.load(Ordering::Relaxed) as u64;
+        let idle = free.iter().map(|(bytes, list)| bytes * list.len()).sum::<usize>() as u64;
+        let total = self.taken_bytes.load(Ordering::Relaxed) as u64;
         MemoryReport { held, idle, total }
     }
 }
 
 /// The size class, or the limit of the device if the class passes it. A request that passes it stays as it is, so that the
 /// device's error has the size that was asked for.
-fn limited_size_class(words: usize, limit: usize) -> usize {
-    let class = size_class(words);
-    if class > limit { words.max(limit) } else { class }
+fn limited_size_class(bytes: usize, limit: usize) -> usize {
+    let class = size_class(bytes);
+    if class > limit { bytes.max(limit) } else { class }
 }
 
-/// The smallest size class that holds `words`: always a multiple of [`ALIGNMENT`].
-fn size_class(words: usize) -> usize {
-    let words = words.max(ALIGNMENT);
-    let power = words.next_power_of_two();
+/// The smallest size class that holds so many bytes: always a multiple of [`ALIGNMENT`].
+fn size_class(bytes: usize) -> usize {
+    let bytes = bytes.max(ALIGNMENT);
+    let power = bytes.next_power_of_two();
     let three_quarters = power / 4 * 3;
-    // 96 words are no multiple of the alignment, so the first class between powers is 192.
-    if words <= three_quarters && three_quarters.is_multiple_of(ALIGNMENT) { three_quarters } else { power }
+    // 384 bytes are no multiple of the alignment, so the first class between powers is 768.
+    if bytes <= three_quarters && three_quarters.is_multiple_of(ALIGNMENT) { three_quarters } else { power }
 }
 
 #[cfg(test)]
@@ -379,15 +406,15 @@ mod tests {
 
     #[test]
     fn size_classes_waste_at_most_a_third_and_stay_aligned() {
-        for words in 1..5000 {
-            let class = size_class(words);
-            assert!(class >= words && class.is_multiple_of(ALIGNMENT), "{words} -> {class}");
-            assert!(words <= 2 * ALIGNMENT || 3 * words >= 2 * (class - 1), "{words} -> {class}");
+        for bytes in 1..20_000 {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class.is_multiple_of(ALIGNMENT), "{bytes} -> {class}");
+            assert!(bytes <= 2 * ALIGNMENT || 3 * bytes >= 2 * (class - 1), "{bytes} -> {class}");
         }
         assert_eq!(
-            (limited_size_class(900, 960), limited_size_class(970, 960), limited_size_class(65, 960)),
-            (960, 970, 128)
+            (limited_size_class(3600, 3840), limited_size_class(3880, 3840), limited_size_class(260, 3840)),
+            (3840, 3880, 512)
         );
-        assert_eq!((size_class(65), size_class(129), size_class(193)), (128, 192, 256));
+        assert_eq!((size_class(257), size_class(513), size_class(769)), (512, 768, 1024));
     }
 }

@@ -7,6 +7,7 @@ use super::program::{FIRST_NUMBER, Operation, Program, Source};
 use crate::elementwise::{MOST_ARGUMENTS, MOST_NUMBERS};
 use crate::kernel::{Access, Call, MOST_BINDINGS};
 use crate::threads::{for_each_chunks, vectorized};
+use crate::{DType, Float, bf16, f16};
 
 /// Elements that the twin takes through the whole program at once.
 const BLOCK: usize = 1024;
@@ -14,6 +15,7 @@ const BLOCK: usize = 1024;
 /// A program as the twin walks it, its values in as few registers as there are values alive at a time.
 #[derive(Debug)]
 pub(crate) struct Chain {
+    dtype: DType,
     instructions: Vec<Registered>,
     bindings: Vec<Bound>,
     stores: Vec<Option<usize>>,
@@ -52,13 +54,14 @@ impl Chain {
         }
         program.stores.iter().flatten().for_each(|&(value, _)| last_use[value] = count);
         let mut written = 0..;
-        let bound = |(i, access): (usize, &Access)| match access {
-            Access::Write => Bound::Written(written.next().unwrap_or_default()),
-            Access::Read if program.is_addressed(i) => Bound::Whole,
-            Access::Read => Bound::Read,
+        let bound = |(i, access): (usize, &Access)| match access.writes() {
+            true => Bound::Written(written.next().unwrap_or_default()),
+            false if program.is_addressed(i) => Bound::Whole,
+            false => Bound::Read,
         };
         let bindings = program.access.iter().enumerate().map(bound).collect();
-        let mut chain = Self { instructions: Vec::with_capacity(count), bindings, stores: Vec::new(), registers: 0 };
+        let (dtype, instructions) = (program.dtype, Vec::with_capacity(count));
+        let mut chain = Self { dtype, instructions, bindings, stores: Vec::new(), registers: 0 };
         let (mut register_of, mut free, mut number) = (Vec::with_capacity(count), Vec::new(), FIRST_NUMBER);
         for (i, instruction) in program.instructions.iter().enumerate() {
             let register = free.pop().unwrap_or(chain.registers);
@@ -79,13 +82,15 @@ impl Chain {
     }
 
     /// The whole program, on elements from `start` on: as many as the pieces of what is written have.
-    fn compute(&self, params: &[u8], start: usize, read: &[&[f32]; MOST_BINDINGS], written: &mut [&mut [f32]]) {
+    fn compute<T: Float>(&self, params: &[u8], start: usize, read: &[&[T]; MOST_BINDINGS], written: &mut [&mut [T]]) {
         thread_local! {
             static REGISTERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
         }
         REGISTERS.with_borrow_mut(|registers| {
-            if registers.len() < self.registers {
-                registers.resize_with(self.registers, || vec![0.0; BLOCK]);
+            // After the registers comes room for elements that are not f32 in memory.
+            let count = self.registers + if T::DTYPE == DType::F32 { 0 } else { MOST_ARGUMENTS };
+            if registers.len() < count {
+                registers.resize_with(count, || vec![0.0; BLOCK]);
             }
             vectorized(
                 #[inline(always)]
@@ -95,14 +100,15 @@ impl Chain {
     }
 
     #[inline(always)]
-    fn compute_with(
+    fn compute_with<T: Float>(
         &self,
         registers: &mut [Vec<f32>],
         params: &[u8],
         start: usize,
-        read: &[&[f32]; MOST_BINDINGS],
-        written: &mut [&mut [f32]],
+        read: &[&[T]; MOST_BINDINGS],
+        written: &mut [&mut [T]],
     ) {
+        let (registers, room) = registers.split_at_mut(self.registers);
         let length = written.first().map_or(0, |piece| piece.len());
         for block in (0..length).step_by(BLOCK) {
             let count = BLOCK.min(length - block);
@@ -110,49 +116,89 @@ impl Chain {
                 // Taken out, so that the others can be read meanwhile.
                 let mut result = std::mem::take(&mut registers[instruction.register]);
                 let fetch = |operand: Source| match operand {
-                    Source::Value(register) => &registers[register][..count],
-                    Source::Binding(binding) => match self.bindings[binding] {
+                    Source::Value(register) => Operand::Value(&registers[register][..count]),
+                    Source::Binding(binding) => Operand::Stored(match self.bindings[binding] {
                         Bound::Whole => read[binding],
                         Bound::Read => &read[binding][start + block..][..count],
                         Bound::Written(piece) => &written[piece][block..][..count],
-                    },
+                    }),
                 };
-                instruction.compute(params, start + block, fetch, &mut result[..count]);
+                instruction.compute(params, start + block, fetch, room, &mut result[..count]);
                 registers[instruction.register] = result;
             }
             for (binding, store) in self.bindings.iter().zip(&self.stores) {
                 if let (Bound::Written(piece), Some(register)) = (binding, store) {
-                    written[*piece][block..][..count].copy_from_slice(&registers[*register][..count]);
+                    T::store(&registers[*register][..count], &mut written[*piece][block..][..count]);
                 }
             }
         }
     }
 }
 
+/// An operand of an instruction.
+#[derive(Clone, Copy)]
+enum Operand<'a, T> {
+    Value(&'a [f32]),
+    /// Elements of a binding.
+    Stored(&'a [T]),
+}
+
+impl<'a, T: Float> Operand<'a, T> {
+    /// The values. Those of elements that are not f32 are in `room`.
+    #[inline(always)]
+    fn values(self, room: Option<&'a mut Vec<f32>>) -> &'a [f32] {
+        match self {
+            Self::Value(values) => values,
+            Self::Stored(elements) => T::loaded(elements, room.map_or(&mut [], Vec::as_mut_slice)),
+        }
+    }
+
+    /// The elements of a binding.
+    #[inline(always)]
+    fn elements(self) -> &'a [T] {
+        match self {
+            Self::Value(_) => unreachable!("elements at places of their own are those of a binding"),
+            Self::Stored(elements) => elements,
+        }
+    }
+}
+
 impl Registered {
     #[inline(always)]
-    fn compute<'a>(&self, params: &[u8], start: usize, fetch: impl Fn(Source) -> &'a [f32], result: &mut [f32]) {
+    fn compute<'a, T: Float>(
+        &self,
+        params: &[u8],
+        start: usize,
+        fetch: impl Fn(Source) -> Operand<'a, T>,
+        room: &mut [Vec<f32>],
+        result: &mut [f32],
+    ) {
         let bits = |number: usize| -> u32 {
             let at = 4 * (self.number + number);
             bytemuck::pod_read_unaligned(&params[at..at + 4])
         };
         let x = fetch(self.operands[0]);
+        let mut room = room.iter_mut();
         match self.operation {
             Operation::Apply(function) => {
                 let mut operands: [&[f32]; MOST_ARGUMENTS] = [&[]; MOST_ARGUMENTS];
-                operands.iter_mut().zip(&self.operands).for_each(|(slice, operand)| *slice = fetch(*operand));
+                operands.iter_mut().zip(&self.operands).for_each(|(slice, operand)| {
+                    *slice = fetch(*operand).values(room.next());
+                });
                 let mut numbers = [0.0; MOST_NUMBERS];
                 let numbers = &mut numbers[..function.numbers.len()];
                 numbers.iter_mut().enumerate().for_each(|(i, number)| *number = f32::from_bits(bits(i)));
                 (function.twin)(&operands[..self.operands.len()], numbers, result);
+                T::round(result);
             }
-            Operation::Copy => result.copy_from_slice(x),
-            Operation::Single => result.fill(x[bits(0) as usize]),
+            Operation::Copy => result.copy_from_slice(x.values(room.next())),
+            Operation::Single => result.fill(x.elements()[bits(0) as usize].value()),
             Operation::Repeated => {
                 let [offset, divisor, modulus, stride] = [0, 1, 2, 3].map(|i| bits(i) as usize);
+                let x = x.elements();
                 let (mut within, mut index) = (start % divisor, start / divisor % modulus);
                 for result in result {
-                    *result = x[offset + index * stride];
+                    *result = x[offset + index * stride].value();
                     within += 1;
                     if within == divisor {
                         (within, index) = (0, if index + 1 == modulus { 0 } else { index + 1 });
@@ -168,8 +214,16 @@ pub(super) fn twin(call: Call<'_>) {
     let Some(chain) = call.extra.and_then(|extra| extra.downcast_ref::<Chain>()) else {
         unreachable!("a launch of a generated kernel carries its chain")
     };
-    let mut read: [&[f32]; MOST_BINDINGS] = [&[]; MOST_BINDINGS];
-    let mut written: [&mut [f32]; MOST_BINDINGS] = std::array::from_fn(|_| Default::default());
+    match chain.dtype {
+        DType::F32 | DType::U32 => run::<f32>(chain, call),
+        DType::F16 => run::<f16>(chain, call),
+        DType::BF16 => run::<bf16>(chain, call),
+    }
+}
+
+fn run<T: Float>(chain: &Chain, call: Call<'_>) {
+    let mut read: [&[T]; MOST_BINDINGS] = [&[]; MOST_BINDINGS];
+    let mut written: [&mut [T]; MOST_BINDINGS] = std::array::from_fn(|_| Default::default());
     for ((bound, read), slice) in chain.bindings.iter().zip(&mut read).zip(call.slices) {
         match *bound {
             Bound::Whole | Bound::Read => *read = slice.read(),
@@ -177,25 +231,25 @@ pub(super) fn twin(call: Call<'_>) {
         }
     }
     match chain.bindings.iter().filter(|bound| matches!(bound, Bound::Written(_))).count() {
-        1 => share_out::<1>(chain, call.params, &read, written),
-        2 => share_out::<2>(chain, call.params, &read, written),
-        3 => share_out::<3>(chain, call.params, &read, written),
-        4 => share_out::<4>(chain, call.params, &read, written),
-        5 => share_out::<5>(chain, call.params, &read, written),
-        6 => share_out::<6>(chain, call.params, &read, written),
-        7 => share_out::<7>(chain, call.params, &read, written),
-        _ => share_out::<MOST_BINDINGS>(chain, call.params, &read, written),
+        1 => share_out::<T, 1>(chain, call.params, &read, written),
+        2 => share_out::<T, 2>(chain, call.params, &read, written),
+        3 => share_out::<T, 3>(chain, call.params, &read, written),
+        4 => share_out::<T, 4>(chain, call.params, &read, written),
+        5 => share_out::<T, 5>(chain, call.params, &read, written),
+        6 => share_out::<T, 6>(chain, call.params, &read, written),
+        7 => share_out::<T, 7>(chain, call.params, &read, written),
+        _ => share_out::<T, MOST_BINDINGS>(chain, call.params, &read, written),
     }
 }
 
 /// Computes the first `N` slices that are written, on several threads.
-fn share_out<const N: usize>(
+fn share_out<T: Float, const N: usize>(
     chain: &Chain,
     params: &[u8],
-    read: &[&[f32]; MOST_BINDINGS],
-    written: [&mut [f32]; MOST_BINDINGS],
+    read: &[&[T]; MOST_BINDINGS],
+    written: [&mut [T]; MOST_BINDINGS],
 ) {
     let mut written = written.into_iter();
-    let written: [&mut [f32]; N] = std::array::from_fn(|_| written.next().unwrap_or_default());
+    let written: [&mut [T]; N] = std::array::from_fn(|_| written.next().unwrap_or_default());
     for_each_chunks(written, |start, mut pieces| chain.compute(params, start, read, &mut pieces));
 }

@@ -1,7 +1,10 @@
 //! The first difference between two lists of work, in words.
 
+use std::sync::Arc;
+
+use crate::DType;
 use crate::kernel::{Launch, Work};
-use crate::memory::View;
+use crate::memory::{Buffer, View};
 
 /// The first difference. Buffers from `first_buffer` on are those that a list has made itself.
 pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Option<String> {
@@ -9,19 +12,19 @@ pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Optio
         let difference = match (x, y) {
             (Work::Launch(x), Work::Launch(y)) => of_launches(x, y, first_buffer).map(|d| (x.kernel.name(), d)),
             (
-                Work::Copy { source, source_offset, target, target_offset, length },
-                Work::Copy { source: s, source_offset: so, target: t, target_offset: to, length: l },
+                Work::Copy { source, source_offset, target, target_offset, bytes },
+                Work::Copy { source: s, source_offset: so, target: t, target_offset: to, bytes: b },
             ) => {
                 let views = [
-                    (View::new(source.clone(), *source_offset, *length), View::new(s.clone(), *so, *l)),
-                    (View::new(target.clone(), *target_offset, *length), View::new(t.clone(), *to, *l)),
+                    (of_bytes(source, *source_offset, *bytes), of_bytes(s, *so, *b)),
+                    (of_bytes(target, *target_offset, *bytes), of_bytes(t, *to, *b)),
                 ];
                 let names = ["source", "target"].into_iter();
                 let different = names.zip(&views).find(|(_, (x, y))| !is_same_place(x, y, first_buffer));
                 different.map(|(name, _)| ("copy", format!("the {name} is another")))
             }
-            (Work::Clear { buffer, offset, length }, Work::Clear { buffer: b, offset: o, length: l }) => {
-                let (x, y) = (View::new(buffer.clone(), *offset, *length), View::new(b.clone(), *o, *l));
+            (Work::Clear { buffer, offset, bytes }, Work::Clear { buffer: b, offset: o, bytes: n }) => {
+                let (x, y) = (of_bytes(buffer, *offset, *bytes), of_bytes(b, *o, *n));
                 (!is_same_place(&x, &y, first_buffer)).then(|| ("clear", "the memory is another".to_string()))
             }
             _ => Some((name(x), format!("the other has {} there", name(y)))),
@@ -33,6 +36,11 @@ pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Optio
     }
     let more = |work: &Work| format!("work {}, {}: only one has it", left.len().min(right.len()) + 1, name(work));
     left.get(right.len()).or_else(|| right.get(left.len())).map(more)
+}
+
+/// The view of bytes that are copied or cleared, in words.
+fn of_bytes(buffer: &Arc<Buffer>, offset: usize, bytes: usize) -> View {
+    View::new(buffer.clone(), DType::U32, offset / 4, bytes / 4)
 }
 
 fn name(work: &Work) -> &'static str {
@@ -99,5 +107,5 @@ fn is_same_place(x: &View, y: &View, first_buffer: u64) -> bool {
         (false, false) => x.buffer.id() == y.buffer.id(),
         _ => false,
     };
-    same_buffer && (x.offset, x.length) == (y.offset, y.length)
+    same_buffer && (x.byte_offset(), x.byte_length()) == (y.byte_offset(), y.byte_length())
 }

@@ -2,17 +2,17 @@
 //!
 //! Neighbours in the list of work join where they go over the same number of elements and each place in memory is the
 //! same view wherever they touch it: then a lane needs nothing that another lane makes. A value that the chain alone
-//! needs never reaches memory.
+//! needs never reaches memory. All elements of a chain have one type of storage.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::plan::temporaries;
 use super::program::{Instruction, MOST_NUMBERS, Operation, Program, Source};
-use crate::Origin;
 use crate::elementwise::Addressing;
 use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
 use crate::memory::View;
+use crate::{DType, Origin};
 
 /// Operations of one kernel, so that texts stay readable and registers few.
 const MOST_STEPS: usize = 64;
@@ -38,9 +38,9 @@ impl Step {
     fn new(work: &Work) -> Option<Self> {
         match work {
             Work::Launch(launch) => Self::of_launch(launch),
-            Work::Copy { source, source_offset, target, target_offset, length } => {
+            Work::Copy { source, source_offset, target, target_offset, bytes } => {
                 let views = [(source, *source_offset), (target, *target_offset)]
-                    .map(|(buffer, offset)| View::new(buffer.clone(), offset, *length));
+                    .map(|(buffer, offset)| View::new(buffer.clone(), DType::F32, offset / 4, bytes / 4));
                 let [source, target] = views;
                 (source.is_bindable() && target.is_bindable()).then(|| Self {
                     operation: Operation::Copy,
@@ -58,11 +58,15 @@ impl Step {
     fn of_launch(launch: &Launch) -> Option<Self> {
         let application = launch.application.as_ref()?;
         let (target, views) = launch.views.split_last()?;
+        let dtype = target.dtype;
+        if !dtype.is_float() || views.iter().any(|view| view.dtype != dtype) {
+            return None;
+        }
         let operand = |(view, place): (&View, &Option<Addressing>)| {
             Some(match (*place)? {
                 Addressing::AsBound => Operand::Same(view.clone()),
                 Addressing::Plain { offset } => {
-                    Operand::Same(View::new(view.buffer.clone(), offset as usize, target.length))
+                    Operand::Same(View::new(view.buffer.clone(), dtype, offset as usize, target.length))
                 }
                 Addressing::Single { offset } => Operand::Addressed(view.clone(), vec![offset]),
                 Addressing::Repeated { offset, divisor, modulus, stride } => {
@@ -77,6 +81,16 @@ impl Step {
             target: target.clone(),
             exact: false,
         })
+    }
+
+    /// A copy as one of elements of another type.
+    fn as_type(&self, dtype: DType) -> Self {
+        let operand = |operand: &Operand| match operand {
+            Operand::Same(view) => Operand::Same(view.as_type(dtype)),
+            Operand::Addressed(view, numbers) => Operand::Addressed(view.as_type(dtype), numbers.clone()),
+        };
+        let operands = self.operands.iter().map(operand).collect();
+        Self { operands, target: self.target.as_type(dtype), numbers: self.numbers.clone(), ..*self }
     }
 }
 
@@ -96,6 +110,8 @@ struct Bound {
 /// A chain that is being put together.
 #[derive(Default)]
 struct ChainBuilder {
+    /// The type of all elements; `None` while there is no step.
+    dtype: Option<DType>,
     length: usize,
     instructions: Vec<Instruction>,
     bound: Vec<Bound>,
@@ -104,9 +120,19 @@ struct ChainBuilder {
 impl ChainBuilder {
     /// Takes a step in, unless it would touch what another step touches as a different view.
     fn join(&mut self, step: &Step) -> bool {
+        let copy;
+        let step = match (step.operation, self.dtype) {
+            // What is copied are bytes, so that they may be elements of the chain.
+            (Operation::Copy, Some(dtype)) => {
+                copy = step.as_type(dtype);
+                &copy
+            }
+            _ => step,
+        };
         if !self.takes(step) {
             return false;
         }
+        self.dtype = Some(step.target.dtype);
         self.length = step.target.length;
         let sources: Vec<Source> = step.operands.iter().map(|operand| self.source(operand)).collect();
         let value = match (step.operation, sources[0]) {
@@ -138,11 +164,12 @@ impl ChainBuilder {
         let addressed_already =
             self.bound.iter().any(|bound| bound.addressed && bound.view.buffer.id() == step.target.buffer.id());
         (self.bound.is_empty() || self.length == step.target.length)
+            && self.dtype.is_none_or(|dtype| dtype == step.target.dtype)
             && !addressed_already
             && !askew
             && fits(&step.target)
             && step.operands.iter().all(|operand| match operand {
-                // A copy may be of any type; that of a value of the chain is one of f32.
+                // A copy may be of any type; that of a value of the chain is one of its type.
                 Operand::Same(view) => fits(view) && (step.operation != Operation::Copy || known(view)),
                 Operand::Addressed(view, _) => unwritten(view),
             })
@@ -223,13 +250,16 @@ impl ChainBuilder {
         let values: Vec<usize> = (0..alive.len()).filter(|&value| alive[value]).collect();
         let value_place = place_among(&values, alive.len());
         let binding_place = place_among(&bindings, self.bound.len());
+        let dtype = self.dtype.unwrap_or(DType::F32);
+        let [read, write] = match dtype {
+            DType::F32 => [Access::Read, Access::Write],
+            _ => [Access::ReadAs(dtype), Access::WriteAs(dtype)],
+        };
         let program = Program {
+            dtype,
             stores: bindings.iter().map(|&b| stored(b).map(|v| (value_place[v], self.bound[b].exact))).collect(),
             // A buffer that is written anywhere must not be bound to be read elsewhere.
-            access: bindings
-                .iter()
-                .map(|&b| if is_written(&self.bound[b].view) { Access::Write } else { Access::Read })
-                .collect(),
+            access: bindings.iter().map(|&b| if is_written(&self.bound[b].view) { write } else { read }).collect(),
             instructions: values
                 .iter()
                 .map(|&value| {

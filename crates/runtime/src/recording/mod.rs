@@ -66,8 +66,8 @@ thread_local! {
 /// # fn main() -> thalweg_runtime::Result<()> {
 /// let device = Device::cpu();
 /// let (x, y) = (device.upload(&[1u32, 2])?, device.upload(&[0u32; 2])?);
-/// let (recording, ()) = device.record(|| device.copy(x.buffer(), 0, y.buffer(), 0, 2))?;
-/// device.write(x.buffer(), 0, &[3, 4])?;
+/// let (recording, ()) = device.record(|| device.copy(x.buffer(), 0, y.buffer(), 0, 8))?;
+/// device.write(x.buffer(), 0, &[3u32, 4])?;
 /// recording.replay(1)?;
 /// assert_eq!(device.download::<u32>(&y)?, [3, 4]);
 /// # Ok(())
@@ -191,8 +191,8 @@ impl Recording {
     /// # fn main() -> thalweg_runtime::Result<()> {
     /// let device = Device::cpu();
     /// let (x, y) = (device.upload(&[1u32, 2])?, device.upload(&[0u32; 2])?);
-    /// let record = |place| device.record(|| device.copy(x.buffer(), 0, y.buffer(), place, 1));
-    /// let (first, second) = (record(0)?.0, record(1)?.0);
+    /// let record = |place| device.record(|| device.copy(x.buffer(), 0, y.buffer(), place, 4));
+    /// let (first, second) = (record(0)?.0, record(4)?.0);
     /// assert_eq!(first.difference(&first), None);
     /// assert!(first.difference(&second).is_some());
     /// # Ok(())
@@ -247,7 +247,7 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
 ///         true => Err(Error::Stale { problem: "the table has moved; record again".to_string() }),
 ///         false => Ok(()),
 ///     });
-///     device.copy(x.buffer(), 0, y.buffer(), 0, 2)
+///     device.copy(x.buffer(), 0, y.buffer(), 0, 8)
 /// })?;
 /// recording.replay(1)?;
 /// moved.store(true, Ordering::Relaxed);
@@ -269,15 +269,15 @@ fn count_launches(work: &[Work]) -> usize {
 
 /// The bytes of all buffers made from `first_buffer` on, each counted once.
 fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
-    let mut words = HashMap::new();
+    let mut bytes = HashMap::new();
     for work in work {
         work.each_buffer(|buffer, _| {
             if buffer.id() >= first_buffer {
-                words.insert(buffer.id(), 4 * buffer.words() as u64);
+                bytes.insert(buffer.id(), buffer.bytes() as u64);
             }
         });
     }
-    words.values().sum()
+    bytes.values().sum()
 }
 
 /// Returns whether this thread records on a device.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::kernel::{Access, Work};
+use crate::kernel::Work;
 use crate::memory::Buffer;
 
 /// When a buffer is used, in places of the list of work.
@@ -43,7 +43,7 @@ pub(super) fn temporaries(work: &[Work], first_buffer: u64) -> Vec<Temporary> {
             });
             life.last = place;
             life.references += 1;
-            life.written_first &= life.first != place || access == Access::Write;
+            life.written_first &= life.first != place || access.writes();
         });
     }
     let is_temporary = |life: &Life<'_>| {
@@ -80,7 +80,7 @@ impl Slot {
 /// there is none, keeps its own.
 pub(super) fn share_memory(work: &mut [Work], first_buffer: u64) {
     let mut temporaries = temporaries(work, first_buffer);
-    temporaries.sort_by_key(|temporary| (std::cmp::Reverse(temporary.buffer.words()), temporary.first));
+    temporaries.sort_by_key(|temporary| (std::cmp::Reverse(temporary.buffer.bytes()), temporary.first));
     let mut slots: Vec<Slot> = Vec::new();
     let mut moved: HashMap<u64, Arc<Buffer>> = HashMap::new();
     for Temporary { buffer, first, last } in temporaries {

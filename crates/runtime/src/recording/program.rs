@@ -10,6 +10,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use thalweg_shaders::Shader;
 
 use super::chain::{self, Chain};
+use crate::DType;
 use crate::elementwise::{Function, MOST_ARGUMENTS};
 use crate::kernel::{Access, Kernel, MOST_PARAMETERS};
 
@@ -64,6 +65,8 @@ pub(crate) struct Instruction {
 /// A program: instructions in order, and what is stored when all are done.
 #[derive(Debug)]
 pub(super) struct Program {
+    /// The type of storage of all bindings. The result of each function is rounded to it.
+    pub(super) dtype: DType,
     pub(super) instructions: Vec<Instruction>,
     /// For each binding what is stored in it, if anything, and whether what lies behind the last element must stay.
     pub(super) stores: Vec<Option<(usize, bool)>>,

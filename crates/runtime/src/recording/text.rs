@@ -4,14 +4,13 @@ use std::fmt::Write;
 
 use super::program::{Instruction, Operation, Program, Source};
 use crate::elementwise::{Function, MAIN, shared_texts};
-use crate::kernel::Access;
 
 impl Program {
     /// The whole text of the kernel.
     pub(super) fn text(&self) -> String {
         let mut text = format!("// {} element-wise operations in one kernel, generated.\n", self.instructions.len());
         self.write_text(&mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
-        for part in shared_texts(&text) {
+        for part in shared_texts(&text).iter().copied().chain(self.dtype.wgsl_text()) {
             text.push('\n');
             text.push_str(part);
         }
@@ -32,8 +31,8 @@ impl Program {
         }
         writeln!(text, "}}\n\n@group(0) @binding(0) var<uniform> params: Params;")?;
         for (i, access) in self.access.iter().enumerate() {
-            let access = if *access == Access::Read { "read" } else { "read_write" };
-            let element = if self.is_addressed(i) { "f32" } else { "vec4f" };
+            let access = if access.writes() { "read_write" } else { "read" };
+            let element = if self.is_addressed(i) { self.dtype.wgsl_word() } else { self.dtype.wgsl_vector() };
             writeln!(text, "@group(0) @binding({}) var<storage, {access}> b{i}: array<{element}>;", i + 1)?;
         }
         text.push_str(ROUNDED);
@@ -42,18 +41,25 @@ impl Program {
         writeln!(text, "    if (4u * i >= params.length) {{ return; }}")?;
         for i in 0..self.access.len() {
             if self.loads(i) {
-                writeln!(text, "    let x{i} = b{i}[i];")?;
+                writeln!(text, "    let x{i} = {};", self.dtype.wgsl_load(&format!("b{i}[i]")))?;
             }
         }
         let functions = self.functions();
         for (i, instruction) in self.instructions.iter().enumerate() {
-            writeln!(text, "    let v{i} = {};", expression(i, instruction, &functions))?;
+            writeln!(text, "    let v{i} = {};", self.expression(i, instruction, &functions))?;
         }
         writeln!(text, "    let count = params.length - 4u * i;")?;
         for (i, store) in self.stores.iter().enumerate() {
             match store {
                 None => {}
-                Some((value, false)) => writeln!(text, "    b{i}[i] = keep_first(v{value}, count);")?,
+                Some((value, false)) => {
+                    let kept = self.dtype.wgsl_store(&format!("keep_first(v{value}, count)"));
+                    writeln!(text, "    b{i}[i] = {kept};")?;
+                }
+                Some((value, true)) if self.dtype.size() == 2 => {
+                    let stored = self.dtype.wgsl_store(&format!("v{value}"));
+                    writeln!(text, "    b{i}[i] = first_halves(b{i}[i], {stored}, count);")?;
+                }
                 Some((value, true)) => {
                     let lanes = "vec4u(0u, 1u, 2u, 3u) < vec4u(count)";
                     writeln!(text, "    // What lies behind the last element belongs to another.")?;
@@ -86,6 +92,9 @@ impl Program {
         if self.instructions.iter().any(|instruction| instruction.operation == Operation::Repeated) {
             text.push_str(PLACE);
         }
+        if self.dtype.size() == 2 && self.stores.iter().flatten().any(|(_, exact)| *exact) {
+            text.push_str(FIRST_HALVES);
+        }
         Ok(())
     }
 
@@ -111,6 +120,15 @@ fn rounded(value: vec4f, zero: u32) -> vec4f {
 }
 ";
 
+const FIRST_HALVES: &str = "
+// The first elements of two words of results, and the rest as it was, since it belongs to another.
+fn first_halves(before: vec2u, results: vec2u, count: u32) -> vec2u {
+    let low = select(vec2u(0u), vec2u(0xffffu), vec2u(0u, 2u) < vec2u(count));
+    let high = select(vec2u(0u), vec2u(0xffff0000u), vec2u(1u, 3u) < vec2u(count));
+    return (before & ~(low | high)) | (results & (low | high));
+}
+";
+
 const PLACE: &str = "
 fn place(i: u32, offset: u32, divisor: u32, modulus: u32, stride: u32) -> u32 {
     return offset + ((i / divisor) % modulus) * stride;
@@ -133,26 +151,32 @@ fn number_names(instruction: &Instruction) -> impl Iterator<Item = (&'static str
     names.iter().map(move |name| (*name, kind)).take(instruction.numbers.len())
 }
 
-/// What an instruction computes, in the text. `functions` are those of the program.
-fn expression(i: usize, instruction: &Instruction, functions: &[&Function]) -> String {
-    let value = |source: &Source| match source {
-        Source::Binding(binding) => format!("x{binding}"),
-        Source::Value(value) => format!("v{value}"),
-    };
-    let numbers: String = number_names(instruction).map(|(name, _)| format!(", params.{name}_{i}")).collect();
-    match (instruction.operation, &instruction.operands[0]) {
-        (Operation::Apply(function), _) => {
-            let zeros = ["left", "right", "third"];
-            let rounded = |(operand, zero)| format!("rounded({}, params.{zero})", value(operand));
-            let operands: Vec<String> = instruction.operands.iter().zip(zeros).map(rounded).collect();
-            let number = functions.iter().position(|known| *known == function).unwrap_or_default();
-            format!("{}_each({}{numbers})", wgsl_name(number, function), operands.join(", "))
+impl Program {
+    /// What an instruction computes, in the text. `functions` are those of the program.
+    fn expression(&self, i: usize, instruction: &Instruction, functions: &[&Function]) -> String {
+        let value = |source: &Source| match source {
+            Source::Binding(binding) => format!("x{binding}"),
+            Source::Value(value) => format!("v{value}"),
+        };
+        let numbers: String = number_names(instruction).map(|(name, _)| format!(", params.{name}_{i}")).collect();
+        match (instruction.operation, &instruction.operands[0]) {
+            (Operation::Apply(function), _) => {
+                let zeros = ["left", "right", "third"];
+                let rounded = |(operand, zero)| format!("rounded({}, params.{zero})", value(operand));
+                let operands: Vec<String> = instruction.operands.iter().zip(zeros).map(rounded).collect();
+                let number = functions.iter().position(|known| *known == function).unwrap_or_default();
+                let call = format!("{}_each({}{numbers})", wgsl_name(number, function), operands.join(", "));
+                // As if it had been stored and loaded.
+                self.dtype.wgsl_load(&self.dtype.wgsl_store(&call))
+            }
+            (Operation::Single, Source::Binding(b)) => {
+                format!("vec4f({})", self.dtype.wgsl_at(&format!("b{b}"), &format!("params.offset_{i}")))
+            }
+            (Operation::Repeated, Source::Binding(b)) => {
+                let at = |c: u32| self.dtype.wgsl_at(&format!("b{b}"), &format!("place(4u * i + {c}u{numbers})"));
+                format!("vec4f(\n        {},\n    )", [0, 1, 2, 3].map(at).join(",\n        "))
+            }
+            (_, source) => value(source),
         }
-        (Operation::Single, Source::Binding(b)) => format!("vec4f(b{b}[params.offset_{i}])"),
-        (Operation::Repeated, Source::Binding(b)) => {
-            let places = [0, 1, 2, 3].map(|c| format!("b{b}[place(4u * i + {c}u{numbers})]"));
-            format!("vec4f(\n        {},\n    )", places.join(",\n        "))
-        }
-        (_, source) => value(source),
     }
 }

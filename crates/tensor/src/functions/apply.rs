@@ -1,10 +1,9 @@
 //! Applying a function to tensors, in one launch.
 
 use super::Elementwise;
-use super::kernel::kernels_of;
+use super::kernel::{elements_of_lane, kernels_of};
 use crate::elementwise::{Addressing, Application, Function, MOST_ARGUMENTS};
 use crate::kernel::Launch;
-use crate::memory::ALIGNMENT;
 use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor, shape};
 
@@ -15,7 +14,7 @@ impl Tensor {
     /// [`functions!`](crate::functions!). A tensor that is not contiguous is copied first.
     ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, or the elements are not f32.
+    /// If the function has another number of arguments or of numbers, or the elements are no floating-point numbers.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor, functions};
@@ -34,25 +33,36 @@ impl Tensor {
     /// # Shapes
     /// The shapes broadcast by NumPy's rule: they are aligned at the last dimension, and an extent of 1 stretches.
     ///
+    /// # Numerics
+    /// Elements of f16 and bf16 are loaded as f32, and the result is rounded to the nearest element, ties to even. All
+    /// operands have one type, which is that of the result; [`to_dtype`](Self::to_dtype) converts.
+    ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, the shapes do not broadcast, the elements are not
-    /// f32, or the devices differ.
+    /// If the function has another number of arguments or of numbers, the shapes do not broadcast, the elements are no
+    /// floating-point numbers or have several types, or the devices differ.
     pub fn apply_with(&self, function: &'static Elementwise, others: &[&Self], numbers: &[f32]) -> Result<Self> {
         let function = &function.function;
         let name = function.name;
         check_count(name, "the number of arguments", 1 + others.len(), function.arguments.len())?;
         check_count(name, "the number of its numbers", numbers.len(), function.numbers.len())?;
-        expect_dtype(name, self, DType::F32)?;
+        let dtype = self.dtype();
+        for operand in std::iter::once(&self).chain(others) {
+            if !operand.dtype().is_float() {
+                expect_dtype(name, operand, DType::F32)?;
+            }
+            if operand.dtype() != dtype {
+                return Err(Error::MixedTypes { op: name, left: dtype, right: operand.dtype() });
+            }
+        }
         let mut shape = self.shape().to_vec();
         for other in others {
-            expect_dtype(name, other, DType::F32)?;
             self.same_device(name, other)?;
             shape = shape::broadcast(name, &shape, other.shape())?;
         }
         let copied = if others.is_empty() { Some(self.contiguous()?) } else { None };
         let first = copied.as_ref().unwrap_or(self);
         let operands: Vec<&Self> = std::iter::once(first).chain(others.iter().copied()).collect();
-        let result = Self::uninitialized(self.device(), DType::F32, &shape)?;
+        let result = Self::uninitialized(self.device(), dtype, &shape)?;
         let launch = if operands.iter().all(|operand| operand.shape() == shape && operand.is_bindable()) {
             plain(function, &operands, &result, numbers)
         } else {
@@ -77,7 +87,7 @@ fn check_count(op: &'static str, name: &'static str, given: usize, wanted: usize
 fn plain(function: &'static Function, operands: &[&Tensor], result: &Tensor, numbers: &[f32]) -> Launch {
     let mut words = vec![result.len() as u32];
     words.extend(numbers.iter().map(|number| number.to_bits()));
-    let launch = Launch::with_words(kernels_of(function).plain, &words);
+    let launch = Launch::with_words(kernels_of(function, result.dtype()).plain, &words);
     operands
         .iter()
         .fold(launch, |launch, operand| launch.bind(*operand))
@@ -110,15 +120,15 @@ fn strided(function: &'static Function, operands: &[&Tensor], result: &Tensor, n
     let narrow = |list: &[usize]| list.iter().map(|&number| number as u32).collect::<Vec<u32>>();
     let extents = narrow(&extents);
     let place = |(operand, strides): (&&Tensor, &Vec<usize>)| {
-        Addressing::new(&extents, &narrow(strides), operand.offset() as u32, ALIGNMENT as u32)
+        Addressing::new(&extents, &narrow(strides), operand.offset() as u32, result.dtype().alignment() as u32)
     };
     let places: Vec<Option<Addressing>> = operands.iter().zip(strides).map(place).collect();
-    let launch = Launch::with_words(kernels_of(function).strided, &words);
+    let launch = Launch::with_words(kernels_of(function, result.dtype()).strided, &words);
     Ok(operands
         .iter()
         .fold(launch, |launch, operand| launch.bind_whole(*operand))
         .bind(result)
-        .workgroups(result.len().div_ceil(64))
+        .workgroups(result.len().div_ceil(elements_of_lane(result.dtype())).div_ceil(64))
         .applies(Application::at(function, numbers, &places)))
 }
 

@@ -1,5 +1,5 @@
 //! The kernels of element-wise functions, generated: one for operands that are bound as they are, one for operands that
-//! are read through strides.
+//! are read through strides; each for every type of storage.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -7,9 +7,11 @@ use std::sync::{PoisonError, RwLock};
 
 use thalweg_shaders::Shader;
 
+use super::convert::conversion_kernels;
 use crate::elementwise::{Function, MAIN, shared_texts};
 use crate::kernel::{Access, Call, Kernel};
 use crate::threads::for_each_chunk;
+use crate::{DType, Float, bf16, f16};
 
 /// The kernels of a function.
 #[derive(Clone, Copy)]
@@ -20,61 +22,95 @@ pub(super) struct Kernels {
     pub(super) strided: &'static Kernel,
 }
 
-/// Returns the kernels of a function, always the same ones.
-pub(super) fn kernels_of(function: &'static Function) -> Kernels {
+/// Returns the kernels of a function for elements of a floating-point type, always the same ones.
+pub(super) fn kernels_of(function: &'static Function, dtype: DType) -> Kernels {
     /// The kernels by the address of their function. They live as long as the process, as the function does.
-    static KERNELS: RwLock<Option<HashMap<usize, Kernels>>> = RwLock::new(None);
-    let address = std::ptr::from_ref(function).addr();
+    type Known = HashMap<(usize, DType), Kernels>;
+    static KERNELS: RwLock<Option<Known>> = RwLock::new(None);
+    let key = (std::ptr::from_ref(function).addr(), dtype);
     let known = KERNELS.read().unwrap_or_else(PoisonError::into_inner);
-    if let Some(kernels) = known.as_ref().and_then(|known| known.get(&address)) {
+    if let Some(kernels) = known.as_ref().and_then(|known| known.get(&key)) {
         return *kernels;
     }
     drop(known);
     let mut known = KERNELS.write().unwrap_or_else(PoisonError::into_inner);
-    *known
-        .get_or_insert_default()
-        .entry(address)
-        .or_insert_with(|| Kernels { plain: generate(function, false), strided: generate(function, true) })
+    *known.get_or_insert_default().entry(key).or_insert_with(|| Kernels {
+        plain: generate(function, dtype, false),
+        strided: generate(function, dtype, true),
+    })
 }
 
-/// Returns the kernels of all functions of the table, for tests that try them all. A function of one argument has no
-/// strided one.
+/// Returns the kernels of all functions of the table and of [`Tensor::to_dtype`](crate::Tensor::to_dtype), for tests that
+/// try them all. A function of one argument has no strided one.
 #[must_use]
 pub fn function_kernels() -> Vec<&'static Kernel> {
     let functions = super::all().into_iter().chain(super::slopes());
-    functions
-        .flat_map(|function| {
-            let kernels = kernels_of(&function.function);
+    let of_functions = functions.flat_map(|function| {
+        [DType::F32, DType::F16, DType::BF16].into_iter().flat_map(|dtype| {
+            let kernels = kernels_of(&function.function, dtype);
             let strided = (function.function.arguments.len() > 1).then_some(kernels.strided);
             std::iter::once(kernels.plain).chain(strided)
         })
-        .collect()
+    });
+    of_functions.chain(conversion_kernels()).collect()
 }
 
-fn generate(function: &'static Function, strided: bool) -> &'static Kernel {
-    let name = if strided { format!("{}_broadcast", function.name) } else { function.name.to_string() };
+/// Returns the elements that a lane of a strided kernel writes: one, or the two of a word.
+pub(super) fn elements_of_lane(dtype: DType) -> usize {
+    4 / dtype.size()
+}
+
+/// Returns the accesses of so many operands and a result of a type.
+fn access_of(arguments: usize, dtype: DType) -> &'static [Access] {
+    const fn all(dtype: DType) -> [Access; 4] {
+        let read = Access::ReadAs(dtype);
+        [read, read, read, Access::WriteAs(dtype)]
+    }
+    static WORDS: [Access; 4] = [Access::Read, Access::Read, Access::Read, Access::Write];
+    static F16: [Access; 4] = all(DType::F16);
+    static BF16: [Access; 4] = all(DType::BF16);
+    let all = match dtype {
+        DType::F32 | DType::U32 => &WORDS,
+        DType::F16 => &F16,
+        DType::BF16 => &BF16,
+    };
+    &all[3 - arguments..]
+}
+
+/// Returns the twins of a number of arguments, for a type of storage: plain and strided.
+fn twins<T: Float>(arguments: usize) -> [fn(Call<'_>); 2] {
+    match arguments {
+        1 => [stored_twin::<T, 1>, strided_twin::<T, 1>],
+        2 => [stored_twin::<T, 2>, strided_twin::<T, 2>],
+        _ => [stored_twin::<T, 3>, strided_twin::<T, 3>],
+    }
+}
+
+fn generate(function: &'static Function, dtype: DType, strided: bool) -> &'static Kernel {
+    let of_type = if dtype == DType::F32 { String::new() } else { format!("_{dtype}") };
+    let name = format!("{}{of_type}{}", function.name, if strided { "_broadcast" } else { "" });
     let mut text = String::new();
-    write_text(function, strided, &mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
+    write_text(function, dtype, strided, &mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
     let (arguments, numbers) = (function.arguments.len(), function.numbers.len());
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     let (path, shared) = (leak(format!("generated/{name}.wgsl")), shared_texts(&text));
+    let shared = match dtype.wgsl_text() {
+        None => shared,
+        Some(storage) => Box::leak([shared, &[storage]].concat().into_boxed_slice()),
+    };
     let shader = Box::leak(Box::new(Shader { name: leak(name), path, text: leak(text), shared }));
     Box::leak(Box::new(Kernel {
         shader,
         uniform: if strided { 4 * (first_strided_number(arguments) + numbers) } else { 4 * (1 + numbers) },
-        access: match arguments {
-            1 => &[Access::Read, Access::Write],
-            2 => &[Access::Read, Access::Read, Access::Write],
-            _ => &[Access::Read, Access::Read, Access::Read, Access::Write],
-        },
+        access: access_of(arguments, dtype),
         variants: &[&[]],
-        twin: match (arguments, strided) {
-            (1, false) => plain_twin::<1>,
-            (2, false) => plain_twin::<2>,
-            (_, false) => plain_twin::<3>,
-            (1, true) => strided_twin::<1>,
-            (2, true) => strided_twin::<2>,
-            (_, true) => strided_twin::<3>,
+        twin: match (dtype, arguments, strided) {
+            (DType::F16, _, _) => twins::<f16>(arguments)[usize::from(strided)],
+            (DType::BF16, _, _) => twins::<bf16>(arguments)[usize::from(strided)],
+            (_, 1, false) => plain_twin::<1>,
+            (_, 2, false) => plain_twin::<2>,
+            (_, _, false) => plain_twin::<3>,
+            (_, _, true) => twins::<f32>(arguments)[1],
         },
     }))
 }
@@ -85,16 +121,16 @@ fn first_strided_number(arguments: usize) -> usize {
     8 + 8 * arguments + 2 + arguments
 }
 
-fn write_text(function: &Function, strided: bool, text: &mut String) -> std::fmt::Result {
+fn write_text(function: &Function, dtype: DType, strided: bool, text: &mut String) -> std::fmt::Result {
     let arguments = function.arguments;
-    let bytes = 4 * arguments.len();
+    let (size, bytes) = (dtype.size(), dtype.size() * arguments.len());
     writeln!(text, "// The result of {}, element by element; generated.\n//", signature(function))?;
     write!(text, "// bindings ")?;
     for (i, argument) in arguments.iter().enumerate() {
         write!(text, " {}: {argument} read  ", i + 1)?;
     }
     writeln!(text, " {}: result [length] write", arguments.len() + 1)?;
-    writeln!(text, "// bytes     {bytes} read, 4 written per element")?;
+    writeln!(text, "// bytes     {bytes} read, {size} written per element")?;
     writeln!(text, "// twin      crates/tensor/src/functions/kernel.rs\n")?;
     writeln!(text, "struct Params {{")?;
     if strided {
@@ -109,7 +145,7 @@ fn write_text(function: &Function, strided: bool, text: &mut String) -> std::fmt
     }
     function.numbers.iter().try_for_each(|number| writeln!(text, "    own_{number}: f32,"))?;
     writeln!(text, "}}\n\n@group(0) @binding(0) var<uniform> params: Params;")?;
-    let element = if strided { "f32" } else { "vec4f" };
+    let element = if strided { dtype.wgsl_word() } else { dtype.wgsl_vector() };
     for i in 0..=arguments.len() {
         let access = if i < arguments.len() { "read" } else { "read_write" };
         writeln!(text, "@group(0) @binding({}) var<storage, {access}> b{i}: array<{element}>;", i + 1)?;
@@ -122,10 +158,19 @@ fn write_text(function: &Function, strided: bool, text: &mut String) -> std::fmt
     let result = arguments.len();
     if !strided {
         writeln!(text, "    if (4u * i >= params.length) {{ return; }}")?;
-        let operands = list(&|i| format!("b{i}[i]"));
-        return writeln!(text, "    b{result}[i] = keep_first(apply_each({operands}), params.length - 4u * i);\n}}");
+        let operands = list(&|i| dtype.wgsl_load(&format!("b{i}[i]")));
+        let kept = format!("keep_first(apply_each({operands}), params.length - 4u * i)");
+        return writeln!(text, "    b{result}[i] = {};\n}}", dtype.wgsl_store(&kept));
     }
-    writeln!(text, "    if (i >= params.length) {{ return; }}")?;
+    if elements_of_lane(dtype) == 2 {
+        let length = "    if (2u * i >= params.length) { return; }";
+        let (low, high) = ("element(2u * i)", "element(2u * i + 1u)");
+        writeln!(text, "{length}\n    var high = 0.0;\n    if (2u * i + 1u < params.length) {{ high = {high}; }}")?;
+        writeln!(text, "    b{result}[i] = {dtype}_pair({low}, high);\n}}")?;
+        writeln!(text, "\n// The result at place i.\nfn element(i: u32) -> f32 {{")?;
+    } else {
+        writeln!(text, "    if (i >= params.length) {{ return; }}")?;
+    }
     (0..arguments.len()).try_for_each(|i| writeln!(text, "    var place{i} = params.offset{i};"))?;
     text.push_str(
         "    var rest = i;
@@ -139,8 +184,9 @@ fn write_text(function: &Function, strided: bool, text: &mut String) -> std::fmt
         let stride = format!("params.strides{i}[(d - 1u) / 4u][(d - 1u) % 4u]");
         writeln!(text, "        place{i} += coordinate * {stride};")?;
     }
-    let operands = list(&|i| format!("b{i}[place{i}]"));
-    writeln!(text, "    }}\n    b{result}[i] = apply({operands});\n}}")
+    let operands = list(&|i| dtype.wgsl_at(&format!("b{i}"), &format!("place{i}")));
+    let target = if elements_of_lane(dtype) == 2 { "return".to_string() } else { format!("b{result}[i] =") };
+    writeln!(text, "    }}\n    {target} apply({operands});\n}}")
 }
 
 /// Returns a function's name with its arguments and, after a semicolon, its numbers.
@@ -164,11 +210,29 @@ fn plain_twin<const A: usize>(call: Call<'_>) {
     );
 }
 
-/// Elements that the strided twin gathers before it applies the function to them.
+/// Elements that a twin loads or gathers before it applies the function to them.
 const BLOCK: usize = 256;
 
+/// result[i] = f(x[i], …), each element loaded as f32 and the result rounded.
+fn stored_twin<T: Float, const A: usize>(call: Call<'_>) {
+    let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
+    let (operands, result) = call.operands_as::<T, A>();
+    for_each_chunk(result, |start, result| {
+        let (mut loaded, mut computed) = ([[0.0; BLOCK]; A], [0.0; BLOCK]);
+        for (block, result) in result.chunks_mut(BLOCK).enumerate() {
+            let (first, count) = (start + block * BLOCK, result.len());
+            let pairs = operands.iter().zip(&mut loaded);
+            pairs.for_each(|(operand, loaded)| T::load(&operand[first..][..count], &mut loaded[..count]));
+            let loaded = loaded.each_ref().map(|operand| &operand[..count]);
+            T::store_computed(result, &mut computed, |result| {
+                (application.function.twin)(&loaded, application.numbers(), result);
+            });
+        }
+    });
+}
+
 /// result[i] = f(x[…], …), the places by coordinates and strides.
-fn strided_twin<const A: usize>(call: Call<'_>) {
+fn strided_twin<T: Float, const A: usize>(call: Call<'_>) {
     let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
     let params = call.param_bytes();
     let word = |i: usize| -> u32 { bytemuck::pod_read_unaligned(&params[4 * i..4 * i + 4]) };
@@ -176,12 +240,12 @@ fn strided_twin<const A: usize>(call: Call<'_>) {
     let strides: [[u32; 8]; A] = std::array::from_fn(|i| std::array::from_fn(|d| word(8 + 8 * i + d)));
     let rank = word(8 + 8 * A + 1) as usize;
     let offsets: [u32; A] = std::array::from_fn(|i| word(8 + 8 * A + 2 + i));
-    let (operands, result) = call.operands::<A>();
+    let (operands, result) = call.operands_as::<T, A>();
     for_each_chunk(
         result,
         #[inline(always)]
         |start, result| {
-            let mut gathered = [[0.0; BLOCK]; A];
+            let (mut gathered, mut computed) = ([[0.0; BLOCK]; A], [0.0; BLOCK]);
             for (block, result) in result.chunks_mut(BLOCK).enumerate() {
                 (0..result.len()).for_each(|element| {
                     let (mut places, mut rest) = (offsets, (start + block * BLOCK + element) as u32);
@@ -190,11 +254,13 @@ fn strided_twin<const A: usize>(call: Call<'_>) {
                         rest /= extents[d];
                         places.iter_mut().zip(strides).for_each(|(place, strides)| *place += coordinate * strides[d]);
                     }
-                    let read = operands.iter().zip(places).map(|(operand, place)| operand[place as usize]);
+                    let read = operands.iter().zip(places).map(|(operand, place)| operand[place as usize].value());
                     gathered.iter_mut().zip(read).for_each(|(operand, value)| operand[element] = value);
                 });
                 let operands = gathered.each_ref().map(|operand| &operand[..result.len()]);
-                (application.function.twin)(&operands, application.numbers(), result);
+                T::store_computed(result, &mut computed, |result| {
+                    (application.function.twin)(&operands, application.numbers(), result);
+                });
             }
         },
     );

@@ -37,7 +37,7 @@ macro_rules! elementwise_methods {
         $(#[$doc])*
         ///
         /// # Errors
-        /// If the elements are not f32.
+        /// If the elements are no floating-point numbers.
         pub fn $name($($reference)? $this $(, $number: f32)*) -> Result<Self> {
             $this.apply(&$crate::functions::$constant, &[$($number),*])
         }
@@ -51,7 +51,8 @@ macro_rules! elementwise_methods {
         /// The shapes broadcast by NumPy's rule.
         ///
         /// # Errors
-        /// If the shapes do not broadcast, the elements are not f32, or the operands are on different devices or tapes.
+        /// If the shapes do not broadcast, the elements are no floating-point numbers or have several types, or the operands
+        /// are on different devices or tapes.
         pub fn $name($($reference)? $this, other: $($reference)? Self $(, $number: f32)*) -> Result<Self> {
             $this.apply_with(&$crate::functions::$constant, &[other], &[$($number),*])
         }

@@ -40,6 +40,7 @@ mod apply;
 mod arithmetic;
 mod binary;
 mod check;
+mod convert;
 mod expression;
 mod kernel;
 mod methods;

@@ -70,6 +70,8 @@ pub fn next_batch(
     let op = "batch";
     crate::tensor::expect_dtype(op, order, DType::U32)?;
     crate::tensor::expect_dtype(op, cursor, DType::U32)?;
+    crate::tensor::expect_words(op, features)?;
+    crate::tensor::expect_words(op, targets)?;
     for tensor in [targets, order, cursor] {
         features.same_device(op, tensor)?;
     }

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_row;
-use crate::{DType, Error, Result, Tensor, shape};
+use crate::{DType, Element, Error, Result, Tensor, f16, shape};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -14,11 +14,30 @@ struct Params {
     offset: u32,
 }
 
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct HalvesParams {
+    view: Params,
+    /// The first element of the target.
+    start: u32,
+}
+
 /// y[i] = x[…], the place by coordinates and strides.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, y] = call.bindings();
-    let (x, y) = (x.read::<u32>(), y.write::<u32>());
+    copy_view(params, x.read::<u32>(), y.write::<u32>());
+}
+
+/// y[start + i] = x[…], of 16 bits each.
+fn halves_twin(call: Call<'_>) {
+    let HalvesParams { view, start } = call.params();
+    let [x, y] = call.bindings();
+    copy_view(view, x.read::<f16>(), &mut y.write::<f16>()[start as usize..][..view.length as usize]);
+}
+
+#[inline(always)]
+fn copy_view<T: Element>(params: Params, x: &[T], y: &mut [T]) {
     let outer = (params.rank as usize).saturating_sub(1);
     let last = |words: [[u32; 4]; 2]| words[outer / 4][outer % 4] as usize;
     let (inner, stride) = if params.rank == 0 { (1, 0) } else { (last(params.shape), last(params.strides)) };
@@ -46,6 +65,14 @@ pub(super) static COPY: Kernel = Kernel {
     access: &[Access::Read, Access::Write],
     variants: &[&[]],
     twin,
+};
+
+pub(super) static COPY_HALVES: Kernel = Kernel {
+    shader: &thalweg_shaders::COPY_HALVES,
+    uniform: size_of::<HalvesParams>(),
+    access: &[Access::ReadAs(DType::F16), Access::WriteAs(DType::F16)],
+    variants: &[&[]],
+    twin: halves_twin,
 };
 
 impl Tensor {
@@ -84,8 +111,17 @@ impl Tensor {
                 right: target.shape().to_vec(),
             });
         }
-        if self.is_contiguous() {
-            return self.device().copy(self.buffer(), self.offset(), target.buffer(), target.offset(), self.len());
+        self.copy_to(target, target.offset())
+    }
+
+    /// Copies the elements to those of `target`'s buffer from element `start` on: by the driver if nothing but whole words
+    /// are copied, else by a kernel. Elements of 32 bits that are not contiguous go to a bindable target.
+    fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
+        let size = self.dtype().size();
+        let is_whole = [self.offset(), start, self.len()].iter().all(|elements| (size * elements).is_multiple_of(4));
+        if self.is_contiguous() && is_whole {
+            let (from, to) = (size * self.offset(), size * start);
+            return self.device().copy(self.buffer(), from, target.buffer(), to, size * self.len());
         }
         let (extents, [strides]) = shape::collapse(self.shape(), [self.strides()]);
         let params = Params {
@@ -95,6 +131,15 @@ impl Tensor {
             rank: extents.len() as u32,
             offset: self.offset() as u32,
         };
+        if size == 2 {
+            let words = (start % 2 + self.len()).div_ceil(2);
+            return Launch::new(&COPY_HALVES, HalvesParams { view: params, start: start as u32 })
+                .bind_whole(&self.bits_as(DType::F16))
+                .bind_whole(&target.bits_as(DType::F16))
+                .uses(1, self.len())
+                .workgroups(words.div_ceil(64))
+                .run(self.device());
+        }
         Launch::new(&COPY, params).bind_whole(self).bind(target).workgroups(self.len().div_ceil(64)).run(self.device())
     }
 
@@ -132,9 +177,8 @@ impl Tensor {
         let y = Self::uninitialized(first.device(), first.dtype(), &shape)?;
         let mut offset = 0;
         for tensor in tensors {
-            let source = tensor.contiguous()?;
-            y.device().copy(source.buffer(), source.offset(), y.buffer(), offset, source.len())?;
-            offset += source.len();
+            tensor.contiguous()?.copy_to(&y, offset)?;
+            offset += tensor.len();
         }
         Ok(y)
     }

@@ -1,7 +1,7 @@
 //! Filling with one value.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::{Device, Element, Error, Result, Tensor};
+use crate::{DType, Device, Element, Error, Result, Tensor, f16};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -29,6 +29,25 @@ pub(super) static FILL: Kernel = Kernel {
     twin,
 };
 
+/// y[i] = value, of 16 bits.
+fn halves_twin(call: Call<'_>) {
+    let params: Params = call.params();
+    let [y] = call.bindings();
+    crate::threads::for_each_chunk(
+        y.write::<f16>(),
+        #[inline(always)]
+        |_, y| y.fill(f16::from_bits(params.value as u16)),
+    );
+}
+
+pub(super) static FILL_HALVES: Kernel = Kernel {
+    shader: &thalweg_shaders::FILL_HALVES,
+    uniform: size_of::<Params>(),
+    access: &[Access::WriteAs(DType::F16)],
+    variants: &[&[]],
+    twin: halves_twin,
+};
+
 impl Tensor {
     /// A tensor with one value everywhere.
     ///
@@ -54,10 +73,19 @@ impl Tensor {
                 right: self.strides().to_vec(),
             });
         }
-        let value: u32 = bytemuck::cast(value);
-        if value == 0 {
-            return self.device().clear(self.buffer(), self.offset(), self.len());
+        let (bits, bytes) = (bytemuck::bytes_of(&value), T::DTYPE.size() * self.len());
+        if bits.iter().all(|&byte| byte == 0) && bytes.is_multiple_of(4) {
+            return self.device().clear(self.buffer(), T::DTYPE.size() * self.offset(), bytes);
         }
+        if T::DTYPE.size() == 2 {
+            let half: u16 = bytemuck::pod_read_unaligned(bits);
+            let value = u32::from(half) << 16 | u32::from(half);
+            return Launch::new(&FILL_HALVES, Params { length: self.len() as u32, value })
+                .bind(&self.bits_as(DType::F16))
+                .workgroups(self.len().div_ceil(2).div_ceil(64))
+                .run(self.device());
+        }
+        let value: u32 = bytemuck::pod_read_unaligned(bits);
         Launch::new(&FILL, Params { length: self.len() as u32, value })
             .bind(self)
             .workgroups(self.len().div_ceil(64))

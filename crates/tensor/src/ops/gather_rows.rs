@@ -1,7 +1,7 @@
 //! Rows of a table by their numbers, and the sum of rows back into a table.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
-use crate::tensor::{expect_dtype, expect_target};
+use crate::tensor::{expect_dtype, expect_target, expect_words};
 use crate::threads::for_each_row;
 use crate::{DType, Device, Error, Result, Tensor};
 
@@ -129,9 +129,10 @@ impl Tensor {
     /// A number that is no row gives a row of NaN (u32: of its bits, 0x7fc00000): the device cannot stop for it.
     ///
     /// # Errors
-    /// Where the table has no dimension, the indices are no list of u32, or the devices differ.
+    /// If the table has no dimension or elements of 16 bits, the indices are no list of u32, or the devices differ.
     pub fn gather_rows(&self, indices: &Self) -> Result<Self> {
         let op = "gather_rows";
+        expect_words(op, self)?;
         expect_dtype(op, indices, DType::U32)?;
         self.same_device(op, indices)?;
         self.check_dimension(op, 0)?;

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::kernel::{Access, Call, Kernel, Launch, Slice};
 use crate::math::{self, LANES};
-use crate::memory::ALIGNMENT;
 use crate::tensor::expect_dtype;
 use crate::{DType, Device, Error, PendingRead, Result, Tensor};
 
@@ -60,8 +59,9 @@ impl MeanOutput {
         }
         // A kernel binds what it declares, so memory of its own stands for the log.
         let [mean, values, cursor] = {
-            let memory = Tensor::uninitialized(device, DType::F32, &[2 * ALIGNMENT + 1])?;
-            let at = |place: usize| memory.slice(0, place * ALIGNMENT, place * ALIGNMENT + 1);
+            const APART: usize = DType::F32.alignment();
+            let memory = Tensor::uninitialized(device, DType::F32, &[2 * APART + 1])?;
+            let at = |place: usize| memory.slice(0, place * APART, place * APART + 1);
             [at(0)?, at(1)?, at(2)?]
         };
         Ok(Self { mean: mean.reshape(&[])?, values, cursor, logged: false })

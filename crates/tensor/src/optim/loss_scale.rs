@@ -96,6 +96,9 @@ impl Clock {
         if self.loss_scale().is_none() {
             return Ok(None);
         }
-        self.state().slice(0, LOSS_SCALE, LOSS_SCALE + 1)?.reshape(&[]).map(|word| Some(word.bits_as_f32()))
+        self.state()
+            .slice(0, LOSS_SCALE, LOSS_SCALE + 1)?
+            .reshape(&[])
+            .map(|word| Some(word.bits_as(crate::DType::F32)))
     }
 }

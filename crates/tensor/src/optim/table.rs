@@ -130,6 +130,6 @@ pub(super) struct SegmentRows {
 }
 
 /// The number of parameters that share a row of the clock's table. A tensor begins at a multiple of it in its page.
-pub const ROW_ELEMENTS: usize = crate::memory::ALIGNMENT;
+pub const ROW_ELEMENTS: usize = crate::DType::F32.alignment();
 
 const _: () = assert!(ROW_ELEMENTS == 64, "shaders/shared/update.wgsl counts on it");

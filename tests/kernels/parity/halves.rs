@@ -1,0 +1,633 @@
+//! Tensors of f16 and bf16 on the CPU, on a GPU as it is opened, and on one without optional features: conversions,
+//! copies, fills and element-wise functions, against formulas in f64 and against their twins.
+
+use std::fmt::Debug;
+
+use thalweg::autograd::{Error as TapeError, Parameter, Tape};
+use thalweg::nn::{CrossEntropy, Loss, Mse};
+use thalweg::tensor::{
+    Arena, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16, copy_by_kernel, f16,
+    hold_as, next_batch,
+};
+
+use crate::common::{self, functions_of, numbers};
+use crate::parity::{FOLDED, Pair, SIZES};
+
+/// The adapter of the tests, opened without any optional feature.
+fn portable_gpu() -> Option<Device> {
+    let name = crate::common::gpu()?.info().name;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    let adapter = adapters.into_iter().find(|adapter| adapter.get_info().name == name).unwrap();
+    let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let device = Device::from_wgpu(device, queue).unwrap();
+    assert!(!device.info().features.f16);
+    Some(device)
+}
+
+fn devices() -> Vec<Device> {
+    crate::common::devices().into_iter().chain(portable_gpu()).collect()
+}
+
+/// A type of 16 bits, with the numbers of its format.
+trait Half: Float + Debug + PartialEq {
+    /// Significant bits, the hidden one included.
+    const BITS: i32;
+    /// The exponent of the smallest normal number.
+    const LEAST: i32;
+    /// The largest finite number.
+    const MOST: f64;
+
+    fn of_bits(bits: u16) -> Self;
+
+    fn bits(self) -> u16 {
+        bytemuck::cast(self)
+    }
+}
+
+impl Half for f16 {
+    const BITS: i32 = 11;
+    const LEAST: i32 = -14;
+    const MOST: f64 = 65_504.0;
+
+    fn of_bits(bits: u16) -> Self {
+        Self::from_bits(bits)
+    }
+}
+
+impl Half for bf16 {
+    const BITS: i32 = 8;
+    const LEAST: i32 = -126;
+    const MOST: f64 = 255.0 / 128.0 * 1.7014118346046923e38;
+
+    fn of_bits(bits: u16) -> Self {
+        Self::from_bits(bits)
+    }
+}
+
+/// The exponent of a number: 2^exponent ≤ |x| < 2^(exponent + 1).
+fn exponent(x: f64) -> i32 {
+    ((x.to_bits() >> 52) & 0x7ff) as i32 - 1023
+}
+
+/// The nearest number of a type, of two as near the even one: x in units of its last place, rounded, in f64.
+fn nearest<T: Half>(x: f64) -> f64 {
+    if !x.is_finite() || x == 0.0 {
+        return x;
+    }
+    let unit = 2f64.powi(exponent(x).max(T::LEAST) - (T::BITS - 1));
+    let rounded = (x / unit).round_ties_even() * unit;
+    if rounded.abs() > T::MOST { f64::INFINITY.copysign(x) } else { rounded }
+}
+
+/// The value of an element by its fields.
+fn decoded<T: Half>(element: T) -> f64 {
+    let (bits, fraction_bits) = (u64::from(element.bits()), T::BITS - 1);
+    let (fraction, biased) = (bits & ((1 << fraction_bits) - 1), (bits & 0x7fff) >> fraction_bits);
+    let magnitude = match biased as i32 {
+        0 => fraction as f64 * 2f64.powi(T::LEAST - fraction_bits),
+        biased if biased == 2 - 2 * T::LEAST + 1 && fraction > 0 => f64::NAN,
+        biased if biased == 2 - 2 * T::LEAST + 1 => f64::INFINITY,
+        biased => (1.0 + fraction as f64 * 2f64.powi(-fraction_bits)) * 2f64.powi(biased - 1 + T::LEAST),
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
+}
+
+/// Asserts that an element is the nearest one to a number.
+fn assert_nearest<T: Half>(what: &dyn Debug, got: T, x: f64) {
+    let expected = nearest::<T>(x);
+    let value = decoded(got);
+    let same =
+        value.is_nan() && expected.is_nan() || value == expected && value.is_sign_negative() == x.is_sign_negative();
+    assert!(same, "{what:?}: {x:e} became {value:e} ({:#06x}), expected {expected:e}", got.bits());
+}
+
+fn all_bits<T: Half>() -> Vec<T> {
+    (0..=u16::MAX).map(T::of_bits).collect()
+}
+
+fn elements<T: Half>(seed: u64, count: usize, low: f32, high: f32) -> Vec<T> {
+    let mut elements = vec![T::zeroed(); count];
+    T::store(&numbers(seed, count, low, high), &mut elements);
+    elements
+}
+
+fn bits<T: Half>(elements: &[T]) -> Vec<u16> {
+    elements.iter().map(|element| element.bits()).collect()
+}
+
+/// Numbers whose lower halves are at, around and between the ties of both types, for every upper half.
+fn ties() -> Vec<f32> {
+    const LOWER: [u32; 12] = [0, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x8001, 0xffff];
+    (0..=0xffffu32).flat_map(|upper| LOWER.map(|lower| f32::from_bits(upper << 16 | lower))).collect()
+}
+
+fn rounds_to<T: Half>() {
+    let ties = ties();
+    for device in devices() {
+        let x = Tensor::from_slice(&device, &ties, &[ties.len()]).unwrap();
+        let got: Vec<T> = x.to_dtype(T::DTYPE).unwrap().to_vec().unwrap();
+        let flushes = crate::common::flushes_subnormals(&device) && !crate::common::is_software(&device);
+        for (&x, &got) in ties.iter().zip(&got) {
+            if !(flushes && x.is_subnormal()) {
+                assert_nearest(&(device.to_string(), x.to_bits()), got, f64::from(x));
+            }
+        }
+    }
+}
+
+#[test]
+fn conversions_round_to_the_nearest_f16_and_ties_to_even() {
+    rounds_to::<f16>();
+    // Half a step below the first number beyond the range, and half of the least one.
+    let x = Tensor::from_slice(&Device::cpu(), &[65_519.996f32, 65_520.0, 2.9802322e-8, 2.9802326e-8], &[4]).unwrap();
+    let expected = [f16::MAX, f16::INFINITY, f16::ZERO, f16::MIN_POSITIVE_SUBNORMAL];
+    assert_eq!(x.to_dtype(DType::F16).unwrap().to_vec::<f16>().unwrap(), expected);
+}
+
+#[test]
+fn conversions_round_to_the_nearest_bf16_and_ties_to_even() {
+    rounds_to::<bf16>();
+}
+
+fn widens<T: Half>() {
+    let all = all_bits::<T>();
+    for device in devices() {
+        let x = Tensor::from_slice(&device, &all, &[all.len()]).unwrap();
+        let got: Vec<f32> = x.to_dtype(DType::F32).unwrap().to_vec().unwrap();
+        let back: Vec<T> = x.to_dtype(DType::F32).unwrap().to_dtype(T::DTYPE).unwrap().to_vec().unwrap();
+        let flushes = crate::common::flushes_subnormals(&device) && !crate::common::is_software(&device);
+        for ((&x, &got), &back) in all.iter().zip(&got).zip(&back) {
+            let expected = decoded(x);
+            if flushes && (expected as f32).is_subnormal() {
+                continue;
+            }
+            let same = f64::from(got) == expected && got.is_sign_negative() == (x.bits() >> 15 == 1);
+            assert!(same || got.is_nan() && expected.is_nan(), "{device}: {x:?} became {got:e}, expected {expected:e}");
+            assert!(back == x || got.is_nan() && decoded(back).is_nan(), "{device}: {x:?} came back as {back:?}");
+        }
+        let other = if T::DTYPE == DType::F16 { DType::BF16 } else { DType::F16 };
+        let by_way = x.to_dtype(DType::F32).unwrap().to_dtype(other).unwrap();
+        let direct = x.to_dtype(other).unwrap();
+        match other {
+            DType::F16 => assert_eq!(bits(&by_way.to_vec::<f16>().unwrap()), bits(&direct.to_vec::<f16>().unwrap())),
+            _ => assert_eq!(bits(&by_way.to_vec::<bf16>().unwrap()), bits(&direct.to_vec::<bf16>().unwrap())),
+        }
+    }
+}
+
+#[test]
+fn conversions_to_f32_are_exact() {
+    widens::<f16>();
+    widens::<bf16>();
+}
+
+#[test]
+fn conversions_of_views_and_of_u32() {
+    for device in devices() {
+        let x = Tensor::from_slice(&device, &numbers(1, 15, -3.0, 3.0), &[3, 5]).unwrap();
+        let turned = x.t().unwrap().to_dtype(DType::F16).unwrap();
+        assert_eq!((turned.shape(), turned.dtype()), (&[5, 3][..], DType::F16));
+        let expected = x.to_dtype(DType::F16).unwrap().t().unwrap();
+        assert_eq!(turned.to_vec::<f16>().unwrap(), expected.to_vec::<f16>().unwrap(), "{device}");
+        let words = Tensor::from_slice(&device, &[1u32], &[1]).unwrap();
+        assert!(matches!(words.to_dtype(DType::F32), Err(Error::DType { op: "to_dtype", found: DType::U32, .. })));
+        assert!(matches!(x.to_dtype(DType::U32), Err(Error::DType { op: "to_dtype", found: DType::U32, .. })));
+    }
+}
+
+fn round_trips<T: Half>(device: &Device) {
+    for size in SIZES {
+        let what = format!("{size} of {} on {device}", T::DTYPE);
+        let host = elements::<T>(1, size, -3.0, 3.0);
+        let x = Tensor::from_slice(device, &host, &[size]).unwrap();
+        assert_eq!(x.to_vec::<T>().unwrap(), host, "{what}");
+        assert_eq!(x.copy().unwrap().to_vec::<T>().unwrap(), host, "{what}, copied");
+        let mut later = x.read_later::<T>().unwrap();
+        device.synchronize().unwrap();
+        assert_eq!(later.poll().unwrap().unwrap(), host, "{what}, read later");
+        for start in [0, 1, size / 2].into_iter().filter(|&start| start < size) {
+            let part = x.slice(0, start, size).unwrap();
+            assert_eq!(part.to_vec::<T>().unwrap(), host[start..], "{what}, from {start} on");
+            assert_eq!(part.copy().unwrap().to_vec::<T>().unwrap(), host[start..], "{what}, copied from {start} on");
+        }
+        // A write of some elements keeps those beside them, in whichever half of a word they are.
+        for (start, end) in [(0, size), (0, size / 2), (size / 3, size), (size / 3, size / 2)] {
+            let target = Tensor::from_slice(device, &host, &[size]).unwrap();
+            let new = elements::<T>(2, end - start, -3.0, 3.0);
+            target.slice(0, start, end).unwrap().write(&new).unwrap();
+            let expected = [&host[..start], &new, &host[end..]].concat();
+            assert_eq!(target.to_vec::<T>().unwrap(), expected, "{what}, written {start}..{end}");
+        }
+        let other = if device.is_cpu() { crate::common::gpu() } else { Some(Device::cpu()) };
+        if let Some(other) = other {
+            let moved = x.to_device(&other).unwrap();
+            assert_eq!((moved.dtype(), moved.to_vec::<T>().unwrap()), (T::DTYPE, host), "{what}, moved");
+        }
+    }
+}
+
+#[test]
+fn elements_come_back_as_they_went() {
+    for device in devices() {
+        round_trips::<f16>(&device);
+        round_trips::<bf16>(&device);
+    }
+}
+
+/// Every view is copied as the same view of f32, whose copy other tests check.
+fn copies<T: Half>(device: &Device) {
+    let count = 36 * 25;
+    let host = elements::<T>(1, count, -3.0, 3.0);
+    let mut wide = vec![0.0; count];
+    T::load(&host, &mut wide);
+    let views = |x: &Tensor| {
+        let tall = x.reshape(&[3, 12, 5, 5]).unwrap();
+        [
+            x.t(),
+            x.slice(1, 5, 18),
+            x.slice(0, 3, 35).unwrap().t(),
+            x.slice(0, 1, 2).unwrap().broadcast_to(&[9, 25]),
+            x.slice(1, 7, 8).unwrap().broadcast_to(&[36, 3]),
+            x.slice(0, 5, 5),
+            x.slice(0, 5, 6),
+            x.slice(0, 5, 6).unwrap().slice(1, 3, 4),
+            tall.permute(&[3, 0, 2, 1]),
+        ]
+        .map(Result::unwrap)
+    };
+    let x = Tensor::from_slice(device, &host, &[36, 25]).unwrap();
+    let wide = Tensor::from_slice(device, &wide, &[36, 25]).unwrap();
+    for (i, (view, wide)) in views(&x).iter().zip(&views(&wide)).enumerate() {
+        let got = view.copy().unwrap();
+        assert_eq!((got.shape(), got.dtype()), (wide.shape(), T::DTYPE));
+        let got: Vec<f32> = got.to_dtype(DType::F32).unwrap().to_vec().unwrap();
+        assert_eq!(got, crate::common::floats(wide), "view {i} on {device}");
+        // Into elements between others, which stay.
+        let room = Tensor::full(device, T::of_bits(0x3555), &[view.len() + 300]).unwrap();
+        let target = room.slice(0, 128, 128 + view.len()).unwrap().reshape(view.shape()).unwrap();
+        view.copy_into(&target).unwrap();
+        let mut expected = vec![T::of_bits(0x3555); view.len() + 300];
+        expected[128..128 + view.len()].copy_from_slice(&view.to_vec::<T>().unwrap());
+        assert_eq!(room.to_vec::<T>().unwrap(), expected, "view {i} into others on {device}");
+    }
+    let parts = [x.slice(0, 1, 4), x.slice(0, 0, 0), x.slice(0, 30, 31), x.slice(0, 7, 13)].map(Result::unwrap);
+    let expected = [&host[25..100], &host[750..775], &host[175..325]].concat();
+    assert_eq!(Tensor::concatenate(&parts).unwrap().to_vec::<T>().unwrap(), expected, "joined on {device}");
+}
+
+pub(crate) fn copy(_: &Pair) {
+    for device in devices() {
+        copies::<f16>(&device);
+        copies::<bf16>(&device);
+    }
+    // Bits that are no numbers are copied as they are.
+    for device in devices() {
+        let all = all_bits::<f16>();
+        let x = Tensor::from_slice(&device, &all, &[256, 256]).unwrap();
+        let twice = x.t().unwrap().copy().unwrap().t().unwrap().copy().unwrap();
+        assert_eq!(bits(&twice.to_vec::<f16>().unwrap()), bits(&all), "{device}");
+    }
+}
+
+fn fills<T: Half>(device: &Device) {
+    for size in SIZES {
+        for value in [T::of_bits(0x3c01), T::of_bits(0x8000), T::of_bits(0), T::of_bits(0x7fff)] {
+            let full = Tensor::full(device, value, &[size]).unwrap();
+            assert_eq!(bits(&full.to_vec::<T>().unwrap()), vec![value.bits(); size], "{size} on {device}");
+            let room = Tensor::full(device, T::of_bits(0x3555), &[size + 300]).unwrap();
+            room.slice(0, 128, 128 + size).unwrap().fill(value).unwrap();
+            let mut expected = vec![0x3555; size + 300];
+            expected[128..128 + size].fill(value.bits());
+            assert_eq!(bits(&room.to_vec::<T>().unwrap()), expected, "{size} between others on {device}");
+        }
+        let zeros = Tensor::zeros(device, T::DTYPE, &[size]).unwrap();
+        assert_eq!(bits(&zeros.to_vec::<T>().unwrap()), vec![0; size]);
+    }
+}
+
+pub(crate) fn fill(_: &Pair) {
+    for device in devices() {
+        fills::<f16>(&device);
+        fills::<bf16>(&device);
+        let count = 2 * 64 * FOLDED + 1;
+        let full = Tensor::full(&device, f16::ONE, &[count]).unwrap();
+        assert!(full.to_vec::<f16>().unwrap().iter().all(|&x| x == f16::ONE), "a folded grid on {device}");
+    }
+}
+
+/// Some functions by their formulas, in f32 as the documentation says, then rounded in f64.
+fn computes<T: Half>(device: &Device) {
+    for size in SIZES {
+        let (x, y) = (elements::<T>(1, size, -300.0, 300.0), elements::<T>(2, size, 0.01, 3.0));
+        let [a, b] = [&x, &y].map(|host| Tensor::from_slice(device, host, &[size]).unwrap());
+        let check = |name: &str, got: Tensor, formula: &dyn Fn(f32, f32) -> f32| {
+            assert_eq!(got.dtype(), T::DTYPE, "{name}");
+            let got: Vec<T> = got.to_vec().unwrap();
+            assert_eq!(got.len(), size);
+            for ((&got, &x), &y) in got.iter().zip(&x).zip(&y) {
+                let (x, y) = (decoded(x) as f32, decoded(y) as f32);
+                assert_nearest(&(name, device, x, y), got, f64::from(formula(x, y)));
+            }
+        };
+        check("relu", a.relu().unwrap(), &|x, _| x.max(0.0));
+        check("neg", a.neg().unwrap(), &|x, _| -x);
+        check("square", a.square().unwrap(), &|x, _| x * x);
+        check("affine", a.affine(0.5, 0.25).unwrap(), &|x, _| x * 0.5 + 0.25);
+        check("add", a.add(&b).unwrap(), &|x, y| x + y);
+        check("sub", a.sub(&b).unwrap(), &|x, y| x - y);
+        check("mul", a.mul(&b).unwrap(), &|x, y| x * y);
+    }
+}
+
+#[test]
+fn functions_compute_in_f32_and_round() {
+    // Hardware may contract the product and the sum of `affine`, whose products are exact here; all else is one step.
+    for device in devices() {
+        computes::<f16>(&device);
+        computes::<bf16>(&device);
+    }
+}
+
+fn broadcasts<T: Half>(device: &Device) {
+    let shapes: [(&[usize], &[usize]); 9] = [
+        (&[], &[]),
+        (&[], &[65]),
+        (&[257], &[]),
+        (&[7, 1], &[1, 65]),
+        (&[0, 3], &[1, 3]),
+        (&[4, 1, 6], &[3, 1]),
+        (&[3, 5], &[5]),
+        (&[3, 5], &[3, 1]),
+        (&[2, 1, 2, 1, 2, 1, 2, 1], &[1, 3, 1, 2, 1, 2, 1, 3]),
+    ];
+    for (left, right) in shapes {
+        let x = elements::<T>(3, left.iter().product(), -3.0, 3.0);
+        let y = elements::<T>(4, right.iter().product(), -3.0, 3.0);
+        let (a, b) = (Tensor::from_slice(device, &x, left).unwrap(), Tensor::from_slice(device, &y, right).unwrap());
+        let [wide_a, wide_b] = [&a, &b].map(|tensor| tensor.to_dtype(DType::F32).unwrap());
+        let (got, exact) = (a.sub(&b).unwrap(), wide_a.sub(&wide_b).unwrap());
+        assert_eq!(got.shape(), exact.shape());
+        for (got, exact) in got.to_vec::<T>().unwrap().into_iter().zip(crate::common::floats(&exact)) {
+            assert_nearest(&(left, right, device), got, f64::from(exact));
+        }
+    }
+    // Views: transposed, from an odd place, with gaps; and both operands from one buffer.
+    let x = Tensor::from_slice(device, &elements::<T>(5, 41 * 41, -3.0, 3.0), &[41, 41]).unwrap();
+    let part = x.slice(0, 1, 30).unwrap().slice(1, 3, 32).unwrap();
+    let row = x.slice(0, 7, 8).unwrap().slice(1, 5, 34).unwrap().broadcast_to(&[29, 29]).unwrap();
+    for (a, b) in [(&x, &x.t().unwrap()), (&part, &part.t().unwrap()), (&part, &row), (&row, &row.t().unwrap())] {
+        let [wide_a, wide_b] = [a, b].map(|tensor| tensor.to_dtype(DType::F32).unwrap());
+        let exact = crate::common::floats(&wide_a.sub(&wide_b).unwrap());
+        for (got, exact) in a.sub(b).unwrap().to_vec::<T>().unwrap().into_iter().zip(exact) {
+            assert_nearest(&("views", device), got, f64::from(exact));
+        }
+    }
+}
+
+#[test]
+fn operands_broadcast() {
+    for device in devices() {
+        broadcasts::<f16>(&device);
+        broadcasts::<bf16>(&device);
+    }
+}
+
+/// Every function of the table against its twin. Where the results in f32 differ by the tolerance of the function's entry,
+/// they may round to neighbours; most do not.
+fn agrees<T: Half>(gpu: &Device) {
+    const COUNT: usize = 501;
+    let cpu = Device::cpu();
+    let (mut different, mut compared) = (0, 0);
+    for function in [1, 2, 3].into_iter().flat_map(functions_of) {
+        let check = &function.function.checks[0];
+        let (low, high) = check.smooth_range().unwrap_or((-3.0, 3.0));
+        let operands: Vec<Vec<T>> = (0..function.function.function.arguments.len())
+            .map(|i| elements::<T>(i as u64, COUNT, low, high))
+            .collect();
+        let [got, expected] = [gpu, &cpu].map(|device| {
+            let tensor = |host: &Vec<T>| Tensor::from_slice(device, host, &[COUNT]).unwrap();
+            let tensors: Vec<Tensor> = operands.iter().map(tensor).collect();
+            let result = function.of(&tensors[0], &tensors[1..].iter().collect::<Vec<_>>()).unwrap();
+            assert_eq!(result.dtype(), T::DTYPE);
+            result.to_vec::<T>().unwrap()
+        });
+        let bounds = check.tolerance();
+        let (absolute, relative) = if crate::common::is_software(gpu) { bounds.software } else { bounds.hardware };
+        for (&got, &expected) in got.iter().zip(&expected) {
+            let (got, expected) = (decoded(got), decoded(expected));
+            compared += 1;
+            if got == expected || got.is_nan() && expected.is_nan() {
+                continue;
+            }
+            different += 1;
+            let step = 2f64.powi(exponent(expected).max(T::LEAST) - (T::BITS - 1));
+            let allowed = f64::from(absolute) + f64::from(relative) * expected.abs() + step;
+            assert!((got - expected).abs() <= allowed, "{function:?} on {gpu}: {got:e}, the twin {expected:e}");
+        }
+    }
+    assert!(compared > 40 * COUNT && different <= compared / 100, "{different} of {compared} differ on {gpu}");
+}
+
+#[test]
+fn every_function_of_f16_does_what_its_twin_does() {
+    devices().iter().filter(|device| !device.is_cpu()).for_each(agrees::<f16>);
+}
+
+#[test]
+fn every_function_of_bf16_does_what_its_twin_does() {
+    devices().iter().filter(|device| !device.is_cpu()).for_each(agrees::<bf16>);
+}
+
+/// A recorded chain, whether it is joined or not, replays to the bits of the same work done launch by launch.
+fn replays<T: Half>(device: &Device, size: usize, launches: [usize; 2]) {
+    let host = elements::<T>(1, size, -3.0, 3.0);
+    let row = Tensor::from_slice(device, &elements::<T>(2, size, -1.0, 1.0), &[size]).unwrap();
+    let step = |x: &Tensor| -> Result<(), Error> {
+        let y = x.affine(0.9, 0.1)?.add(&row)?.tanh()?;
+        let z = y.to_dtype(DType::F32)?.mul(&y.to_dtype(DType::F32)?)?.to_dtype(T::DTYPE)?;
+        y.sub(&z)?.mul(&row)?.copy_into(x)
+    };
+    let plain = Tensor::from_slice(device, &host, &[size]).unwrap();
+    (0..4).for_each(|_| step(&plain).unwrap());
+    let expected = plain.to_vec::<T>().unwrap();
+    assert_ne!(expected, host);
+    for (fuse, launches) in [false, true].into_iter().zip(launches) {
+        let x = Tensor::from_slice(device, &host, &[size]).unwrap();
+        let options = RecordOptions { fuse, ..RecordOptions::default() };
+        let (recording, ()) = device.record_with(options, || step(&x)).unwrap();
+        recording.replay(3).unwrap();
+        assert_eq!(recording.launches(), launches, "{size}, fuse {fuse} on {device}");
+        assert_eq!(bits(&x.to_vec::<T>().unwrap()), bits(&expected), "{size}, fuse {fuse} on {device}");
+    }
+}
+
+/// A chain with operands that are rows, columns and single elements, and whose result goes between others, which stay.
+fn replays_with_broadcasts<T: Half>(device: &Device) {
+    let tensor = |seed, shape: &[usize]| {
+        Tensor::from_slice(device, &elements::<T>(seed, shape.iter().product(), 0.5, 2.0), shape).unwrap()
+    };
+    let (row, column, one) = (tensor(1, &[10]), tensor(2, &[5, 1]), tensor(3, &[1]));
+    let room = |()| Tensor::full(device, T::of_bits(0x3555), &[300]).unwrap();
+    let of_room = |room: &Tensor| room.slice(0, 128, 178).unwrap().reshape(&[5, 10]).unwrap();
+    let step = |x: &Tensor| -> Result<(), Error> {
+        let y = x.add(&row)?.mul(&column)?.add(&row.slice(0, 3, 4)?)?.sqrt()?;
+        y.sub(&one)?.add(&column.t()?.broadcast_to(&[1, 5])?.slice(1, 1, 2)?)?.copy_into(x)
+    };
+    let plain = room(());
+    (0..3).for_each(|_| step(&of_room(&plain)).unwrap());
+    let expected = bits(&plain.to_vec::<T>().unwrap());
+    let recorded = room(());
+    let (recording, ()) = device.record(|| step(&of_room(&recorded))).unwrap();
+    assert_eq!((recording.launches(), recording.generated().count()), (1, 1), "{recording:?}");
+    recording.replay(2).unwrap();
+    assert_eq!(bits(&recorded.to_vec::<T>().unwrap()), expected, "{device}");
+    assert_eq!((expected[127], expected[178], expected[179]), (0x3555, 0x3555, 0x3555));
+    assert!(expected[128..178].iter().all(|&bits| bits != 0x3555));
+}
+
+/// Chains of several types of storage do not join.
+fn replays_apart(device: &Device) {
+    let x = Tensor::from_slice(device, &elements::<f16>(1, 64, 0.5, 2.0), &[64]).unwrap();
+    let y = Tensor::from_slice(device, &elements::<bf16>(2, 64, 0.5, 2.0), &[64]).unwrap();
+    let step = || Ok::<_, Error>((x.square()?.neg()?, y.square()?.neg()?));
+    let (recording, (a, b)) = device.record(step).unwrap();
+    assert_eq!((recording.launches(), recording.generated().count()), (2, 2));
+    let (c, d) = step().unwrap();
+    recording.replay(1).unwrap();
+    assert_eq!(a.to_vec::<f16>().unwrap(), c.to_vec::<f16>().unwrap());
+    assert_eq!(b.to_vec::<bf16>().unwrap(), d.to_vec::<bf16>().unwrap());
+}
+
+#[test]
+fn recordings_replay_the_same_bits() {
+    for device in devices() {
+        // Of an odd number of elements the last copy is a launch of its own; conversions end a chain.
+        for (size, launches) in [(1009, [10, 7]), (40_000, [9, 6])] {
+            replays::<f16>(&device, size, launches);
+            replays::<bf16>(&device, size, launches);
+        }
+        replays_with_broadcasts::<f16>(&device);
+        replays_with_broadcasts::<bf16>(&device);
+        replays_apart(&device);
+    }
+}
+
+#[test]
+fn elements_of_16_bits_take_two_bytes() {
+    let device = Device::open_new("cpu").unwrap();
+    let x = hold_as("halves", || Tensor::full(&device, f16::ONE, &[1001])).unwrap();
+    // 2,002 bytes are in the size class of 2,048.
+    assert_eq!(device.memory().held_by("halves"), 2048);
+    let (profile, _) = device.profile(|| x.add(&x)?.to_dtype(DType::F32)).unwrap();
+    let bytes = profile.launches().iter().map(|launch| (launch.cost.bytes_read, launch.cost.bytes_written));
+    assert_eq!(bytes.collect::<Vec<_>>(), [(4004, 2002), (2002, 4004)]);
+    let arena = Arena::with_dtype(&device, DType::BF16, &[vec![3], vec![5, 5], vec![129]]).unwrap();
+    assert_eq!((arena.dtype(), arena.pages()[0].len()), (DType::BF16, 1024));
+    arena.tensors().iter().zip(1u8..).for_each(|(tensor, i)| tensor.fill(bf16::from(i)).unwrap());
+    let page = arena.pages()[0].to_dtype(DType::F32).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!((page[2], page[3], page[128], page[153], page[256], page[385]), (1.0, 0.0, 2.0, 0.0, 3.0, 0.0));
+    arena.clear().unwrap();
+    assert_eq!(arena.get(2).to_vec::<bf16>().unwrap(), [bf16::ZERO; 129]);
+    let other = Arena::new(&device, &[vec![3], vec![5, 5], vec![129]]).unwrap();
+    assert!(other.same_layout("test", &[&arena]).is_err());
+}
+
+#[test]
+fn mixed_types_are_refused_with_both_names() {
+    for device in devices() {
+        let x = Tensor::zeros(&device, DType::F16, &[2]).unwrap();
+        let y = Tensor::zeros(&device, DType::BF16, &[2]).unwrap();
+        let error = x.add(&y).unwrap_err();
+        assert!(matches!(error, Error::MixedTypes { op: "add", left: DType::F16, right: DType::BF16 }));
+        assert_eq!(error.to_string(), "add: the operands have the types f16 and bf16; convert one with to_dtype");
+        let error = y.mul(&Tensor::zeros(&device, DType::F32, &[2]).unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "mul: the operands have the types bf16 and f32; convert one with to_dtype");
+        assert!(matches!(x.copy_into(&y), Err(Error::DType { op: "copy", .. })));
+        assert!(matches!(x.to_vec::<bf16>(), Err(Error::DType { op: "to_vec", .. })));
+        assert!(matches!(x.fill(1f32), Err(Error::DType { op: "fill", .. })));
+        let words = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
+        assert!(matches!(words.relu(), Err(Error::DType { op: "relu", expected: DType::F32, found: DType::U32 })));
+    }
+}
+
+/// What does not know a type of 16 bits refuses it, and names itself and the type.
+#[test]
+fn operations_without_a_kernel_of_16_bits_say_so() {
+    for (device, dtype) in
+        devices().into_iter().flat_map(|device| [(device.clone(), DType::F16), (device, DType::BF16)])
+    {
+        let zeros = |dtype, shape: &[usize]| Tensor::zeros(&device, dtype, shape).unwrap();
+        let (half, wide, words) = (zeros(dtype, &[4, 4]), zeros(DType::F32, &[4, 4]), zeros(DType::U32, &[4]));
+        let (vector, cursor) = (zeros(DType::F32, &[4]), zeros(DType::U32, &[2]));
+        let log = ValueLog::new(&device, 4).unwrap();
+        let dropout = DropoutState::new(&device, 1, 1).unwrap();
+        let refusals: Vec<(&str, Result<(), Error>)> = vec![
+            ("matmul", half.matmul(&half).map(drop)),
+            ("matmul", wide.matmul(&half).map(drop)),
+            ("matmul", wide.matmul_into(&wide, &half, false)),
+            ("linear", half.linear(&wide, &vector, false).map(drop)),
+            ("linear", wide.linear(&wide, &zeros(dtype, &[4]), false).map(drop)),
+            ("linear_input_grad", half.linear_input_grad(&wide, &wide).map(drop)),
+            ("sum", half.sum().map(drop)),
+            ("mean", half.mean().map(drop)),
+            ("max", half.max().map(drop)),
+            ("min", half.min().map(drop)),
+            ("sum_along", half.sum_along(0).map(drop)),
+            ("mean_along", half.mean_along(1).map(drop)),
+            ("max_along", half.max_along(0).map(drop)),
+            ("min_along", half.min_along(1).map(drop)),
+            ("sum_to", half.sum_to(&[4]).map(drop)),
+            ("softmax", half.softmax().map(drop)),
+            ("log_softmax", half.log_softmax().map(drop)),
+            ("argmax", half.argmax().map(drop)),
+            ("dropout", half.dropout(0.5, &dropout).map(drop)),
+            ("gather_rows", half.gather_rows(&words).map(drop)),
+            ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),
+            ("scatter_add_rows", wide.scatter_add_rows_into(&words, &half)),
+            ("batch", next_batch(&half, &words, &words, &cursor, 2).map(drop)),
+            ("batch", next_batch(&wide, &half, &words, &cursor, 2).map(drop)),
+            ("record_value", log.push(&zeros(dtype, &[]))),
+            ("cross_entropy", half.cross_entropy(&words, 1.0).map(drop)),
+            ("cross_entropy", half.cross_entropy_mean(&words, None).map(drop)),
+            ("squared_error", half.squared_error(&wide, 1.0).map(drop)),
+            ("squared_error", wide.squared_error(&half, 1.0).map(drop)),
+            ("squared_error", half.squared_error_mean(&half, None).map(drop)),
+            ("copy_by_kernel", copy_by_kernel(&half, &half.copy().unwrap(), 1)),
+            ("scale", Arena::with_dtype(&device, dtype, &[vec![4]]).unwrap().scale(2.0)),
+            ("zeros_packed", {
+                let arena = Arena::with_dtype(&device, dtype, &[vec![4]]).unwrap();
+                arena.zeros_packed(thalweg::tensor::Packing::Codes).map(drop)
+            }),
+        ];
+        for (name, refused) in refusals {
+            let error = refused.expect_err(name);
+            let Error::DType { op, expected: DType::F32, found } = error else { panic!("{name}: {error}") };
+            assert_eq!(found, dtype, "{name}");
+            assert!(name.ends_with(op) || op == "reduce", "{name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn gradients_and_losses_of_16_bits_are_refused() {
+    for device in devices() {
+        let half = Tensor::zeros(&device, DType::F16, &[2]).unwrap();
+        let wide = Tensor::zeros(&device, DType::F32, &[2]).unwrap();
+        let is_type = |error: TapeError| matches!(error, TapeError::Tensor(Error::DType { found: DType::F16, .. }));
+        assert!(is_type(Parameter::declare("p", &[2]).bind(half.clone(), wide.clone()).unwrap_err()));
+        assert!(is_type(Parameter::declare("p", &[2]).bind(wide.clone(), half.clone()).unwrap_err()));
+        let tape = Tape::new();
+        let x = tape.input(&Tensor::full(&device, f16::from_f32(2.0), &[]).unwrap());
+        let y = x.square().unwrap();
+        assert_eq!(y.value().to_vec::<f16>().unwrap(), [f16::from_f32(4.0)], "{device}");
+        assert!(is_type(tape.backward(y).unwrap_err()));
+        assert!(is_type(x.sum().unwrap_err()));
+        let rows = tape.input(&Tensor::zeros(&device, DType::F16, &[2, 1]).unwrap());
+        let targets = Tensor::zeros(&device, DType::F32, &[2, 1]).unwrap();
+        assert!(is_type(Mse.of(rows, &targets).unwrap_err()));
+        let classes = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
+        assert!(is_type(CrossEntropy.of(rows, &classes).unwrap_err()));
+    }
+}
