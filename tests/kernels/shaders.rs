@@ -186,8 +186,8 @@ fn recordings_of_halves() -> [Recording; 2] {
     [DType::F16, DType::BF16].map(|dtype| {
         let device = Device::cpu();
         let value = |shape: &[usize]| {
-            let numbers = common::numbers(1, shape.iter().product(), 0.1, 1.0);
-            common::tensor(&device, &numbers, shape).to_dtype(dtype).unwrap()
+            let numbers = crate::common::numbers(1, shape.iter().product(), 0.1, 1.0);
+            crate::common::tensor(&device, &numbers, shape).to_dtype(dtype).unwrap()
         };
         let (x, y, row, column) = (value(&[6, 10]), value(&[6, 10]), value(&[10]), value(&[6, 1]));
         let body = || -> Result<_, Error> {

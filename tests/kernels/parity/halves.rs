@@ -10,7 +10,7 @@ use thalweg::tensor::{
     hold_as, next_batch,
 };
 
-use crate::common::{self, functions_of, numbers};
+use crate::common::{functions_of, numbers};
 use crate::parity::{FOLDED, Pair, SIZES};
 
 /// The adapter of the tests, opened without any optional feature.
