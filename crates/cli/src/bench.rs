@@ -11,6 +11,8 @@ use crate::{devices, output};
 
 #[allow(dead_code, reason = "a test that holds it against the library looks inside")]
 mod by_hand;
+#[allow(dead_code, reason = "a test that holds it against the library looks inside")]
+mod by_hand_gpu;
 mod gemm;
 pub(crate) mod matmul;
 mod measure;

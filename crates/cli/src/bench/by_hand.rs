@@ -90,6 +90,11 @@ impl ByHand {
         (&self.features, &self.targets, &self.order)
     }
 
+    /// Rows of a batch.
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Weight `[out, in]` and bias of a layer, as they are now.
     pub(crate) fn layer(&self, layer: usize) -> (Vec<f32>, Vec<f32>) {
         let (inputs, outputs) = (WIDTHS[layer], WIDTHS[layer + 1]);

@@ -61,14 +61,16 @@ pub(crate) fn measure(
     works: &mut [Work<'_>],
     tick: impl FnMut(),
 ) -> Result<Vec<Measured>> {
-    measure_turns(device, pace, works, tick, |_, _| Ok(()))
+    measure_turns(device, pace, works, &|| device.synchronize(), tick, |_, _| Ok(()))
 }
 
-/// As [`measure`], and in each turn also what the host does, and what the kernels take.
+/// As [`measure`], and in each turn also what the host does, and what the kernels take. `wait` waits for the device and
+/// whatever else does the work.
 pub(crate) fn measure_in_detail(
     device: &Device,
     pace: Pace,
     works: &mut [Work<'_>],
+    wait: &dyn Fn() -> Result<()>,
     tick: impl FnMut(),
 ) -> Result<Vec<Detailed>> {
     struct Rest {
@@ -82,7 +84,7 @@ pub(crate) fn measure_in_detail(
         .iter()
         .map(|_| Rest { submissions: 0.0, host_syncs: 0.0, host_seconds: most, kernel_seconds: most })
         .collect();
-    let measured = measure_turns(device, pace, works, tick, |i, work| {
+    let measured = measure_turns(device, pace, works, wait, tick, |i, work| {
         let rest = &mut details[i];
         let before = device.counters();
         for _ in 0..HAND_OVERS {
@@ -90,7 +92,7 @@ pub(crate) fn measure_in_detail(
             work()?;
             device.flush()?;
             rest.host_seconds = rest.host_seconds.min(start.elapsed().as_secs_f64());
-            device.synchronize()?;
+            wait()?;
         }
         let counted = device.counters() - before;
         rest.submissions = counted.submissions as f64 / f64::from(HAND_OVERS);
@@ -118,6 +120,7 @@ fn measure_turns(
     device: &Device,
     pace: Pace,
     works: &mut [Work<'_>],
+    wait: &dyn Fn() -> Result<()>,
     mut tick: impl FnMut(),
     mut and_then: impl FnMut(usize, &mut Work<'_>) -> Result<()>,
 ) -> Result<Vec<Measured>> {
@@ -126,11 +129,11 @@ fn measure_turns(
     for work in works.iter_mut() {
         tick();
         // The first call compiles kernels and takes memory; the second is as all that follow.
-        time(device, work, 1)?;
+        time(wait, work, 1)?;
         let before = device.counters().launches;
-        time(device, work, 1)?;
+        time(wait, work, 1)?;
         measured.push(Measured { seconds: f64::INFINITY, launches: device.counters().launches - before });
-        batches.push(batch_size(device, work, pace.batch)?);
+        batches.push(batch_size(wait, work, pace.batch)?);
     }
     let (start, budget) = (Instant::now(), pace.each * works.len() as u32);
     let mut turn = 0;
@@ -139,9 +142,9 @@ fn measure_turns(
             tick();
             // The work before has pushed out of the caches what a short one left there.
             if calls > 1 {
-                time(device, work, 1)?;
+                time(wait, work, 1)?;
             }
-            let seconds = time(device, work, calls)?.as_secs_f64() / f64::from(calls);
+            let seconds = time(wait, work, calls)?.as_secs_f64() / f64::from(calls);
             measured.seconds = measured.seconds.min(seconds);
             and_then(i, work)?;
         }
@@ -151,10 +154,10 @@ fn measure_turns(
 }
 
 /// The number of calls that take at least as long as `least`.
-fn batch_size(device: &Device, work: &mut Work<'_>, least: Duration) -> Result<u32> {
+fn batch_size(wait: &dyn Fn() -> Result<()>, work: &mut Work<'_>, least: Duration) -> Result<u32> {
     let mut calls = 1u32;
     loop {
-        let taken = time(device, work, calls)?;
+        let taken = time(wait, work, calls)?;
         if taken >= least {
             return Ok(calls);
         }
@@ -165,12 +168,12 @@ fn batch_size(device: &Device, work: &mut Work<'_>, least: Duration) -> Result<u
 }
 
 /// The wall time of some calls and of the wait for what they handed over.
-fn time(device: &Device, work: &mut Work<'_>, calls: u32) -> Result<Duration> {
+fn time(wait: &dyn Fn() -> Result<()>, work: &mut Work<'_>, calls: u32) -> Result<Duration> {
     let start = Instant::now();
     for _ in 0..calls {
         work()?;
     }
-    device.synchronize()?;
+    wait()?;
     Ok(start.elapsed())
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 use thalweg::tensor::{Device, Error as TensorError, Result as TensorResult};
 
 use super::by_hand::{self, ByHand};
+use super::by_hand_gpu::ByHandGpu;
 use super::measure::{Detailed, Pace, Work, measure_in_detail};
 use super::training_step::{TrainingStep, WIDTHS};
 use super::{progress, report};
@@ -13,6 +14,9 @@ use crate::table::table;
 
 /// Steps that share a submission: one, and as many as the trainer replays at once.
 const STEPS_PER_SUBMISSION: [usize; 2] = [1, 8];
+
+/// The mode of the step without the library.
+const BY_HAND: &str = "by-hand";
 
 #[derive(Debug, Serialize)]
 struct Row {
@@ -44,12 +48,13 @@ fn measure_batches(device: &Device, pace: Pace, batches: &[usize]) -> Result<Vec
     let progress = progress(batches.len());
     let mut rows = Vec::new();
     for &batch in batches {
+        let by_hand = if device.is_cpu() { None } else { ByHandGpu::open(&device.info(), &ByHand::new(batch, 0))? };
         progress.set_message(format!("batch {batch}"));
-        rows.extend(measure_modes(device, pace, batch, "eager", "recorded", || progress.tick())?);
+        rows.extend(measure_modes(device, pace, batch, ("eager", "recorded"), by_hand.as_ref(), || progress.tick())?);
         if !device.is_cpu() {
             // What the host does, on an adapter that does nothing.
             let noop = Device::noop()?;
-            rows.extend(measure_modes(&noop, pace, batch, "noop-eager", "noop-recorded", || progress.tick())?);
+            rows.extend(measure_modes(&noop, pace, batch, ("noop-eager", "noop-recorded"), None, || progress.tick())?);
         }
         device.release_memory();
         progress.inc(1);
@@ -63,8 +68,8 @@ fn measure_modes(
     device: &Device,
     pace: Pace,
     batch: usize,
-    eager: &'static str,
-    recorded: &'static str,
+    (eager, recorded): (&'static str, &'static str),
+    by_hand: Option<&ByHandGpu>,
     tick: impl FnMut(),
 ) -> Result<Vec<Row>> {
     let mut step = TrainingStep::new(device, &WIDTHS, batch)?;
@@ -89,20 +94,42 @@ fn measure_modes(
             by_hand.step();
             Ok(())
         };
-        modes.push(Mode { name: "by-hand", steps: 1, work: Box::new(step) });
+        modes.push(Mode { name: BY_HAND, steps: 1, work: Box::new(step) });
     }
+    if let Some(by_hand) = by_hand {
+        for steps in STEPS_PER_SUBMISSION {
+            let work = move || {
+                by_hand.step(steps);
+                Ok(())
+            };
+            modes.push(Mode { name: BY_HAND, steps, work: Box::new(work) });
+        }
+    }
+    let wait = || {
+        device.synchronize()?;
+        by_hand.map_or(Ok(()), ByHandGpu::wait)
+    };
     let (described, mut works): (Vec<_>, Vec<_>) =
         modes.into_iter().map(|mode| ((mode.name, mode.steps), mode.work)).unzip();
-    let measured = measure_in_detail(device, pace, &mut works, tick)?;
-    Ok(described.into_iter().zip(&measured).map(|((mode, steps), m)| row(batch, mode, steps, m)).collect())
+    let measured = measure_in_detail(device, pace, &mut works, &wait, tick)?;
+    let mut rows: Vec<Row> =
+        described.into_iter().zip(&measured).map(|((mode, steps), m)| row(batch, mode, steps, m)).collect();
+    if let Some(by_hand) = by_hand {
+        // The library's counters know nothing of it.
+        for row in rows.iter_mut().filter(|row| row.mode == BY_HAND) {
+            row.launches_per_step = by_hand.dispatches() as f64;
+            row.submissions_per_step = 1.0 / row.steps_per_submission as f64;
+        }
+    }
+    Ok(rows)
 }
 
 fn row(batch: usize, mode: &'static str, steps: usize, measured: &Detailed) -> Row {
     let microseconds = |seconds: f64| 1e6 * seconds / steps as f64;
     let per_step = |count: f64| count / steps as f64;
     let seconds = measured.work.seconds;
-    // Plain code on the CPU has no launches, and is all kernel.
-    let plain = mode == "by-hand";
+    // Plain code on the CPU has no launches, and is all kernel; dispatches by hand have no profile.
+    let plain = mode == BY_HAND;
     Row {
         network: WIDTHS.map(|width| width.to_string()).join("-"),
         batch,
@@ -180,7 +207,7 @@ fn comparisons(rows: &[Row]) -> Vec<String> {
             let ratio = eager.microseconds_per_step / recorded.microseconds_per_step;
             lines.push(format!("batch {batch}: eager takes {ratio:.2} times as long as recorded"));
         }
-        if let (Some(recorded), Some(by_hand)) = (last(batch, "recorded"), last(batch, "by-hand")) {
+        if let (Some(recorded), Some(by_hand)) = (last(batch, "recorded"), last(batch, BY_HAND)) {
             let ratio = recorded.microseconds_per_step / by_hand.microseconds_per_step;
             lines.push(format!("batch {batch}: recorded takes {ratio:.2} times as long as the step written by hand"));
         }
