@@ -1,8 +1,7 @@
 // The way of an element-wise update through an arena in software, two vectors at a time.
 //
-// A driver in software loads lane by lane, and a load costs nearly the same for eight bytes a component as for four. So
-// arrays are bound as `vec4<u64>`, which wgpu has beyond WGSL. An update is the text that hardware gets: where it names
-// an array, it finds two vectors in private memory. The low halves of a pair are one vector and the high halves the other.
+// The lanes load two neighbouring vectors of every array, and compute when both are there. An update is the text that
+// hardware gets: where it names an array, it finds the two vectors in private memory.
 //
 // A workgroup costs microseconds by itself, and its lanes run in groups of at most 16, one group after the other. So there
 // are few workgroups, and 16 lanes go over one piece of memory from end to end.
@@ -16,20 +15,6 @@
 
 const IS_FOLLOWED = false;
 
-fn low(pair: vec4<u64>) -> vec4f {
-    return bitcast<vec4f>(vec4u(pair & vec4<u64>(0xfffffffflu)));
-}
-
-fn high(pair: vec4<u64>) -> vec4f {
-    return bitcast<vec4f>(vec4u(pair >> vec4u(32u)));
-}
-
-fn joined(vectors: array<vec4f, 2>) -> vec4<u64> {
-    let low = vec4<u64>(bitcast<vec4u>(vectors[0]));
-    let high = vec4<u64>(bitcast<vec4u>(vectors[1]));
-    return low | (high << vec4u(32u));
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3u,
@@ -41,11 +26,15 @@ fn main(
     let share = 4u * group.x + lane / 16u;
     let units = params.settings.vectors / 32u;
     let end = (share + 1u) * units / (4u * groups.x);
+    var step = step_of(now);
+    var f = factors(now);
     for (var unit = share * units / (4u * groups.x); unit < end; unit++) {
         let pair = 16u * unit + lane % 16u;
-        let own = time_of(2u * pair, now);
-        let step = step_of(own);
-        let f = factors(own);
+        if (SEGMENTED) {
+            let own = time_of(2u * pair, now);
+            step = step_of(own);
+            f = factors(own);
+        }
         load_pair(pair);
         update(0u, step, f);
         update(1u, step, f);

@@ -30,9 +30,6 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let cooperative = source.contains("enable wgpu_cooperative_matrix;");
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     capabilities.set(Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16, cooperative);
-    // Updates for software drivers.
-    let pairs = source.contains("vec4<u64>");
-    capabilities.set(Capabilities::SHADER_INT64, pairs);
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())
@@ -50,7 +47,7 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     let words = spv::write_vec(&module, &info, &spv::Options::default(), Some(&pipeline))
         .map_err(|error| format!("SPIR-V: {error}"))?;
 
-    let lang_version = (2, if cooperative || pairs { 3 } else { subgroups.into() });
+    let lang_version = (2, if cooperative { 3 } else { subgroups.into() });
     let options = msl::Options { lang_version, ..Default::default() };
     let pipeline = msl::PipelineOptions { entry_point: entry_point.clone(), ..Default::default() };
     let (metal, _) = msl::write_string(&module, &info, &options, &pipeline).map_err(|error| format!("MSL: {error}"))?;

@@ -69,8 +69,6 @@ impl fmt::Display for DeviceKind {
 pub struct DeviceFeatures {
     /// Whether shaders may compute in f16.
     pub f16: bool,
-    /// Whether shaders may compute with integers of 64 bits.
-    pub int64: bool,
     /// Whether the lanes of a subgroup can read each other's registers.
     pub subgroups: bool,
     /// Whether the device can stamp the times at which a launch starts and ends.
@@ -121,10 +119,9 @@ impl DeviceInfo {
     /// `cooperative-matrices`.
     #[must_use]
     pub fn feature_names(&self) -> Vec<&'static str> {
-        let DeviceFeatures { f16, int64, subgroups, timestamps } = self.features;
+        let DeviceFeatures { f16, subgroups, timestamps } = self.features;
         let all = [
             (f16, "f16"),
-            (int64, "int64"),
             (subgroups, "subgroups"),
             (timestamps, "timestamps"),
             (self.cooperative_matrix_side.is_some(), "cooperative-matrices"),

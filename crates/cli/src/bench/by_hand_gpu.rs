@@ -56,10 +56,9 @@ impl ByHandGpu {
             return Ok(None);
         }
         let adapter = find(info)?;
-        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64);
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("by hand"),
-            required_features: features,
+            required_features: wgpu::Features::SUBGROUP,
             required_limits: adapter.limits(),
             ..Default::default()
         });
@@ -69,7 +68,6 @@ impl ByHandGpu {
             batch: from.batch(),
             rows: from.batch().next_multiple_of(4),
             software: info.kind == DeviceKind::Software,
-            pairs: features.contains(wgpu::Features::SHADER_INT64),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         };
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -179,7 +177,7 @@ const fn bias(layer: usize) -> usize {
     offset(layer) + PADDED[layer] * PADDED[layer + 1]
 }
 
-/// Parameters, padded so that lanes take whole pairs of vectors.
+/// Parameters, padded so that the lanes of a subgroup take two vectors each.
 const PARAMETERS: usize = offset(3).next_multiple_of(512);
 
 /// All memory, by name.
@@ -326,8 +324,6 @@ struct Kernels {
     /// The batch with padding.
     rows: usize,
     software: bool,
-    /// Whether two vectors are loaded at once, as four integers of 64 bits: a driver in software loads lane by lane.
-    pairs: bool,
     threads: usize,
 }
 
@@ -338,7 +334,7 @@ impl Kernels {
 
     /// The dispatches of a step, in order.
     fn all(&self) -> Vec<Kernel> {
-        let (rows, [inputs, first, second, classes]) = (self.rows, PADDED);
+        let (rows, [_, first, second, classes]) = (self.rows, PADDED);
         let params = |offset| Matrix { name: "params", offset, lines: Lines::OfInner };
         let by_rows = |name| Matrix { name, offset: 0, lines: Lines::OfOuter };
         let by_columns = |name| Matrix { name, offset: 0, lines: Lines::OfInner };
@@ -389,7 +385,6 @@ impl Kernels {
             grad("weight grad 1", "x", "d1", 0),
         ];
         let [forward1, forward2, grad3, back3, grad2, back2, grad1] = products.map(|product| self.product(&product));
-        debug_assert_eq!(inputs % 8, 0, "rows of features are whole pairs");
         vec![
             self.gather(),
             forward1,
@@ -406,16 +401,10 @@ impl Kernels {
         ]
     }
 
-    /// The type that is loaded at once where it is only moved, and the elements in it.
-    fn unit(&self) -> (&'static str, usize) {
-        if self.pairs { ("vec4<u64>", 8) } else { ("vec4f", 4) }
-    }
-
     /// The next batch. In software a lane takes a row from end to end; in hardware the lanes of a workgroup share one.
     fn gather(&self) -> Kernel {
         let Self { lanes, batch, rows, .. } = *self;
-        let (unit, elements) = self.unit();
-        let units = PADDED[0] / elements;
+        let units = PADDED[0] / 4;
         let find = format!(
             "    let place = order[(clock.position + min(sample, {batch}u - 1u)) % {ROWS}u];
     let start = sample * {units}u;
@@ -453,11 +442,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         Kernel {
             name: "gather",
             bindings: vec![
-                ("features", Read, unit),
+                ("features", Read, "vec4f"),
                 ("targets", Read, "u32"),
                 ("order", Read, "u32"),
                 ("clock", Read, "Clock"),
-                ("x", ReadWrite, unit),
+                ("x", ReadWrite, "vec4f"),
                 ("y", ReadWrite, "u32"),
             ],
             text,
@@ -538,13 +527,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
 
     /// The share of a workgroup in the arena: `i` from `start` to `end`, in units of a subgroup.
     fn share(&self) -> (String, usize) {
-        let (_, elements) = self.unit();
-        let (units, groups) = (PARAMETERS / (elements * self.lanes), self.groups());
+        let (units, groups) = (PARAMETERS / (8 * self.lanes), self.groups());
         let share = format!(
             "    let end = (group.x + 1u) * {units}u / {groups}u;
     for (var unit = group.x * {units}u / {groups}u; unit < end; unit++) {{
         let i = unit * {}u + lane;",
-            self.lanes
+            2 * self.lanes
         );
         (share, groups)
     }
@@ -553,25 +541,24 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
     fn norm(&self) -> Kernel {
         let (share, groups) = self.share();
         let lanes = self.lanes;
-        let halves = if self.pairs {
-            "let a = low(grads[i]); let b = high(grads[i]); sum += a * a + b * b;"
-        } else {
-            "let a = grads[i]; sum += a * a;"
-        };
         let text = format!(
-            "{}@compute @workgroup_size({lanes})
+            "@compute @workgroup_size({lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {{
-    var sum = vec4f();
+    var a = vec4f();
+    var b = vec4f();
 {share}
-        {halves}
+        let x = grads[i];
+        let y = grads[i + {lanes}u];
+        a += x * x;
+        b += y * y;
     }}
+    let sum = a + b;
     var total = (sum.x + sum.y) + (sum.z + sum.w);
 {}    if (lane == 0u) {{ partials[group.x] = total; }}
 }}",
-            self.halves(),
             self.butterfly("total")
         );
-        let bindings = vec![("grads", Read, self.unit().0), ("partials", ReadWrite, "f32")];
+        let bindings = vec![("grads", Read, "vec4f"), ("partials", ReadWrite, "f32")];
         Kernel { name: "norm", bindings, text, groups: [groups, 1] }
     }
 
@@ -584,18 +571,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
             distance /= 2;
         }
         text
-    }
-
-    fn halves(&self) -> &'static str {
-        if !self.pairs {
-            return "";
-        }
-        "fn low(pair: vec4<u64>) -> vec4f { return bitcast<vec4f>(vec4u(pair & vec4<u64>(0xfffffffflu))); }
-fn high(pair: vec4<u64>) -> vec4f { return bitcast<vec4f>(vec4u(pair >> vec4u(32u))); }
-fn joined(a: vec4f, b: vec4f) -> vec4<u64> {
-    return vec4<u64>(bitcast<vec4u>(a)) | (vec4<u64>(bitcast<vec4u>(b)) << vec4u(32u));
-}
-"
     }
 
     /// Ends the norm and the loss of the batch, and advances the clock.
@@ -636,59 +611,42 @@ fn main(@builtin(subgroup_invocation_id) lane: u32) {{
         let kept = 1.0 - LEARNING_RATE * WEIGHT_DECAY;
         let (beta1, beta2) = BETAS;
         let (rest1, rest2) = (1.0 - beta1, 1.0 - beta2);
-        let update = |g: &str, m: &str, v: &str, p: &str| {
-            format!(
-                "        let {g} = clock_factor * {g}_loaded;
-        let {m} = {beta1:?} * {m}_loaded + {rest1:?} * {g};
-        let {v} = {beta2:?} * {v}_loaded + {rest2:?} * ({g} * {g});
-        let {p} = {kept:?} * {p}_loaded - step_size * ({m} / (sqrt({v}) * root + {EPS:?}));
-"
-            )
-        };
-        let body = if self.pairs {
-            let mut body =
-                "        let p = params[i]; let g = grads[i]; let m = moment1[i]; let v = moment2[i];\n".to_string();
-            for (half, take) in [("0", "low"), ("1", "high")] {
-                for name in ["p", "g", "m", "v"] {
-                    line(&mut body, format!("        let {name}{half}_loaded = {take}({name});"));
-                }
-                body.push_str(&update(
-                    &format!("g{half}"),
-                    &format!("m{half}"),
-                    &format!("v{half}"),
-                    &format!("p{half}"),
-                ));
+        let mut body = String::new();
+        for (at, lanes) in [("i", 0), ("j", lanes)] {
+            line(&mut body, format!("        let {at}_at = i + {lanes}u;"));
+            for (name, array) in [("p", "params"), ("g", "grads"), ("m", "moment1"), ("v", "moment2")] {
+                line(&mut body, format!("        let {name}_{at} = {array}[{at}_at];"));
             }
-            for (array, name) in [("params", "p"), ("moment1", "m"), ("moment2", "v")] {
-                line(&mut body, format!("        {array}[i] = joined({name}0, {name}1);"));
-            }
-            body
-        } else {
-            let mut body = "        let p_loaded = params[i]; let g_loaded = grads[i];
-        let m_loaded = moment1[i]; let v_loaded = moment2[i];\n"
-                .to_string();
-            body.push_str(&update("g", "m", "v", "p"));
-            body.push_str("        params[i] = p; moment1[i] = m; moment2[i] = v;\n");
-            body
-        };
+        }
+        for at in ["i", "j"] {
+            line(
+                &mut body,
+                format!(
+                    "        let g{at} = clock_factor * g_{at};
+        let m{at} = {beta1:?} * m_{at} + {rest1:?} * g{at};
+        let v{at} = {beta2:?} * v_{at} + {rest2:?} * (g{at} * g{at});
+        params[{at}_at] = {kept:?} * p_{at} - step_size * (m{at} / (sqrt(v{at}) * root + {EPS:?}));
+        moment1[{at}_at] = m{at};
+        moment2[{at}_at] = v{at};"
+                ),
+            );
+        }
         let text = format!(
-            "{}@compute @workgroup_size({lanes})
+            "@compute @workgroup_size({lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {{
     let step_size = {LEARNING_RATE:?} / clock.correction1;
     let root = 1.0 / sqrt(clock.correction2);
     let clock_factor = clock.factor;
 {share}
 {body}    }}
-}}",
-            self.halves()
+}}"
         );
-        let unit = self.unit().0;
         let bindings = vec![
             ("clock", Read, "Clock"),
-            ("params", ReadWrite, unit),
-            ("grads", Read, unit),
-            ("moment1", ReadWrite, unit),
-            ("moment2", ReadWrite, unit),
+            ("params", ReadWrite, "vec4f"),
+            ("grads", Read, "vec4f"),
+            ("moment1", ReadWrite, "vec4f"),
+            ("moment2", ReadWrite, "vec4f"),
         ];
         Kernel { name: "adamw", bindings, text, groups: [groups, 1] }
     }

@@ -6,10 +6,8 @@ use crate::info::{DeviceFeatures, DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
 /// Features that kernels and profiles use where they are there; none is needed.
-const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
-    .union(wgpu::Features::SHADER_INT64)
-    .union(wgpu::Features::SUBGROUP)
-    .union(wgpu::Features::TIMESTAMP_QUERY);
+const USEFUL: wgpu::Features =
+    wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::TIMESTAMP_QUERY);
 
 /// An adapter that was found.
 pub(crate) struct Found {
@@ -73,7 +71,6 @@ pub(crate) fn describe(
         subgroup_size: (info.subgroup_min_size, info.subgroup_max_size),
         features: DeviceFeatures {
             f16: features.contains(wgpu::Features::SHADER_F16),
-            int64: features.contains(wgpu::Features::SHADER_INT64),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         },

@@ -11,13 +11,10 @@ use super::update::MOST_STATE;
 use crate::Device;
 use crate::kernel::Kernel;
 
-/// Returns the kernel that stands in for an update on this device: in software the one in pairs, if integers of 64 bits
-/// are there and the update goes through its arena by `shaders/shared/elements.wgsl`. `keeps` says of each arena of state
-/// whether it is bound.
+/// Returns the kernel that stands in for an update on this device: in software the one in pairs, if the update goes
+/// through its arena by `shaders/shared/elements.wgsl`. `keeps` says of each arena of state whether it is bound.
 pub(super) fn for_device(kernel: &'static Kernel, keeps: &[bool], device: &Device) -> Option<&'static Kernel> {
-    struct TakesPairs(bool);
-    let takes = device.extension(|| TakesPairs(device.is_software() && device.info().features.int64));
-    if takes.0 { in_pairs(kernel, keeps) } else { None }
+    if device.is_software() { in_pairs(kernel, keeps) } else { None }
 }
 
 /// Returns the kernel of an update in pairs; `None` if it does not go through its arena by elements. It is made once and
@@ -52,15 +49,15 @@ fn text(source: &str, kept: &[bool]) -> String {
         };
         let Array { binding, access, name } = array;
         // Writing to a string does not fail.
-        let _ = writeln!(text, "@group(0) @binding({binding}) var<storage, {access}> {name}_pairs: array<vec4<u64>>;");
+        let _ = writeln!(text, "@group(0) @binding({binding}) var<storage, {access}> {name}_vectors: array<vec4f>;");
         let _ = writeln!(text, "var<private> {name}: array<vec4f, 2>;");
         if binding.checked_sub(FIRST_STATE_BINDING).is_some_and(|state| !kept[state]) {
             continue;
         }
-        let _ = writeln!(load, "    let {name}_pair = {name}_pairs[pair];");
-        let _ = writeln!(load, "    {name} = array(low({name}_pair), high({name}_pair));");
+        let _ = writeln!(load, "    {name} = array({name}_vectors[2u * pair], {name}_vectors[2u * pair + 1u]);");
         if access == "read_write" {
-            let _ = writeln!(store, "    {name}_pairs[pair] = joined({name});");
+            let _ = writeln!(store, "    {name}_vectors[2u * pair] = {name}[0];");
+            let _ = writeln!(store, "    {name}_vectors[2u * pair + 1u] = {name}[1];");
         }
     }
     format!("{text}\n{load}}}\n\n{store}}}\n")
@@ -100,11 +97,11 @@ mod tests {
     #[test]
     fn arrays_become_pairs_but_for_the_table_and_state_that_is_not_there() {
         let text = text(&format!("{UPDATE}{ELEMENTS}"), &[true, false, false, false]);
-        assert!(text.contains("@binding(2) var<storage, read> grads_pairs: array<vec4<u64>>;\nvar<private> grads:"));
+        assert!(text.contains("@binding(2) var<storage, read> grads_vectors: array<vec4f>;\nvar<private> grads:"));
         assert!(text.contains("@binding(3) var<storage, read> table: array<vec4f>;"));
         let count = |part: &str| text.matches(part).count();
-        assert_eq!([count("_pairs[pair];"), count("_pairs[pair] = ")], [3, 2], "{text}");
-        assert!(text.contains("var<private> spare: array<vec4f, 2>;") && !text.contains("spare_pairs[pair]"));
+        assert_eq!([count(" = array("), count("_vectors[2u * pair] = ")], [3, 2], "{text}");
+        assert!(text.contains("var<private> spare: array<vec4f, 2>;") && !text.contains("spare_vectors["));
         assert!(text.contains("load_pair(pair);") && !text.contains("fn update_block"));
     }
 }
