@@ -26,30 +26,30 @@ fn gather(lane: u32) {
     }
 }
 
-fn vector(row: u32, vectors: u32, i: u32) -> vec4u {
-    var words = vec4u(NO_ROW);
-    if (row < params.rows && i < vectors) { words = source[row * vectors + i]; }
-    return words;
-}
-
 // One lane's part of a row, four vectors at a time: the loads stand before the stores, so that they need not wait for
-// each other.
+// each other. Only the last ones of a row need a test.
 fn gather_vectors(lane: u32) {
     let sample = lane / params.lanes;
     if (sample >= params.count) { return; }
     let vectors = params.columns / 4u;
     let row = row_of(sample);
+    let is_row = row < params.rows;
+    let first = select(0u, row, is_row) * vectors;
     let start = sample * vectors;
     let step = params.lanes;
-    for (var i = lane % step; i < vectors; i += 4u * step) {
-        let a = vector(row, vectors, i);
-        let b = vector(row, vectors, i + step);
-        let c = vector(row, vectors, i + 2u * step);
-        let d = vector(row, vectors, i + 3u * step);
-        gathered[start + i] = a;
-        if (i + step < vectors) { gathered[start + i + step] = b; }
-        if (i + 2u * step < vectors) { gathered[start + i + 2u * step] = c; }
-        if (i + 3u * step < vectors) { gathered[start + i + 3u * step] = d; }
+    var i = lane % step;
+    for (; i + 3u * step < vectors; i += 4u * step) {
+        let a = source[first + i];
+        let b = source[first + i + step];
+        let c = source[first + i + 2u * step];
+        let d = source[first + i + 3u * step];
+        gathered[start + i] = select(vec4u(NO_ROW), a, is_row);
+        gathered[start + i + step] = select(vec4u(NO_ROW), b, is_row);
+        gathered[start + i + 2u * step] = select(vec4u(NO_ROW), c, is_row);
+        gathered[start + i + 3u * step] = select(vec4u(NO_ROW), d, is_row);
+    }
+    for (; i < vectors; i += step) {
+        gathered[start + i] = select(vec4u(NO_ROW), source[first + i], is_row);
     }
 }
 

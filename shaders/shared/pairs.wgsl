@@ -25,10 +25,16 @@ fn main(
     // The share of 16 lanes: units of 16 pairs.
     let share = 4u * group.x + lane / 16u;
     let units = params.settings.vectors / 32u;
-    let end = (share + 1u) * units / (4u * groups.x);
+    let first = share * units / (4u * groups.x);
+    var end = (share + 1u) * units / (4u * groups.x);
     var step = step_of(now);
     var f = factors(now);
-    for (var unit = share * units / (4u * groups.x); unit < end; unit++) {
+    if (!SEGMENTED) {
+        // A step that is to be skipped leaves everything as it is, so the update need not choose between old and new.
+        end = select(end, first, step.skip);
+        step.skip = false;
+    }
+    for (var unit = first; unit < end; unit++) {
         let pair = 16u * unit + lane % 16u;
         if (SEGMENTED) {
             let own = time_of(2u * pair, now);

@@ -25,7 +25,7 @@ struct ScatterParams {
 /// Vectors of four that a lane takes of a row: in hardware one turn, in software several, where a workgroup costs as
 /// much as many a vector.
 const VECTORS_PER_LANE: usize = 4;
-const VECTORS_PER_LANE_IN_SOFTWARE: usize = 16;
+const VECTORS_PER_LANE_IN_SOFTWARE: usize = 64;
 
 /// Lanes of a row at least, where it has as many vectors: in hardware, neighbours are to take neighbouring vectors.
 const LEAST_LANES: usize = 16;
