@@ -38,7 +38,6 @@ pub(crate) struct ByHandGpu {
 }
 
 struct Dispatch {
-    name: &'static str,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     groups: [u32; 2],
@@ -298,7 +297,7 @@ impl Kernel {
         let layout = pipeline.get_bind_group_layout(0);
         let descriptor = wgpu::BindGroupDescriptor { label: Some(self.name), layout: &layout, entries: &entries };
         let bind_group = device.create_bind_group(&descriptor);
-        Dispatch { name: self.name, pipeline, bind_group, groups: self.groups.map(|groups| groups as u32) }
+        Dispatch { pipeline, bind_group, groups: self.groups.map(|groups| groups as u32) }
     }
 }
 

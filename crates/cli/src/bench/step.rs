@@ -210,6 +210,8 @@ fn comparisons(rows: &[Row]) -> Vec<String> {
         if let (Some(recorded), Some(by_hand)) = (last(batch, "recorded"), last(batch, BY_HAND)) {
             let ratio = recorded.microseconds_per_step / by_hand.microseconds_per_step;
             lines.push(format!("batch {batch}: recorded takes {ratio:.2} times as long as the step written by hand"));
+        } else {
+            lines.push(format!("batch {batch}: no step written by hand, which needs subgroups of one size"));
         }
         if let Some(noop) = last(batch, "noop-recorded") {
             let each = noop.host_microseconds_per_step / noop.launches_per_step;

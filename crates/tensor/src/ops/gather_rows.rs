@@ -22,8 +22,8 @@ struct ScatterParams {
     count: u32,
 }
 
-/// Vectors of four that a lane takes of a row: in hardware one turn, in software several, where a workgroup costs as
-/// much as many a vector.
+/// Vectors of four that a lane takes of a row: in hardware one turn, in software many, where a workgroup costs
+/// microseconds by itself.
 const VECTORS_PER_LANE: usize = 4;
 const VECTORS_PER_LANE_IN_SOFTWARE: usize = 64;
 
