@@ -1,6 +1,7 @@
 //! The steps written by hand, which the benches compare the library with, compute the same as the library.
 
 // Where the program measures them.
+#[allow(clippy::module_inception, reason = "the other file finds it beside itself by this name")]
 #[path = "../../crates/cli/src/bench/by_hand.rs"]
 mod by_hand;
 #[path = "../../crates/cli/src/bench/by_hand_gpu.rs"]
