@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::common::{devices, floats, numbers};
+use crate::common::{devices, floats, numbers, own_devices};
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
     AdamW, Clip, ClockState, Error, FitOptions, Init, Lamb, Mlp, MlpConfig, Mse, NonFinite, Optimizer, ParameterGroup,
@@ -66,7 +66,7 @@ fn optimizer(params: &Params, is_lamb: bool) -> Optimizer {
 #[test]
 fn launches_do_not_depend_on_the_number_of_tensors() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    for device in devices() {
+    for device in own_devices() {
         for (name, setup, added) in SETUPS {
             for (tensors, is_lamb) in [(4, false), (200, false), (40, true)] {
                 let params = params(&device, tensors);

@@ -7,7 +7,7 @@ mod resume;
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::common::{devices, numbers};
+use crate::common::{devices, numbers, own_devices};
 use serde_json::json;
 use thalweg::nn::{
     AdEmaMix, AdaBelief, Adadelta, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Adamax, Adan, Adopt, Amsgrad, Asgd,
@@ -111,7 +111,7 @@ impl Run {
 #[test]
 fn a_step_is_as_many_launches_as_its_method_says_and_clipping_adds_one_or_two() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    for device in devices() {
+    for device in own_devices() {
         for form in forms() {
             let launches = Run::new(&device, &form, None).launches(&device);
             assert_eq!(launches.len(), (form.make)().launches(&shapes()), "{} on {device}: {launches:?}", form.name);

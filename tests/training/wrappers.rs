@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::common::oracle::{self, Oracle};
-use crate::common::{devices, floats, numbers, skip};
+use crate::common::{devices, floats, numbers, own_devices, skip};
 use thalweg::autograd::Tape;
 use thalweg::nn::data::Dataset;
 use thalweg::nn::{
@@ -255,7 +255,7 @@ fn hold<W: Wrapper>(what: &str) {
     const STEPS: usize = 50;
     let folder = tempfile::tempdir().unwrap();
     let [path, between, within] = ["path", "between", "within"].map(|name| folder.path().join(name));
-    for device in devices() {
+    for device in own_devices() {
         let what = format!("{what} on {device}");
         let problem = Problem::new(&device);
         let start = problem.bits();

@@ -53,7 +53,9 @@ fn the_task_follows_from_the_table_and_the_metrics_are_complete() {
             assert_eq!(metrics["skipped_steps"], 0);
             let launches = metrics["launches_per_step"].as_f64().unwrap();
             assert!((1.0..=13.0).contains(&launches), "{launches} launches a step");
-            assert!(metrics["submissions_per_step"].as_f64().unwrap() <= 1.0, "{metrics}");
+            // Long submissions are split by their measured time, so a busy machine makes more of them.
+            let submissions = metrics["submissions_per_step"].as_f64().unwrap();
+            assert!(submissions <= launches, "{metrics}");
         }
     }
 }
