@@ -1,5 +1,8 @@
 //! The trainer's interfaces: steps and losses from outside, several inputs, wrappers, stopping, and what it refuses.
 
+mod interfaces;
+mod wrappers;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,6 +18,8 @@ use thalweg::nn::{
     Result, Sam, Sgd, SharpnessAware, Stepper, Trainer, Visitor, parts,
 };
 use thalweg::tensor::{DType, Device, Tensor};
+
+use interfaces::AbsoluteError;
 
 const OPTIONS: FitOptions = FitOptions { epochs: 6, batch_size: 16, seed: 3 };
 
@@ -224,160 +229,6 @@ fn targets_of_a_type_that_the_loss_does_not_take_are_refused_before_the_first_st
     }
 }
 
-/// |output - target|, which this library does not have.
-#[derive(Debug)]
-struct AbsoluteError;
-
-impl Loss for AbsoluteError {
-    fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg::autograd::Result<Var<'t>> {
-        output.sub(targets)?.abs()
-    }
-}
-
-#[test]
-fn a_loss_and_a_step_from_outside_are_trained_in_recorded_steps() {
-    for device in devices() {
-        let train = data(&device, 100);
-        let with_loss = |recording: bool| {
-            let (model, params) = network(&device, 1);
-            let mut trainer = Trainer::new(model, adam(&params), AbsoluteError).with_recording(recording);
-            let history = trainer.fit(&train, Some(&train), &OPTIONS, |_| ()).unwrap();
-            assert!(history.epochs[5].train_loss < 0.9 * history.epochs[0].train_loss, "{device}");
-            assert_eq!(history.epochs[5].test.unwrap().loss, history.train.loss);
-            (bits(&params), reports(&history))
-        };
-        let with_step = |recording: bool| {
-            let (model, params) = network(&device, 1);
-            let mut trainer = Trainer::with_step(model, adam(&params), |context, batch| {
-                let output = context.model().forward(context.constant(&batch.inputs[0]))?;
-                AbsoluteError.of(output, &batch.targets)
-            })
-            .with_recording(recording);
-            let history = trainer.fit(&train, Some(&train), &OPTIONS, |_| ()).unwrap();
-            (
-                bits(&params),
-                history.epochs.iter().map(|report| report.train_loss).collect::<Vec<_>>(),
-                history.train.loss,
-            )
-        };
-        assert!(with_loss(true) == with_loss(false), "{device}");
-        let (stepped, losses, last) = with_step(true);
-        assert!((stepped.clone(), losses, last) == with_step(false), "{device}");
-        assert!(stepped == with_loss(true).0, "{device}: the same loss, by a closure");
-    }
-}
-
-/// Compares two inputs by one layer.
-struct Twin {
-    layer: Linear,
-}
-
-parts!(Twin { layer });
-
-impl Twin {
-    fn forward<'t>(&self, left: Var<'t>, right: Var<'t>) -> thalweg::autograd::Result<Var<'t>> {
-        self.layer.forward(left)?.sub(self.layer.forward(right)?)
-    }
-}
-
-#[test]
-fn a_model_with_two_inputs_is_trained_and_evaluated() {
-    for device in devices() {
-        let [left, right] = [4, 5].map(|seed| numbers(seed, 200, -1.0, 1.0));
-        let values: Vec<f32> =
-            left.chunks(2).zip(right.chunks(2)).map(|(x, y)| 3.0 * (x[0] - y[0]) - (x[1] - y[1])).collect();
-        let inputs = vec![tensor(&device, &left, &[100, 2]), tensor(&device, &right, &[100, 2])];
-        let train = Dataset::with_inputs(inputs, tensor(&device, &values, &[100, 1])).unwrap();
-        let make = || {
-            let mut builder = ParamsBuilder::new(0);
-            let model = Twin { layer: Linear::new(&mut builder, "layer", 2, 1).unwrap() };
-            let params = builder.build(&device).unwrap();
-            let sgd = Optimizer::new(&params, Sgd::new(), 0.3).unwrap();
-            Trainer::with_forward(model, sgd, Mse, |context, inputs| match inputs {
-                [left, right] => context.model().forward(*left, *right),
-                _ => Err(Error::Inputs { expected: 2, found: inputs.len() }.into()),
-            })
-        };
-        let mut trainer = make();
-        let options = FitOptions { epochs: 30, batch_size: 16, seed: 0 };
-        let history = trainer.fit(&train, None, &options, |_| ()).unwrap();
-        assert!(history.train.r2.unwrap() > 0.999, "{device}: {:?}", history.train);
-        let weight = floats(trainer.model().layer.weight().value().unwrap());
-        assert!((weight[0] - 3.0).abs() < 0.05 && (weight[1] + 1.0).abs() < 0.05, "{device}: {weight:?}");
-        let error = make().fit(&data(&device, 20), None, &options, |_| ()).unwrap_err().to_string();
-        assert_eq!(error, "the model takes 2 inputs, but the data have 1");
-    }
-}
-
-/// Shifts its input by a running mean, which each step of training takes further.
-struct Centred {
-    layer: Linear,
-    mean: Buffer,
-    scale: Parameter,
-}
-
-parts!(Centred { layer, mean, scale });
-
-impl Centred {
-    fn new(builder: &mut ParamsBuilder) -> Result<Self> {
-        Ok(Self {
-            layer: Linear::new(builder, "layer", 4, 1)?,
-            mean: builder.buffer("mean", &[1, 4], Init::Zeros)?,
-            scale: builder.add("scale", &[1, 4], Init::Constant(1.0))?,
-        })
-    }
-}
-
-impl Module for Centred {
-    fn forward<'t>(&self, input: Var<'t>) -> thalweg::autograd::Result<Var<'t>> {
-        let tape = input.tape();
-        let mean = self.mean.value()?.copy()?;
-        if tape.is_training() {
-            let batch = input.value().mean_along(0)?;
-            self.mean.set(&mean.affine(0.75, 0.0)?.add(&batch.affine(0.25, 0.0)?)?)?;
-        }
-        self.layer.forward(input.sub(tape.constant(&mean))?.mul(tape.parameter(&self.scale)?)?)
-    }
-}
-
-#[test]
-fn buffers_move_in_recorded_steps_and_are_saved_but_not_trained() {
-    let folder = tempfile::tempdir().unwrap();
-    let [path, stopped] = ["run", "stopped"].map(|name| folder.path().join(name));
-    for device in devices() {
-        let train = data(&device, 100);
-        let make = |recording: bool| {
-            let mut builder = ParamsBuilder::new(1);
-            let model = Centred::new(&mut builder).unwrap();
-            let params = builder.build(&device).unwrap();
-            (params.clone(), Trainer::new(model, adam(&params), Mse).with_recording(recording))
-        };
-        let (params, mut eager) = make(false);
-        let history = eager.fit(&train, None, &OPTIONS, |_| ()).unwrap();
-        let mean = floats(params.buffers()[0].value().unwrap());
-        assert!(mean.iter().all(|&x| x != 0.0) && params.element_count() == 9, "{device}: {mean:?}");
-        let host = params.to_host().unwrap();
-        assert_eq!(
-            host.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>(),
-            ["layer.weight", "layer.bias", "scale", "mean"]
-        );
-
-        let (recorded_params, mut recorded) = make(true);
-        recorded.set_checkpoints(&path, 1).unwrap();
-        let keep = |event: Event<'_>| match event {
-            Event::Epoch(report) if report.epoch == 4 => drop(fs::copy(&path, &stopped).unwrap()),
-            _ => {}
-        };
-        assert_eq!(reports(&recorded.fit(&train, None, &OPTIONS, keep).unwrap()), reports(&history));
-        assert!(bits(&recorded_params) == bits(&params), "{device}");
-
-        let (resumed_params, mut resumed) = make(true);
-        assert_eq!(resumed.resume(&stopped).unwrap(), 3);
-        resumed.fit(&train, None, &OPTIONS, |_| ()).unwrap();
-        assert!(bits(&resumed_params) == bits(&params), "{device}: the buffer is saved");
-    }
-}
-
 #[test]
 fn an_observer_ends_a_run_at_an_epoch_and_in_the_midst_of_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -420,127 +271,6 @@ fn an_observer_ends_a_run_at_an_epoch_and_in_the_midst_of_one() {
         assert_eq!((stopped.epochs.len(), stopped.stopped, later), (1, true, 1), "{device}");
         assert!((10..14).contains(&stopped.steps));
         assert_eq!(u64::from(trainer.optimizer().read_clock().unwrap().step), stopped.steps);
-    }
-}
-
-/// Trains by a wrapper: recorded, eagerly, and stopped and resumed, which must give the same bits. Returns them.
-fn hold_wrapper<S: Stepper>(what: &str, device: &Device, make: impl Fn(Mlp, Optimizer) -> Trainer<Mlp, S>) -> Vec<u32> {
-    let folder = tempfile::tempdir().unwrap();
-    let [path, stopped] = ["run", "stopped"].map(|name| folder.path().join(name));
-    let train = data(device, 100);
-    let new = || {
-        let (model, params) = network(device, 1);
-        make(model, adam(&params))
-    };
-    let run = |trainer: &mut Trainer<Mlp, S>| {
-        let history = trainer.fit(&train, Some(&train), &OPTIONS, |_| ()).unwrap();
-        (bits(trainer.optimizer().params()), reports(&history))
-    };
-    let eager = run(&mut new().with_recording(false));
-    let mut recorded = new();
-    recorded.set_checkpoints(&path, 1).unwrap();
-    let keep = |event: Event<'_>| match event {
-        Event::Epoch(report) if report.epoch == 4 => drop(fs::copy(&path, &stopped).unwrap()),
-        _ => {}
-    };
-    let history = recorded.fit(&train, Some(&train), &OPTIONS, keep).unwrap();
-    let params = recorded.optimizer().params().clone();
-    assert!((bits(&params), reports(&history)) == eager, "{what} on {device}: recorded");
-    let mut resumed = new();
-    assert_eq!(resumed.resume(&stopped).unwrap(), 3, "{what} on {device}");
-    assert!(run(&mut resumed) == eager, "{what} on {device}: resumed");
-    // Neither a plain trainer nor this one takes the checkpoint of the other.
-    if what != "plain" {
-        let (model, params) = network(device, 1);
-        let error = Trainer::new(model, adam(&params), Mse).resume(&stopped).unwrap_err().to_string();
-        assert!(error.contains("model: saved was"), "{what}: {error}");
-    }
-    eager.0
-}
-
-#[test]
-fn wrappers_train_in_recorded_steps_and_resume_to_the_bit() {
-    for device in devices() {
-        let plain = hold_wrapper("plain", &device, |model, optimizer| Trainer::new(model, optimizer, Mse));
-        let others = [
-            hold_wrapper("SAM", &device, |model, optimizer| {
-                Trainer::new(model, Sam::new(optimizer, SharpnessAware::sam()).unwrap(), Mse)
-            }),
-            hold_wrapper("lookahead", &device, |model, optimizer| {
-                Trainer::new(model, Lookahead::new(optimizer, LookaheadSettings::default()).unwrap(), Mse)
-            }),
-            hold_wrapper("accumulation", &device, |model, optimizer| {
-                Trainer::new(model, GradientAccumulation::new(optimizer, 3).unwrap(), Mse)
-            }),
-            hold_wrapper("average", &device, |model, optimizer| {
-                Trainer::new(model, optimizer, Mse).with_average(Averaging::Exponential { decay: 0.9 }).unwrap()
-            }),
-            hold_wrapper("plateau", &device, |model, optimizer| {
-                let settings = PlateauSettings { patience: 0, threshold: 0.2, ..PlateauSettings::new(0.01) };
-                let schedule = ReduceOnPlateau::new(settings).unwrap();
-                Trainer::new(model, optimizer, Mse).with_plateau(schedule, |report| report.train_loss).unwrap()
-            }),
-            hold_wrapper("chosen at run time", &device, |model, optimizer| {
-                let sam: Box<dyn Stepper> = Box::new(Sam::new(optimizer, SharpnessAware::asam()).unwrap());
-                let trainer = Trainer::new(model, sam, Mse);
-                trainer.with_average(Averaging::Equal).unwrap()
-            }),
-        ];
-        assert!(others.iter().all(|other| *other != plain), "{device}");
-    }
-}
-
-#[test]
-fn accumulation_over_parts_of_any_length_is_the_gradient_of_the_whole_batch() {
-    for device in devices() {
-        // 100 rows: batches of 48, 48 and 4, in parts of 10, 10, 10, 9 and 9 rows, and of 1, 1, 1, 1 and none.
-        let train = data(&device, 100);
-        let run = |parts: u32| {
-            let mut builder = ParamsBuilder::new(1);
-            let config = MlpConfig { inputs: 4, hidden: vec![12], outputs: 1, ..MlpConfig::default() };
-            let model = Mlp::new(&mut builder, &config).unwrap();
-            let params = builder.build(&device).unwrap();
-            let sgd = Optimizer::new(&params, Sgd::new(), 0.1).unwrap();
-            let mut trainer = Trainer::new(model, GradientAccumulation::new(sgd, parts).unwrap(), Mse);
-            let options = FitOptions { epochs: 3, batch_size: 48, seed: 0 };
-            let history = trainer.fit(&train, None, &options, |_| ()).unwrap();
-            let losses: Vec<f32> = history.epochs.iter().map(|report| report.train_loss as f32).collect();
-            (params.values().tensors().iter().flat_map(floats).collect::<Vec<f32>>(), losses)
-        };
-        let ((whole, losses), (shared, shared_losses)) = (run(1), run(5));
-        // Sums in another order: some roundings of numbers around 1, over nine steps.
-        let tolerance = crate::common::Tolerance::new(2e-6, 2e-5);
-        crate::common::assert_close(&format!("parameters on {device}"), &shared, &whole, tolerance);
-        crate::common::assert_close(&format!("losses on {device}"), &shared_losses, &losses, tolerance);
-    }
-}
-
-#[test]
-fn a_run_ends_with_the_average_of_the_weights_and_goes_on_from_those_that_are_trained() {
-    for device in devices() {
-        let train = data(&device, 100);
-        let options = |epochs| FitOptions { epochs, ..OPTIONS };
-        let make = || {
-            let (model, params) = network(&device, 1);
-            let trainer = Trainer::new(model, adam(&params), Mse);
-            (params, trainer.with_average(Averaging::Exponential { decay: 0.9 }).unwrap())
-        };
-        let (params, mut trainer) = make();
-        let history = trainer.fit(&train, Some(&train), &options(3), |_| ()).unwrap();
-        let average: Vec<u32> =
-            trainer.average().unwrap().averages().tensors().iter().flat_map(floats).map(f32::to_bits).collect();
-        assert!(bits(&params) == average, "{device}");
-        assert_eq!(history.epochs[2].test.unwrap(), history.train, "{device}");
-        assert_eq!(trainer.average().unwrap().updates().unwrap(), 21);
-        // A range test leaves no trace in it.
-        let test = thalweg::nn::RangeTest { steps: 5, ..thalweg::nn::RangeTest::default() };
-        trainer.range_test(&train, &test, &OPTIONS).unwrap();
-        assert!(bits(&params) == average && trainer.average().unwrap().updates().unwrap() == 21, "{device}");
-        trainer.fit(&train, None, &options(2), |_| ()).unwrap();
-        let (twin_params, mut twin) = make();
-        twin.fit(&train, None, &options(3), |_| ()).unwrap();
-        twin.fit(&train, None, &options(2), |_| ()).unwrap();
-        assert!(bits(&params) == bits(&twin_params), "{device}");
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::updates;
 
+mod ranges;
 pub(crate) mod train;
 
 /// Train small neural networks on any GPU, or on the CPU.

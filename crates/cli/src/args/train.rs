@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use thalweg::nn::{Clip, LOSSES, LossEntry, METHODS, Method, MethodEntry, SCHEDULES, ScheduleEntry};
 use thalweg::tensor::DType;
 
+use super::ranges::{above_zero, at_least_zero, below_one, fraction, positive, probability, seed, width};
 use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
 
@@ -17,9 +18,6 @@ const LEAST_STEPS: u64 = 2_000;
 
 /// Checkpoints of a run at most, unless told otherwise.
 const CHECKPOINTS: u64 = 20;
-
-/// The widest hidden layer: the wider ones of networks for tables have some thousands of units.
-const MAX_WIDTH: u32 = 65_536;
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
@@ -377,53 +375,6 @@ static DECAY_HELP: LazyLock<String> = LazyLock::new(|| {
         defaults("weight_decay", 0.0)
     )
 });
-
-fn positive(text: &str) -> Result<u32, String> {
-    match text.trim().parse() {
-        Ok(0) | Err(_) => Err(format!("must be a whole number from 1 to {}", u32::MAX)),
-        Ok(number) => Ok(number),
-    }
-}
-
-fn seed(text: &str) -> Result<u64, String> {
-    text.trim().parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
-}
-
-/// A hidden layer.
-fn width(text: &str) -> Result<u32, String> {
-    positive(text)
-        .ok()
-        .filter(|&width| width <= MAX_WIDTH)
-        .ok_or_else(|| format!("must be a whole number from 1 to {MAX_WIDTH}, or several of them with commas between"))
-}
-
-fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
-    match text.trim().parse() {
-        Ok(number) if holds(number) => Ok(number),
-        _ => Err(format!("must be {rule}")),
-    }
-}
-
-// Learning rates and the like reach the device in single precision, where they must be finite too.
-fn at_least_zero(text: &str) -> Result<f64, String> {
-    number(text, "a finite number of at least 0", |x| x >= 0.0 && (x as f32).is_finite())
-}
-
-fn above_zero(text: &str) -> Result<f64, String> {
-    number(text, "finite and greater than 0", |x| x as f32 > 0.0 && (x as f32).is_finite())
-}
-
-fn below_one(text: &str) -> Result<f64, String> {
-    number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
-}
-
-fn probability(text: &str) -> Result<f64, String> {
-    number(text, "a probability of at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
-}
-
-fn fraction(text: &str) -> Result<f64, String> {
-    number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
-}
 
 #[cfg(test)]
 mod tests {
