@@ -1,4 +1,4 @@
-//! [`check_gradient`]: gradients held against differences.
+//! [`check_gradient`]: gradients compared with differences.
 
 use std::fmt;
 
@@ -97,7 +97,7 @@ impl fmt::Display for GradientReport {
 /// keep the inputs small, and away from kinks. It must give the same every time (no dropout).
 ///
 /// # Errors
-/// Where the function fails, or its result depends on no input.
+/// If the function fails, or its result depends on no input.
 ///
 /// ```
 /// use thalweg_autograd::{GradientCheck, Verdict, check_gradient};

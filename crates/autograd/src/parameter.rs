@@ -75,7 +75,7 @@ impl Parameter {
     /// be zero.
     ///
     /// # Errors
-    /// Where a shape is not the declared one, a type is not f32, the devices differ, or the parameter has memory already.
+    /// If a shape is not the declared one, a type is not f32, the devices differ, or the parameter has memory already.
     pub fn bind(&self, value: Tensor, grad: Tensor) -> Result<()> {
         let refused = |found: &Tensor| Error::Binding {
             name: self.0.name.clone(),
@@ -94,22 +94,22 @@ impl Parameter {
         self.0.memory.set(Memory { value, grad }).map_err(|memory| refused(&memory.value))
     }
 
-    /// Its name, unique in a model.
+    /// Returns its name, unique in a model.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Its shape.
+    /// Returns its shape.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.0.shape
     }
 
-    /// Its value.
+    /// Returns its value.
     ///
     /// # Errors
-    /// Where it has no memory yet.
+    /// If it has no memory yet.
     pub fn value(&self) -> Result<&Tensor> {
         Ok(&self.memory()?.value)
     }
@@ -145,7 +145,7 @@ impl Parameter {
         }
     }
 
-    /// Whether it is frozen.
+    /// Returns whether it is frozen.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
         self.0.frozen.load(Ordering::Relaxed)
@@ -193,7 +193,7 @@ impl Parameter {
     /// before they read all gradients at once.
     ///
     /// # Errors
-    /// Where it has no memory yet, or work on the device has failed.
+    /// If it has no memory yet, or work on the device has failed.
     pub fn settle(&self) -> Result<()> {
         if self.0.grad_state.load(Ordering::Relaxed) == STALE {
             self.memory()?.grad.fill(0f32)?;

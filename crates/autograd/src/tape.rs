@@ -113,7 +113,7 @@ impl Tape {
         self.id
     }
 
-    /// Whether modules should behave as in training (dropout drops).
+    /// Returns whether modules should behave as in training (dropout drops).
     #[must_use]
     pub fn is_training(&self) -> bool {
         !self.inference
@@ -128,16 +128,16 @@ impl Tape {
         self.leaf("input", value.clone(), self.is_tracking(), None)
     }
 
-    /// A variable that no gradient flows to.
+    /// Returns a variable that no gradient flows to.
     pub fn constant(&self, value: &Tensor) -> Var<'_> {
         self.leaf("constant", value.clone(), false, None)
     }
 
-    /// The variable of a parameter; a backward pass writes its gradient where the parameter keeps it. Asked for twice,
-    /// it is the same variable.
+    /// Returns the variable of a parameter; a backward pass writes its gradient where the parameter keeps it. Asked for
+    /// twice, it is the same variable.
     ///
     /// # Errors
-    /// Where the parameter has no memory yet.
+    /// If the parameter has no memory yet.
     pub fn parameter(&self, parameter: &Parameter) -> Result<Var<'_>> {
         let tracked = self.is_tracking() && !parameter.is_frozen();
         let key = (parameter.key(), tracked);
@@ -178,7 +178,7 @@ impl Tape {
     /// gradient flows to any input.
     ///
     /// # Errors
-    /// Where an input lies on another tape.
+    /// If an input belongs to another tape.
     ///
     /// ```
     /// use thalweg_autograd::{GradientCheck, Result, Var, Verdict, check_gradient};
@@ -279,11 +279,11 @@ impl Tape {
         self.nodes.borrow()[index].tracked
     }
 
-    /// The gradients of one number with respect to everything that is tracked. Those of parameters are added to what
-    /// the parameters hold (see [`Parameter::zero_grad`]); those of inputs are returned.
+    /// Computes the gradients of one number with respect to everything that is tracked. Those of parameters are added
+    /// to what the parameters hold (see [`Parameter::zero_grad`]); those of inputs are returned.
     ///
     /// # Errors
-    /// Where `loss` has more than one element or depends on nothing that is tracked, or work on the device has failed.
+    /// If `loss` has more than one element or depends on nothing that is tracked, or work on the device has failed.
     pub fn backward(&self, loss: Var<'_>) -> Result<Gradients> {
         self.walk_back(loss, None)
     }
@@ -314,12 +314,12 @@ impl Tape {
         Ok(walk.into_gradients())
     }
 
-    /// The gradients of one number with respect to some variables, as variables that can be differentiated again:
-    /// Hessian-vector products are the gradient of a gradient's product with a vector. Zero where `y` does not depend
-    /// on a variable. What parameters hold is not touched.
+    /// Computes the gradients of one number with respect to some variables, as variables that can be differentiated
+    /// again: Hessian-vector products are the gradient of a gradient's product with a vector. Zero where `y` does not
+    /// depend on a variable. What parameters hold is not touched.
     ///
     /// # Errors
-    /// Where `y` has more than one element or depends on nothing that is tracked, or variables lie on another tape.
+    /// If `y` has more than one element or depends on nothing that is tracked, or variables belong to another tape.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -342,11 +342,11 @@ impl Tape {
         self.vector_jacobian_product(y, ones, variables)
     }
 
-    /// The product of a cotangent, of the shape of `y`, with the Jacobian of `y` with respect to some variables, as
-    /// variables that can be differentiated again.
+    /// Computes the product of a cotangent, of the shape of `y`, with the Jacobian of `y` with respect to some
+    /// variables, as variables that can be differentiated again.
     ///
     /// # Errors
-    /// Where the shapes differ, `y` depends on nothing that is tracked, or variables lie on another tape.
+    /// If the shapes differ, `y` depends on nothing that is tracked, or variables belong to another tape.
     pub fn vector_jacobian_product<'t>(
         &'t self,
         y: Var<'t>,

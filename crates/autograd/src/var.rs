@@ -29,19 +29,19 @@ impl<'t> Var<'t> {
         self.index
     }
 
-    /// Its value; an empty tensor where [`Tape::backward_and_free`] has let go of it.
+    /// Returns its value; an empty tensor if [`Tape::backward_and_free`] has freed it.
     #[must_use]
     pub fn value(&self) -> Tensor {
         self.tape.value(self.index)
     }
 
-    /// The extents of its value.
+    /// Returns the extents of its value.
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         self.value().shape().to_vec()
     }
 
-    /// Whether gradients flow to it.
+    /// Returns whether gradients flow to it.
     #[must_use]
     pub fn is_tracked(&self) -> bool {
         self.tape.is_tracked(self.index)
@@ -53,10 +53,10 @@ impl<'t> Var<'t> {
         self.tape.constant(&self.value())
     }
 
-    /// The one f32 element of its value. Waits for the device.
+    /// Returns the one f32 element of its value. Waits for the device.
     ///
     /// # Errors
-    /// Where it has more or fewer, or work on the device has failed.
+    /// If it has more or fewer, or work on the device has failed.
     pub fn item(&self) -> Result<f32> {
         Ok(self.value().item()?)
     }

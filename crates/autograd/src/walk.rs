@@ -199,33 +199,33 @@ impl<'t> Pull<'t, '_> {
         Var::new(self.walk.tape, self.input_index(i))
     }
 
-    /// The operation's result.
+    /// Returns the operation's result.
     #[must_use]
     pub fn output(&self) -> Var<'t> {
         Var::new(self.walk.tape, self.node)
     }
 
-    /// The gradient with respect to the result.
+    /// Returns the gradient with respect to the result.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn cotangent(&self) -> Result<Var<'t>> {
         self.walk.as_var(self.node, &self.slot.cotangent)
     }
 
-    /// The device of the operation.
+    /// Returns the device of the operation.
     #[must_use]
     pub fn device(&self) -> Device {
         self.walk.tape.value(self.node).device().clone()
     }
 
-    /// A variable that no gradient flows to.
+    /// Returns a variable that no gradient flows to.
     #[must_use]
     pub fn constant(&self, value: &Tensor) -> Var<'t> {
         self.walk.tape.constant(value)
     }
 
-    /// Whether a gradient flows to input number `i` at all.
+    /// Returns whether a gradient flows to input number `i` at all.
     #[must_use]
     pub fn needs(&self, i: usize) -> bool {
         self.walk.tape.is_tracked(self.input_index(i))
@@ -234,7 +234,7 @@ impl<'t> Pull<'t, '_> {
     /// Hands a gradient, of the input's shape, to input number `i`. Gradients from several operations add up.
     ///
     /// # Errors
-    /// Where the shapes differ.
+    /// If the shapes differ.
     pub fn give(&self, i: usize, gradient: Var<'t>) -> Result<()> {
         self.add(i, gradient, false)
     }

@@ -168,7 +168,7 @@ fn column_text(column: Option<&str>) -> String {
 }
 
 impl Error {
-    /// Whether the user's input is at fault and another one would do, and not the machine.
+    /// Returns whether the user's input is at fault and another one would do, and not the machine.
     ///
     /// Missing or unreadable files, bad data, bad settings and paths that cannot be written are the user's; a full disk,
     /// exhausted memory and a lost device are the machine's.

@@ -46,7 +46,7 @@ impl Init {
     }
 
     /// # Errors
-    /// Where the shape has no fan-in.
+    /// If the shape has no fan-in.
     pub(crate) fn validate(self, shape: &[usize]) -> Result<()> {
         if self.needs_matrix() && (shape.len() < 2 || shape.contains(&0)) {
             return Err(Error::Setting {

@@ -151,7 +151,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
+    /// [`Error::Setting`](crate::Error::Setting) if a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
     pub fn range_test(&mut self, data: &Dataset, test: &RangeTest, options: &FitOptions) -> Result<RangeReport> {
         test.validate()?;
         let FitOptions { batch_size, seed, .. } = *options;

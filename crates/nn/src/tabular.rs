@@ -59,8 +59,8 @@ impl TabularData {
     /// by the training rows alone.
     ///
     /// # Errors
-    /// [`Error::Data`] with file, line and column where the table does not fit the task, [`Error::Setting`] where the
-    /// fraction is out of range or leaves a part without rows, [`Error::Tensor`] where the device has no room.
+    /// [`Error::Data`] with file, line and column where the table does not fit the task, [`Error::Setting`] if the
+    /// fraction is out of range or leaves a part without rows, [`Error::Tensor`] if the device has no room.
     pub fn prepare(
         table: &Table,
         target: &str,
@@ -122,7 +122,7 @@ impl TabularData {
 }
 
 impl Schema {
-    /// The numbers that a model gives for a row: one a class, or one.
+    /// Returns the number of outputs of a model for a row: one per class, or one.
     #[must_use]
     pub fn output_count(&self) -> usize {
         match self.task {
@@ -233,7 +233,7 @@ impl TabularModel {
     /// whatever `mlp` says; the other settings are those of `mlp`.
     ///
     /// # Errors
-    /// [`Error::Setting`] where a setting is not valid, [`Error::Tensor`] where the device has no room.
+    /// [`Error::Setting`] if a setting is not valid, [`Error::Tensor`] if the device has no room.
     pub fn new(schema: Schema, mlp: MlpConfig, seed: u64, device: &Device) -> Result<Self> {
         let config = MlpConfig { inputs: schema.features.len(), outputs: schema.output_count(), ..mlp };
         let mut builder = ParamsBuilder::new(seed);
@@ -248,7 +248,7 @@ impl TabularModel {
         &self.schema
     }
 
-    /// Its parameters.
+    /// Returns its parameters.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
@@ -276,8 +276,8 @@ impl TabularModel {
     /// Reads a model from a file, onto a device.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be read, [`Error::Model`] where it is damaged or holds no such model,
-    /// [`Error::Tensor`] where the device has no room.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or holds no such model,
+    /// [`Error::Tensor`] if the device has no room.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
         let Checkpoint { metadata, tensors } = Checkpoint::load(path)?;

@@ -115,7 +115,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// A Rust type that can be an element: `f32`, `u32`, [`f16`] or [`bf16`].
+/// A Rust type that can be an element: `f32`, `u32`, [`f16`](struct@f16) or [`bf16`].
 pub trait Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
     /// Its name at run time.
     const DTYPE: DType;

@@ -131,7 +131,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The name that kernel, shader, twin and pipeline share.
+    /// Returns the name that kernel, shader, twin and pipeline share.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.shader.name

@@ -68,7 +68,7 @@ pub fn softplus(x: f32) -> f32 {
     maximum(x, 0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// The error function: its Taylor series below 0.5, and above it 1 - erfc.
+/// Returns the error function: its Taylor series below 0.5, and above it 1 - erfc.
 #[inline]
 pub fn erf(x: f32) -> f32 {
     let magnitude = minimum(x.abs(), 10.0);
@@ -100,7 +100,7 @@ fn erfc_positive(x: f32) -> f32 {
     t * (-x * x + polynomial).exp()
 }
 
-/// The distribution function of the standard normal, accurate in the lower tail as well.
+/// Returns the distribution function of the standard normal, accurate in the lower tail as well.
 #[inline]
 pub fn normal_cdf(x: f32) -> f32 {
     let z = x * FRAC_1_SQRT_2;
@@ -114,7 +114,7 @@ pub fn normal_cdf(x: f32) -> f32 {
     if z < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// The density of the standard normal.
+/// Returns the density of the standard normal.
 #[inline]
 pub fn normal_density(x: f32) -> f32 {
     0.398_942_3 * (-0.5 * x * x).exp()
@@ -181,7 +181,7 @@ pub fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     tree(lanes, |x, y| x + y)
 }
 
-/// The largest element of a row; NaN where there is one, minus infinity where there is none.
+/// Returns the largest element of a row; NaN where there is one, minus infinity where there is none.
 #[inline]
 pub fn row_maximum(row: &[f32]) -> f32 {
     row.iter().fold(f32::NEG_INFINITY, |largest, &x| maximum(largest, x))

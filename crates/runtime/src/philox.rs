@@ -24,8 +24,8 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
 /// Counters that [`philox_run`] takes at once.
 pub const RUN: usize = 16;
 
-/// The words of the counters {first + i, rest}, for i below [`RUN`]: the same as [`philox`] of each, in a form that
-/// vectorises.
+/// Returns the words of the counters {first + i, rest}, for i below [`RUN`]: the same as [`philox`] of each, in a form
+/// that vectorises.
 #[inline(always)]
 pub fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; RUN] {
     let mut c0: [u32; RUN] = std::array::from_fn(|i| first.wrapping_add(i as u32));
@@ -45,7 +45,7 @@ pub fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; RUN] 
     std::array::from_fn(|i| [c0[i], c1[i], c2[i], c3[i]])
 }
 
-/// A word as a number in [0, 1): its upper 24 bits.
+/// Returns a word as a number in [0, 1): its upper 24 bits.
 #[inline]
 pub fn unit_interval(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)

@@ -125,7 +125,7 @@ impl Profile {
         self.source
     }
 
-    /// The launches, in the order in which they ran; the first 65,536.
+    /// Returns the launches, in the order in which they ran; the first 65,536.
     #[must_use]
     pub fn launches(&self) -> &[LaunchProfile] {
         &self.launches
@@ -137,13 +137,13 @@ impl Profile {
         self.omitted
     }
 
-    /// The durations of all launches, summed.
+    /// Returns the durations of all launches, summed.
     #[must_use]
     pub fn kernel_time(&self) -> Duration {
         self.launches.iter().map(|launch| launch.duration).sum()
     }
 
-    /// The launches summed up by kernel, the one that took longest first.
+    /// Returns the launches summed up by kernel, the one that took longest first.
     #[must_use]
     pub fn by_kernel(&self) -> Vec<KernelProfile> {
         let mut kernels: Vec<KernelProfile> = Vec::new();

@@ -203,7 +203,7 @@ pub fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
     }
 }
 
-/// The number of threads that a loop is shared out to at most.
+/// Returns the number of threads that a loop is shared out to at most.
 pub fn thread_count() -> usize {
     team().threads
 }
@@ -224,7 +224,7 @@ impl<'a, T> Pieces<'a, T> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: std::marker::PhantomData }
     }
 
-    /// A pointer to an element.
+    /// Returns a pointer to an element.
     pub fn pointer(&self, index: usize) -> *mut T {
         self.start.wrapping_add(index)
     }

@@ -44,7 +44,7 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// The type of a word.
+    /// Returns the type of a word.
     #[must_use]
     pub fn dtype(self) -> DType {
         match self {
@@ -53,7 +53,7 @@ impl Packing {
         }
     }
 
-    /// The parameters of a word; the alignment of tensors is a multiple of it.
+    /// Returns the parameters of a word; the alignment of tensors is a multiple of it.
     #[must_use]
     pub fn parameters(self) -> usize {
         match self {
@@ -107,7 +107,7 @@ impl Arena {
     /// Zeros for tensors of these shapes.
     ///
     /// # Errors
-    /// Where one tensor alone is over the device's limit for a binding, or the device has no room.
+    /// If one tensor alone is over the device's limit for a binding, or the device has no room.
     pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
         Self::with_page_size(device, shapes, usize::MAX)
     }
@@ -142,7 +142,7 @@ impl Arena {
     /// Zeros in the same layout, in memory of their own.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn zeros_like(&self) -> Result<Self> {
         Self::with_layout(self.device(), self.layout.clone(), self.packing, Tensor::zeros)
     }
@@ -224,25 +224,25 @@ impl Arena {
         self.pages[0].device()
     }
 
-    /// The number of tensors.
+    /// Returns the number of tensors.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
 
-    /// Whether there is no tensor.
+    /// Returns whether there is no tensor.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
 
-    /// The elements of all tensors, padding left out.
+    /// Returns the elements of all tensors, padding left out.
     #[must_use]
     pub fn element_count(&self) -> usize {
         self.tensors.iter().map(Tensor::len).sum()
     }
 
-    /// The tensor at an index, as a view of its page.
+    /// Returns the tensor at an index, as a view of its page.
     ///
     /// # Panics
     /// Where there is none at it.
@@ -251,13 +251,13 @@ impl Arena {
         &self.tensors[index]
     }
 
-    /// All tensors, as views of their pages.
+    /// Returns all tensors, as views of their pages.
     #[must_use]
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
 
-    /// The pages: all elements with their padding.
+    /// Returns the pages: all elements with their padding.
     #[must_use]
     pub fn pages(&self) -> &[Tensor] {
         &self.pages
@@ -277,7 +277,7 @@ impl Arena {
     /// Sets everything to zero.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn clear(&self) -> Result<()> {
         let bytes = |page: &Tensor| page.dtype().size() * page.len();
         self.pages.iter().try_for_each(|page| page.device().clear(page.buffer(), 0, bytes(page)))

@@ -36,7 +36,7 @@ impl Tensor {
     /// A tensor with these elements, in row-major order.
     ///
     /// # Errors
-    /// Where the number of elements is not the shape's, or the device has no room.
+    /// If the number of elements is not the shape's, or the device has no room.
     pub fn from_slice<T: Element>(device: &Device, elements: &[T], shape: &[usize]) -> Result<Self> {
         let count = shape::element_count("from_slice", shape)?;
         if count != elements.len() {
@@ -55,7 +55,7 @@ impl Tensor {
     /// A tensor without dimensions: one number.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn scalar<T: Element>(device: &Device, value: T) -> Result<Self> {
         Self::from_slice(device, &[value], &[])
     }
@@ -63,7 +63,7 @@ impl Tensor {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// Where the shape is too large, or the device has no room.
+    /// If the shape is too large, or the device has no room.
     pub fn zeros(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
         let tensor = Self::uninitialized(device, dtype, shape)?;
         // The padding is zeroed as well; but nothing of nothing, since a clear between launches costs a pass of its own.
@@ -112,43 +112,43 @@ impl Tensor {
         &self.0.device
     }
 
-    /// The type of its elements.
+    /// Returns the type of its elements.
     #[must_use]
     pub fn dtype(&self) -> DType {
         self.0.dtype
     }
 
-    /// Its extents, outermost first.
+    /// Returns its extents, outermost first.
     #[must_use]
     pub fn shape(&self) -> &[usize] {
         &self.0.shape
     }
 
-    /// The distances between neighbours along each dimension, in elements; 0 where it is stretched.
+    /// Returns the distances between neighbours along each dimension, in elements; 0 where it is stretched.
     #[must_use]
     pub fn strides(&self) -> &[usize] {
         &self.0.strides
     }
 
-    /// The number of dimensions.
+    /// Returns the number of dimensions.
     #[must_use]
     pub fn rank(&self) -> usize {
         self.0.shape.len()
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.shape.iter().product()
     }
 
-    /// Whether it has no elements.
+    /// Returns whether it has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.shape.contains(&0)
     }
 
-    /// Whether its elements follow each other in row-major order without a gap.
+    /// Returns whether its elements follow each other in row-major order without a gap.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         shape::is_contiguous(&self.0.shape, &self.0.strides)
@@ -167,21 +167,21 @@ impl Tensor {
         self.is_contiguous() && self.0.offset.is_multiple_of(self.dtype().alignment())
     }
 
-    /// The elements, in row-major order. Waits for the device.
+    /// Returns the elements, in row-major order. Waits for the device.
     ///
     /// # Errors
-    /// Where `T` is not the element type, or work on the device has failed.
+    /// If `T` is not the element type, or work on the device has failed.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         expect_dtype("to_vec", self, T::DTYPE)?;
         let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };
         source.device().read(source.buffer(), source.offset(), source.len())
     }
 
-    /// Has the elements read, as they are behind all work so far, without waiting: [`PendingRead`] gives them when they
+    /// Has the elements read, as they are after all work so far, without waiting: [`PendingRead`] gives them when they
     /// are there. What is done to the tensor afterwards does not change them.
     ///
     /// # Errors
-    /// Where `T` is not the element type, or work on the device has failed.
+    /// If `T` is not the element type, or work on the device has failed.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -202,10 +202,10 @@ impl Tensor {
         source.device().read_later(source.buffer(), source.offset(), source.len())
     }
 
-    /// The one element of a tensor of one element. Waits for the device.
+    /// Returns the one element of a tensor of one element. Waits for the device.
     ///
     /// # Errors
-    /// Where it has more or fewer, `T` is not the element type, or work on the device has failed.
+    /// If it has more or fewer, `T` is not the element type, or work on the device has failed.
     pub fn item<T: Element>(&self) -> Result<T> {
         if self.len() != 1 {
             return Err(Error::Rank { op: "item", expected: "one element", shape: self.shape().to_vec() });
@@ -216,7 +216,7 @@ impl Tensor {
     /// Overwrites the elements from the host, in row-major order. Every view of the buffer sees it.
     ///
     /// # Errors
-    /// Where the number or the type of the elements differs, or the tensor is not contiguous.
+    /// If the number or the type of the elements differs, or the tensor is not contiguous.
     pub fn write<T: Element>(&self, elements: &[T]) -> Result<()> {
         expect_dtype("write", self, T::DTYPE)?;
         if elements.len() != self.len() || !self.is_contiguous() {
@@ -233,7 +233,7 @@ impl Tensor {
     /// The same elements on another device; the same tensor where it lies there already.
     ///
     /// # Errors
-    /// Where work on the device has failed, or the other one has no room.
+    /// If work on the device has failed, or the other one has no room.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device() == device {
             return Ok(self.clone());
@@ -249,7 +249,7 @@ impl Tensor {
     /// The same elements under another shape; a view where the tensor is contiguous, else a copy.
     ///
     /// # Errors
-    /// Where the number of elements differs.
+    /// If the number of elements differs.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         if shape::element_count("reshape", shape)? != self.len() {
             return Err(Error::Shape {
@@ -266,7 +266,7 @@ impl Tensor {
     /// The view with two dimensions exchanged.
     ///
     /// # Errors
-    /// Where a dimension is none of the tensor's.
+    /// If a dimension is none of the tensor's.
     pub fn transpose(&self, first: usize, second: usize) -> Result<Self> {
         self.check_dimension("transpose", first)?;
         self.check_dimension("transpose", second)?;
@@ -279,7 +279,7 @@ impl Tensor {
     /// The view whose dimension `d` is dimension `order[d]` of this one.
     ///
     /// # Errors
-    /// Where `order` does not name each dimension once.
+    /// If `order` does not name each dimension once.
     pub fn permute(&self, order: &[usize]) -> Result<Self> {
         let mut sorted = order.to_vec();
         sorted.sort_unstable();
@@ -299,7 +299,7 @@ impl Tensor {
     /// The view of the elements `start..end` along a dimension.
     ///
     /// # Errors
-    /// Where the dimension is none of the tensor's, or the range is not inside of it.
+    /// If the dimension is none of the tensor's, or the range is not inside of it.
     pub fn slice(&self, dimension: usize, start: usize, end: usize) -> Result<Self> {
         self.check_dimension("slice", dimension)?;
         if start > end || end > self.shape()[dimension] {
@@ -318,7 +318,7 @@ impl Tensor {
     /// The view stretched to a larger shape by NumPy's rule: extents of 1 repeat, missing outer dimensions are added.
     ///
     /// # Errors
-    /// Where the shape does not broadcast so.
+    /// If the shape does not broadcast so.
     pub fn broadcast_to(&self, shape: &[usize]) -> Result<Self> {
         shape::element_count("broadcast_to", shape)?;
         match shape::broadcast_strides(self.shape(), self.strides(), shape) {
@@ -335,7 +335,7 @@ impl Tensor {
     /// The view with a dimension of extent 1 put in before `dimension`.
     ///
     /// # Errors
-    /// Where `dimension` is more than the number of dimensions.
+    /// If `dimension` is more than the number of dimensions.
     pub fn unsqueeze(&self, dimension: usize) -> Result<Self> {
         if dimension > self.rank() {
             return Err(self.no_dimension("unsqueeze", dimension));
@@ -350,7 +350,7 @@ impl Tensor {
     /// The view without a dimension of extent 1.
     ///
     /// # Errors
-    /// Where the dimension is none of the tensor's, or its extent is not 1.
+    /// If the dimension is none of the tensor's, or its extent is not 1.
     pub fn squeeze(&self, dimension: usize) -> Result<Self> {
         self.check_dimension("squeeze", dimension)?;
         if self.shape()[dimension] != 1 {

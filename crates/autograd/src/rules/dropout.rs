@@ -9,7 +9,7 @@ impl Var<'_> {
     /// The gradient goes through the same mask. Every call advances `state`.
     ///
     /// # Errors
-    /// Where the probability is not in [0, 1), the elements are not f32, or the devices differ.
+    /// If the probability is not in [0, 1), the elements are not f32, or the devices differ.
     pub fn dropout(self, probability: f32, state: &DropoutState) -> Result<Self> {
         let (y, mask) = self.value().dropout(probability, state)?;
         self.tape()

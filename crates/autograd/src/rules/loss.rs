@@ -17,7 +17,7 @@ impl<'t> Var<'t> {
     /// NaN, and so does a batch without rows.
     ///
     /// # Errors
-    /// Where shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not fit, or the devices differ.
     pub fn cross_entropy(self, targets: &Tensor) -> Result<Self> {
         self.cross_entropy_logged(targets, None)
     }
@@ -73,7 +73,7 @@ impl<'t> Var<'t> {
     /// NaN where there is no element.
     ///
     /// # Errors
-    /// Where the shapes or the devices differ, or the elements are not f32.
+    /// If the shapes or the devices differ, or the elements are not f32.
     pub fn mse(self, targets: &Tensor) -> Result<Self> {
         self.mse_logged(targets, None)
     }

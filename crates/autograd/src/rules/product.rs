@@ -13,7 +13,7 @@ impl<'t> Var<'t> {
     /// `[n, k]` and `[k, m]` → `[n, m]`.
     ///
     /// # Errors
-    /// Where the inner dimensions differ, an operand is no matrix of f32, or the devices or the tapes differ.
+    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices or the tapes differ.
     pub fn matmul(self, other: Self) -> Result<Self> {
         self.tape().record("matmul", self.value().matmul(&other.value())?, &[self, other], |pull| {
             let (a, b, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
@@ -33,7 +33,7 @@ impl<'t> Var<'t> {
     /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
     ///
     /// # Errors
-    /// Where the shapes do not fit, the elements are not f32, or the devices or the tapes differ.
+    /// If the shapes do not fit, the elements are not f32, or the devices or the tapes differ.
     pub fn linear(self, weight: Self, bias: Self, relu: bool) -> Result<Self> {
         let y = self.value().linear(&weight.value(), &bias.value(), relu)?;
         self.tape().record_node("linear", y, &[self, weight, bias], relu, move |pull| {

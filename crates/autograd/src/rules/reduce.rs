@@ -9,7 +9,7 @@ impl<'t> Var<'t> {
     /// The sum of all elements, of shape `[]`.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn sum(self) -> Result<Self> {
         self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
     }
@@ -17,7 +17,7 @@ impl<'t> Var<'t> {
     /// The mean of all elements, of shape `[]`.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn mean(self) -> Result<Self> {
         let scale = 1.0 / self.value().len() as f32;
         self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
@@ -26,7 +26,7 @@ impl<'t> Var<'t> {
     /// The largest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn max(self) -> Result<Self> {
         self.tape().record("max", self.value().max()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
@@ -34,7 +34,7 @@ impl<'t> Var<'t> {
     /// The smallest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn min(self) -> Result<Self> {
         self.tape().record("min", self.value().min()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
@@ -42,7 +42,7 @@ impl<'t> Var<'t> {
     /// The sum along a dimension, which stays with extent 1.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is none of the variable's.
     pub fn sum_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().sum_along(dimension)?;
         self.tape().record("sum_along", y, &[self], |pull| stretch(pull, 1.0))
@@ -51,7 +51,7 @@ impl<'t> Var<'t> {
     /// The mean along a dimension, which stays with extent 1.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is none of the variable's.
     pub fn mean_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().mean_along(dimension)?;
         let scale = 1.0 / self.value().shape()[dimension] as f32;
@@ -61,7 +61,7 @@ impl<'t> Var<'t> {
     /// The largest along a dimension, which stays with extent 1; equal ones share the gradient.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is none of the variable's.
     pub fn max_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().max_along(dimension)?;
         self.tape().record("max_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
@@ -70,7 +70,7 @@ impl<'t> Var<'t> {
     /// The smallest along a dimension, which stays with extent 1; equal ones share the gradient.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is none of the variable's.
     pub fn min_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().min_along(dimension)?;
         self.tape().record("min_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
@@ -79,7 +79,7 @@ impl<'t> Var<'t> {
     /// Sums away what was stretched from `shape`; see [`Tensor::sum_to`].
     ///
     /// # Errors
-    /// Where `shape` does not broadcast to the variable's, or the elements are not f32.
+    /// If `shape` does not broadcast to the variable's, or the elements are not f32.
     pub fn sum_to(self, shape: &[usize]) -> Result<Self> {
         if self.value().shape() == shape {
             return Ok(self);
@@ -90,7 +90,7 @@ impl<'t> Var<'t> {
     /// Softmax along the last dimension.
     ///
     /// # Errors
-    /// Where there is no dimension, or the elements are not f32.
+    /// If there is no dimension, or the elements are not f32.
     pub fn softmax(self) -> Result<Self> {
         self.tape().record("softmax", self.value().softmax()?, &[self], |pull| {
             // y (g - Σ g y)
@@ -103,7 +103,7 @@ impl<'t> Var<'t> {
     /// The logarithm of softmax along the last dimension.
     ///
     /// # Errors
-    /// Where there is no dimension, or the elements are not f32.
+    /// If there is no dimension, or the elements are not f32.
     pub fn log_softmax(self) -> Result<Self> {
         self.tape().record("log_softmax", self.value().log_softmax()?, &[self], |pull| {
             // g - softmax Σ g

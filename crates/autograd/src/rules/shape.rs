@@ -8,7 +8,7 @@ impl<'t> Var<'t> {
     /// The same elements under another shape.
     ///
     /// # Errors
-    /// Where the number of elements differs.
+    /// If the number of elements differs.
     pub fn reshape(self, shape: &[usize]) -> Result<Self> {
         self.tape().record("reshape", self.value().reshape(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.reshape(&pull.input(0).shape())?)
@@ -18,7 +18,7 @@ impl<'t> Var<'t> {
     /// Two dimensions exchanged.
     ///
     /// # Errors
-    /// Where a dimension is none of the variable's.
+    /// If a dimension is none of the variable's.
     pub fn transpose(self, first: usize, second: usize) -> Result<Self> {
         self.tape().record("transpose", self.value().transpose(first, second)?, &[self], move |pull| {
             pull.give(0, pull.cotangent()?.transpose(first, second)?)
@@ -28,7 +28,7 @@ impl<'t> Var<'t> {
     /// A matrix transposed.
     ///
     /// # Errors
-    /// Where the variable is no matrix.
+    /// If the variable is no matrix.
     pub fn t(self) -> Result<Self> {
         self.value().t()?;
         self.transpose(0, 1)
@@ -37,7 +37,7 @@ impl<'t> Var<'t> {
     /// Dimension `d` of the result is dimension `order[d]` of the variable.
     ///
     /// # Errors
-    /// Where `order` does not name each dimension once.
+    /// If `order` does not name each dimension once.
     pub fn permute(self, order: &[usize]) -> Result<Self> {
         let y = self.value().permute(order)?;
         let mut inverse = vec![0; order.len()];
@@ -50,7 +50,7 @@ impl<'t> Var<'t> {
     /// Stretched to a larger shape by NumPy's rule.
     ///
     /// # Errors
-    /// Where the shape does not broadcast so.
+    /// If the shape does not broadcast so.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self> {
         self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
@@ -60,7 +60,7 @@ impl<'t> Var<'t> {
     /// The elements `start..end` along a dimension.
     ///
     /// # Errors
-    /// Where the dimension is none of the variable's, or the range is not inside of it.
+    /// If the dimension is none of the variable's, or the range is not inside of it.
     pub fn slice(self, dimension: usize, start: usize, end: usize) -> Result<Self> {
         self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
             // g with zeros before and behind it.
@@ -80,7 +80,7 @@ impl<'t> Var<'t> {
     /// Several variables one after the other, along their first dimension.
     ///
     /// # Errors
-    /// Where there is none, or their types, devices, tapes or inner extents differ.
+    /// If there is none, or their types, devices, tapes or inner extents differ.
     pub fn concatenate(parts: &[Self]) -> Result<Self> {
         let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
         let y = Tensor::concatenate(&values)?;
@@ -101,7 +101,7 @@ impl<'t> Var<'t> {
     /// A dimension of extent 1 put in before `dimension`.
     ///
     /// # Errors
-    /// Where `dimension` is more than the number of dimensions.
+    /// If `dimension` is more than the number of dimensions.
     pub fn unsqueeze(self, dimension: usize) -> Result<Self> {
         let shape = self.value().unsqueeze(dimension)?.shape().to_vec();
         self.reshape(&shape)
@@ -110,7 +110,7 @@ impl<'t> Var<'t> {
     /// A dimension of extent 1 taken away.
     ///
     /// # Errors
-    /// Where the dimension is none of the variable's, or its extent is not 1.
+    /// If the dimension is none of the variable's, or its extent is not 1.
     pub fn squeeze(self, dimension: usize) -> Result<Self> {
         let shape = self.value().squeeze(dimension)?.shape().to_vec();
         self.reshape(&shape)
@@ -123,7 +123,7 @@ impl<'t> Var<'t> {
     /// `[rows, …]` and u32 indices `[n]` → `[n, …]`.
     ///
     /// # Errors
-    /// Where the variable has no dimension, the indices are no list of u32, or the devices differ.
+    /// If the variable has no dimension, the indices are no list of u32, or the devices differ.
     pub fn gather_rows(self, indices: &Tensor) -> Result<Self> {
         let y = self.value().gather_rows(indices)?;
         let indices = indices.clone();
@@ -138,7 +138,7 @@ impl<'t> Var<'t> {
     /// `[n, …]` and u32 indices `[n]` → `[rows, …]`.
     ///
     /// # Errors
-    /// Where shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not fit, or the devices differ.
     pub fn scatter_add_rows(self, indices: &Tensor, rows: usize) -> Result<Self> {
         let mut shape = self.shape();
         if let Some(first) = shape.first_mut() {

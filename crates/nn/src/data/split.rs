@@ -24,7 +24,7 @@ const STREAM: u64 = u64::MAX;
 /// rows keep their last one for training, the test part is smaller by as many.
 ///
 /// # Errors
-/// [`Error::Setting`] where the fraction is not in [0, 1), or leaves a part without rows; [`Error::Tensor`] where there is
+/// [`Error::Setting`] if the fraction is not in [0, 1), or leaves a part without rows; [`Error::Tensor`] if there is
 /// not one class per row.
 ///
 /// ```
@@ -112,7 +112,7 @@ fn class_quotas(classes: &[u32], fraction: f64) -> BTreeMap<u32, usize> {
 /// Some rows of a row-major array of `width` columns, in the order given.
 ///
 /// # Errors
-/// [`Error::Tensor`] where a row is none of the array's.
+/// [`Error::Tensor`] if a row is none of the array's.
 pub fn take_rows<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Result<Vec<T>> {
     let mut taken = Vec::new();
     for row in rows {

@@ -71,7 +71,7 @@ impl Mlp {
     /// Declares the parameters of a perceptron, which start as those of [`Linear::new`].
     ///
     /// # Errors
-    /// Where the configuration is not valid, or a name is taken.
+    /// If the configuration is not valid, or a name is taken.
     pub fn new(builder: &mut ParamsBuilder, config: &MlpConfig) -> Result<Self> {
         config.validate()?;
         let mut builder = builder.path("layers");
@@ -87,7 +87,7 @@ impl Mlp {
         Ok(Self { layers, dropouts, activation: config.activation, dropout: config.dropout })
     }
 
-    /// The layers, the first one first.
+    /// Returns the layers, the first one first.
     #[must_use]
     pub fn layers(&self) -> &[Linear] {
         &self.layers

@@ -60,7 +60,7 @@ impl GradientAccumulation {
     /// Over so many micro-batches a step.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where their number is 0.
+    /// [`Error::Setting`](crate::Error::Setting) if their number is 0.
     pub fn new(optimizer: Optimizer, micro_batches: u32) -> Result<Self> {
         check("micro_batches", micro_batches, micro_batches > 0, "at least 1")?;
         Ok(Self { optimizer, micro_batches, done: 0 })
@@ -102,13 +102,13 @@ impl GradientAccumulation {
         self.done
     }
 
-    /// The optimizer inside.
+    /// Returns the optimizer inside.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// The optimizer inside, to set its schedule and the like.
+    /// Returns the optimizer inside, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer

@@ -71,7 +71,7 @@ impl WeightAverage {
     /// The average of nothing yet.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where the decay is not in [0, 1); where the device has no room.
+    /// [`Error::Setting`](crate::Error::Setting) if the decay is not in [0, 1); if the device has no room.
     pub fn new(params: &Params, averaging: Averaging) -> Result<Self> {
         let average = hold_as("optimizer state", || RunningAverage::new(params.values(), averaging));
         Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, swap: Swap::new(params) })
@@ -118,16 +118,16 @@ impl WeightAverage {
         self.swap.is_in()
     }
 
-    /// The averages.
+    /// Returns the averages.
     #[must_use]
     pub fn averages(&self) -> &Arena {
         self.average.averages()
     }
 
-    /// The number of updates. Waits for the device.
+    /// Returns the number of updates. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn updates(&self) -> Result<u32> {
         Ok(self.average.save()?[0])
     }

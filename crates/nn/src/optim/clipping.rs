@@ -37,7 +37,7 @@ impl Optimizer {
     /// Squares are summed in f32, so a norm from 1.8e19 on counts as not finite.
     ///
     /// # Errors
-    /// Where the norm is not greater than 0.
+    /// If the norm is not greater than 0.
     pub fn with_clip_norm(self, norm: f64) -> Result<Self> {
         self.with_clip(Clip::Norm(norm))
     }
@@ -45,7 +45,7 @@ impl Optimizer {
     /// Clips gradients in another way, or not at all: by value, by a p-norm, tensor by tensor. [`Clip`] says what each costs.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where the limit is not finite and greater than 0; where the device has no
+    /// [`Error::Setting`](crate::Error::Setting) if the limit is not finite and greater than 0; if the device has no
     /// room for what clipping by tensors needs.
     pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
         clip.check().map_err(as_setting)?;
@@ -62,7 +62,7 @@ impl Optimizer {
     /// Usual are 0.01 for `clipping` and 1e-3 for `eps`. One launch a step; what it clips it changes in place.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) where one of them is not finite and greater than 0; where the device has no
+    /// [`Error::Setting`](crate::Error::Setting) if one of them is not finite and greater than 0; if the device has no
     /// room.
     pub fn with_adaptive_clip(mut self, clipping: f64, eps: f64) -> Result<Self> {
         let values = self.params.values();
@@ -100,7 +100,7 @@ impl Optimizer {
     /// are not clipped by it, a copy of the parameters (4 bytes of memory each) and two launches behind the update.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn with_statistics(mut self) -> Result<Self> {
         let values = self.params.values();
         self.around.update_norms = Some(hold_as("optimizer state", || UpdateNorms::new(values))?);
@@ -111,7 +111,7 @@ impl Optimizer {
     /// As [`read_clock`](Self::read_clock), but without waiting: what is asked for is given when it has arrived.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn read_clock_later(&self) -> Result<PendingClock> {
         Ok(self.clock.read_later()?)
     }

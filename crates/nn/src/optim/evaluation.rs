@@ -60,7 +60,7 @@ impl Optimizer {
         self.swap_in(EVAL, &other, weight)
     }
 
-    /// Whether [`eval`](Self::eval) has put other parameters in place.
+    /// Returns whether [`eval`](Self::eval) has put other parameters in place.
     #[must_use]
     pub fn is_evaluating(&self) -> bool {
         self.swap.is_in()

@@ -35,7 +35,7 @@ impl Optimizer {
     /// next step on. Elements that are not finite, and those of frozen parameters, are left out.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the method keeps no such average; where the layouts differ, or the device fails.
+    /// [`Error::Setting`] if the method keeps no such average; if the layouts differ, or the device fails.
     pub fn update_hessian(&mut self, diagonal: &Arena) -> Result<()> {
         let hessian = self.hessian()?;
         self.follow_freezing()?;
@@ -83,7 +83,7 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] where the method keeps no such average; where the output does not fit the loss, or the device
+    /// [`Error::Setting`] if the method keeps no such average; if the output does not fit the loss, or the device
     /// fails.
     pub fn estimate_hessian(&mut self, output: Var<'_>, loss: &dyn Loss) -> Result<()> {
         let hessian = self.hessian()?;

@@ -88,7 +88,7 @@ impl Lookahead {
     /// Around an optimizer.
     ///
     /// # Errors
-    /// As [`LookaheadSettings::validate`], or where the device has no room.
+    /// As [`LookaheadSettings::validate`], or if the device has no room.
     pub fn new(optimizer: Optimizer, settings: LookaheadSettings) -> Result<Self> {
         settings.validate()?;
         optimizer.params.check_in_place("Lookahead::new")?;
@@ -124,7 +124,7 @@ impl Lookahead {
         self.optimizer.swap.take_out(EVAL.take_out)
     }
 
-    /// The slow weights.
+    /// Returns the slow weights.
     #[must_use]
     pub fn slow(&self) -> &Arena {
         &self.slow
@@ -136,13 +136,13 @@ impl Lookahead {
         self.settings
     }
 
-    /// The optimizer inside.
+    /// Returns the optimizer inside.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// The optimizer inside, to set its schedule and the like.
+    /// Returns the optimizer inside, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer

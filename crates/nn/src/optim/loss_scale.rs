@@ -61,17 +61,17 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] where a value is out of its range, or gradients are clipped otherwise than by their global norm.
+    /// [`Error::Setting`] if a value is out of its range, or gradients are clipped otherwise than by their global norm.
     pub fn with_loss_scale(mut self, loss_scale: LossScale) -> Result<Self> {
         self.clock.set_loss_scale(Some(loss_scale)).map_err(as_setting)?;
         self.check_loss_scale()?;
         Ok(self)
     }
 
-    /// A loss times the scale of this step, to take the gradients of; the loss as it is where none is set.
+    /// Returns a loss times the scale of this step, to take the gradients of; the loss as it is where none is set.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn scale_loss<'tape>(&self, loss: Var<'tape>) -> Result<Var<'tape>> {
         self.loss_scaler()?.scale(loss)
     }
@@ -80,7 +80,7 @@ impl Optimizer {
     /// [`GradientAccumulation`](crate::GradientAccumulation) and [`Sam`](crate::Sam). It follows the scale on the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn loss_scaler(&self) -> Result<LossScaler> {
         Ok(LossScaler { scale: self.clock.loss_scale_now()? })
     }

@@ -138,7 +138,7 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] where a pattern matches no parameter, or a value is out of its range, or the method has no weight
+    /// [`Error::Setting`] if a pattern matches no parameter, or a value is out of its range, or the method has no weight
     /// decay to replace.
     pub fn with_groups(mut self, groups: &[ParameterGroup]) -> Result<Self> {
         let mut settings = self.segments.clone();
@@ -151,7 +151,7 @@ impl Optimizer {
     /// than two dimensions.
     ///
     /// # Errors
-    /// Where the device has no room for the table.
+    /// If the device has no room for the table.
     pub fn without_decay_on_bias_and_norm(mut self) -> Result<Self> {
         let mut settings = self.segments.clone();
         for (parameter, settings) in self.params.parameters().iter().zip(&mut settings) {
@@ -234,7 +234,7 @@ impl Optimizer {
     /// Waits for the device; [`read_clock_later`](Self::read_clock_later) does not.
     ///
     /// # Errors
-    /// Where work on the device has failed, or a step was skipped and that is to be an error.
+    /// If work on the device has failed, or a step was skipped and that is to be an error.
     pub fn read_clock(&self) -> Result<ClockState> {
         Ok(self.clock.read()?)
     }
@@ -242,18 +242,18 @@ impl Optimizer {
     /// Begins the sum of gradient norms, which [`read_clock`](Self::read_clock) tells, anew from 0.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn restart_gradient_norm_sum(&mut self) -> Result<()> {
         Ok(self.clock.restart_gradient_norm_sum()?)
     }
 
-    /// The method and its settings.
+    /// Returns the method and its settings.
     #[must_use]
     pub fn method(&self) -> &dyn Method {
         &*self.method
     }
 
-    /// The parameters that it works on.
+    /// Returns the parameters that it works on.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params

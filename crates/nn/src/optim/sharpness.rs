@@ -45,7 +45,7 @@ impl SharpnessAware {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`] where `rho` is not finite and greater than 0, or `eta` not finite and at least 0.
+    /// [`Error::Setting`] if `rho` is not finite and greater than 0, or `eta` not finite and at least 0.
     pub fn validate(&self) -> Result<()> {
         positive("rho", self.rho)?;
         not_negative("eta", self.eta)
@@ -112,7 +112,7 @@ impl Sam {
     /// Around an optimizer.
     ///
     /// # Errors
-    /// As [`SharpnessAware::validate`], or where the device has no room.
+    /// As [`SharpnessAware::validate`], or if the device has no room.
     pub fn new(optimizer: Optimizer, settings: SharpnessAware) -> Result<Self> {
         settings.validate()?;
         let ascent = hold_as("optimizer state", || {
@@ -150,7 +150,7 @@ impl Sam {
     /// Goes uphill along the gradients. Make them zero then, and compute them anew.
     ///
     /// # Errors
-    /// [`Error::Setting`] where it has been called already; where work on the device has failed.
+    /// [`Error::Setting`] if it has been called already; if work on the device has failed.
     pub fn first_step(&mut self) -> Result<()> {
         self.check(false)?;
         self.optimizer.params.check_in_place("Sam::first_step")?;
@@ -165,7 +165,7 @@ impl Sam {
     /// Goes back, and takes a step of the method with the gradients from uphill.
     ///
     /// # Errors
-    /// [`Error::Setting`] where [`first_step`](Self::first_step) has not been called before; where work on the device has
+    /// [`Error::Setting`] if [`first_step`](Self::first_step) has not been called before; if work on the device has
     /// failed.
     pub fn second_step(&mut self) -> Result<()> {
         self.check(true)?;
@@ -188,13 +188,13 @@ impl Sam {
         self.settings
     }
 
-    /// The optimizer inside.
+    /// Returns the optimizer inside.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// The optimizer inside, to set its schedule and the like.
+    /// Returns the optimizer inside, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer

@@ -38,9 +38,9 @@ impl SavedParameter {
 }
 
 impl Optimizer {
-    /// All that a run needs to go on to the bit, beside the parameters themselves: what the method keeps for each
-    /// parameter, the clock, the schedule with the place in it, and the settings, which loading holds against those of the
-    /// optimizer. Waits for the device.
+    /// Returns all that a run needs to go on to the bit, beside the parameters themselves: what the method keeps for
+    /// each parameter, the clock, the schedule with the place in it, and the settings, which loading holds against
+    /// those of the optimizer. Waits for the device.
     ///
     /// # Format
     /// A [`Checkpoint`], which saves to a safetensors file. State has PyTorch's names where PyTorch has the method:
@@ -162,7 +162,7 @@ impl Optimizer {
         Ok(self.clock.restore(&manifest.clock)?)
     }
 
-    /// The schedule that stands on the device: see [`set_rate`](Self::set_rate).
+    /// Returns the schedule that is on the device: see [`set_rate`](Self::set_rate).
     #[must_use]
     pub fn schedule(&self) -> &ScheduleTable {
         self.clock.schedule()

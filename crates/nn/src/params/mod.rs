@@ -31,37 +31,37 @@ pub struct Params {
 }
 
 impl Params {
-    /// The device they lie on.
+    /// Returns the device that they are on.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.values.device()
     }
 
-    /// The number of parameters, each a tensor.
+    /// Returns the number of parameters, each a tensor.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parameters.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parameters.is_empty()
     }
 
-    /// The number of numbers that are learned.
+    /// Returns the number of numbers that are learned.
     #[must_use]
     pub fn element_count(&self) -> usize {
         self.values.element_count()
     }
 
-    /// The parameters, in the order of their declaration.
+    /// Returns the parameters, in the order of their declaration.
     #[must_use]
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The parameter with this name.
+    /// Returns the parameter with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Parameter> {
         self.parameters.iter().find(|parameter| parameter.name() == name)
@@ -73,7 +73,7 @@ impl Params {
         &self.buffers
     }
 
-    /// The arena of the values.
+    /// Returns the arena of the values.
     #[must_use]
     pub fn values(&self) -> &Arena {
         &self.values
@@ -200,7 +200,7 @@ impl Params {
     /// next numbers follow from. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn random_counters(&self) -> Result<Vec<u32>> {
         self.dropouts.iter().map(|stream| stream.calls()).collect()
     }
@@ -208,7 +208,7 @@ impl Params {
     /// Sets what [`random_counters`](Self::random_counters) has given, so that a run goes on where it was.
     ///
     /// # Errors
-    /// [`Error::State`] where there are not as many as dropout layers; where work on the device has failed.
+    /// [`Error::State`] if there are not as many as dropout layers; if work on the device has failed.
     pub fn set_random_counters(&self, counters: &[u32]) -> Result<()> {
         self.check_random_counters(counters)?;
         self.dropouts.iter().zip(counters).try_for_each(|(stream, &calls)| stream.set_calls(self.device(), calls))

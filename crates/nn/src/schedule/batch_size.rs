@@ -4,7 +4,7 @@ use super::check_positive;
 use crate::Result;
 use crate::setting::not_negative;
 
-/// The learning rate for a batch of `batch_size` rows, from the one that is good for `base_batch_size`:
+/// Returns the learning rate for a batch of `batch_size` rows, from the one that is good for `base_batch_size`:
 /// `lr · batch_size / base_batch_size`.
 ///
 /// For gradient descent with and without momentum; with a warm-up where it makes the rate large. For adaptive methods see
@@ -13,7 +13,7 @@ use crate::setting::not_negative;
 /// Source: Goyal et al.: Accurate, large minibatch SGD, training ImageNet in 1 hour (2017).
 ///
 /// # Errors
-/// Where the learning rate is negative or not finite, or a batch has no row.
+/// If the learning rate is negative or not finite, or a batch has no row.
 ///
 /// ```
 /// # fn main() -> thalweg_nn::Result<()> {
@@ -25,7 +25,8 @@ pub fn linear_scaling(lr: f64, batch_size: u64, base_batch_size: u64) -> Result<
     Ok(lr * ratio(lr, batch_size, base_batch_size)?)
 }
 
-/// The learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that is good for
+/// Returns the learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that
+/// is good for
 /// `base_batch_size`: `lr · √(batch_size / base_batch_size)`.
 ///
 /// Source: Malladi et al.: On the SDEs and scaling rules for adaptive gradient algorithms (NeurIPS 2022), who change betas

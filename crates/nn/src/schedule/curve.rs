@@ -29,7 +29,7 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// The value at a share of the way; exactly `a` up to 0, and `b` from 1 on.
+    /// Returns the value at a share of the way; exactly `a` up to 0, and `b` from 1 on.
     #[must_use]
     pub fn between(self, a: f64, b: f64, x: f64) -> f64 {
         match self {

@@ -138,7 +138,7 @@ impl ReduceOnPlateau {
     /// Goes on from a state that was saved.
     ///
     /// # Errors
-    /// Those of [`PlateauSettings::validate`], and where the state is none that these settings lead to.
+    /// Those of [`PlateauSettings::validate`], and if the state is none that these settings lead to.
     pub fn from_state(settings: PlateauSettings, state: PlateauState) -> Result<Self> {
         settings.validate()?;
         not_negative("lr", state.lr)?;
@@ -180,7 +180,7 @@ impl ReduceOnPlateau {
         self.state.lr
     }
 
-    /// The settings.
+    /// Returns the settings.
     #[must_use]
     pub fn settings(&self) -> PlateauSettings {
         self.settings

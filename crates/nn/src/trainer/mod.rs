@@ -271,7 +271,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// [`Parts::settings`](crate::Parts::settings), a checksum of the training rows, the counters of random numbers.
     ///
     /// # Errors
-    /// [`Error::Setting`] where the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.
+    /// [`Error::Setting`] if the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.
     pub fn set_checkpoints(&mut self, path: impl Into<PathBuf>, every_epochs: u64) -> Result<()> {
         let path = path.into();
         if every_epochs == 0 {

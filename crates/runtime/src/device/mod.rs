@@ -1,4 +1,4 @@
-//! [`Device`]: the place where tensors lie and launches run.
+//! [`Device`]: the place of tensors, where launches run.
 
 mod choice;
 mod extensions;
@@ -211,7 +211,7 @@ impl Device {
         }
     }
 
-    /// Whether this is the CPU backend.
+    /// Returns whether this is the CPU backend.
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         matches!(self.inner.executor, Executor::Cpu)
@@ -234,13 +234,13 @@ impl Device {
         self.inner.counts_workgroups.store(counts, Ordering::Relaxed);
     }
 
-    /// Whether a driver imitates this device in software.
+    /// Returns whether a driver imitates this device in software.
     #[must_use]
     pub fn is_software(&self) -> bool {
         matches!(&self.inner.executor, Executor::Gpu(gpu) if gpu.info().kind == DeviceKind::Software)
     }
 
-    /// The most workgroups along one dimension of a launch; a grid of more is folded.
+    /// Returns the most workgroups along one dimension of a launch; a grid of more is folded.
     #[must_use]
     pub fn max_workgroups_per_dimension(&self) -> usize {
         match &self.inner.executor {
@@ -338,8 +338,8 @@ impl Device {
         }
     }
 
-    /// The memory of tensors: who holds it, what is kept for the next ones, and all that was taken from the device. On
-    /// the CPU, which all share, it counts the tensors of all threads.
+    /// Returns the memory of tensors: who holds it, what is kept for the next ones, and all that was taken from the
+    /// device. On the CPU, which all share, it counts the tensors of all threads.
     #[must_use]
     pub fn memory(&self) -> MemoryReport {
         self.inner.pool.report()

@@ -14,7 +14,7 @@ impl Device {
     /// overlap. Launches of other threads on the same GPU are included, on the CPU only this thread's are.
     ///
     /// # Errors
-    /// Whatever the closure fails with; [`Error::Profile`] where the device, or on the CPU this thread, is being profiled
+    /// Whatever the closure fails with; [`Error::Profile`] if the device, or on the CPU this thread, is being profiled
     /// already; [`Error::Recording`] while a recording is made.
     pub fn profile<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Profile, T), E> {
         /// Ends a profile whose closure fails or panics.

@@ -177,7 +177,7 @@ impl Device {
         Ok(range.elements(words.unwrap_or_else(|| unreachable!("a read that waits has its words"))))
     }
 
-    /// Has words read back behind all work so far, without waiting; the CPU does it at once.
+    /// Has words read back after all work so far, without waiting; the CPU does it at once.
     pub(crate) fn start_read(&self, buffer: &Buffer, range: WordRange) -> Result<Reading> {
         let WordRange { start, end, .. } = range;
         observer::check("read-back")?;

@@ -110,7 +110,7 @@ impl Flight {
     /// Waits until another submission may go out.
     ///
     /// # Errors
-    /// Where the device has failed, or does not finish a submission in time.
+    /// If the device has failed, or does not finish a submission in time.
     pub(super) fn make_room(&self) -> Result<()> {
         self.look();
         if CANNOT_WAIT {
@@ -170,7 +170,7 @@ impl Flight {
     /// Waits for a submission and all before it, one by one.
     ///
     /// # Errors
-    /// Where the device has failed, or does not finish a submission in time.
+    /// If the device has failed, or does not finish a submission in time.
     pub(super) fn wait_for(&self, number: u64) -> Result<()> {
         let _span = tracing::debug_span!("wait").entered();
         self.look();

@@ -19,7 +19,7 @@ pub(crate) struct GpuRead {
 }
 
 impl Gpu {
-    /// Has bytes read back behind all work that was handed over, without waiting: from a multiple of four on, and as many.
+    /// Has bytes read back after all submitted work, without waiting: from a multiple of four on, and as many.
     pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, bytes: usize) -> Result<GpuRead> {
         self.failure.check()?;
         let bytes = bytes as u64;

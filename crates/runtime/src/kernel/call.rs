@@ -42,13 +42,13 @@ impl<'a> Call<'a> {
         self.application
     }
 
-    /// An override constant; 0 where the launch does not set it.
+    /// Returns an override constant; 0 where the launch does not set it.
     #[must_use]
     pub fn constant(&self, name: &str) -> f64 {
         self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, value)| value)
     }
 
-    /// The bindings, in order.
+    /// Returns the bindings, in order.
     ///
     /// # Panics
     /// Where `N` is not their number in the kernel's access list.

@@ -33,7 +33,7 @@ pub(crate) struct GpuBuffer {
 #[cfg(not(feature = "wgpu"))]
 pub(crate) enum GpuBuffer {}
 
-/// A piece of a device's memory; it returns to the pool when the last tensor lets go of it.
+/// A piece of a device's memory; it returns to the pool when the last tensor frees it.
 #[derive(Debug)]
 pub struct Buffer {
     /// `None` only while it is being dropped.
@@ -116,7 +116,7 @@ pub struct Held {
 }
 
 impl MemoryReport {
-    /// The bytes of one holder; 0 where it holds nothing.
+    /// Returns the bytes of one holder; 0 where it holds nothing.
     #[must_use]
     pub fn held_by(&self, holder: &str) -> u64 {
         self.held.iter().find(|held| held.holder == holder).map_or(0, |held| held.bytes)

@@ -92,7 +92,7 @@ impl Device {
     /// # Errors
     /// Returns the closure's own error. Returns [`Error::Recording`] if the closure reads back or waits, works on another
     /// device, writes from the host to a tensor that was there before, makes state that outlives a step (a clock, a log,
-    /// dropout's), or records or replays within a recording; [`Error::Kernel`] where a device refuses a generated kernel.
+    /// dropout's), or records or replays within a recording; [`Error::Kernel`] if a device refuses a generated kernel.
     pub fn record<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Recording, T), E> {
         self.record_with(RecordOptions::default(), body)
     }
@@ -159,19 +159,19 @@ impl Recording {
         Ok(())
     }
 
-    /// The number of launches of one replay.
+    /// Returns the number of launches of one replay.
     #[must_use]
     pub fn launches(&self) -> usize {
         count_launches(&self.work)
     }
 
-    /// The kernels that were generated for it, each once; their texts are those of their shaders.
+    /// Returns the kernels that were generated for it, each once; their texts are those of their shaders.
     pub fn generated(&self) -> impl Iterator<Item = &'static Kernel> + use<> {
         fuse::generated(&self.work).into_iter()
     }
 
-    /// The memory in bytes that was taken while it was made and that it needs: what it holds beside the tensors that
-    /// were there before.
+    /// Returns the memory in bytes that was taken while it was made and that it needs: what it holds beside the tensors
+    /// that were there before.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
@@ -203,7 +203,7 @@ impl Recording {
         difference::between(&self.work, &other.work, self.first_buffer.min(other.first_buffer))
     }
 
-    /// The device it runs on.
+    /// Returns the device it runs on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device

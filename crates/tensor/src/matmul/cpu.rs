@@ -243,7 +243,7 @@ impl Blocking {
                             (left.data[first_row + start * left.column..].as_ptr(), left.column)
                         };
                         // SAFETY: the pointers reach `height` rows (whole vectors where they are packed, and else rows
-                        // fill vectors), `width` columns and `depth` steps of operands that were held against extents
+                        // fill vectors), `width` columns and `depth` steps of operands that were compared with extents
                         // and strides; the tile of the result is this piece's own; the kernel is the processor's.
                         unsafe {
                             (kernels.table)(height.div_ceil(lanes) - 1, width - 1)(

@@ -14,7 +14,7 @@ pub trait DeviceProducts {
     /// lose digits, and estimates of the Hessian's diagonal for Sophia.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) where [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
+    /// [`Error::Argument`](crate::Error::Argument) if [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
     /// ([`DeviceInfo::cooperative_matrix_side`](crate::DeviceInfo::cooperative_matrix_side)); the CPU has none.
     ///
     /// ```
@@ -40,7 +40,7 @@ pub trait DeviceProducts {
     /// measured before in the same call. On the CPU there is nothing to choose, and no row.
     ///
     /// # Errors
-    /// Where the device fails or has no room, and while a recording is made.
+    /// If the device fails or has no room, and while a recording is made.
     ///
     /// ```
     /// use thalweg_tensor::Device;

@@ -113,7 +113,7 @@ impl Tensor {
     /// Accumulates in f32. The ReLU lets NaN through.
     ///
     /// # Errors
-    /// Where the shapes do not fit, the elements are not f32, or the devices differ.
+    /// If the shapes do not fit, the elements are not f32, or the devices differ.
     pub fn linear(&self, weight: &Self, bias: &Self, relu: bool) -> Result<Self> {
         let product = Product::new("linear", self, &weight.t()?)?;
         expect_dtype("linear", bias, DType::F32)?;
@@ -140,7 +140,7 @@ impl Tensor {
     /// dy `[n, out]`, weight `[out, in]`, activation `[n, in]` → `[n, in]`.
     ///
     /// # Errors
-    /// Where the shapes do not fit, the elements are not f32, or the devices differ.
+    /// If the shapes do not fit, the elements are not f32, or the devices differ.
     pub fn linear_input_grad(&self, weight: &Self, activation: &Self) -> Result<Self> {
         let product = Product::new("linear_input_grad", self, weight)?;
         let activation = activation.contiguous()?;
@@ -160,7 +160,7 @@ impl Tensor {
     /// dy `[n, out]`, x `[n, in]` → `weight_grad [out, in]`, `bias_grad [out]`.
     ///
     /// # Errors
-    /// Where the shapes do not fit, the elements are not f32, the devices differ, or the targets share a buffer with
+    /// If the shapes do not fit, the elements are not f32, the devices differ, or the targets share a buffer with
     /// each other or with an operand.
     pub fn linear_weight_grad_into(
         &self,

@@ -39,7 +39,7 @@ impl Tensor {
     /// of k that are added in order.
     ///
     /// # Errors
-    /// Where the inner dimensions differ, an operand is no matrix of f32, or the devices differ.
+    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices differ.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -62,7 +62,7 @@ impl Tensor {
     /// `[m, k]` × `[k, n]` → `target [m, n]`.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul), and where `target` has another shape, gaps, or shares a buffer with an operand.
+    /// As [`matmul`](Self::matmul), and if `target` has another shape, gaps, or shares a buffer with an operand.
     pub fn matmul_into(&self, other: &Self, target: &Self, accumulate: bool) -> Result<()> {
         let product = Product::new("matmul", self, other)?;
         expect_target("matmul", target, &[product.m as usize, product.n as usize])?;
@@ -73,7 +73,7 @@ impl Tensor {
     /// The transposed view of a matrix.
     ///
     /// # Errors
-    /// Where the tensor is no matrix.
+    /// If the tensor is no matrix.
     pub fn t(&self) -> Result<Self> {
         if self.rank() != 2 {
             return Err(crate::Error::Rank { op: "t", expected: "a matrix", shape: self.shape().to_vec() });

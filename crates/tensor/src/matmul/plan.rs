@@ -292,8 +292,9 @@ fn shader(name: String, text: String) -> &'static Shader {
     Box::leak(Box::new(Shader { name: leak(name), path: "generated", text: leak(text), shared: &[] }))
 }
 
-/// All generated kernels that a profile can come to: software drivers with subgroups of 4, 8, 16 and 32 lanes, and
-/// everything else. For tests that hold every text against the back ends; none of them is compiled by being named here.
+/// Returns all generated kernels that a profile can come to: software drivers with subgroups of 4, 8, 16 and 32 lanes,
+/// and everything else. For tests that hold every text against the back ends; none of them is compiled by being named
+/// here.
 #[doc(hidden)]
 #[must_use]
 pub fn product_kernels() -> Vec<&'static Kernel> {

@@ -53,7 +53,7 @@ impl Tensor {
     /// `[…, n]` → u32 `[…]`.
     ///
     /// # Errors
-    /// Where the last dimension is missing or empty, or the elements are not f32.
+    /// If the last dimension is missing or empty, or the elements are not f32.
     pub fn argmax(&self) -> Result<Self> {
         expect_dtype("argmax", self, DType::F32)?;
         let Some((&row_length, outer)) = self.shape().split_last().filter(|(n, _)| **n > 0) else {

@@ -48,8 +48,8 @@ pub(super) static BATCH: Kernel = Kernel {
     twin,
 };
 
-/// The next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor on; see
-/// [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
+/// Returns the next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor
+/// on; see [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
 ///
 /// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last. A number that is
 /// no row gives a sample of NaN (u32: of its bits, 0x7fc00000), as in [`Tensor::gather_rows`].
@@ -59,7 +59,7 @@ pub(super) static BATCH: Kernel = Kernel {
 /// own, both 0 at the start) → features and targets `[count, …]`.
 ///
 /// # Errors
-/// Where shapes or types do not fit, there is no row, or the devices differ.
+/// If shapes or types do not fit, there is no row, or the devices differ.
 pub fn next_batch(
     features: &Tensor,
     targets: &Tensor,

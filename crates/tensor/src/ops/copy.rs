@@ -79,7 +79,7 @@ impl Tensor {
     /// The same elements without gaps: this tensor where it has none, else a copy.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn contiguous(&self) -> Result<Self> {
         if self.is_bindable() { Ok(self.clone()) } else { self.copy() }
     }
@@ -87,7 +87,7 @@ impl Tensor {
     /// A copy of the elements in memory of its own, without gaps.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn copy(&self) -> Result<Self> {
         let y = Self::uninitialized(self.device(), self.dtype(), self.shape())?;
         self.copy_into(&y)?;
@@ -97,7 +97,7 @@ impl Tensor {
     /// Copies the elements over those of `target`.
     ///
     /// # Errors
-    /// Where shapes, types or devices differ, `target` is not contiguous, or both share a buffer.
+    /// If shapes, types or devices differ, `target` is not contiguous, or both share a buffer.
     pub fn copy_into(&self, target: &Self) -> Result<()> {
         self.same_device("copy", target)?;
         if self.dtype() != target.dtype() {
@@ -149,7 +149,7 @@ impl Tensor {
     /// `[nᵢ, …]` each → `[Σ nᵢ, …]`.
     ///
     /// # Errors
-    /// Where there is none, or their types, devices or inner extents differ.
+    /// If there is none, or their types, devices or inner extents differ.
     pub fn concatenate(tensors: &[Self]) -> Result<Self> {
         let Some(first) = tensors.first() else {
             return Err(Error::Argument {
@@ -220,7 +220,7 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
 /// To copy, use [`Tensor::copy_into`], which is faster.
 ///
 /// # Errors
-/// Where the tensors are not contiguous f32 of one shape, a multiple of four in length.
+/// If the tensors are not contiguous f32 of one shape, a multiple of four in length.
 pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
     crate::tensor::expect_dtype("copy_by_kernel", x, DType::F32)?;
     crate::tensor::expect_dtype("copy_by_kernel", y, DType::F32)?;

@@ -110,7 +110,7 @@ impl Tensor {
     /// As [`cross_entropy`](Self::cross_entropy); the mean of no row is NaN.
     ///
     /// # Errors
-    /// Where shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not fit, or the devices differ.
     pub fn cross_entropy_mean(&self, targets: &Self, log: Option<&ValueLog>) -> Result<(Self, Self)> {
         let (rows, classes) = self.rows_of_logits(targets)?;
         let scale = 1.0 / rows as f32;
@@ -156,7 +156,7 @@ impl Tensor {
     /// The row's maximum is subtracted first. A target that is no class gives NaN in the loss and the gradient of its row.
     ///
     /// # Errors
-    /// Where shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not fit, or the devices differ.
     pub fn cross_entropy(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
         let (rows, classes) = self.rows_of_logits(targets)?;
         let losses = Self::uninitialized(self.device(), DType::F32, &[rows])?;

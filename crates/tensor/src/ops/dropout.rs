@@ -69,16 +69,16 @@ impl DropoutState {
     /// A state at its first call.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn new(device: &Device, seed: u64, stream: u64) -> Result<Self> {
         crate::check_state("dropout state")?;
         Ok(Self { seed, stream, counter: Tensor::zeros(device, DType::U32, &[2])? })
     }
 
-    /// The number of calls so far. Waits for the device.
+    /// Returns the number of calls so far. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn calls(&self) -> Result<u32> {
         Ok(self.counter.to_vec::<u32>()?[0])
     }
@@ -86,7 +86,7 @@ impl DropoutState {
     /// Sets the number of calls, so that a run goes on where it was stopped.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn set_calls(&self, calls: u32) -> Result<()> {
         self.counter.write(&[calls, 0])
     }
@@ -100,7 +100,7 @@ impl Tensor {
     /// `[…]` → result and mask of the same shape.
     ///
     /// # Errors
-    /// Where the probability is not in [0, 1), the elements are not f32, or the devices differ.
+    /// If the probability is not in [0, 1), the elements are not f32, or the devices differ.
     pub fn dropout(&self, probability: f32, state: &DropoutState) -> Result<(Self, Self)> {
         expect_dtype("dropout", self, DType::F32)?;
         self.same_device("dropout", &state.counter)?;

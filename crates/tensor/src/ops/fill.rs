@@ -52,7 +52,7 @@ impl Tensor {
     /// A tensor with one value everywhere.
     ///
     /// # Errors
-    /// Where the shape is too large, or the device has no room.
+    /// If the shape is too large, or the device has no room.
     pub fn full<T: Element>(device: &Device, value: T, shape: &[usize]) -> Result<Self> {
         let y = Self::uninitialized(device, T::DTYPE, shape)?;
         y.fill(value)?;
@@ -62,7 +62,7 @@ impl Tensor {
     /// Overwrites all elements with one value. Every view of the buffer sees it.
     ///
     /// # Errors
-    /// Where `T` is not the element type, or the tensor has gaps.
+    /// If `T` is not the element type, or the tensor has gaps.
     pub fn fill<T: Element>(&self, value: T) -> Result<()> {
         crate::tensor::expect_dtype("fill", self, T::DTYPE)?;
         if !self.is_bindable() {

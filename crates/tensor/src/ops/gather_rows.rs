@@ -168,7 +168,7 @@ impl Tensor {
     /// `self [n, …]`, indices u32 `[n]`, target `[rows, …]`.
     ///
     /// # Errors
-    /// Where shapes or types do not fit, the devices differ, or the target shares a buffer with an operand.
+    /// If shapes or types do not fit, the devices differ, or the target shares a buffer with an operand.
     pub fn scatter_add_rows_into(&self, indices: &Self, target: &Self) -> Result<()> {
         let op = "scatter_add_rows";
         expect_dtype(op, self, DType::F32)?;

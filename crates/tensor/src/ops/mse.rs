@@ -78,7 +78,7 @@ impl Tensor {
     /// The mean of nothing is NaN.
     ///
     /// # Errors
-    /// Where the shapes or the devices differ, or the elements are not f32.
+    /// If the shapes or the devices differ, or the elements are not f32.
     pub fn squared_error_mean(&self, targets: &Self, log: Option<&ValueLog>) -> Result<(Self, Self)> {
         let scale = 1.0 / self.len() as f32;
         if self.len() > MOST_IN_ONE_WORKGROUP {
@@ -112,7 +112,7 @@ impl Tensor {
     /// `self` and `targets` of one shape → losses and gradient of that shape.
     ///
     /// # Errors
-    /// Where the shapes or the devices differ, or the elements are not f32.
+    /// If the shapes or the devices differ, or the elements are not f32.
     pub fn squared_error(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
         let targets = self.targets_like(targets)?;
         let losses = Self::uninitialized(self.device(), DType::F32, self.shape())?;

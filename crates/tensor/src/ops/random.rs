@@ -67,7 +67,7 @@ impl Tensor {
     /// count. Streams with different numbers are independent.
     ///
     /// # Errors
-    /// Where the bounds are not finite, or the shape is too large.
+    /// If the bounds are not finite, or the shape is too large.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -87,7 +87,7 @@ impl Tensor {
     /// By Box and Muller, from the uniform numbers that [`uniform`](Self::uniform) would give.
     ///
     /// # Errors
-    /// Where mean or deviation are not finite, or the shape is too large.
+    /// If mean or deviation are not finite, or the shape is too large.
     pub fn normal(device: &Device, seed: u64, stream: u64, mean: f32, deviation: f32, shape: &[usize]) -> Result<Self> {
         Self::random(device, seed, stream, true, [("mean", mean), ("deviation", deviation)], shape)
     }

@@ -95,7 +95,7 @@ impl ValueLog {
     /// An empty log with room for `length` numbers, at least one.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn new(device: &Device, length: usize) -> Result<Self> {
         crate::check_state("value log")?;
         Ok(Self {
@@ -107,7 +107,7 @@ impl ValueLog {
     /// Appends the one element of a tensor, in one launch and without waiting.
     ///
     /// # Errors
-    /// Where the tensor has more than one element or is not f32, or the devices differ.
+    /// If the tensor has more than one element or is not f32, or the devices differ.
     pub fn push(&self, value: &Tensor) -> Result<()> {
         expect_dtype("record_value", value, DType::F32)?;
         value.same_device("record_value", &self.values)?;
@@ -121,11 +121,11 @@ impl ValueLog {
             .run(value.device())
     }
 
-    /// Has the numbers at some places read without waiting, as they are behind all work so far; the first number since
+    /// Has the numbers at some places read without waiting, as they are after all work so far; the first number since
     /// the log was empty stands at place 0.
     ///
     /// # Errors
-    /// Where the places are none of the log's, or work on the device has failed.
+    /// If the places are none of the log's, or work on the device has failed.
     pub fn read_later(&self, places: Range<usize>) -> Result<PendingRead<f32>> {
         self.values.slice(0, places.start, places.end)?.read_later()
     }
@@ -133,7 +133,7 @@ impl ValueLog {
     /// Takes the numbers out, in order, and empties the log. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn take(&self) -> Result<Vec<f32>> {
         let count = self.cursor.item::<u32>()? as usize;
         let mut values = self.values.to_vec::<f32>()?;

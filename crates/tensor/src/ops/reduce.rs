@@ -153,7 +153,7 @@ impl Tensor {
     /// f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn sum(&self) -> Result<Self> {
         self.reduce_all(ReduceOp::Sum, 1.0)
     }
@@ -164,7 +164,7 @@ impl Tensor {
     /// `[…]` → `[]`.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn mean(&self) -> Result<Self> {
         self.reduce_all(ReduceOp::Sum, 1.0 / self.len() as f32)
     }
@@ -172,7 +172,7 @@ impl Tensor {
     /// The largest of all elements; NaN wins.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn max(&self) -> Result<Self> {
         self.reduce_all(ReduceOp::Max, 1.0)
     }
@@ -180,7 +180,7 @@ impl Tensor {
     /// The smallest of all elements; NaN wins.
     ///
     /// # Errors
-    /// Where the elements are not f32.
+    /// If the elements are not f32.
     pub fn min(&self) -> Result<Self> {
         self.reduce_all(ReduceOp::Min, 1.0)
     }
@@ -191,7 +191,7 @@ impl Tensor {
     /// `[a, d, b]` → `[a, 1, b]`.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is none of the tensor's.
     pub fn sum_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Sum, dimension, 1.0)
     }
@@ -199,7 +199,7 @@ impl Tensor {
     /// The mean along a dimension, which stays with extent 1.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is none of the tensor's.
     pub fn mean_along(&self, dimension: usize) -> Result<Self> {
         self.check_dimension("mean_along", dimension)?;
         self.reduce_along(ReduceOp::Sum, dimension, 1.0 / self.shape()[dimension] as f32)
@@ -208,7 +208,7 @@ impl Tensor {
     /// The largest along a dimension, which stays with extent 1; NaN wins.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is none of the tensor's.
     pub fn max_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Max, dimension, 1.0)
     }
@@ -216,7 +216,7 @@ impl Tensor {
     /// The smallest along a dimension, which stays with extent 1; NaN wins.
     ///
     /// # Errors
-    /// Where the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is none of the tensor's.
     pub fn min_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Min, dimension, 1.0)
     }
@@ -287,7 +287,7 @@ impl Tensor {
     /// Sums away the dimensions by which `shape` was stretched to this tensor's: the gradient of a broadcast.
     ///
     /// # Errors
-    /// Where `shape` does not broadcast to this tensor's, or the elements are not f32.
+    /// If `shape` does not broadcast to this tensor's, or the elements are not f32.
     pub fn sum_to(&self, shape: &[usize]) -> Result<Self> {
         if self.shape() == shape {
             return Ok(self.clone());

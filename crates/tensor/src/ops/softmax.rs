@@ -52,7 +52,7 @@ impl Tensor {
     /// `[…, n]` → `[…, n]`.
     ///
     /// # Errors
-    /// Where the tensor has no dimension, or the elements are not f32.
+    /// If the tensor has no dimension, or the elements are not f32.
     pub fn softmax(&self) -> Result<Self> {
         self.softmax_launch(false)
     }
@@ -63,7 +63,7 @@ impl Tensor {
     /// `[…, n]` → `[…, n]`.
     ///
     /// # Errors
-    /// Where the tensor has no dimension, or the elements are not f32.
+    /// If the tensor has no dimension, or the elements are not f32.
     pub fn log_softmax(&self) -> Result<Self> {
         self.softmax_launch(true)
     }

@@ -47,7 +47,7 @@ pub struct AdaptiveClip {
 }
 
 impl AdaptiveClip {
-    /// The share of a unit's norm that its gradient may have, and the least norm that counts.
+    /// Returns the share of a unit's norm that its gradient may have, and the least norm that counts.
     #[must_use]
     pub fn settings(&self) -> (f32, f32) {
         (self.clipping, self.eps)
@@ -56,7 +56,7 @@ impl AdaptiveClip {
     /// For arenas of this layout.
     ///
     /// # Errors
-    /// Where `clipping` or `eps` is not finite and greater than 0, or the device has no room for the table of units.
+    /// If `clipping` or `eps` is not finite and greater than 0, or the device has no room for the table of units.
     pub fn new(values: &Arena, clipping: f64, eps: f64) -> Result<Self> {
         for (name, value) in [("clipping", clipping), ("eps", eps)] {
             if !((value as f32).is_finite() && value as f32 > 0.0) {
@@ -90,7 +90,7 @@ impl AdaptiveClip {
     /// Clips gradients in place by these parameters.
     ///
     /// # Errors
-    /// Where the arenas have other pages than those it was made for.
+    /// If the arenas have other pages than those it was made for.
     pub fn clip(&self, values: &Arena, grads: &Arena) -> Result<()> {
         values.same_layout("adaptive_clip", &[grads])?;
         if values.pages().len() + 1 != self.page_units.len() {

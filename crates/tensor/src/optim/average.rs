@@ -46,7 +46,7 @@ impl RunningAverage {
     /// The average of nothing yet.
     ///
     /// # Errors
-    /// Where the decay is not in [0, 1), the device has no room, or this thread records.
+    /// If the decay is not in [0, 1), the device has no room, or this thread records.
     pub fn new(values: &Arena, averaging: Averaging) -> Result<Self> {
         crate::check_state("running average")?;
         if let Averaging::Exponential { decay } | Averaging::Debiased { decay } = averaging
@@ -69,7 +69,7 @@ impl RunningAverage {
         self.averaging
     }
 
-    /// The averages.
+    /// Returns the averages.
     #[must_use]
     pub fn averages(&self) -> &Arena {
         &self.averages
@@ -78,7 +78,7 @@ impl RunningAverage {
     /// Takes the parameters as they are into the average.
     ///
     /// # Errors
-    /// Where the layouts differ, or work on the device has failed.
+    /// If the layouts differ, or work on the device has failed.
     pub fn update(&self, values: &Arena) -> Result<()> {
         values.same_layout("average", &[&self.averages])?;
         let (kind, decay) = match self.averaging {
@@ -111,7 +111,7 @@ impl RunningAverage {
     /// update the parameters stay.
     ///
     /// # Errors
-    /// Where the layouts differ, or work on the device has failed.
+    /// If the layouts differ, or work on the device has failed.
     pub fn swap_in(&self, values: &Arena, kept: &Arena) -> Result<()> {
         swap_in(SwapIn {
             values,
@@ -124,10 +124,10 @@ impl RunningAverage {
         })
     }
 
-    /// Its counter, to be saved: updates, and the bits of 1 - decay^t. Waits for the device.
+    /// Returns its counter, to be saved: updates, and the bits of 1 - decay^t. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn save(&self) -> Result<[u32; 2]> {
         let words = self.counter.to_vec::<u32>()?;
         Ok([words[0], words[2]])
@@ -136,7 +136,7 @@ impl RunningAverage {
     /// Sets the counter to what [`save`](Self::save) has given; the averages are written by themselves.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn restore(&self, [updates, correction]: [u32; 2]) -> Result<()> {
         self.counter.write(&[updates, 0, correction, 0])
     }

@@ -37,7 +37,7 @@ impl Clock {
     /// Parameters that are frozen keep theirs, and so do those whose estimate is not finite. The time does not go on.
     ///
     /// # Errors
-    /// Where the arenas have different layouts, or the device fails.
+    /// If the arenas have different layouts, or the device fails.
     pub fn average_hessian(&self, hessian: &Arena, estimate: &Arena, beta2: f64, curvature: Curvature) -> Result<()> {
         hessian.same_layout("hessian", &[estimate])?;
         let scale = if let Curvature::SampledGradient(terms) = curvature { terms } else { 1.0 };

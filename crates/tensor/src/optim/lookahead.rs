@@ -18,7 +18,7 @@ impl Clock {
     /// and else nothing. Frozen parameters stay, and so do their slow weights. One launch a page.
     ///
     /// # Errors
-    /// Where the period is 0, the layouts differ, or work on the device has failed.
+    /// If the period is 0, the layouts differ, or work on the device has failed.
     pub fn look_ahead(&self, values: &Arena, slow: &Arena, period: u32, alpha: f64) -> Result<()> {
         if period == 0 {
             return Err(Error::Argument {

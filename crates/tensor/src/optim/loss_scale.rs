@@ -58,7 +58,7 @@ impl LossScale {
     /// look at gradients that are still scaled.
     ///
     /// # Errors
-    /// [`Error::Argument`] where they are clipped in another way.
+    /// [`Error::Argument`] if they are clipped in another way.
     pub fn check_clip(clip: Clip) -> Result<()> {
         match clip {
             Clip::Off | Clip::Norm(_) | Clip::PNorm { .. } => Ok(()),
@@ -78,7 +78,7 @@ impl Clock {
     /// not finite, whatever [`NonFinite`](super::NonFinite) says; that is no error. Recordings made before must be made anew.
     ///
     /// # Errors
-    /// Where a setting is out of its range, work on the device has failed, or this thread records.
+    /// If a setting is out of its range, work on the device has failed, or this thread records.
     pub fn set_loss_scale(&mut self, loss_scale: Option<LossScale>) -> Result<()> {
         loss_scale.iter().try_for_each(LossScale::check)?;
         let scale = loss_scale.map_or(0.0, |settings| settings.initial_scale as f32);
@@ -87,8 +87,8 @@ impl Clock {
         Ok(())
     }
 
-    /// The scale that the loss of the coming step is to be multiplied by, as it stands on the device when it is read by a
-    /// launch: a number, `[]`. `None` where none is set.
+    /// Returns the scale that the loss of the coming step is to be multiplied by, as it stands on the device when it is
+    /// read by a launch: a number, `[]`. `None` where none is set.
     ///
     /// # Errors
     /// None that a clock of this crate gives rise to.

@@ -31,7 +31,7 @@ impl Arena {
     /// Copies all pages of an arena of the same layout over those of this one: one copy a page, and no launch.
     ///
     /// # Errors
-    /// Where the layouts differ, or work on the device has failed.
+    /// If the layouts differ, or work on the device has failed.
     pub fn copy_from(&self, other: &Self) -> Result<()> {
         self.same_layout("copy", &[other])?;
         self.pages().iter().zip(other.pages()).try_for_each(|(page, other)| other.copy_into(page))
@@ -40,7 +40,7 @@ impl Arena {
     /// Multiplies all elements by a number: one launch a page.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn scale(&self, factor: f32) -> Result<()> {
         for page in self.pages() {
             let launch = Launch::new(&SCALE, ScaleParams { vectors: vectors(page), factor }).bind(page);

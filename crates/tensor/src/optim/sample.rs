@@ -91,10 +91,10 @@ fn halves(x: u64) -> [u32; 2] {
 }
 
 impl Clock {
-    /// A class for each row of logits, drawn from their softmax: the first class up to which the probabilities add up to
-    /// more than a uniform random number, which is made of word 0 of Philox4x32-10 at counter (row, time, stream) under the
-    /// seed as key. The time is that of this clock, steps done and skipped: a step draws the same however often it asks, and
-    /// a recorded step draws anew in every replay. One launch.
+    /// Returns a class for each row of logits, drawn from their softmax: the first class up to which the probabilities
+    /// add up to more than a uniform random number, which is made of word 0 of Philox4x32-10 at counter (row, time,
+    /// stream) under the seed as key. The time is that of this clock, steps done and skipped: a step draws the same
+    /// however often it asks, and a recorded step draws anew in every replay. One launch.
     ///
     /// # Shapes
     /// logits `[n, classes]` → u32 `[n]`.
@@ -103,7 +103,7 @@ impl Clock {
     /// A row that holds NaN or infinity gives any class.
     ///
     /// # Errors
-    /// Where the logits are no such tensor, have no class, or lie on another device.
+    /// If the logits are no such tensor, have no class, or lie on another device.
     ///
     /// ```
     /// use thalweg_tensor::{Clock, Device, Tensor};
@@ -139,7 +139,7 @@ impl Clock {
     /// [`sample_classes`](Self::sample_classes) does. One launch.
     ///
     /// # Errors
-    /// Where the means are not f32 or lie on another device, or the deviation is not finite.
+    /// If the means are not f32 or lie on another device, or the deviation is not finite.
     pub fn sample_normal(&self, means: &Tensor, deviation: f32, seed: u64, stream: u64) -> Result<Tensor> {
         let op = "sample_normal";
         expect_dtype(op, means, DType::F32)?;

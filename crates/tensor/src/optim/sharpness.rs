@@ -36,7 +36,7 @@ impl SharpnessAscent {
     /// For parameters of this layout; `adaptive` is ASAM's eta, and `None` SAM.
     ///
     /// # Errors
-    /// Where rho is not finite and greater than 0, eta not finite and at least 0, the device has no room, or this thread
+    /// If rho is not finite and greater than 0, eta not finite and at least 0, the device has no room, or this thread
     /// records.
     pub fn new(values: &Arena, rho: f64, adaptive: Option<f64>) -> Result<Self> {
         crate::check_state("sharpness ascent")?;
@@ -68,7 +68,7 @@ impl SharpnessAscent {
     /// Goes uphill along the gradients, and keeps the parameters as they were.
     ///
     /// # Errors
-    /// Where the layouts differ, or work on the device has failed.
+    /// If the layouts differ, or work on the device has failed.
     pub fn step(&self, values: &Arena, grads: &Arena) -> Result<()> {
         values.same_layout("sharpness ascent", &[grads, &self.kept])?;
         let eta = self.adaptive.unwrap_or(0.0);

@@ -24,7 +24,7 @@ impl UpdateNorms {
     /// For arenas of this layout.
     ///
     /// # Errors
-    /// Where the device has no room.
+    /// If the device has no room.
     pub fn new(values: &Arena) -> Result<Self> {
         let count: usize = values.pages().iter().map(|page| partial_count(page.len())).sum();
         let partials = Tensor::zeros(values.device(), DType::F32, &[2 * count])?;
@@ -34,7 +34,7 @@ impl UpdateNorms {
     /// Keeps the parameters, before an update.
     ///
     /// # Errors
-    /// Where the arena has another layout, or work on the device has failed.
+    /// If the arena has another layout, or work on the device has failed.
     pub fn begin(&self, values: &Arena) -> Result<()> {
         self.previous.same_layout("update_norms", &[values])?;
         values.pages().iter().zip(self.previous.pages()).try_for_each(|(page, previous)| page.copy_into(previous))

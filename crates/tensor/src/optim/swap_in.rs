@@ -44,7 +44,7 @@ impl Clock {
     /// a page. Parameters that are frozen stay, and before the first step all of them. With a weight of 1 that is `others`.
     ///
     /// # Errors
-    /// Where the layouts differ, or work on the device has failed.
+    /// If the layouts differ, or work on the device has failed.
     pub fn swap_in(&self, values: &Arena, others: &Arena, weight: f64, kept: &Arena) -> Result<()> {
         swap_in(SwapIn {
             values,

@@ -92,7 +92,7 @@ impl Clock {
             || matches!(self.non_finite, Some(NonFinite::Skip | NonFinite::Error))
     }
 
-    /// Whether a step reads the gradients as a whole, beside each of them for its own parameter.
+    /// Returns whether a step reads the gradients as a whole, beside each of them for its own parameter.
     #[must_use]
     pub fn reads_norms(&self, clip: Clip) -> bool {
         clip.norm().is_some() || clip.by_tensor().is_some() || self.takes_norm()

@@ -116,10 +116,10 @@ impl Clock {
         ClockState::of(&self.words()?, self.non_finite, &self.reports)
     }
 
-    /// Has the clock read, as it is behind all work so far, without waiting for the device.
+    /// Has the clock read, as it is after all work so far, without waiting for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     ///
     /// ```
     /// use thalweg_tensor::{Clock, Device};
@@ -179,7 +179,7 @@ impl Clock {
     /// they must have been made before.
     ///
     /// # Errors
-    /// Where the device has no room, or this thread records.
+    /// If the device has no room, or this thread records.
     pub fn lay_out(&mut self, values: &Arena) -> Result<()> {
         if self.sums.as_ref().is_some_and(|sums| sums.are_of(values)) {
             return Ok(());
@@ -211,7 +211,7 @@ impl Clock {
     /// Begins the sum of gradient norms anew, from 0: as a sum of f32 it loses digits over a long run.
     ///
     /// # Errors
-    /// Where work on the device has failed, or this thread records.
+    /// If work on the device has failed, or this thread records.
     pub fn restart_gradient_norm_sum(&mut self) -> Result<()> {
         self.state.slice(0, GRADIENT_NORM_SUM, GRADIENT_NORM_SUM + 1)?.write(&[0u32])
     }

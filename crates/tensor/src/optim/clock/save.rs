@@ -13,11 +13,11 @@ impl Clock {
     /// The number of words of a saved clock.
     pub const SAVED_WORDS: usize = size_of::<ClockWords>() / 4;
 
-    /// All that the clock keeps from step to step, as words: counts, and the bits of floats. What belongs to the table on
-    /// the device, schedule and segments, is 0 there. Waits for the device.
+    /// Returns all that the clock keeps from step to step, as words: counts, and the bits of floats. What belongs to
+    /// the table on the device, schedule and segments, is 0 there. Waits for the device.
     ///
     /// # Errors
-    /// Where work on the device has failed.
+    /// If work on the device has failed.
     pub fn save(&self) -> Result<Vec<u32>> {
         let mut words = self.state().to_vec::<u32>()?;
         for place in [FINISHED, SCHEDULE, SCHEDULE + 1] {
@@ -26,7 +26,7 @@ impl Clock {
         Ok(words)
     }
 
-    /// The number of updates that a saved clock has counted.
+    /// Returns the number of updates that a saved clock has counted.
     #[must_use]
     pub fn saved_step(words: &[u32]) -> u32 {
         words.get(STEP).copied().unwrap_or(0)
@@ -36,7 +36,7 @@ impl Clock {
     /// stay, too. Waits for the device.
     ///
     /// # Errors
-    /// Where these are not the words of a clock; then nothing is changed. Where work on the device has failed.
+    /// If these are not the words of a clock; then nothing is changed. Where work on the device has failed.
     pub fn restore(&mut self, words: &[u32]) -> Result<()> {
         if words.len() != Self::SAVED_WORDS {
             return Err(Error::Argument {

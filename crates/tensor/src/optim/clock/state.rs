@@ -66,7 +66,7 @@ pub struct ClockState {
 }
 
 impl ClockState {
-    /// The share of updates that were done whose gradients were clipped, from 0 to 1.
+    /// Returns the share of updates that were done whose gradients were clipped, from 0 to 1.
     #[must_use]
     pub fn clipped_share(&self) -> f64 {
         f64::from(self.clipped) / f64::from(self.step.max(1))

@@ -37,7 +37,7 @@ impl Clock {
         Ok(())
     }
 
-    /// The schedule that stands in the table.
+    /// Returns the schedule of the table.
     #[must_use]
     pub fn schedule(&self) -> &ScheduleTable {
         &self.schedule
