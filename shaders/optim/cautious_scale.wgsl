@@ -19,17 +19,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> partials: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> table: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let number = group_index(group, groups);
-    var segment = Segment();
-    if (number < params.count) { segment = segments[number]; }
-    let sum = segment_sums(lane, segment).x;
+fn own_factor(segment: Segment, sums: vec2f) -> f32 {
     // A tensor without elements has no rows.
-    let share = sum / f32(max(segment.elements, 1u));
-    write_own_factor(lane, segment, 1.0 / max(share, params.least));
+    let share = sums.x / f32(max(segment.elements, 1u));
+    return 1.0 / max(share, params.least);
 }

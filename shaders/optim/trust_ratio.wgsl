@@ -19,19 +19,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> partials: array<vec2f>;
 @group(0) @binding(3) var<storage, read_write> table: array<vec4f>;
 
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let number = group_index(group, groups);
-    var segment = Segment();
-    if (number < params.count) { segment = segments[number]; }
-    let sums = segment_sums(lane, segment);
-    var ratio = 1.0;
-    if (sums.x != 0.0 && sums.y != 0.0) {
-        ratio = params.coefficient * sqrt(sums.x) / (sqrt(sums.y) + params.eps);
-    }
-    write_own_factor(lane, segment, ratio);
+fn own_factor(segment: Segment, sums: vec2f) -> f32 {
+    if (sums.x == 0.0 || sums.y == 0.0) { return 1.0; }
+    return params.coefficient * sqrt(sums.x) / (sqrt(sums.y) + params.eps);
 }

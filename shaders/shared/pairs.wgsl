@@ -30,7 +30,7 @@ fn main(
     var step = step_of(now);
     var f = factors(now);
     if (!SEGMENTED) {
-        // A step that is to be skipped leaves everything as it is, so the update need not choose between old and new.
+        // A skipped step changes nothing, so the loop is empty and the update need not choose between old and new.
         end = select(end, first, step.skip);
         step.skip = false;
     }

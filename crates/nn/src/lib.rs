@@ -33,6 +33,8 @@ pub mod schedule;
 mod setting;
 mod state_dict;
 mod tabular;
+#[cfg(test)]
+mod testing;
 mod trainer;
 
 use thalweg_tensor::Kernel;

@@ -360,6 +360,7 @@ impl Module for TabularModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::devices;
 
     fn model(device: &Device, task: Task, hidden: &[usize]) -> TabularModel {
         let scale = |width| Standardizer { mean: vec![0.25; width], scale: vec![2.0; width] };
@@ -375,11 +376,8 @@ mod tests {
 
     #[test]
     fn predictions_do_not_depend_on_the_portions() {
-        let gpu = Device::open("gpu").ok();
-        let required = std::env::var("THALWEG_REQUIRE_GPU").as_deref() == Ok("1");
-        assert!(gpu.is_some() || !required, "THALWEG_REQUIRE_GPU=1, but there is no adapter");
         let rows: Vec<f64> = (0..5 * 3000u32).map(|i| f64::from(i * 7919 % 1009) / 300.0 - 1.5).collect();
-        for device in [Device::cpu()].into_iter().chain(gpu) {
+        for device in devices() {
             let least = rows_at_once(&device, [usize::MAX]);
             for task in Task::ALL {
                 // Products of matrices, and products with vectors.

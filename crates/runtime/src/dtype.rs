@@ -8,7 +8,7 @@ use half::{bf16, f16};
 /// The portable alignment of a binding in bytes.
 pub(crate) const BINDING_ALIGNMENT: usize = 256;
 
-/// The type of a tensor's elements: what they are in memory. Kernels compute in f32, whatever the type of storage.
+/// The storage type of a tensor's elements. Kernels compute in f32, whatever the storage type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
     /// 32-bit floating point.
@@ -218,33 +218,25 @@ impl Float for f32 {
     }
 }
 
-impl Float for f16 {
-    fn load(elements: &[Self], values: &mut [f32]) {
-        elements.convert_to_f32_slice(values);
-    }
+macro_rules! half_float {
+    ($($half:ty),*) => {$(
+        impl Float for $half {
+            fn load(elements: &[Self], values: &mut [f32]) {
+                elements.convert_to_f32_slice(values);
+            }
 
-    fn value(self) -> f32 {
-        self.to_f32()
-    }
+            fn value(self) -> f32 {
+                self.to_f32()
+            }
 
-    fn store(values: &[f32], elements: &mut [Self]) {
-        elements.convert_from_f32_slice(values);
-    }
+            fn store(values: &[f32], elements: &mut [Self]) {
+                elements.convert_from_f32_slice(values);
+            }
+        }
+    )*};
 }
 
-impl Float for bf16 {
-    fn load(elements: &[Self], values: &mut [f32]) {
-        elements.convert_to_f32_slice(values);
-    }
-
-    fn value(self) -> f32 {
-        self.to_f32()
-    }
-
-    fn store(values: &[f32], elements: &mut [Self]) {
-        elements.convert_from_f32_slice(values);
-    }
-}
+half_float!(f16, bf16);
 
 mod sealed {
     pub trait Sealed {}

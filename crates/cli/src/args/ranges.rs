@@ -22,7 +22,7 @@ pub(super) fn width(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from 1 to {MAX_WIDTH}, or several of them with commas between"))
 }
 
-pub(super) fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
+fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
     match text.trim().parse() {
         Ok(number) if holds(number) => Ok(number),
         _ => Err(format!("must be {rule}")),
@@ -44,8 +44,4 @@ pub(super) fn below_one(text: &str) -> Result<f64, String> {
 
 pub(super) fn probability(text: &str) -> Result<f64, String> {
     number(text, "a probability of at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
-}
-
-pub(super) fn fraction(text: &str) -> Result<f64, String> {
-    number(text, "at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use thalweg::nn::{Clip, LOSSES, LossEntry, METHODS, Method, MethodEntry, SCHEDULES, ScheduleEntry};
 use thalweg::tensor::DType;
 
-use super::ranges::{above_zero, at_least_zero, below_one, fraction, positive, probability, seed, width};
+use super::ranges::{above_zero, at_least_zero, below_one, positive, probability, seed, width};
 use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
 
@@ -88,7 +88,7 @@ pub(crate) struct TrainArgs {
     schedule: Option<&'static ScheduleEntry>,
     /// The share of the steps in which the learning rate rises before the schedule begins [default: 0.05 for
     /// warmup-cosine, noam and wsd, else 0]
-    #[arg(long, value_name = "FRACTION", value_parser = fraction, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", value_parser = below_one, allow_negative_numbers = true)]
     pub(crate) warmup: Option<f64>,
     /// Rows that one step learns from
     #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = positive, allow_negative_numbers = true)]
@@ -97,7 +97,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     epochs: Option<u32>,
     /// The part of the rows that is held back to test on; 0 learns from all rows
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = fraction, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.2, value_parser = below_one, allow_negative_numbers = true)]
     pub(crate) test_fraction: f64,
     /// What all random numbers follow from: the split, the first weights, the order of rows
     #[arg(long, default_value_t = 0, value_parser = seed, allow_negative_numbers = true)]

@@ -94,13 +94,7 @@ mod tests {
 
     use super::*;
     use crate::Result;
-
-    fn devices() -> Vec<Device> {
-        let gpu = Device::open("gpu").ok();
-        let required = std::env::var("THALWEG_REQUIRE_GPU").as_deref() == Ok("1");
-        assert!(gpu.is_some() || !required, "THALWEG_REQUIRE_GPU=1, but there is no adapter");
-        [Device::cpu()].into_iter().chain(gpu).collect()
-    }
+    use crate::testing::devices;
 
     const OUTPUT: [f32; 6] = [0.5, -2.0, 3.0, 0.0, -0.25, 40.0];
     const TARGETS: [f32; 6] = [0.25, 1.0, 2.5, 0.0, 1.5, -7.0];

@@ -119,14 +119,8 @@ mod tests {
     use thalweg_tensor::{Device, Tensor};
 
     use super::*;
+    use crate::testing::devices;
     use crate::{Params, Sgd};
-
-    fn devices() -> Vec<Device> {
-        let gpu = Device::open("gpu").ok();
-        let required = std::env::var("THALWEG_REQUIRE_GPU").as_deref() == Ok("1");
-        assert!(gpu.is_some() || !required, "THALWEG_REQUIRE_GPU=1, but there is no adapter");
-        [Device::cpu()].into_iter().chain(gpu).collect()
-    }
 
     const FEATURES: usize = 5;
 

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
+use super::ready::poll_once;
 use crate::{Error, Result};
 
 /// The first error of work that was submitted. Every later call returns it.
@@ -27,20 +27,13 @@ impl fmt::Debug for Scope {
     }
 }
 
-impl Scope {
-    /// Returns the answer, if it is there.
-    fn poll(&mut self) -> Poll<Option<Error>> {
-        self.0.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-    }
-}
-
 impl State {
     /// Takes the answers of error scopes that have arrived.
     fn settle(&mut self) {
         let Self { error, scopes } = self;
-        scopes.retain_mut(|scope| match scope.poll() {
-            Poll::Pending => true,
-            Poll::Ready(answer) => {
+        scopes.retain_mut(|scope| match poll_once(&mut scope.0) {
+            None => true,
+            Some(answer) => {
                 if error.is_none() {
                     *error = answer;
                 }
@@ -60,7 +53,7 @@ impl Failure {
         self.state().error.get_or_insert(error);
     }
 
-    /// Stores an error in the place of any other: the cause of what failed before.
+    /// Replaces the stored error by its cause.
     pub(super) fn lose(&self, error: Error) {
         self.state().error = Some(error);
     }
@@ -86,9 +79,9 @@ impl Failure {
     ) -> Result<()> {
         let caught = scope.pop();
         let mut scope = Scope(Box::pin(async move { caught.await.map(describe) }));
-        match scope.poll() {
-            Poll::Ready(answer) => answer.map_or(Ok(()), Err),
-            Poll::Pending => {
+        match poll_once(&mut scope.0) {
+            Some(answer) => answer.map_or(Ok(()), Err),
+            None => {
                 self.state().scopes.push(scope);
                 Ok(())
             }

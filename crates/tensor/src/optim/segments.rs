@@ -294,6 +294,18 @@ pub const CHUNK_VARIANTS: &[&[(&str, f64)]] = &[
     &[("SELF_CLOCKED", 1.0), ("SEGMENTED", 1.0), ("CLIP_VALUE", 1.0)],
 ];
 
+/// The access list of launches over chunks that keep two arenas of state, before their chunks and partial sums.
+pub const CHUNK_ACCESS: &[Access] = &[
+    Access::Write,
+    Access::Read,
+    Access::Read,
+    Access::Write,
+    Access::Write,
+    Access::Write,
+    Access::Read,
+    Access::Write,
+];
+
 /// Leaves the sums of squares of parameters and of gradients, for each chunk. Its parameters are [`ChunkParams`].
 pub static PARAMETER_NORMS: Kernel = Kernel {
     shader: &thalweg_shaders::PARAMETER_NORMS,

@@ -107,6 +107,14 @@ impl Params {
     }
 }
 
+/// The same, of launches over chunks of tensors.
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+pub(super) struct ChunkedParams {
+    pub(super) common: Params,
+    pub(super) chunks: [u32; 2],
+}
+
 /// The formula of [`Adam`], element by element.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();

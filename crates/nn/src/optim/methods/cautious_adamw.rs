@@ -1,10 +1,10 @@
 //! Cautious AdamW.
 
-use thalweg_tensor::optim::segments::{CHUNK_VARIANTS, ChunkElements, finish_segments};
+use thalweg_tensor::optim::segments::{CHUNK_ACCESS, CHUNK_VARIANTS, ChunkElements, finish_segments};
 use thalweg_tensor::optim::{Decay, Elements, Head, Parts, StepArguments, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{Access, Call, Kernel};
 
-use super::adam::{Params, two_moments};
+use super::adam::{ChunkedParams, Params, two_moments};
 use super::{Capabilities, Method, StateArena};
 use crate::Result;
 use crate::setting::{method_of_settings, settings};
@@ -67,7 +67,7 @@ impl Method for CautiousAdamW {
             .momentum(self.betas.0)
             .decay(Decay::Decoupled);
         let state = step.state;
-        step.run_chunks(&CAUTIOUS_MOMENTS, head, state, |head, chunks| MomentParams {
+        step.run_chunks(&CAUTIOUS_MOMENTS, head, state, |head, chunks| ChunkedParams {
             common: Params::new(head, self.betas, self.eps),
             chunks: chunks.into(),
         })?;
@@ -76,13 +76,6 @@ impl Method for CautiousAdamW {
         segments.finish(&CAUTIOUS_SCALE, params, step.clock.table(), &[])?;
         Ok(step.run_after(&CAUTIOUS_ADAMW, head, |head| Params::new(head, self.betas, self.eps))?)
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct MomentParams {
-    common: Params,
-    chunks: [u32; 2],
 }
 
 #[repr(C)]
@@ -100,7 +93,7 @@ fn opposes(m: f32, grad: f32) -> bool {
 
 /// The moments of [`CautiousAdamW`], and the sums of the mask.
 fn moments_twin(call: Call<'_>) {
-    let MomentParams { common: Params { head, beta2, .. }, chunks: range } = call.params();
+    let ChunkedParams { common: Params { head, beta2, .. }, chunks: range } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
     let (parts, [m, v, chunks, partials]) = Parts::of(call);
     let elements = ChunkElements { parts, chunks: chunks.read(), partials: partials.write() };
@@ -144,17 +137,8 @@ fn twin(call: Call<'_>) {
 
 pub(crate) static CAUTIOUS_MOMENTS: Kernel = Kernel {
     shader: &thalweg_shaders::CAUTIOUS_MOMENTS,
-    uniform: size_of::<MomentParams>(),
-    access: &[
-        Access::Write,
-        Access::Read,
-        Access::Read,
-        Access::Write,
-        Access::Write,
-        Access::Write,
-        Access::Read,
-        Access::Write,
-    ],
+    uniform: size_of::<ChunkedParams>(),
+    access: CHUNK_ACCESS,
     variants: CHUNK_VARIANTS,
     twin: moments_twin,
 };

@@ -1,10 +1,10 @@
 //! LAMB.
 
-use thalweg_tensor::optim::segments::{CHUNK_VARIANTS, ChunkElements, TRUST_RATIO, TrustRatio};
+use thalweg_tensor::optim::segments::{CHUNK_ACCESS, CHUNK_VARIANTS, ChunkElements, TRUST_RATIO, TrustRatio};
 use thalweg_tensor::optim::{Decay, Elements, Head, Now, Parts, StepArguments, Timing, UPDATE_VARIANTS, access};
-use thalweg_tensor::{Access, Call, Kernel};
+use thalweg_tensor::{Call, Kernel};
 
-use super::adam::two_moments;
+use super::adam::{ChunkedParams, Params, two_moments};
 use super::{Capabilities, Method, StateArena};
 use crate::Result;
 use crate::setting::{method_of_settings, settings};
@@ -62,32 +62,16 @@ impl Method for Lamb {
         step.check(&LAMB, &[true; 2])?;
         let head = Head::new(Timing::of_betas(self.betas), self.weight_decay, self.maximize);
         let head = head.momentum(self.betas.0).decay(Decay::ByRule);
-        let (beta2, eps) = (self.betas.1 as f32, self.eps as f32);
         let state = step.state;
-        step.run_chunks(&LAMB_MOMENTS, head, state, |head, chunks| MomentParams {
-            common: Params { head, beta2, eps },
+        step.run_chunks(&LAMB_MOMENTS, head, state, |head, chunks| ChunkedParams {
+            common: Params::new(head, self.betas, self.eps),
             chunks: chunks.into(),
         })?;
         let segments = step.clock.laid_out()?;
         let params = TrustRatio { count: segments.count() as u32, coefficient: 1.0, eps: 0.0 };
         segments.finish(&TRUST_RATIO, params, step.clock.table(), &[])?;
-        Ok(step.run_after(&LAMB, head, |head| Params { head, beta2, eps })?)
+        Ok(step.run_after(&LAMB, head, |head| Params::new(head, self.betas, self.eps))?)
     }
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Params {
-    head: Head,
-    beta2: f32,
-    eps: f32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct MomentParams {
-    common: Params,
-    chunks: [u32; 2],
 }
 
 /// What is the same for all elements of a tensor. Twin of `shaders/shared/lamb.wgsl`.
@@ -119,7 +103,7 @@ impl Factors {
 
 /// The moments of [`Lamb`], and the sums of squares of parameters and direction.
 fn moments_twin(call: Call<'_>) {
-    let MomentParams { common: Params { head, beta2, eps }, chunks: range } = call.params();
+    let ChunkedParams { common: Params { head, beta2, eps }, chunks: range } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
     let (parts, [m, v, chunks, partials]) = Parts::of(call);
     let elements = ChunkElements { parts, chunks: chunks.read(), partials: partials.write() };
@@ -150,17 +134,8 @@ fn twin(call: Call<'_>) {
 
 pub(crate) static LAMB_MOMENTS: Kernel = Kernel {
     shader: &thalweg_shaders::LAMB_MOMENTS,
-    uniform: size_of::<MomentParams>(),
-    access: &[
-        Access::Write,
-        Access::Read,
-        Access::Read,
-        Access::Write,
-        Access::Write,
-        Access::Write,
-        Access::Read,
-        Access::Write,
-    ],
+    uniform: size_of::<ChunkedParams>(),
+    access: CHUNK_ACCESS,
     variants: CHUNK_VARIANTS,
     twin: moments_twin,
 };
