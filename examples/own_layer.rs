@@ -166,7 +166,7 @@ impl Method for SoftSign {
     }
 }
 
-/// The network on a device, and what trains it.
+/// The network on a device, with its training state.
 fn trainer(device: &Device) -> thalweg::Result<Trainer<Net>> {
     let mut builder = ParamsBuilder::new(0);
     let model = Net {

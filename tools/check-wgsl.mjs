@@ -40,7 +40,7 @@ function layoutOf({ uniform, access }) {
 
 async function check(kernel) {
   const { name, variants } = kernel;
-  // What wgpu has beyond WGSL, no other compiler takes: cooperative matrices.
+  // Cooperative matrices are an extension of wgpu, which no other compiler accepts.
   if (kernel.source.includes('enable wgpu_cooperative_matrix;')) {
     counts.beyond += 1;
     return;

@@ -224,7 +224,7 @@ fn a_run_goes_on_beyond_its_planned_length() {
         same.resume(&path).unwrap();
         assert_eq!(rates(&fit(&mut same, 4)), rates(&short), "{device}");
 
-        // Shorter than planned, but not than what is done.
+        // Shorter than planned, but not shorter than the epochs that are done.
         stop_after_4(cosine(8), 8);
         let mut shorter = with_rate(cosine(5));
         shorter.resume(&path).unwrap();

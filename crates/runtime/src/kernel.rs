@@ -28,7 +28,7 @@ pub const MOST_BINDINGS: usize = 8;
 /// The most workgroups along one dimension that every device allows.
 const MOST_UNFOLDED: usize = 65_535;
 
-/// What a kernel does with a binding, and the storage type of its elements.
+/// The use of a binding by a kernel, and the storage type of its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// It reads elements of 32 bits, f32 or u32.

@@ -9,8 +9,8 @@ use crate::{DType, Device, Error, Result, Tensor, shape};
 pub(crate) const UPDATE_BLOCK: usize = PAGE_BLOCK;
 
 /// A place for tensors of one type and fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding
-/// is zero. Elements are f32 unless said otherwise. Gradients and the state of an optimizer are arenas of the same layout, each in memory of its own; state may be
-/// packed ([`zeros_packed`](Self::zeros_packed)).
+/// is zero. Elements are f32 unless said otherwise. Gradients and the state of an optimizer are arenas of the same layout,
+/// each in memory of its own; state may be packed ([`zeros_packed`](Self::zeros_packed)).
 ///
 /// Where the device binds no buffer as large as the whole, the arena is split into pages; a tensor lies in one page.
 ///

@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn halves_have_the_digits_that_they_need() {
-        // What NumPy 2 prints of float16 arrays; bf16 is no type of NumPy, and follows the same rule.
+        // The output of NumPy 2 for float16 arrays. NumPy has no bf16, which follows the same rule.
         let tensor = |values: &[f32]| Tensor::from_slice(&Device::cpu(), values, &[values.len()]).unwrap();
         let half = |values: &[f32]| tensor(values).to_dtype(DType::F16).unwrap().to_string();
         assert_eq!(half(&[0.1, 0.3333, 12.34]), "[ 0.1     0.3333 12.34  ]");

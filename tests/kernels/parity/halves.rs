@@ -357,7 +357,7 @@ fn mixed_types_are_refused_with_both_names() {
     }
 }
 
-/// What does not know a type of 16 bits refuses it, and names itself and the type.
+/// An operation without a kernel for 16 bits returns an error that names it and the type.
 #[test]
 fn operations_without_a_kernel_of_16_bits_say_so() {
     for (device, dtype) in

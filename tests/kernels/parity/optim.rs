@@ -158,7 +158,7 @@ fn hold_within(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
                     states.push(run.clock.read().unwrap());
                 }
                 run.assert_padding_is_zero(&what);
-                assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+                assert_eq!(run.frozen() == frozen, is_apart, "{what}: only frozen parameters keep their values");
                 (run.pages(), states)
             };
             let ((expected, expected_states), (got, got_states)) = (run(&pair.cpu), run(&pair.gpu));

@@ -1,4 +1,4 @@
-//! Clipping, and what is clipped by it.
+//! Clipping of gradients.
 
 use super::*;
 
@@ -56,7 +56,7 @@ fn units_first(x: &Array) -> Array {
     Array { shape: vec![units, inputs], values }
 }
 
-/// Holds a case against the oracle, and says what became of it.
+/// Compares a case with the oracle, and returns its outcome.
 fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'static str {
     let name = case.name(&device.to_string());
     let is_agc = case.text("op") == "optax_agc";

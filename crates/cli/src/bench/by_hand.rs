@@ -1,4 +1,4 @@
-//! A training step written by hand, without a framework: what the library's CPU backend is compared with.
+//! A training step written by hand, without a framework: the yardstick of the library's CPU backend.
 //!
 //! The network is 784-256-128-10 with ReLU, the loss cross-entropy, the optimizer AdamW with the gradients clipped to a
 //! global norm of 1. Products are the `gemm` crate's, all else is plain loops, which `pulp` compiles for the processor's

@@ -230,12 +230,12 @@ impl Buffers {
     fn get(&self, name: &str) -> &wgpu::Buffer {
         match self.0.iter().find(|(other, _)| *other == name) {
             Some((_, buffer)) => buffer,
-            None => unreachable!("kernels bind what is listed: {name}"),
+            None => unreachable!("no buffer has the name {name}"),
         }
     }
 }
 
-/// The arena: weights `[in, out]` of the first two layers, that of the last as `[out, in]`; biases behind them.
+/// The arena: weights `[in, out]` of the first two layers, the last as `[out, in]`, each followed by its bias.
 fn parameters(from: &ByHand) -> Vec<f32> {
     let mut arena = vec![0.0; PARAMETERS];
     for layer in 0..3 {

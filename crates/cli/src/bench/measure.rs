@@ -64,7 +64,7 @@ pub(crate) fn measure(
     measure_turns(device, pace, works, &|| device.synchronize(), tick, |_, _| Ok(()))
 }
 
-/// As [`measure`], and in each turn also what the host does, and what the kernels take. `wait` waits for the device and
+/// As [`measure`], and in each turn also the time of the host and of the kernels. `wait` waits for the device and
 /// whatever else does the work.
 pub(crate) fn measure_in_detail(
     device: &Device,

@@ -25,9 +25,8 @@ pub fn linear_scaling(lr: f64, batch_size: u64, base_batch_size: u64) -> Result<
     Ok(lr * ratio(lr, batch_size, base_batch_size)?)
 }
 
-/// Returns the learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that
-/// is good for
-/// `base_batch_size`: `lr · √(batch_size / base_batch_size)`.
+/// Returns the learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that is
+/// good for `base_batch_size`: `lr · √(batch_size / base_batch_size)`.
 ///
 /// Source: Malladi et al.: On the SDEs and scaling rules for adaptive gradient algorithms (NeurIPS 2022), who change betas
 /// and eps too; Krizhevsky: One weird trick for parallelizing convolutional neural networks (2014).

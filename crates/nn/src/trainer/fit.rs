@@ -61,20 +61,27 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// [`with_average`](Self::with_average), and these are there when the run has ended: save the model as it is. Another
     /// run goes on from those that are trained.
     ///
-    /// The first step of each kind but the very first of all is recorded and then replayed, several times in one
-    /// submission. Debug builds run the second step of a kind anew, to compare it with the recording. Kinds differ by the length of the batch, which is shorter at the end of an epoch, and by whether the
-    /// Hessian's diagonal is estimated. A batch has at most as many rows as the data.
+    /// The first step of each kind, except the very first step of all, is recorded. Replays follow, several per submission.
+    /// Debug builds run the second step of a kind anew and compare it with the recording. Kinds differ by the length of the
+    /// batch, which is shorter at the end of an epoch, and by whether the Hessian's diagonal is estimated. A batch has at
+    /// most as many rows as the data.
     ///
     /// # Errors
-    /// [`Error::Setting`] if an option is 0; [`Error::State`] if the model's parts are not those that were built with the
-    /// optimizer's parameters; [`Error::Targets`] if the loss takes targets of another type, and [`Error::Class`] if a class of the data has no output, before anything is trained;
-    /// [`Error::Tensor`] if the data do not fit the model or the loss, or are on another device, or the device fails, or a
-    /// gradient is not finite and that is to be an error ([`NonFinite::Error`](crate::NonFinite::Error));
-    /// [`Error::Diverged`] if no loss of an epoch is finite, or at the end the parameters or the losses of most rows are
-    /// not, or most steps were skipped; [`Error::Autograd`] if
-    /// [anomaly detection](Self::with_anomaly_detection) finds an operation; in debug builds [`Error::HostState`] if two
-    /// steps differ by a value of the host, which a replay would repeat; [`Error::Model`] if a resumed run was of other data or options; [`Error::Io`] if a
-    /// checkpoint cannot be written.
+    /// Before anything is trained:
+    /// - [`Error::Setting`] if an option is 0;
+    /// - [`Error::State`] if the model's parts are not those that were built with the optimizer's parameters;
+    /// - [`Error::Targets`] if the loss takes targets of another type;
+    /// - [`Error::Class`] if a class of the data has no output;
+    /// - [`Error::Model`] if a resumed run was of other data or options.
+    ///
+    /// Later:
+    /// - [`Error::Tensor`] if the data do not fit the model or the loss, or are on another device, if the device fails, or
+    ///   if a gradient is not finite with [`NonFinite::Error`](crate::NonFinite::Error);
+    /// - [`Error::Diverged`] if no loss of an epoch is finite, or if at the end the parameters or the losses of most rows
+    ///   are not finite, or most steps were skipped;
+    /// - [`Error::Autograd`] if [anomaly detection](Self::with_anomaly_detection) finds an operation;
+    /// - [`Error::HostState`] in debug builds, if two steps differ by a value of the host, which a replay would repeat;
+    /// - [`Error::Io`] if a checkpoint cannot be written.
     pub fn fit<F: Flow>(
         &mut self,
         train: &Dataset,

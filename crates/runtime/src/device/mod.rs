@@ -338,8 +338,8 @@ impl Device {
         }
     }
 
-    /// Returns the memory of tensors: who holds it, what is kept for the next ones, and all that was taken from the
-    /// device. On the CPU, which all share, it counts the tensors of all threads.
+    /// Returns the memory of tensors: the bytes of each holder, the idle bytes of the pool, and the total. The CPU is shared,
+    /// so there it counts the tensors of all threads.
     #[must_use]
     pub fn memory(&self) -> MemoryReport {
         self.inner.pool.report()

@@ -200,8 +200,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Writes bytes from the host, from a multiple of four on and as many. Writes of a queue run ahead of the submission that follows them, so work that is
-    /// collected and uses the buffer goes out first.
+    /// Writes bytes from the host; the offset and the length are multiples of four. A queue runs its writes ahead of the
+    /// submission that follows them, so collected work that uses the buffer is submitted first.
     pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
         self.failure.check()?;
         let mut stream = self.stream();

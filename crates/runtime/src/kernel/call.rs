@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a twin gets: the parameters and the bindings of a launch.
+/// The arguments of a twin: the parameters and the bindings of a launch.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub(crate) params: &'a [u8],

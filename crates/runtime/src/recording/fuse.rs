@@ -122,7 +122,7 @@ impl ChainBuilder {
     fn join(&mut self, step: &Step) -> bool {
         let copy;
         let step = match (step.operation, self.dtype) {
-            // What is copied are bytes, so that they may be elements of the chain.
+            // A copy moves bytes, so it can take the type of the chain.
             (Operation::Copy, Some(dtype)) => {
                 copy = step.as_type(dtype);
                 &copy

@@ -152,7 +152,7 @@ fn number_names(instruction: &Instruction) -> impl Iterator<Item = (&'static str
 }
 
 impl Program {
-    /// What an instruction computes, in the text. `functions` are those of the program.
+    /// Returns the WGSL expression of an instruction. `functions` are those of the program.
     fn expression(&self, i: usize, instruction: &Instruction, functions: &[&Function]) -> String {
         let value = |source: &Source| match source {
             Source::Binding(binding) => format!("x{binding}"),

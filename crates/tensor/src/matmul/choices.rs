@@ -50,7 +50,7 @@ impl Class {
     }
 }
 
-/// What was chosen for a class; none is the strided kernel.
+/// The chosen kernel of each class. `None` is the strided kernel.
 pub(super) type Choices = HashMap<Class, Option<Candidate>>;
 
 /// The kernel that computes the products of one class: those whose extents round up to the same powers of two, and whose

@@ -48,7 +48,7 @@ pub(super) static BATCH: Kernel = Kernel {
     twin,
 };
 
-/// Returns the next `count` samples of a data set that lies on the device, in one launch, which also moves the cursor
+/// Returns the next `count` samples of a data set on the device, in one launch, which also moves the cursor
 /// on; see [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
 ///
 /// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last. A number that is

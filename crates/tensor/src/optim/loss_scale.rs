@@ -87,7 +87,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Returns the scale that the loss of the coming step is to be multiplied by, as it stands on the device when it is
+    /// Returns the scale that the loss of the coming step is to be multiplied by, as it is on the device when it is
     /// read by a launch: a number, `[]`. `None` where none is set.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use super::update::MOST_STATE;
 use crate::Device;
 use crate::kernel::Kernel;
 
-/// Returns the kernel that stands in for an update on this device: in software the one in pairs, if the update goes
-/// through its arena by `shaders/shared/elements.wgsl`. `keeps` says of each arena of state whether it is bound.
+/// Returns the replacement of an update kernel on this device: on software drivers the form in pairs, if the update uses
+/// `shaders/shared/elements.wgsl`. `keeps` tells for each arena of state whether it is bound.
 pub(super) fn for_device(kernel: &'static Kernel, keeps: &[bool], device: &Device) -> Option<&'static Kernel> {
     if device.is_software() { in_pairs(kernel, keeps) } else { None }
 }

@@ -103,7 +103,7 @@ impl Clock {
     /// A row that holds NaN or infinity gives any class.
     ///
     /// # Errors
-    /// If the logits are no such tensor, have no class, or lie on another device.
+    /// If the logits are no such tensor, have no class, or are on another device.
     ///
     /// ```
     /// use thalweg_tensor::{Clock, Device, Tensor};
@@ -139,7 +139,7 @@ impl Clock {
     /// [`sample_classes`](Self::sample_classes) does. One launch.
     ///
     /// # Errors
-    /// If the means are not f32 or lie on another device, or the deviation is not finite.
+    /// If the means are not f32 or are on another device, or the deviation is not finite.
     pub fn sample_normal(&self, means: &Tensor, deviation: f32, seed: u64, stream: u64) -> Result<Tensor> {
         let op = "sample_normal";
         expect_dtype(op, means, DType::F32)?;

@@ -47,7 +47,7 @@ fn hold_shapes(pair: &Pair, method: &dyn Method, tolerance: Tolerance, cases: &[
                     run.step(method, clip);
                 }
                 run.assert_padding_is_zero(&what);
-                assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+                assert_eq!(run.frozen() == frozen, is_apart, "{what}: only frozen parameters keep their values");
                 run.pages()
             };
             let (expected, got) = (run(&pair.cpu), run(&pair.gpu));
@@ -86,7 +86,7 @@ pub(crate) fn sm3_commit(pair: &Pair) {
     hold_matrices(pair, &Sm3::new().momentum(0.0).eps(1e-3).maximize(true), tolerance(pair));
 }
 
-/// Products are summed in another order on the CPU, and eigenvectors amplify what that changes. Of a direction in which the
+/// Products are summed in another order on the CPU, and eigenvectors amplify the difference. Of a direction in which the
 /// first gradients have nothing but rounding there is no telling the basis; so the sides that have one here are the shorter
 /// ones by far.
 fn hold_rotated(pair: &Pair, update: &Soap) {
@@ -127,7 +127,7 @@ pub(crate) fn soap_basis(pair: &Pair) {
     hold_rotated(pair, &SOAP.precondition_frequency(1));
 }
 
-/// Products are summed in another order on the CPU, and an orthogonal factor amplifies what that changes.
+/// Products are summed in another order on the CPU, and an orthogonal factor amplifies the difference.
 const ORTHOGONAL: Tolerance = Tolerance::new(2e-4, 1e-4);
 
 const MUON: Muon = Muon::new()

@@ -147,7 +147,7 @@ pub(crate) fn sophia(pair: &Pair) {
     }
 }
 
-/// The average of the Hessian's diagonal, and the update that goes by it.
+/// The average of the Hessian's diagonal, and the update that uses it.
 pub(crate) fn hessian(pair: &Pair) {
     let update = Sophia::new().betas((0.9, 0.99)).eps(1e-3).gamma(0.5).clip_threshold(1.0).weight_decay(0.1);
     for (curvature, page_elements, is_apart) in [
@@ -181,7 +181,7 @@ pub(crate) fn hessian(pair: &Pair) {
                 }
             }
             run.assert_padding_is_zero(&what);
-            assert_eq!(run.frozen() == frozen, is_apart, "{what}: what is frozen stays, the rest does not");
+            assert_eq!(run.frozen() == frozen, is_apart, "{what}: only frozen parameters keep their values");
             run.pages()
         };
         crate::common::assert_close(&what, &run(&pair.gpu), &run(&pair.cpu), tolerance(pair));

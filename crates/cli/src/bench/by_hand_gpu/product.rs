@@ -28,7 +28,7 @@ pub(super) enum Epilogue {
     Grad { offset: usize, bias: usize, bias_of_rows: bool },
 }
 
-/// c[m, n] = a[m, k] b[k, n] with what is done where it is stored.
+/// c[m, n] = a[m, k] b[k, n], with an epilogue.
 pub(super) struct Product {
     pub(super) name: &'static str,
     pub(super) extents: [usize; 3],
