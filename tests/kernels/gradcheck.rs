@@ -27,10 +27,10 @@ const TABLE: &[Row] = &[
     ("mean", |_, x| x[0].square()?.mean(), (-2.0, 2.0), &[&[3, 5]]),
     ("max", |_, x| x[0].max(), (-2.0, 2.0), &[&[7]]),
     ("min", |_, x| x[0].min(), (-2.0, 2.0), &[&[7]]),
-    ("sum_along", |_, x| x[0].square()?.sum_along(1), (-2.0, 2.0), &[&[2, 3, 4]]),
-    ("mean_along", |_, x| x[0].square()?.mean_along(0), (-2.0, 2.0), &[&[2, 3, 4]]),
-    ("max_along", |_, x| x[0].max_along(1), (-2.0, 2.0), &[&[3, 4]]),
-    ("min_along", |_, x| x[0].min_along(0), (-2.0, 2.0), &[&[3, 4]]),
+    ("sum_along", |_, x| x[0].square()?.sum_along(1, true), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("mean_along", |_, x| x[0].square()?.mean_along(0, true), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("max_along", |_, x| x[0].max_along(1, true), (-2.0, 2.0), &[&[3, 4]]),
+    ("min_along", |_, x| x[0].min_along(0, true), (-2.0, 2.0), &[&[3, 4]]),
     ("sum_to", |_, x| x[0].square()?.sum_to(&[3, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("softmax", |_, x| x[0].softmax(), (-2.0, 2.0), &[&[3, 5]]),
     ("log_softmax", |_, x| x[0].log_softmax(), (-2.0, 2.0), &[&[3, 5]]),
@@ -63,7 +63,7 @@ const TABLE: &[Row] = &[
         "a hidden layer that is read twice",
         |_, x| {
             let hidden = x[0].linear(x[1], x[2], true)?;
-            hidden.linear(x[3], x[4], false)?.add(hidden.sum_along(1)?)
+            hidden.linear(x[3], x[4], false)?.add(hidden.sum_along(1, true)?)
         },
         (0.1, 1.0),
         &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
@@ -278,7 +278,7 @@ fn a_broadcast_gradient_reaches_the_bias() {
         let bias = tape.input(&draw(3, &[70]));
         let gradients = tape.backward(x.linear(weight, bias, false).unwrap().sum().unwrap()).unwrap();
         assert_eq!(crate::common::floats(gradients.get(bias).unwrap()), [6.0; 70], "{device}");
-        let columns = crate::common::floats(&x.value().sum_along(0).unwrap());
+        let columns = crate::common::floats(&x.value().sum_along(0, true).unwrap());
         for row in crate::common::floats(gradients.get(weight).unwrap()).chunks(4) {
             assert!(row.iter().zip(&columns).all(|(a, b)| (a - b).abs() < 1e-5), "{device}: {row:?} {columns:?}");
         }

@@ -360,7 +360,7 @@ fn factorisations(oracle: Oracle) {
                 let tape = Tape::new();
                 let [u, v] = [&factors[0].0, &factors[1].0].map(|factor| tape.parameter(factor).unwrap());
                 let product = u.gather_rows(&users)?.mul(v.gather_rows(&items)?)?;
-                let predicted = product.sum_along(1)?.squeeze(1)?;
+                let predicted = product.sum_along(1, true)?.squeeze(1)?;
                 let error = predicted.mse(&values)?.affine(0.5, 0.0)?;
                 let squares = u.square()?.sum()?.add(v.square()?.sum()?)?;
                 let loss = error.add(squares.affine(penalty, 0.0)?)?;

@@ -159,29 +159,16 @@ fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
 #[test]
 fn reductions() {
     hold("ops/reduce", (56, 8), |device, case| {
-        type Along = fn(&Tensor, usize) -> thalweg::tensor::Result<Tensor>;
-        type All = fn(&Tensor) -> thalweg::tensor::Result<Tensor>;
-        let (along, all): (Along, All) = match case.text("op") {
-            "sum" => (Tensor::sum_along, Tensor::sum),
-            "mean" => (Tensor::mean_along, Tensor::mean),
-            "max" | "amax" => (Tensor::max_along, Tensor::max),
-            "min" | "amin" => (Tensor::min_along, Tensor::min),
-            _ => return None,
-        };
         let x = input(device, case, 0);
-        let axes = axes(case, x.rank());
-        let mut y = if axes.len() == x.rank() {
-            all(&x).unwrap()
-        } else {
-            axes.iter().fold(x.clone(), |y, &axis| along(&y, axis).unwrap())
-        };
-        let shape = x.shape().iter().enumerate();
-        let shape: Vec<usize> = if case.is("attrs.keepdim") {
-            shape.map(|(d, &extent)| if axes.contains(&d) { 1 } else { extent }).collect()
-        } else {
-            shape.filter(|(d, _)| !axes.contains(d)).map(|(_, &extent)| extent).collect()
-        };
-        y = y.reshape(&shape).unwrap();
+        let (axes, keepdim) = (axes(case, x.rank()), case.is("attrs.keepdim"));
+        let y = match case.text("op") {
+            "sum" => x.sum_along(&axes, keepdim),
+            "mean" => x.mean_along(&axes, keepdim),
+            "max" | "amax" => x.max_along(&axes, keepdim),
+            "min" | "amin" => x.min_along(&axes, keepdim),
+            _ => return None,
+        }
+        .unwrap();
         Some(outcome(&y, Kind::Arithmetic))
     });
 }

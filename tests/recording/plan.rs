@@ -5,9 +5,9 @@ use thalweg::tensor::{Device, RecordOptions, Recording, Result, Tensor};
 /// A chain of operations on 1,000 elements; its last value is returned.
 fn chain(device: &Device, x: &Tensor, plan: bool) -> (Recording, Tensor) {
     let body = || -> Result<Tensor> {
-        let mut y = x.sum_along(0)?;
+        let mut y = x.sum_along(0, true)?;
         for _ in 0..8 {
-            y = y.broadcast_to(&[10, 100])?.contiguous()?.sum_along(0)?;
+            y = y.broadcast_to(&[10, 100])?.contiguous()?.sum_along(0, true)?;
         }
         Ok(y)
     };
@@ -38,7 +38,7 @@ fn what_outlives_a_replay_keeps_its_memory() {
     let (recording, (kept, first)) = device
         .record(|| -> Result<_> {
             let constant = Tensor::from_slice(&device, &[2f32; 100], &[100])?;
-            let kept = x.add(&constant)?.sum_along(0)?;
+            let kept = x.add(&constant)?.sum_along(0, true)?;
             let first = kept.broadcast_to(&[100])?.contiguous()?.slice(0, 0, 1)?;
             // Nothing has written the rest of it: it is no worse than before, and no better.
             Ok((kept, first))

@@ -47,6 +47,7 @@
 //! Devices, kernels and recordings are those of `thalweg-runtime`, which this crate re-exports.
 
 mod arena;
+mod axis;
 pub mod functions;
 mod matmul;
 mod ops;
@@ -56,6 +57,7 @@ mod shape;
 mod tensor;
 
 pub use arena::{Arena, Layout, Packing};
+pub use axis::{Axes, Axis};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 pub use ops::{DropoutState, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{

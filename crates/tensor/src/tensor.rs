@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::memory::{Buffer, ToView, View};
-use crate::{DType, Device, Element, Error, PendingRead, Result, bf16, f16, shape};
+use crate::{Axis, DType, Device, Element, Error, PendingRead, Result, bf16, f16, shape};
 
 /// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.
 ///
@@ -263,32 +263,32 @@ impl Tensor {
         Ok(source.view(shape.to_vec(), shape::contiguous_strides(shape), source.offset()))
     }
 
-    /// The view with two dimensions exchanged.
+    /// Returns the view with two axes exchanged.
     ///
     /// # Errors
-    /// If a dimension is none of the tensor's.
-    pub fn transpose(&self, first: usize, second: usize) -> Result<Self> {
-        self.check_dimension("transpose", first)?;
-        self.check_dimension("transpose", second)?;
+    /// If one of them is no axis of the tensor.
+    pub fn transpose(&self, first: impl Axis, second: impl Axis) -> Result<Self> {
+        let [first, second] = [first.of("transpose", self.shape())?, second.of("transpose", self.shape())?];
         let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
         shape.swap(first, second);
         strides.swap(first, second);
         Ok(self.view(shape, strides, self.offset()))
     }
 
-    /// The view whose dimension `d` is dimension `order[d]` of this one.
+    /// Returns the view whose axis `d` is axis `order[d]` of this one.
     ///
     /// # Errors
-    /// If `order` does not name each dimension once.
-    pub fn permute(&self, order: &[usize]) -> Result<Self> {
-        let mut sorted = order.to_vec();
+    /// If `order` does not name each axis once.
+    pub fn permute(&self, order: &[impl Axis]) -> Result<Self> {
+        let order = order.iter().map(|axis| axis.of("permute", self.shape())).collect::<Result<Vec<_>>>()?;
+        let mut sorted = order.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..self.rank()) {
             return Err(Error::Argument {
                 op: "permute",
                 name: "order",
-                value: format!("{order:?}"),
-                rule: "each dimension once",
+                value: format!("{order:?} of shape {:?}", self.shape()),
+                rule: "each axis once",
             });
         }
         let shape = order.iter().map(|&d| self.shape()[d]).collect();
@@ -296,23 +296,23 @@ impl Tensor {
         Ok(self.view(shape, strides, self.offset()))
     }
 
-    /// The view of the elements `start..end` along a dimension.
+    /// Returns the view of the elements `start..end` along an axis.
     ///
     /// # Errors
-    /// If the dimension is none of the tensor's, or the range is not inside of it.
-    pub fn slice(&self, dimension: usize, start: usize, end: usize) -> Result<Self> {
-        self.check_dimension("slice", dimension)?;
-        if start > end || end > self.shape()[dimension] {
+    /// If it is no axis of the tensor, or the range is not inside of it.
+    pub fn slice(&self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
+        let axis = axis.of("slice", self.shape())?;
+        if start > end || end > self.shape()[axis] {
             return Err(Error::Argument {
                 op: "slice",
                 name: "range",
                 value: format!("{start}..{end}"),
-                rule: "inside of the dimension",
+                rule: "inside of the axis",
             });
         }
         let mut shape = self.shape().to_vec();
-        shape[dimension] = end - start;
-        Ok(self.view(shape, self.strides().to_vec(), self.offset() + start * self.strides()[dimension]))
+        shape[axis] = end - start;
+        Ok(self.view(shape, self.strides().to_vec(), self.offset() + start * self.strides()[axis]))
     }
 
     /// The view stretched to a larger shape by NumPy's rule: extents of 1 repeat, missing outer dimensions are added.
@@ -332,47 +332,34 @@ impl Tensor {
         }
     }
 
-    /// The view with a dimension of extent 1 put in before `dimension`.
+    /// Returns the view with an axis of extent 1 added, which has the number `axis` in the result.
     ///
     /// # Errors
-    /// If `dimension` is more than the number of dimensions.
-    pub fn unsqueeze(&self, dimension: usize) -> Result<Self> {
-        if dimension > self.rank() {
-            return Err(self.no_dimension("unsqueeze", dimension));
-        }
+    /// If the result would have no axis of this number.
+    pub fn unsqueeze(&self, axis: impl Axis) -> Result<Self> {
+        let Some(axis) = axis.place(self.rank() + 1) else {
+            return Err(axis.of("unsqueeze", self.shape()).expect_err("it is no axis of a larger shape"));
+        };
         let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
-        shape.insert(dimension, 1);
-        strides.insert(dimension, 1);
+        shape.insert(axis, 1);
+        strides.insert(axis, 1);
         shape::element_count("unsqueeze", &shape)?;
         Ok(self.view(shape, strides, self.offset()))
     }
 
-    /// The view without a dimension of extent 1.
+    /// Returns the view without an axis of extent 1.
     ///
     /// # Errors
-    /// If the dimension is none of the tensor's, or its extent is not 1.
-    pub fn squeeze(&self, dimension: usize) -> Result<Self> {
-        self.check_dimension("squeeze", dimension)?;
-        if self.shape()[dimension] != 1 {
+    /// If it is no axis of the tensor, or its extent is not 1.
+    pub fn squeeze(&self, axis: impl Axis) -> Result<Self> {
+        let axis = axis.of("squeeze", self.shape())?;
+        if self.shape()[axis] != 1 {
             return Err(Error::Rank { op: "squeeze", expected: "an extent of 1", shape: self.shape().to_vec() });
         }
         let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
-        shape.remove(dimension);
-        strides.remove(dimension);
+        shape.remove(axis);
+        strides.remove(axis);
         Ok(self.view(shape, strides, self.offset()))
-    }
-
-    pub(crate) fn check_dimension(&self, op: &'static str, dimension: usize) -> Result<()> {
-        if dimension < self.rank() { Ok(()) } else { Err(self.no_dimension(op, dimension)) }
-    }
-
-    fn no_dimension(&self, op: &'static str, dimension: usize) -> Error {
-        Error::Argument {
-            op,
-            name: "dimension",
-            value: format!("{dimension} of shape {:?}", self.shape()),
-            rule: "a dimension of the tensor",
-        }
     }
 
     /// Checks that two tensors lie on one device.

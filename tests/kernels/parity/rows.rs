@@ -34,10 +34,10 @@ const SOFTMAX: Tolerance = Tolerance::new(1e-6, 1e-6);
 
 fn all_reductions(x: &Tensor, dimension: usize) -> Vec<Tensor> {
     vec![
-        x.sum_along(dimension).unwrap(),
-        x.mean_along(dimension).unwrap(),
-        x.max_along(dimension).unwrap(),
-        x.min_along(dimension).unwrap(),
+        x.sum_along(dimension, true).unwrap(),
+        x.mean_along(dimension, true).unwrap(),
+        x.max_along(dimension, true).unwrap(),
+        x.min_along(dimension, true).unwrap(),
     ]
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn reduce_rows(pair: &Pair) {
         let x = numbers(2, rows * length, -1.0, 1.0);
         pair.compare(&format!("{rows} rows of {length}"), sums(pair), |device| {
             let x = tensor(device, &x, &[rows, length]);
-            vec![x.sum_along(1).unwrap(), x.max_along(1).unwrap()]
+            vec![x.sum_along(1, true).unwrap(), x.max_along(1, true).unwrap()]
         });
     }
     hold_special(pair, |x| all_reductions(&x.t().unwrap(), 1));
@@ -63,8 +63,8 @@ pub(crate) fn reduce_rows(pair: &Pair) {
     for (start, end) in [(0, 32), (48, 72), (95, 100)] {
         hold_special(pair, |x| all_reductions(&x.slice(0, start, end).unwrap().t().unwrap(), 1));
     }
-    hold_short(pair, 0.0, |x| vec![x.sum_along(1).unwrap()]);
-    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.max_along(1).unwrap()]);
+    hold_short(pair, 0.0, |x| vec![x.sum_along(1, true).unwrap()]);
+    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.max_along(1, true).unwrap()]);
     let x = numbers(3, 30 * 40, -3.0, 3.0);
     pair.compare("everything of views", sums(pair), |device| {
         let x = tensor(device, &x, &[30, 40]);

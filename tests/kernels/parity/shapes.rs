@@ -67,7 +67,7 @@ proptest! {
         let tolerance = pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-4, 1e-6));
         pair.compare(&format!("[{outer}, {extent}, {inner}]"), tolerance, |device| {
             let x = tensor(device, &x, &[outer, extent, inner]);
-            vec![x.sum_along(1).unwrap(), x.max_along(1).unwrap(), x.min_along(1).unwrap(), x.sum().unwrap()]
+            vec![x.sum_along(1, true).unwrap(), x.max_along(1, true).unwrap(), x.min_along(1, true).unwrap(), x.sum().unwrap()]
         });
     }
 }

@@ -62,17 +62,17 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
         "flip" => flip(x, axis()),
         "slice" => x.slice(axis(), number("start"), number("start") + number("length")),
         "concat" => concatenate(inputs, axis()),
-        "sum" => kept(x.sum_along(axis())?),
-        "mean" => kept(x.mean_along(axis())?),
+        "sum" => kept(x.sum_along(axis(), true)?),
+        "mean" => kept(x.mean_along(axis(), true)?),
         "softmax" => along_last(x, axis(), Var::softmax),
         "log_softmax" => along_last(x, axis(), Var::log_softmax),
         "logsumexp" => {
-            let largest = x.max_along(axis())?.detach();
-            kept(x.sub(largest)?.exp()?.sum_along(axis())?.log()?.add(largest)?)
+            let largest = x.max_along(axis(), true)?.detach();
+            kept(x.sub(largest)?.exp()?.sum_along(axis(), true)?.log()?.add(largest)?)
         }
         "layer_norm" => {
-            let centred = x.sub(x.mean_along(rank - 1)?)?;
-            let variance = centred.square()?.mean_along(rank - 1)?;
+            let centred = x.sub(x.mean_along(rank - 1, true)?)?;
+            let variance = centred.square()?.mean_along(rank - 1, true)?;
             centred.div(variance.affine(1.0, 1e-3)?.sqrt()?)
         }
         "cumsum" => along_last(x, axis(), |x| {

@@ -111,7 +111,7 @@ impl Module for Centred {
         let tape = input.tape();
         let mean = self.mean.value()?.copy()?;
         if tape.is_training() {
-            let batch = input.value().mean_along(0)?;
+            let batch = input.value().mean_along(0, true)?;
             self.mean.set(&mean.affine(0.75, 0.0)?.add(&batch.affine(0.25, 0.0)?)?)?;
         }
         self.layer.forward(input.sub(tape.constant(&mean))?.mul(tape.parameter(&self.scale)?)?)

@@ -57,7 +57,7 @@ impl<'t> Var<'t> {
                 give_product(pull, 1, g.t()?, x)?;
             }
             if pull.needs(2) {
-                pull.give(2, g.sum_along(0)?.squeeze(0)?)?;
+                pull.give(2, g.sum_along(0, true)?.squeeze(0)?)?;
             }
             Ok(())
         })

@@ -1,6 +1,6 @@
 //! Sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{Axes, Tensor};
 
 use crate::walk::Pull;
 use crate::{Result, Var};
@@ -39,41 +39,45 @@ impl<'t> Var<'t> {
         self.tape().record("min", self.value().min()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The sum along a dimension, which stays with extent 1.
+    /// Returns the sums over some axes; see [`Tensor::sum_along`].
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
-    pub fn sum_along(self, dimension: usize) -> Result<Self> {
-        let y = self.value().sum_along(dimension)?;
-        self.tape().record("sum_along", y, &[self], |pull| stretch(pull, 1.0))
+    /// If the elements are not f32, or one of the axes is none of the variable's.
+    pub fn sum_along(self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        let kept = Kept::of("sum_along", self, axes)?;
+        let y = self.value().sum_along(&kept.axes, keepdim)?;
+        self.tape().record("sum_along", y, &[self], move |pull| kept.stretch(pull, 1.0))
     }
 
-    /// The mean along a dimension, which stays with extent 1.
+    /// Returns the means over some axes; see [`Tensor::mean_along`].
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
-    pub fn mean_along(self, dimension: usize) -> Result<Self> {
-        let y = self.value().mean_along(dimension)?;
-        let scale = 1.0 / self.value().shape()[dimension] as f32;
-        self.tape().record("mean_along", y, &[self], move |pull| stretch(pull, scale))
+    /// If the elements are not f32, or one of the axes is none of the variable's.
+    pub fn mean_along(self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        let kept = Kept::of("mean_along", self, axes)?;
+        let y = self.value().mean_along(&kept.axes, keepdim)?;
+        let extent: usize = kept.axes.iter().map(|&axis| self.value().shape()[axis]).product();
+        self.tape().record("mean_along", y, &[self], move |pull| kept.stretch(pull, 1.0 / extent as f32))
     }
 
-    /// The largest along a dimension, which stays with extent 1; equal ones share the gradient.
+    /// Returns the largest elements over some axes; equal ones share the gradient; see [`Tensor::max_along`].
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
-    pub fn max_along(self, dimension: usize) -> Result<Self> {
-        let y = self.value().max_along(dimension)?;
-        self.tape().record("max_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
+    /// If the elements are not f32, or one of the axes is none of the variable's.
+    pub fn max_along(self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        let kept = Kept::of("max_along", self, axes)?;
+        let y = self.value().max_along(&kept.axes, keepdim)?;
+        self.tape().record("max_along", y, &[self], move |pull| kept.extreme(pull))
     }
 
-    /// The smallest along a dimension, which stays with extent 1; equal ones share the gradient.
+    /// Returns the smallest elements over some axes; equal ones share the gradient; see [`Tensor::min_along`].
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
-    pub fn min_along(self, dimension: usize) -> Result<Self> {
-        let y = self.value().min_along(dimension)?;
-        self.tape().record("min_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
+    /// If the elements are not f32, or one of the axes is none of the variable's.
+    pub fn min_along(self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        let kept = Kept::of("min_along", self, axes)?;
+        let y = self.value().min_along(&kept.axes, keepdim)?;
+        self.tape().record("min_along", y, &[self], move |pull| kept.extreme(pull))
     }
 
     /// Sums away what was stretched from `shape`; see [`Tensor::sum_to`].
@@ -96,7 +100,7 @@ impl<'t> Var<'t> {
             // y (g - Σ g y)
             let (y, g) = (pull.output(), pull.cotangent()?);
             let last = y.value().rank() - 1;
-            pull.give(0, y.mul(g.sub(g.mul(y)?.sum_along(last)?)?)?)
+            pull.give(0, y.mul(g.sub(g.mul(y)?.sum_along(last, true)?)?)?)
         })
     }
 
@@ -109,8 +113,39 @@ impl<'t> Var<'t> {
             // g - softmax Σ g
             let (y, g) = (pull.output(), pull.cotangent()?);
             let last = y.value().rank() - 1;
-            pull.give(0, g.sub(y.exp()?.mul(g.sum_along(last)?)?)?)
+            pull.give(0, g.sub(y.exp()?.mul(g.sum_along(last, true)?)?)?)
         })
+    }
+}
+
+/// The axes of a reduction, and the shape of its result with extents of 1 in their place.
+struct Kept {
+    axes: Vec<usize>,
+    shape: Vec<usize>,
+}
+
+impl Kept {
+    fn of(op: &'static str, x: Var<'_>, axes: impl Axes) -> Result<Self> {
+        let mut shape = x.shape();
+        let axes = axes.of(op, &shape)?;
+        axes.iter().for_each(|&axis| shape[axis] = 1);
+        Ok(Self { axes, shape })
+    }
+
+    /// Every element of x gets the gradient of the sum it went into, times a scale.
+    fn stretch(&self, pull: &Pull<'_, '_>, scale: f32) -> Result<()> {
+        let mut g = pull.cotangent()?.reshape(&self.shape)?;
+        if scale != 1.0 {
+            g = g.affine(scale, 0.0)?;
+        }
+        pull.give(0, g.broadcast_to(&pull.input(0).shape())?)
+    }
+
+    /// The elements that equal the extreme get the gradient in equal shares.
+    fn extreme(&self, pull: &Pull<'_, '_>) -> Result<()> {
+        let ties = pull.input(0).value().eq(&pull.output().value().reshape(&self.shape)?)?;
+        let shares = ties.div(&ties.sum_along(&self.axes, true)?)?;
+        pull.give(0, pull.constant(&shares).mul(pull.cotangent()?.reshape(&self.shape)?)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Views, copies of rows, and joins. With x the input and g the gradient of the output.
 
-use thalweg_tensor::{DType, Tensor};
+use thalweg_tensor::{Axis, DType, Tensor};
 
 use crate::{Error, Result, Var};
 
@@ -15,11 +15,12 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Two dimensions exchanged.
+    /// Returns the view with two axes exchanged.
     ///
     /// # Errors
-    /// If a dimension is none of the variable's.
-    pub fn transpose(self, first: usize, second: usize) -> Result<Self> {
+    /// If one of them is no axis of the variable.
+    pub fn transpose(self, first: impl Axis, second: impl Axis) -> Result<Self> {
+        let [first, second] = [first.of("transpose", &self.shape())?, second.of("transpose", &self.shape())?];
         self.tape().record("transpose", self.value().transpose(first, second)?, &[self], move |pull| {
             pull.give(0, pull.cotangent()?.transpose(first, second)?)
         })
@@ -34,14 +35,16 @@ impl<'t> Var<'t> {
         self.transpose(0, 1)
     }
 
-    /// Dimension `d` of the result is dimension `order[d]` of the variable.
+    /// Returns the view whose axis `d` is axis `order[d]` of the variable.
     ///
     /// # Errors
-    /// If `order` does not name each dimension once.
-    pub fn permute(self, order: &[usize]) -> Result<Self> {
+    /// If `order` does not name each axis once.
+    pub fn permute(self, order: &[impl Axis]) -> Result<Self> {
         let y = self.value().permute(order)?;
+        let shape = self.shape();
+        let order = order.iter().map(|axis| axis.of("permute", &shape)).collect::<std::result::Result<Vec<_>, _>>()?;
         let mut inverse = vec![0; order.len()];
-        for (to, &from) in order.iter().enumerate() {
+        for (to, from) in order.into_iter().enumerate() {
             inverse[from] = to;
         }
         self.tape().record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))
@@ -57,11 +60,12 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The elements `start..end` along a dimension.
+    /// Returns the elements `start..end` along an axis.
     ///
     /// # Errors
-    /// If the dimension is none of the variable's, or the range is not inside of it.
-    pub fn slice(self, dimension: usize, start: usize, end: usize) -> Result<Self> {
+    /// If it is no axis of the variable, or the range is not inside of it.
+    pub fn slice(self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
+        let dimension = axis.of("slice", &self.shape())?;
         self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
             // g with zeros before and behind it.
             let shape = pull.input(0).shape();
@@ -98,21 +102,21 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// A dimension of extent 1 put in before `dimension`.
+    /// Returns the view with an axis of extent 1 added, which has the number `axis` in the result.
     ///
     /// # Errors
-    /// If `dimension` is more than the number of dimensions.
-    pub fn unsqueeze(self, dimension: usize) -> Result<Self> {
-        let shape = self.value().unsqueeze(dimension)?.shape().to_vec();
+    /// If the result would have no axis of this number.
+    pub fn unsqueeze(self, axis: impl Axis) -> Result<Self> {
+        let shape = self.value().unsqueeze(axis)?.shape().to_vec();
         self.reshape(&shape)
     }
 
-    /// A dimension of extent 1 taken away.
+    /// Returns the view without an axis of extent 1.
     ///
     /// # Errors
-    /// If the dimension is none of the variable's, or its extent is not 1.
-    pub fn squeeze(self, dimension: usize) -> Result<Self> {
-        let shape = self.value().squeeze(dimension)?.shape().to_vec();
+    /// If it is no axis of the variable, or its extent is not 1.
+    pub fn squeeze(self, axis: impl Axis) -> Result<Self> {
+        let shape = self.value().squeeze(axis)?.shape().to_vec();
         self.reshape(&shape)
     }
 

@@ -106,8 +106,8 @@ impl Module for LayerNorm {
         let name = self.weight.name();
         let _scope = tape.scope(name.strip_suffix(".weight").unwrap_or(name));
         let last = shape.len() - 1;
-        let centred = input.sub(input.mean_along(last)?)?;
-        let variance = centred.square()?.mean_along(last)?;
+        let centred = input.sub(input.mean_along(last, true)?)?;
+        let variance = centred.square()?.mean_along(last, true)?;
         let normal = centred.div(variance.affine(1.0, self.eps)?.sqrt()?)?;
         normal.mul(tape.parameter(&self.weight)?)?.add(tape.parameter(&self.bias)?)
     }

@@ -177,7 +177,7 @@ impl Tensor {
         self.same_device(op, bias_grad)?;
         // With no column of tiles there is no lane to write the bias.
         if product.n == 0 {
-            let sum = self.sum_along(0)?.reshape(bias_grad.shape())?;
+            let sum = self.sum_along(0, true)?.reshape(bias_grad.shape())?;
             return if accumulate { bias_grad.add(&sum)?.copy_into(bias_grad) } else { sum.copy_into(bias_grad) };
         }
         let params = WeightGradParams { product, accumulate: accumulate.into() };

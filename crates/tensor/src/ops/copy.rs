@@ -2,7 +2,7 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_row;
-use crate::{DType, Element, Error, Result, Tensor, f16, shape};
+use crate::{Axis, DType, Element, Error, Result, Tensor, f16, shape};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -160,7 +160,7 @@ impl Tensor {
             });
         };
         let mut shape = first.shape().to_vec();
-        first.check_dimension("concatenate", 0)?;
+        0.of("concatenate", first.shape())?;
         shape[0] = 0;
         for tensor in tensors {
             first.same_device("concatenate", tensor)?;

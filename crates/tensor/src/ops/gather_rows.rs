@@ -3,7 +3,7 @@
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::tensor::{expect_dtype, expect_target, expect_words};
 use crate::threads::for_each_row;
-use crate::{DType, Device, Error, Result, Tensor};
+use crate::{Axis, DType, Device, Error, Result, Tensor};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -135,7 +135,7 @@ impl Tensor {
         expect_words(op, self)?;
         expect_dtype(op, indices, DType::U32)?;
         self.same_device(op, indices)?;
-        self.check_dimension(op, 0)?;
+        0.of(op, self.shape())?;
         if indices.rank() != 1 {
             return Err(Error::Rank { op, expected: "a list of indices", shape: indices.shape().to_vec() });
         }

@@ -1,11 +1,11 @@
-//! Sums, means and extremes, over everything or along one dimension.
+//! Sums, means and extremes, over all axes or some.
 
 use super::short_rows::over_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math;
 use crate::tensor::expect_dtype;
 use crate::threads::{CHUNK, for_each_chunk_of};
-use crate::{DType, Error, Result, Tensor};
+use crate::{Axes, DType, Error, Result, Tensor};
 
 /// What a reduction computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,40 +185,48 @@ impl Tensor {
         self.reduce_all(ReduceOp::Min, 1.0)
     }
 
-    /// The sum along a dimension, which stays with extent 1.
+    /// Returns the sums over some axes.
     ///
     /// # Shapes
-    /// `[a, d, b]` → `[a, 1, b]`.
+    /// `[a, d, b]` over axis 1 → `[a, b]`, or `[a, 1, b]` with `keepdim`. Over no axis the tensor stays as it is.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
-    pub fn sum_along(&self, dimension: usize) -> Result<Self> {
-        self.reduce_along(ReduceOp::Sum, dimension, 1.0)
+    /// If the elements are not f32, or one of the axes is none of the tensor's.
+    pub fn sum_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        self.reduce_over("sum_along", ReduceOp::Sum, axes, keepdim, false)
     }
 
-    /// The mean along a dimension, which stays with extent 1.
+    /// Returns the means over some axes; NaN of nothing.
+    ///
+    /// # Shapes
+    /// As of [`sum_along`](Self::sum_along).
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
-    pub fn mean_along(&self, dimension: usize) -> Result<Self> {
-        self.check_dimension("mean_along", dimension)?;
-        self.reduce_along(ReduceOp::Sum, dimension, 1.0 / self.shape()[dimension] as f32)
+    /// As of [`sum_along`](Self::sum_along).
+    pub fn mean_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        self.reduce_over("mean_along", ReduceOp::Sum, axes, keepdim, true)
     }
 
-    /// The largest along a dimension, which stays with extent 1; NaN wins.
+    /// Returns the largest elements over some axes; NaN wins, and the largest of nothing is -∞. It is PyTorch's `amax`.
+    ///
+    /// # Shapes
+    /// As of [`sum_along`](Self::sum_along).
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
-    pub fn max_along(&self, dimension: usize) -> Result<Self> {
-        self.reduce_along(ReduceOp::Max, dimension, 1.0)
+    /// As of [`sum_along`](Self::sum_along).
+    pub fn max_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        self.reduce_over("max_along", ReduceOp::Max, axes, keepdim, false)
     }
 
-    /// The smallest along a dimension, which stays with extent 1; NaN wins.
+    /// Returns the smallest elements over some axes; NaN wins, and the smallest of nothing is ∞. It is PyTorch's `amin`.
+    ///
+    /// # Shapes
+    /// As of [`sum_along`](Self::sum_along).
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
-    pub fn min_along(&self, dimension: usize) -> Result<Self> {
-        self.reduce_along(ReduceOp::Min, dimension, 1.0)
+    /// As of [`sum_along`](Self::sum_along).
+    pub fn min_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        self.reduce_over("min_along", ReduceOp::Min, axes, keepdim, false)
     }
 
     fn reduce_all(&self, op: ReduceOp, scale: f32) -> Result<Self> {
@@ -227,18 +235,37 @@ impl Tensor {
         x.reduce_rows(op, 1, self.len(), scale)?.reshape(&[])
     }
 
-    fn reduce_along(&self, op: ReduceOp, dimension: usize, scale: f32) -> Result<Self> {
-        expect_dtype("reduce", self, DType::F32)?;
-        self.check_dimension("reduce", dimension)?;
-        let mut shape = self.shape().to_vec();
-        let extent = std::mem::replace(&mut shape[dimension], 1);
-        let outer: usize = shape[..dimension].iter().product();
-        let inner: usize = shape[dimension + 1..].iter().product();
-        let x = self.contiguous()?;
-        let y = if inner == 1 {
-            x.reduce_rows(op, outer, extent, scale)?
+    fn reduce_over(
+        &self,
+        op: &'static str,
+        reduce: ReduceOp,
+        axes: impl Axes,
+        keepdim: bool,
+        mean: bool,
+    ) -> Result<Self> {
+        expect_dtype(op, self, DType::F32)?;
+        let axes = axes.of(op, self.shape())?;
+        let is_reduced = |d: &usize| axes.contains(d);
+        let extent: usize = axes.iter().map(|&d| self.shape()[d]).product();
+        let scale = if mean { 1.0 / extent as f32 } else { 1.0 };
+        let kept: Vec<usize> = (0..self.rank()).filter(|d| !is_reduced(d)).collect();
+        let shape: Vec<usize> = if keepdim {
+            (0..self.rank()).map(|d| if is_reduced(&d) { 1 } else { self.shape()[d] }).collect()
         } else {
-            x.reduce_columns(op, outer, extent, inner, scale)?
+            kept.iter().map(|&d| self.shape()[d]).collect()
+        };
+        let (Some(&first), Some(&last)) = (axes.first(), axes.last()) else { return Ok(self.clone()) };
+        let (x, inner) = if (first..=last).all(|d| is_reduced(&d) || self.shape()[d] == 1) {
+            (self.contiguous()?, self.shape()[last + 1..].iter().product())
+        } else {
+            // The axes that are reduced follow the others.
+            (self.permute(&[kept, axes].concat())?.contiguous()?, 1)
+        };
+        let outer = shape.iter().product::<usize>().checked_div(inner).unwrap_or(0);
+        let y = if inner == 1 {
+            x.reduce_rows(reduce, outer, extent, scale)?
+        } else {
+            x.reduce_columns(reduce, outer, extent, inner, scale)?
         };
         y.reshape(&shape)
     }
@@ -292,6 +319,7 @@ impl Tensor {
         if self.shape() == shape {
             return Ok(self.clone());
         }
+        expect_dtype("sum_to", self, DType::F32)?;
         let missing = self.rank().checked_sub(shape.len());
         let fits = |missing: usize| {
             shape.iter().zip(&self.shape()[missing..]).all(|(&extent, &stretched)| extent == stretched || extent == 1)
@@ -304,17 +332,15 @@ impl Tensor {
                 right: shape.to_vec(),
             });
         };
+        // Extents of 1 that were stretched stay, the added outer axes do not.
         let mut sum = self.clone();
         if missing > 0 {
-            // The added outer dimensions go at once.
-            let outer = self.shape()[..missing].iter().product();
-            let mut joined = vec![outer];
-            joined.extend_from_slice(&self.shape()[missing..]);
-            sum = sum.reshape(&joined)?.sum_along(0)?.reshape(&self.shape()[missing..])?;
+            let outer: Vec<usize> = (0..missing).collect();
+            sum = sum.sum_along(&outer, false)?;
         }
         for (d, &extent) in shape.iter().enumerate() {
             if extent == 1 && sum.shape()[d] != 1 {
-                sum = sum.sum_along(d)?;
+                sum = sum.sum_along(d, true)?;
             }
         }
         Ok(sum)
@@ -335,12 +361,32 @@ mod tests {
     fn sums_over_every_dimension() {
         let x = numbers(&[2, 3, 4]);
         assert_eq!(x.sum().unwrap().item::<f32>().unwrap(), 276.0);
-        assert_eq!(x.sum_along(0).unwrap().to_vec::<f32>().unwrap()[..3], [12.0, 14.0, 16.0]);
-        assert_eq!(x.sum_along(1).unwrap().to_vec::<f32>().unwrap()[..4], [12.0, 15.0, 18.0, 21.0]);
-        let last = x.sum_along(2).unwrap();
+        assert_eq!(x.sum_along(0, true).unwrap().to_vec::<f32>().unwrap()[..3], [12.0, 14.0, 16.0]);
+        assert_eq!(x.sum_along(1, true).unwrap().to_vec::<f32>().unwrap()[..4], [12.0, 15.0, 18.0, 21.0]);
+        let last = x.sum_along(2, true).unwrap();
         assert_eq!((last.shape(), last.to_vec::<f32>().unwrap()[5]), (&[2, 3, 1][..], 86.0));
         assert_eq!(x.mean().unwrap().item::<f32>().unwrap(), 11.5);
-        assert_eq!(x.min_along(1).unwrap().to_vec::<f32>().unwrap()[4..], [12.0, 13.0, 14.0, 15.0]);
+        assert_eq!(x.min_along(1, true).unwrap().to_vec::<f32>().unwrap()[4..], [12.0, 13.0, 14.0, 15.0]);
+    }
+
+    #[test]
+    fn any_set_of_axes_is_reduced() {
+        let x = numbers(&[2, 3, 4]);
+        let sums = |axes: &[i32], keepdim| x.sum_along(axes, keepdim).unwrap();
+        assert_eq!(sums(&[0, 2], false).to_vec::<f32>().unwrap(), [60.0, 92.0, 124.0]);
+        assert_eq!((sums(&[-1, 0], true).shape(), sums(&[0, 1], false).shape()), (&[1, 3, 1][..], &[4][..]));
+        assert_eq!(sums(&[1, -1], false).to_vec::<f32>().unwrap(), [66.0, 210.0]);
+        assert_eq!(sums(&[], false).to_vec::<f32>().unwrap(), x.to_vec::<f32>().unwrap());
+        assert_eq!(x.max_along([0, 2], false).unwrap().to_vec::<f32>().unwrap(), [15.0, 19.0, 23.0]);
+        assert_eq!(
+            x.permute(&[2, 0, 1]).unwrap().mean_along([0, 2], false).unwrap().to_vec::<f32>().unwrap(),
+            [5.5, 17.5]
+        );
+        let nothing = numbers(&[2, 0, 3]);
+        assert_eq!(nothing.sum_along(1, false).unwrap().to_vec::<f32>().unwrap(), [0.0; 6]);
+        assert_eq!(nothing.sum_along([0, 2], false).unwrap().shape(), [0]);
+        assert_eq!(nothing.max_along([0, 1], true).unwrap().to_vec::<f32>().unwrap(), [f32::NEG_INFINITY; 3]);
+        assert!(x.sum_along([0, -3], false).is_err() && x.sum_along(3, false).is_err());
     }
 
     #[test]
@@ -348,7 +394,7 @@ mod tests {
         let x = Tensor::full(&Device::cpu(), 0.5f32, &[100_001]).unwrap();
         assert_eq!(x.sum().unwrap().item::<f32>().unwrap(), 50_000.5);
         let y = Tensor::full(&Device::cpu(), 0.5f32, &[1001, 3]).unwrap();
-        assert_eq!(y.sum_along(0).unwrap().to_vec::<f32>().unwrap(), [500.5; 3]);
+        assert_eq!(y.sum_along(0, true).unwrap().to_vec::<f32>().unwrap(), [500.5; 3]);
     }
 
     #[test]
