@@ -76,6 +76,8 @@ const PRODUCT: &str = include_str!("shared/product.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
 const SHORT_ROWS: &str = include_str!("shared/short_rows.wgsl");
 const SOAP: &str = include_str!("shared/soap.wgsl");
+/// Scalar functions that few kernels call; they need [`MATH`].
+pub const SPECIAL: &str = include_str!("shared/special.wgsl");
 /// The end of a tensor whose length is no multiple of four: `keep_first`.
 pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");

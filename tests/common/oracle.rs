@@ -200,6 +200,7 @@ impl<'a> Case<'a> {
     pub(crate) fn function(&self) -> Option<(&'static Elementwise, Vec<f32>)> {
         let name = match self.text("op") {
             "pow_scalar" => "powf",
+            "where" => "where_cond",
             // PyTorch's softplus has a scale.
             "softplus" if self.get("attrs.beta").as_f64().is_some_and(|beta| beta != 1.0) => return None,
             name => name,
@@ -210,6 +211,7 @@ impl<'a> Case<'a> {
                 "slope" => ("negative_slope", 0.01),
                 "low" => ("min", f64::NEG_INFINITY),
                 "high" => ("max", f64::INFINITY),
+                "alpha" => ("alpha", 1.0),
                 name => (name, f64::NAN),
             };
             self.get(&format!("attrs.{attribute}")).as_f64().unwrap_or(default) as f32

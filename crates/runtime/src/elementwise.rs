@@ -102,9 +102,18 @@ fn main(
 /// Returns the shared texts that the text of such a kernel needs: the scalar functions are many, so that they are appended
 /// only if it calls one.
 pub fn shared_texts(text: &str) -> &'static [&'static str] {
-    use thalweg_shaders::{GRID, MATH, TAIL};
-    let mut names = MATH.split("fn ").skip(1).filter_map(|text| text.split('(').next());
-    if names.any(|name| text.contains(&format!("{name}("))) { &[GRID, TAIL, MATH] } else { &[GRID, TAIL] }
+    use thalweg_shaders::{GRID, MATH, SPECIAL, TAIL};
+    let calls = |shared: &str| {
+        let mut names = shared.split("\nfn ").skip(1).filter_map(|text| text.split('(').next());
+        names.any(|name| text.contains(&format!("{name}(")))
+    };
+    if calls(SPECIAL) {
+        &[GRID, TAIL, MATH, SPECIAL]
+    } else if calls(MATH) {
+        &[GRID, TAIL, MATH]
+    } else {
+        &[GRID, TAIL]
+    }
 }
 
 /// Applies a formula to the elements of slices, in a loop that is compiled for the widest vectors of the processor.

@@ -100,6 +100,78 @@ fn erfc_positive(x: f32) -> f32 {
     t * (-x * x + polynomial).exp()
 }
 
+/// Returns 1 - erf(x), accurate in the upper tail as well.
+#[inline]
+#[must_use]
+pub fn erfc(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    if x.abs() < 0.5 {
+        return 1.0 - erf(x);
+    }
+    let tail = erfc_positive(minimum(x.abs(), 20.0));
+    if x < 0.0 { 2.0 - tail } else { tail }
+}
+
+/// Returns the inverse hyperbolic sine.
+#[inline]
+#[must_use]
+pub fn asinh(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let result = if magnitude > 1e9 {
+        magnitude.ln() + std::f32::consts::LN_2
+    } else {
+        let square = magnitude * magnitude;
+        (magnitude + square / (1.0 + (square + 1.0).sqrt())).ln_1p()
+    };
+    result.copysign(x)
+}
+
+/// Returns the inverse hyperbolic cosine, NaN below 1, accurate near 1.
+#[inline]
+#[must_use]
+pub fn acosh(x: f32) -> f32 {
+    if x > 1e9 {
+        return x.ln() + std::f32::consts::LN_2;
+    }
+    if x < 1.0 {
+        return f32::NAN;
+    }
+    let above = x - 1.0;
+    (above + (2.0 * above + above * above).sqrt()).ln_1p()
+}
+
+/// Returns x - tanh x, by its series near 0.
+#[inline]
+#[must_use]
+pub fn tanhshrink(x: f32) -> f32 {
+    if x.is_nan() || x.abs() >= 0.25 {
+        return x - x.tanh();
+    }
+    let q = x * x;
+    let tail = -0.133_333_33 + q * (0.053_968_254 + q * (-0.021_869_488 + q * 0.008_863_235));
+    x * q * (0.333_333_34 + q * tail)
+}
+
+/// Returns x tanh(softplus(x)), with tanh(ln(1 + e)) = e (e + 2) / (e (e + 2) + 2).
+#[inline]
+#[must_use]
+pub fn mish(x: f32) -> f32 {
+    let e = (-x.abs()).exp();
+    let fraction =
+        if x < 0.0 { e * (e + 2.0) / (e * (e + 2.0) + 2.0) } else { (1.0 + 2.0 * e) / (1.0 + 2.0 * e * (1.0 + e)) };
+    x * fraction
+}
+
+/// Returns the remainder with the sign of y, as Python's `%`.
+#[inline]
+#[must_use]
+pub fn remainder(x: f32, y: f32) -> f32 {
+    let rest = x % y;
+    if rest.is_nan() || rest == 0.0 || (rest < 0.0) == (y < 0.0) { rest } else { rest + y }
+}
+
 /// Returns the distribution function of the standard normal, accurate in the lower tail as well.
 #[inline]
 pub fn normal_cdf(x: f32) -> f32 {

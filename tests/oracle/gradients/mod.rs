@@ -144,7 +144,7 @@ fn places(value: &Value) -> Vec<i64> {
 
 #[test]
 fn unary_operations() {
-    hold("ops/unary", (117, 22), |case, x| {
+    hold("ops/unary", (187, 22), |case, x| {
         let (function, numbers) = case.function()?;
         Some(x[0].apply(function, &numbers))
     });
@@ -152,22 +152,19 @@ fn unary_operations() {
 
 #[test]
 fn binary_operations() {
-    hold("ops/binary", (80, 14), |case, x| {
+    hold("ops/binary", (93, 14), |case, x| {
         Some(match case.text("op") {
             "mul_self" => x[0].mul(x[0]),
             "add_scalar" => x[0].affine(1.0, attribute(case, "scalar", f64::NAN)),
             "mul_scalar" => x[0].affine(attribute(case, "scalar", f64::NAN), 0.0),
-            // x + value y z
-            "addcmul" => {
-                let product = || x[0].add(x[1].mul(x[2])?.affine(attribute(case, "value", 1.0), 0.0)?);
-                product()
-            }
-            // x + weight (y - x)
             "lerp" => {
-                let between = || x[0].add(x[1].sub(x[0])?.affine(attribute(case, "weight", f64::NAN), 0.0)?);
-                between()
+                let weight = Tensor::scalar(x[0].value().device(), attribute(case, "weight", f64::NAN)).unwrap();
+                x[0].lerp(x[1], x[0].tape().constant(&weight))
             }
-            _ => x[0].apply_with(case.function()?.0, &x[1..], &[]),
+            _ => {
+                let (function, numbers) = case.function()?;
+                x[0].apply_with(function, &x[1..], &numbers)
+            }
         })
     });
 }

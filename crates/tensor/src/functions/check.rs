@@ -32,15 +32,21 @@ pub const EXACT: Tolerance = Tolerance::new(0.0, 0.0);
 /// One division or root. Vulkan allows hardware 2.5 ulp for a division, and takes the root from an inverse root of 2 ulp.
 pub const ROUNDED: Tolerance = EXACT.on_hardware(0.0, 6e-7);
 
+/// A root and a division.
+pub const TWICE_ROUNDED: Tolerance = EXACT.on_hardware(0.0, 1e-6);
+
 /// One exponential, logarithm or the like.
 pub const FEW_ULP: Tolerance = Tolerance::new(0.0, 5e-7);
 
 /// Two inexact steps, or a sum that loses a bit.
 pub const MORE_ULP: Tolerance = Tolerance::new(0.0, 1e-6);
 
+/// A difference of inexact parts that cancel: near 0.25 a hyperbolic tangent is twelve times its distance from x.
+pub const SERIES: Tolerance = Tolerance::new(0.0, 1e-5);
+
 /// A complementary error function. Both devices share the formula. Contracted, its exponent of at most 100 is off by 100
 /// half-ulps, 6e-6.
-pub const ERFC: Tolerance = Tolerance::new(0.0, 1e-6).on_hardware(1e-7, 1e-5);
+pub const ERFC_TOLERANCE: Tolerance = Tolerance::new(0.0, 1e-6).on_hardware(1e-7, 1e-5);
 
 /// A sine. Near a zero of the function the reduced argument has an absolute error: 8,192 is 5,215 quarters of a turn, each
 /// constant of the reduction right to 2⁻³⁶ or better.

@@ -57,6 +57,26 @@ macro_rules! elementwise_methods {
             $this.apply_with(&$crate::functions::$constant, &[other], &[$($number),*])
         }
     };
+    (
+        @one [$($reference:tt)?] $this:ident [$x:ident, $y:ident, $z:ident] [$($number:ident),*] $constant:ident $name:ident
+        $(#[$doc:meta])*
+    ) => {
+        $(#[$doc])*
+        ///
+        /// The shapes broadcast by NumPy's rule.
+        ///
+        /// # Errors
+        /// If the shapes do not broadcast, the elements are no floating-point numbers or have several types, or the operands
+        /// are on different devices or tapes.
+        pub fn $name(
+            $($reference)? $this,
+            $y: $($reference)? Self,
+            $z: $($reference)? Self
+            $(, $number: f32)*
+        ) -> Result<Self> {
+            $this.apply_with(&$crate::functions::$constant, &[$y, $z], &[$($number),*])
+        }
+    };
 }
 
 impl Tensor {

@@ -42,11 +42,15 @@ mod binary;
 mod check;
 mod convert;
 mod expression;
+mod hard;
 mod kernel;
 mod methods;
 mod parity;
+mod rounding;
 mod slopes;
+mod ternary;
 mod transcendental;
+mod trigonometric;
 
 use std::fmt;
 
@@ -55,13 +59,19 @@ use crate::elementwise::Function;
 pub use activations::*;
 pub use arithmetic::*;
 pub use binary::*;
-pub use check::{Check, ERFC, EXACT, FEW_ULP, MORE_ULP, POWER, ROUNDED, SINE, SUM, Tolerance};
+pub use check::{
+    Check, ERFC_TOLERANCE, EXACT, FEW_ULP, MORE_ULP, POWER, ROUNDED, SERIES, SINE, SUM, TWICE_ROUNDED, Tolerance,
+};
 pub use expression::{Expression, Numbers, first_numbers, padded_numbers};
+pub use hard::*;
 pub use kernel::function_kernels;
 pub use parity::{DifferentResult, ParityReport};
+pub use rounding::*;
 #[doc(hidden)]
 pub use slopes::*;
+pub use ternary::*;
 pub use transcendental::*;
+pub use trigonometric::*;
 
 /// An element-wise function with its derivatives, its conventions and its tests: an entry of the table, or one declared
 /// elsewhere by [`functions!`](crate::functions!).
@@ -88,6 +98,11 @@ impl Elementwise {
     }
 }
 
+/// Returns 1 if a condition holds, else 0.
+fn truth(condition: bool) -> f32 {
+    f32::from(u8::from(condition))
+}
+
 impl fmt::Debug for Elementwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Elementwise({})", self.function.name)
@@ -109,9 +124,13 @@ impl Eq for Elementwise {}
 macro_rules! for_each_function {
     ($callback:ident $($extra:tt)*) => {
         $crate::arithmetic_functions!($callback $($extra)*);
+        $crate::rounding_functions!($callback $($extra)*);
         $crate::transcendental_functions!($callback $($extra)*);
+        $crate::trigonometric_functions!($callback $($extra)*);
         $crate::activation_functions!($callback $($extra)*);
+        $crate::hard_functions!($callback $($extra)*);
         $crate::binary_functions!($callback $($extra)*);
+        $crate::ternary_functions!($callback $($extra)*);
     };
 }
 
@@ -185,9 +204,13 @@ macro_rules! list {
 pub fn all() -> Vec<&'static Elementwise> {
     [
         crate::arithmetic_functions!(list),
+        crate::rounding_functions!(list),
         crate::transcendental_functions!(list),
+        crate::trigonometric_functions!(list),
         crate::activation_functions!(list),
+        crate::hard_functions!(list),
         crate::binary_functions!(list),
+        crate::ternary_functions!(list),
     ]
     .concat()
 }
