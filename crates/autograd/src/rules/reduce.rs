@@ -1,4 +1,4 @@
-//! Sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
+//! Sums, running sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
 
 use thalweg_tensor::Tensor;
 
@@ -85,6 +85,27 @@ impl<'t> Var<'t> {
             return Ok(self);
         }
         self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))
+    }
+
+    /// The running sums along an axis; see [`Tensor::cumsum`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum(self, axis: isize) -> Result<Self> {
+        self.tape().record("cumsum", self.value().cumsum(axis)?, &[self], move |pull| {
+            // An element of x is in its own sum and in all after it.
+            pull.give(0, pull.cotangent()?.cumsum_reversed(axis)?)
+        })
+    }
+
+    /// The running sums from the end of an axis; see [`Tensor::cumsum_reversed`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum_reversed(self, axis: isize) -> Result<Self> {
+        self.tape().record("cumsum_reversed", self.value().cumsum_reversed(axis)?, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.cumsum(axis)?)
+        })
     }
 
     /// Softmax along the last dimension.
