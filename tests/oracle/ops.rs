@@ -187,6 +187,17 @@ fn reductions() {
 }
 
 #[test]
+fn running_sums() {
+    hold("ops/reduce", (4, 0), |device, case| {
+        if case.text("op") != "cumsum" {
+            return None;
+        }
+        let axis = case.get("attrs.axis").as_i64().unwrap() as isize;
+        Some(outcome(&input(device, case, 0).cumsum(axis).unwrap(), Kind::Arithmetic))
+    });
+}
+
+#[test]
 fn places_of_the_largest() {
     let oracle = Oracle::open("ops/reduce");
     let mut run = 0;

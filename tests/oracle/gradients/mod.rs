@@ -221,6 +221,14 @@ fn reductions() {
 }
 
 #[test]
+fn running_sums() {
+    hold("ops/reduce", (4, 0), |case, x| {
+        let axis = case.get("attrs.axis").as_i64();
+        (case.text("op") == "cumsum").then(|| x[0].cumsum(axis.unwrap() as isize))
+    });
+}
+
+#[test]
 fn matrix_products() {
     hold("ops/matmul", (23, 4), |case, x| {
         let operand = |index: usize, transposed: &str| {
