@@ -141,6 +141,8 @@ shaders! {
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
     CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
+    CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
+    CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];

@@ -119,7 +119,7 @@ fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: crate:
 
 #[test]
 fn unary_operations() {
-    hold("ops/unary", (187, 22), |device, case| {
+    hold("ops/unary", (187, 44), |device, case| {
         let (function, numbers) = case.function()?;
         let y = input(device, case, 0).apply(function, &numbers).unwrap();
         Some(outcome(&y, Kind::of(function)))
@@ -128,7 +128,7 @@ fn unary_operations() {
 
 #[test]
 fn binary_operations() {
-    hold("ops/binary", (125, 24), |device, case| {
+    hold("ops/binary", (125, 35), |device, case| {
         let (function, numbers) = match case.text("op") {
             "add_scalar" => (&functions::ADD, Vec::new()),
             "mul_scalar" | "mul_self" => (&functions::MUL, Vec::new()),
@@ -173,6 +173,17 @@ fn reductions() {
         }
         .unwrap();
         Some(outcome(&y, Kind::Arithmetic))
+    });
+}
+
+#[test]
+fn running_sums() {
+    hold("ops/reduce", (4, 2), |device, case| {
+        if case.text("op") != "cumsum" {
+            return None;
+        }
+        let axis = case.get("attrs.axis").as_i64().unwrap() as isize;
+        Some(outcome(&input(device, case, 0).cumsum(axis).unwrap(), Kind::Arithmetic))
     });
 }
 

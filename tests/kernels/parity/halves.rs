@@ -387,6 +387,8 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("softmax", half.softmax().map(drop)),
             ("log_softmax", half.log_softmax().map(drop)),
             ("argmax", half.argmax().map(drop)),
+            ("cumsum", half.cumsum(0).map(drop)),
+            ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),

@@ -65,6 +65,8 @@ kernels! {
     copy_roof: elementwise::copy_roof;
     cross_entropy: rows::cross_entropy;
     cross_entropy_mean: rows::cross_entropy_mean;
+    cumsum_columns: rows::cumsum_columns;
+    cumsum_rows: rows::cumsum_rows;
     dropout: random::dropout;
     fill: elementwise::fill;
     fill_halves: halves::fill;

@@ -144,7 +144,7 @@ fn places(value: &Value) -> Vec<i64> {
 
 #[test]
 fn unary_operations() {
-    hold("ops/unary", (187, 22), |case, x| {
+    hold("ops/unary", (187, 44), |case, x| {
         let (function, numbers) = case.function()?;
         Some(x[0].apply(function, &numbers))
     });
@@ -197,6 +197,14 @@ fn reductions() {
             "min" if !case.has_flag("convention") => x.min_along(&axes, keepdim),
             _ => return None,
         })
+    });
+}
+
+#[test]
+fn running_sums() {
+    hold("ops/reduce", (4, 2), |case, x| {
+        let axis = case.get("attrs.axis").as_i64();
+        (case.text("op") == "cumsum").then(|| x[0].cumsum(axis.unwrap() as isize))
     });
 }
 

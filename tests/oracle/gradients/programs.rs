@@ -75,12 +75,7 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
             let variance = centred.square()?.mean_along(rank - 1, true)?;
             centred.div(variance.affine(1.0, 1e-3)?.sqrt()?)
         }
-        "cumsum" => along_last(x, axis(), |x| {
-            let extent = *x.shape().last().unwrap();
-            let ones: Vec<f32> = (0..extent * extent).map(|i| f32::from(u8::from(i / extent <= i % extent))).collect();
-            let ones = x.tape().constant(&Tensor::from_slice(x.value().device(), &ones, &[extent, extent])?);
-            x.reshape(&[x.value().len() / extent, extent])?.matmul(ones)?.reshape(&x.shape())
-        }),
+        "cumsum" => x.cumsum(axis() as isize),
         "matmul" => matrices(x, inputs[1]),
         // Σ over its inputs of the mean of tanh(x) x
         "objective" => {

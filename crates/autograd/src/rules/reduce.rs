@@ -1,6 +1,6 @@
-//! Sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
+//! Sums, running sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
 
-use thalweg_tensor::{Axes, Tensor};
+use thalweg_tensor::{Axes, Axis, Tensor};
 
 use crate::walk::Pull;
 use crate::{Result, Var};
@@ -89,6 +89,31 @@ impl<'t> Var<'t> {
             return Ok(self);
         }
         self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))
+    }
+
+    /// Returns the running sums along an axis; see [`Tensor::cumsum`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum(self, axis: impl Axis) -> Result<Self> {
+        let y = self.value().cumsum(axis)?;
+        // A variable without axes has the axis 0.
+        let axis = axis.place(self.shape().len()).unwrap_or(0);
+        self.tape().record("cumsum", y, &[self], move |pull| {
+            // An element of x is in its own sum and in all after it.
+            pull.give(0, pull.cotangent()?.cumsum_reversed(axis)?)
+        })
+    }
+
+    /// Returns the running sums from the end of an axis; see [`Tensor::cumsum_reversed`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum_reversed(self, axis: impl Axis) -> Result<Self> {
+        let y = self.value().cumsum_reversed(axis)?;
+        // A variable without axes has the axis 0.
+        let axis = axis.place(self.shape().len()).unwrap_or(0);
+        self.tape().record("cumsum_reversed", y, &[self], move |pull| pull.give(0, pull.cotangent()?.cumsum(axis)?))
     }
 
     /// Softmax along the last dimension.

@@ -5,6 +5,7 @@ mod argmax;
 mod batch;
 mod copy;
 mod cross_entropy;
+mod cumsum;
 mod dropout;
 mod fill;
 mod gather_rows;
@@ -32,6 +33,8 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &copy::COPY_ROOF,
     &cross_entropy::CROSS_ENTROPY,
     &cross_entropy::CROSS_ENTROPY_MEAN,
+    &cumsum::CUMSUM_COLUMNS,
+    &cumsum::CUMSUM_ROWS,
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,

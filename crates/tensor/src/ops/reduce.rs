@@ -9,7 +9,7 @@ use crate::{Axes, DType, Error, Result, Tensor};
 
 /// What a reduction computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReduceOp {
+pub(super) enum ReduceOp {
     /// The sum; 0 of nothing.
     Sum,
     /// The largest; NaN wins, -∞ of nothing.
@@ -273,13 +273,30 @@ impl Tensor {
     /// Rows of a contiguous tensor, in as many stages as their length asks for.
     fn reduce_rows(&self, op: ReduceOp, rows: usize, row_length: usize, scale: f32) -> Result<Self> {
         let segments = row_length.div_ceil(SEGMENT).max(1);
+        if segments == 1 {
+            return self.reduce_row_segments(op, rows, row_length, SEGMENT, scale);
+        }
+        let y = self.reduce_row_segments(op, rows, row_length, SEGMENT, 1.0)?;
+        y.reduce_rows(op, rows, segments, scale)
+    }
+
+    /// Each segment of each row of a contiguous tensor.
+    pub(super) fn reduce_row_segments(
+        &self,
+        op: ReduceOp,
+        rows: usize,
+        row_length: usize,
+        segment_length: usize,
+        scale: f32,
+    ) -> Result<Self> {
+        let segments = row_length.div_ceil(segment_length).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[rows * segments])?;
         let params = RowParams {
             rows: rows as u32,
             row_length: row_length as u32,
             segments: segments as u32,
-            segment_length: row_length.min(SEGMENT) as u32,
-            scale: if segments == 1 { scale } else { 1.0 },
+            segment_length: row_length.min(segment_length) as u32,
+            scale,
         };
         // A short row is one segment.
         over_rows(Launch::new(&REDUCE_ROWS, params), rows * segments, row_length)
@@ -287,20 +304,38 @@ impl Tensor {
             .bind(self)
             .bind(&y)
             .run(self.device())?;
-        if segments == 1 { Ok(y) } else { y.reduce_rows(op, rows, segments, scale) }
+        Ok(y)
     }
 
     /// The middle dimension of a contiguous tensor, in as many stages as its extent asks for.
     fn reduce_columns(&self, op: ReduceOp, outer: usize, extent: usize, inner: usize, scale: f32) -> Result<Self> {
         let segments = extent.div_ceil(COLUMN_SEGMENT).max(1);
+        if segments == 1 {
+            return self.reduce_column_segments(op, outer, extent, inner, COLUMN_SEGMENT, scale);
+        }
+        let y = self.reduce_column_segments(op, outer, extent, inner, COLUMN_SEGMENT, 1.0)?;
+        y.reduce_columns(op, outer, segments, inner, scale)
+    }
+
+    /// Each segment of the middle dimension of a contiguous tensor.
+    pub(super) fn reduce_column_segments(
+        &self,
+        op: ReduceOp,
+        outer: usize,
+        extent: usize,
+        inner: usize,
+        segment_length: usize,
+        scale: f32,
+    ) -> Result<Self> {
+        let segments = extent.div_ceil(segment_length).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[outer * segments * inner])?;
         let params = ColumnParams {
             outer: outer as u32,
             extent: extent as u32,
             inner: inner as u32,
             segments: segments as u32,
-            segment_length: extent.min(COLUMN_SEGMENT) as u32,
-            scale: if segments == 1 { scale } else { 1.0 },
+            segment_length: extent.min(segment_length) as u32,
+            scale,
         };
         Launch::new(&REDUCE_COLUMNS, params)
             .constant("OP", op as u32)
@@ -308,7 +343,7 @@ impl Tensor {
             .bind(&y)
             .workgroups(y.len().div_ceil(64))
             .run(self.device())?;
-        if segments == 1 { Ok(y) } else { y.reduce_columns(op, outer, segments, inner, scale) }
+        Ok(y)
     }
 
     /// Sums away the dimensions by which `shape` was stretched to this tensor's: the gradient of a broadcast.
