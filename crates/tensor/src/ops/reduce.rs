@@ -1,4 +1,4 @@
-//! Sums, means and extremes, over everything or along one dimension.
+//! Sums, means and extremes, over all elements or along one dimension.
 
 use super::short_rows::over_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
@@ -7,14 +7,14 @@ use crate::tensor::expect_dtype;
 use crate::threads::{CHUNK, for_each_chunk_of};
 use crate::{DType, Error, Result, Tensor};
 
-/// What a reduction computes.
+/// The kind of reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReduceOp {
-    /// The sum; 0 of nothing.
+    /// The sum; 0 for no elements.
     Sum,
-    /// The largest; NaN wins, -∞ of nothing.
+    /// The largest; NaN propagates, -∞ for no elements.
     Max,
-    /// The smallest; NaN wins, ∞ of nothing.
+    /// The smallest; NaN propagates, ∞ for no elements.
     Min,
 }
 
@@ -38,7 +38,7 @@ const ROW_VARIANTS: &[&[(&str, f64)]] = &[
     &[("OP", 2.0), ("SHORT", 1.0)],
 ];
 
-/// Elements that one workgroup, or one lane in a column, reduces at most; what is longer is cut into segments.
+/// The most elements that one workgroup, or one lane in a column, reduces; longer rows are cut into segments.
 const SEGMENT: usize = 4096;
 const COLUMN_SEGMENT: usize = 256;
 
@@ -144,13 +144,13 @@ pub(super) static REDUCE_COLUMNS: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The sum of all elements.
+    /// Returns the sum of all elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
     ///
     /// # Numerics
-    /// f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
+    /// Sums in f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -158,7 +158,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0)
     }
 
-    /// The mean of all elements; NaN of nothing.
+    /// Returns the mean of all elements; NaN for no elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
@@ -169,7 +169,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0 / self.len() as f32)
     }
 
-    /// The largest of all elements; NaN wins.
+    /// Returns the largest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -177,7 +177,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Max, 1.0)
     }
 
-    /// The smallest of all elements; NaN wins.
+    /// Returns the smallest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -185,38 +185,38 @@ impl Tensor {
         self.reduce_all(ReduceOp::Min, 1.0)
     }
 
-    /// The sum along a dimension, which stays with extent 1.
+    /// Returns the sum along a dimension, which is kept with extent 1.
     ///
     /// # Shapes
     /// `[a, d, b]` → `[a, 1, b]`.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn sum_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Sum, dimension, 1.0)
     }
 
-    /// The mean along a dimension, which stays with extent 1.
+    /// Returns the mean along a dimension, which is kept with extent 1.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn mean_along(&self, dimension: usize) -> Result<Self> {
         self.check_dimension("mean_along", dimension)?;
         self.reduce_along(ReduceOp::Sum, dimension, 1.0 / self.shape()[dimension] as f32)
     }
 
-    /// The largest along a dimension, which stays with extent 1; NaN wins.
+    /// Returns the largest along a dimension, which is kept with extent 1; NaN propagates.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn max_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Max, dimension, 1.0)
     }
 
-    /// The smallest along a dimension, which stays with extent 1; NaN wins.
+    /// Returns the smallest along a dimension, which is kept with extent 1; NaN propagates.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the tensor's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn min_along(&self, dimension: usize) -> Result<Self> {
         self.reduce_along(ReduceOp::Min, dimension, 1.0)
     }
@@ -243,7 +243,7 @@ impl Tensor {
         y.reshape(&shape)
     }
 
-    /// Rows of a contiguous tensor, in as many stages as their length asks for.
+    /// Reduces the rows of a contiguous tensor, in as many stages as their length requires.
     fn reduce_rows(&self, op: ReduceOp, rows: usize, row_length: usize, scale: f32) -> Result<Self> {
         let segments = row_length.div_ceil(SEGMENT).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[rows * segments])?;
@@ -263,7 +263,7 @@ impl Tensor {
         if segments == 1 { Ok(y) } else { y.reduce_rows(op, rows, segments, scale) }
     }
 
-    /// The middle dimension of a contiguous tensor, in as many stages as its extent asks for.
+    /// Reduces the middle dimension of a contiguous tensor, in as many stages as its extent requires.
     fn reduce_columns(&self, op: ReduceOp, outer: usize, extent: usize, inner: usize, scale: f32) -> Result<Self> {
         let segments = extent.div_ceil(COLUMN_SEGMENT).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[outer * segments * inner])?;
@@ -284,7 +284,7 @@ impl Tensor {
         if segments == 1 { Ok(y) } else { y.reduce_columns(op, outer, segments, inner, scale) }
     }
 
-    /// Sums away the dimensions by which `shape` was stretched to this tensor's: the gradient of a broadcast.
+    /// Sums over the dimensions in which `shape` was broadcast to this tensor's: the gradient of a broadcast.
     ///
     /// # Errors
     /// If `shape` does not broadcast to this tensor's, or the elements are not f32.
@@ -306,7 +306,7 @@ impl Tensor {
         };
         let mut sum = self.clone();
         if missing > 0 {
-            // The added outer dimensions go at once.
+            // The added outer dimensions are reduced together.
             let outer = self.shape()[..missing].iter().product();
             let mut joined = vec![outer];
             joined.extend_from_slice(&self.shape()[missing..]);
