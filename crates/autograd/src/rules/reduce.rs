@@ -1,4 +1,4 @@
-//! Sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
+//! Sums, means, extremes and softmax. x is the input, y the output and g the gradient of y.
 
 use thalweg_tensor::Tensor;
 
@@ -6,7 +6,7 @@ use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The sum of all elements, of shape `[]`.
+    /// Returns the sum of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -14,7 +14,7 @@ impl<'t> Var<'t> {
         self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// The mean of all elements, of shape `[]`.
+    /// Returns the mean of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -23,7 +23,7 @@ impl<'t> Var<'t> {
         self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
     }
 
-    /// The largest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the largest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -31,7 +31,7 @@ impl<'t> Var<'t> {
         self.tape().record("max", self.value().max()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The smallest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the smallest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -39,44 +39,44 @@ impl<'t> Var<'t> {
         self.tape().record("min", self.value().min()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The sum along a dimension, which stays with extent 1.
+    /// Returns the sum along a dimension, which is kept with extent 1.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn sum_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().sum_along(dimension)?;
         self.tape().record("sum_along", y, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// The mean along a dimension, which stays with extent 1.
+    /// Returns the mean along a dimension, which is kept with extent 1.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn mean_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().mean_along(dimension)?;
         let scale = 1.0 / self.value().shape()[dimension] as f32;
         self.tape().record("mean_along", y, &[self], move |pull| stretch(pull, scale))
     }
 
-    /// The largest along a dimension, which stays with extent 1; equal ones share the gradient.
+    /// Returns the largest along a dimension, which is kept with extent 1; equal ones share the gradient.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn max_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().max_along(dimension)?;
         self.tape().record("max_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
     }
 
-    /// The smallest along a dimension, which stays with extent 1; equal ones share the gradient.
+    /// Returns the smallest along a dimension, which is kept with extent 1; equal ones share the gradient.
     ///
     /// # Errors
-    /// If the elements are not f32, or the dimension is none of the variable's.
+    /// If the elements are not f32, or the dimension is out of range.
     pub fn min_along(self, dimension: usize) -> Result<Self> {
         let y = self.value().min_along(dimension)?;
         self.tape().record("min_along", y, &[self], move |pull| extreme(pull, |ties| ties.sum_along(dimension)))
     }
 
-    /// Sums away what was stretched from `shape`; see [`Tensor::sum_to`].
+    /// Sums over the dimensions in which `shape` was broadcast; see [`Tensor::sum_to`].
     ///
     /// # Errors
     /// If `shape` does not broadcast to the variable's, or the elements are not f32.
@@ -87,7 +87,7 @@ impl<'t> Var<'t> {
         self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// Softmax along the last dimension.
+    /// Returns softmax along the last dimension.
     ///
     /// # Errors
     /// If there is no dimension, or the elements are not f32.
@@ -100,7 +100,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The logarithm of softmax along the last dimension.
+    /// Returns the logarithm of softmax along the last dimension.
     ///
     /// # Errors
     /// If there is no dimension, or the elements are not f32.
@@ -114,7 +114,7 @@ impl<'t> Var<'t> {
     }
 }
 
-/// Every element of x gets the gradient of the sum it went into, times a scale.
+/// Passes every element of x the gradient of its sum, times a scale.
 fn stretch(pull: &Pull<'_, '_>, scale: f32) -> Result<()> {
     let mut g = pull.cotangent()?;
     if scale != 1.0 {
@@ -123,7 +123,7 @@ fn stretch(pull: &Pull<'_, '_>, scale: f32) -> Result<()> {
     pull.give(0, g.broadcast_to(&pull.input(0).shape())?)
 }
 
-/// The elements that equal the extreme get the gradient in equal shares.
+/// Divides the gradient equally among the elements that equal the extreme.
 fn extreme(
     pull: &Pull<'_, '_>,
     count: impl Fn(&Tensor) -> std::result::Result<Tensor, thalweg_tensor::Error>,
