@@ -86,7 +86,6 @@ fn compare(candidate: Candidate, operation: usize, a: &Tensor, b: &Tensor) {
 
 /// Tests each kernel around the edges of its tile, with layouts and operations in turn. Some drivers take a tenth of
 /// a second for each text, so only the small tiles are tested with all layouts, and the others with two each.
-/// each text, so that the small tiles meet all layouts, and the others two each.
 #[test]
 fn every_kernel_sums_as_the_strided_one_does() {
     let Some(device) = gpu() else { return };
