@@ -1,10 +1,10 @@
-// The index of the largest element of each row; of equal ones the first, and NaN counts as the largest.
+// The index of the largest element of each row. The first of equal elements wins, and NaN counts as the largest.
 //
 // bindings  1: x [rows, row_length] read   2: y [rows] u32 write
 // bytes     4 read per element
 // twin      crates/tensor/src/ops/argmax.rs
 //
-// A workgroup takes a row, or a lane where rows are short.
+// A workgroup takes a row, or a lane if rows are short.
 
 // Whether a lane takes a row.
 override SHORT: bool = false;

@@ -4,7 +4,7 @@
 // bytes     12 read, 4 written per element
 // twin      crates/tensor/src/ops/softmax.rs
 //
-// A workgroup takes a row, or a lane where rows are short: see shared/short_rows.wgsl.
+// A workgroup takes a row, or a lane if rows are short: see shared/short_rows.wgsl.
 
 struct Params {
     rows: u32,

@@ -1,4 +1,4 @@
-//! The bits of all twins that share out their work do not depend on the number of threads.
+//! The bits of all parallel twins do not depend on the number of threads.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
@@ -26,7 +26,7 @@ static UPDATE: Kernel = Kernel {
     },
 };
 
-/// Every twin that shares out its work, on more than one piece; the bits of all results.
+/// Runs every parallel twin, with several pieces, and returns the bits of all results.
 fn results() -> Result<Vec<u32>> {
     let device = Device::cpu();
     let x = Tensor::normal(&device, 1, 0, 0.0, 1.0, &[300, 257])?;

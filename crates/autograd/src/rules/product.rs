@@ -1,4 +1,4 @@
-//! Matrix products and the fully connected layer. With g the gradient of the output.
+//! Matrix products and the fully connected layer. g is the gradient of the output.
 
 use thalweg_tensor::functions::RELU_GRAD;
 use thalweg_tensor::{DType, Tensor};
@@ -7,13 +7,13 @@ use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The matrix product; see [`Tensor::matmul`].
+    /// Returns the matrix product; see [`Tensor::matmul`].
     ///
     /// # Shapes
     /// `[n, k]` and `[k, m]` → `[n, m]`.
     ///
     /// # Errors
-    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices or the tapes differ.
+    /// If the inner dimensions differ, an operand is not a matrix of f32, or the devices or the tapes differ.
     pub fn matmul(self, other: Self) -> Result<Self> {
         self.tape().record("matmul", self.value().matmul(&other.value())?, &[self, other], |pull| {
             let (a, b, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
@@ -27,13 +27,13 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// A fully connected layer, x Wᵀ + bias, with ReLU behind it if asked; see [`Tensor::linear`].
+    /// Returns a fully connected layer, x Wᵀ + bias, with an optional ReLU; see [`Tensor::linear`].
     ///
     /// # Shapes
     /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
     ///
     /// # Errors
-    /// If the shapes do not fit, the elements are not f32, or the devices or the tapes differ.
+    /// If the shapes do not match, the elements are not f32, or the devices or the tapes differ.
     pub fn linear(self, weight: Self, bias: Self, relu: bool) -> Result<Self> {
         let y = self.value().linear(&weight.value(), &bias.value(), relu)?;
         self.tape().record_node("linear", y, &[self, weight, bias], relu, move |pull| {
@@ -64,7 +64,7 @@ impl<'t> Var<'t> {
     }
 }
 
-/// Both gradients of a layer's parameters in one launch, into their places where they have some.
+/// Computes both gradients of a layer's parameters in one launch, directly into the parameters' memory if possible.
 fn weight_and_bias(pull: &Pull<'_, '_>, g: &Tensor, x: &Tensor) -> Result<()> {
     if let Some(([weight_grad, bias_grad], accumulate)) = pull.claim([1, 2])? {
         g.linear_weight_grad_into(x, &weight_grad, &bias_grad, accumulate)?;
@@ -77,7 +77,7 @@ fn weight_and_bias(pull: &Pull<'_, '_>, g: &Tensor, x: &Tensor) -> Result<()> {
     pull.give(2, pull.constant(&bias_grad))
 }
 
-/// The product a b as the gradient of input number `i`, straight into its place where it is a parameter.
+/// Passes the product a b as the gradient of input number `i`, directly into its memory if it is a parameter.
 fn give_product<'t>(pull: &Pull<'t, '_>, i: usize, a: Var<'t>, b: Var<'t>) -> Result<()> {
     if let Some(([target], accumulate)) = pull.claim([i])? {
         return Ok(a.value().matmul_into(&b.value(), &target, accumulate)?);

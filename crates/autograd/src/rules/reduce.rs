@@ -6,7 +6,7 @@ use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The sum of all elements, of shape `[]`.
+    /// Returns the sum of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -14,7 +14,7 @@ impl<'t> Var<'t> {
         self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// The mean of all elements, of shape `[]`.
+    /// Returns the mean of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -23,7 +23,7 @@ impl<'t> Var<'t> {
         self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
     }
 
-    /// The largest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the largest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -31,7 +31,7 @@ impl<'t> Var<'t> {
         self.tape().record("max", self.value().max()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The smallest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the smallest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -80,7 +80,7 @@ impl<'t> Var<'t> {
         self.tape().record("min_along", y, &[self], move |pull| kept.extreme(pull))
     }
 
-    /// Sums away what was stretched from `shape`; see [`Tensor::sum_to`].
+    /// Sums over the dimensions in which `shape` was broadcast; see [`Tensor::sum_to`].
     ///
     /// # Errors
     /// If `shape` does not broadcast to the variable's, or the elements are not f32.
@@ -129,7 +129,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The logarithm of softmax along the last dimension.
+    /// Returns the logarithm of softmax along the last dimension.
     ///
     /// # Errors
     /// If there is no dimension, or the elements are not f32.
@@ -183,7 +183,7 @@ fn stretch(pull: &Pull<'_, '_>, scale: f32) -> Result<()> {
     pull.give(0, g.broadcast_to(&pull.input(0).shape())?)
 }
 
-/// The elements that equal the extreme get the gradient in equal shares.
+/// Divides the gradient equally among the elements that equal the extreme.
 fn extreme(
     pull: &Pull<'_, '_>,
     count: impl Fn(&Tensor) -> std::result::Result<Tensor, thalweg_tensor::Error>,

@@ -1,11 +1,11 @@
-//! Views, copies of rows, and joins. With x the input and g the gradient of the output.
+//! Views, copies of rows, and concatenation. x is the input and g the gradient of the output.
 
 use thalweg_tensor::{Axis, DType, Tensor};
 
 use crate::{Error, Result, Var};
 
 impl<'t> Var<'t> {
-    /// The same elements under another shape.
+    /// Returns the same elements with another shape.
     ///
     /// # Errors
     /// If the number of elements differs.
@@ -26,10 +26,10 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// A matrix transposed.
+    /// Returns a matrix transposed.
     ///
     /// # Errors
-    /// If the variable is no matrix.
+    /// If the variable is not a matrix.
     pub fn t(self) -> Result<Self> {
         self.value().t()?;
         self.transpose(0, 1)
@@ -50,10 +50,10 @@ impl<'t> Var<'t> {
         self.tape().record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))
     }
 
-    /// Stretched to a larger shape by NumPy's rule.
+    /// Returns the variable broadcast to a larger shape by NumPy's rule.
     ///
     /// # Errors
-    /// If the shape does not broadcast so.
+    /// If the shape does not broadcast.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self> {
         self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
@@ -67,7 +67,7 @@ impl<'t> Var<'t> {
     pub fn slice(self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
         let dimension = axis.of("slice", &self.shape())?;
         self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
-            // g with zeros before and behind it.
+            // g with zeros before and after it.
             let shape = pull.input(0).shape();
             let zeros = |extent: usize| {
                 let mut padding = shape.clone();
@@ -81,10 +81,10 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Several variables one after the other, along their first dimension.
+    /// Concatenates several variables along their first dimension.
     ///
     /// # Errors
-    /// If there is none, or their types, devices, tapes or inner extents differ.
+    /// If there are no variables, or their types, devices, tapes or inner extents differ.
     pub fn concatenate(parts: &[Self]) -> Result<Self> {
         let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
         let y = Tensor::concatenate(&values)?;
@@ -120,14 +120,14 @@ impl<'t> Var<'t> {
         self.reshape(&shape)
     }
 
-    /// The rows with these numbers; see [`Tensor::gather_rows`]. A row taken more than once gets the sum of its
-    /// gradients, in the order of the indices.
+    /// Returns the rows with these numbers; see [`Tensor::gather_rows`]. The gradients of a row that occurs several
+    /// times are added in the order of the indices.
     ///
     /// # Shapes
     /// `[rows, …]` and u32 indices `[n]` → `[n, …]`.
     ///
     /// # Errors
-    /// If the variable has no dimension, the indices are no list of u32, or the devices differ.
+    /// If the variable has no dimension, the indices are not a list of u32, or the devices differ.
     pub fn gather_rows(self, indices: &Tensor) -> Result<Self> {
         let y = self.value().gather_rows(indices)?;
         let indices = indices.clone();
@@ -136,13 +136,13 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Row i of the variable added to row `indices[i]` of a table of zeros with `rows` rows.
+    /// Adds row i of the variable to row `indices[i]` of a table of zeros with `rows` rows, and returns the table.
     ///
     /// # Shapes
     /// `[n, …]` and u32 indices `[n]` → `[rows, …]`.
     ///
     /// # Errors
-    /// If shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not match, or the devices differ.
     pub fn scatter_add_rows(self, indices: &Tensor, rows: usize) -> Result<Self> {
         let mut shape = self.shape();
         if let Some(first) = shape.first_mut() {

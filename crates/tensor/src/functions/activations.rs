@@ -60,7 +60,7 @@ macro_rules! activation_functions {
             /// form by the error function (Hendrycks, Gimpel, 2016).
             pub GELU = gelu(x) {
                 wgsl: "return gelu(x);",
-                // Below -14 the product vanishes in f32; at -∞ it is its limit.
+                // Below -14 the product vanishes in f32; at -∞ this is the limit.
                 twin: if x < -14.0 { 0.0 } else { x * math::normal_cdf(x) },
                 derivatives: [GELU_GRAD(x, g)],
                 conventions: [
@@ -200,7 +200,7 @@ mod tests {
         let y = Tensor::from_slice(&Device::cpu(), &x, &[x.len()]).unwrap().selu().unwrap().to_vec::<f32>().unwrap();
         for (x, y) in x.into_iter().map(f64::from).zip(y.into_iter().map(f64::from)) {
             let expected = if x > 0.0 { lambda * x } else { lambda * alpha * x.exp_m1() };
-            // Roundings of the constant, of the exponential and of the product.
+            // The errors of the constant, of the exponential and of the product.
             assert!((y - expected).abs() <= 3e-7 * expected.abs(), "{x}: {y} and not {expected}");
         }
     }

@@ -1,4 +1,4 @@
-//! Functions of one argument that are made of additions, products, quotients and comparisons.
+//! Functions of one argument that consist of additions, products, quotients and comparisons.
 
 use super::*;
 use crate::functions;

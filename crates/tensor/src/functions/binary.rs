@@ -97,9 +97,9 @@ macro_rules! binary_functions {
                 wgsl: "return power(x, y);",
                 twin: x.powf(y),
                 derivatives: [
-                    // Where y = 0 the exponent is made 0: the factor y stands for the whole.
+                    // Where y = 0 the exponent is set to 0: the factor y makes the product 0.
                     MUL(g, MUL(y, POW(x, ADD(AFFINE[1.0, -1.0](y), EQ(y, 0.0))))),
-                    // Where x = 0 and y is not negative the power does not change with y: the logarithm is made 0.
+                    // Where x = 0 and y is not negative the power does not depend on y: the logarithm is set to 0.
                     MUL(g, MUL(result, LOG(ADD(x, MUL(EQ(x, 0.0), GE(y, 0.0))))))
                 ],
                 conventions: [

@@ -1,10 +1,10 @@
-//! Derivatives that have a function of their own, times a gradient h, so that a backward pass computes them in one launch.
+//! Derivatives as separate functions, times a gradient h, so that a backward pass computes them in one launch.
 
 use super::*;
 use crate::functions;
 use crate::math;
 
-/// A sum of a derivative's parts, of numbers up to 3: near its zero it has the error of the parts.
+/// A sum of a derivative's parts, with values up to 3: near its zero it has the error of the parts.
 const PARTS: Tolerance = Tolerance::new(2e-6, 2e-6);
 
 /// Calls a macro with the entries of this file.

@@ -64,7 +64,8 @@ macro_rules! transcendental_functions {
                     Check::over(-10.0, 10.0).numbers(&[-3.0]).within(POWER).smooth(-2.0, -0.5),
                     Check::over(-10.0, 10.0).numbers(&[3.0]).within(POWER).smooth(-2.0, 2.0),
                     Check::over(-10.0, 10.0).numbers(&[0.0]).smooth(-2.0, 2.0),
-                    // The shader takes a root, the twin a power of the standard library, which is right to an ulp.
+                    // The shader computes a root, the twin a power of the standard library, which is accurate to an
+                    // ulp.
                     Check::over(-10.0, 10.0).numbers(&[0.5]).within(FEW_ULP).smooth(0.3, 3.0),
                     Check::over(-3.0, 3.0).numbers(&[65.0]).within(POWER).without_gradients(),
                     Check::over(-10.0, 10.0).numbers(&[f32::NAN]).without_gradients()

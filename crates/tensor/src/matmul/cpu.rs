@@ -1,9 +1,9 @@
-//! The matrix product of the CPU: the inner loops of the `gemm` crate, with blocking, packing and threads of our own.
+//! The matrix product on the CPU: the inner loops of the `gemm` crate, with our own blocking, packing and threads.
 //!
-//! The crate's own driver takes memory from the heap at each call and packs a transposed operand on one thread. This one
-//! keeps its memory, shares out the packing, and picks which operand runs along the vectors so that the larger one need
-//! not be transposed. Each element is a sum over k in order, in blocks whose length depends on k alone, so the bits do not
-//! depend on the number of threads.
+//! The crate's own driver allocates on the heap at each call and packs a transposed operand on one thread. This one
+//! reuses its memory, packs on several threads, and chooses the operand along the vectors so that the larger one need
+//! not be transposed. Each element is a sum over k in order, in blocks whose length depends only on k, so the bits do
+//! not depend on the number of threads.
 
 #![allow(unsafe_code, reason = "the inner loops take pointers")]
 
@@ -19,14 +19,14 @@ use crate::threads::{Pieces, for_each_piece, vectorized};
 /// The longest block of the inner dimension.
 const DEPTH: usize = 1024;
 
-/// Elements of packed panels that a piece of work goes over for each tile of columns: they stay in the second-level
-/// cache.
+/// The number of packed elements that a piece of work processes for each tile of columns. They stay in the
+/// second-level cache.
 const STRIPE: usize = 128 * 1024;
 
-/// Operations, two for each multiplication, that a piece of work should have.
+/// The target number of operations of a piece of work, where a multiplication and an addition count as two.
 const PIECE_OPERATIONS: usize = 2 << 20;
 
-/// Elements of an operand that are packed as one piece of work, at least.
+/// The fewest elements of an operand that are packed as one piece of work.
 const PIECE_PACKED: usize = 8 * 1024;
 
 /// A matrix to read: the element at row i and column j is `data[i row + j column]`.
@@ -47,8 +47,8 @@ impl Operand<'_> {
     }
 }
 
-/// c = a b, or c += a b, for a `[m, k]`, b `[k, n]`, and c `[m, n]` without gaps. `finish` is called with row, column and
-/// elements of parts of rows that are done, each element once.
+/// Computes c = a b, or c += a b, for a `[m, k]`, b `[k, n]`, and contiguous c `[m, n]`. It calls `finish` with the
+/// rows, columns and elements of finished parts of rows, each element once.
 pub(crate) fn multiply(
     [m, n, k]: [usize; 3],
     a: Operand<'_>,
@@ -68,10 +68,11 @@ pub(crate) fn multiply(
     } else {
         assert!(a.holds(m, k) && b.holds(k, n), "an operand of a product reaches past its buffer");
         if m > 1 && n > 1 && k > 2 {
-            // The operand along the vectors must have unit stride there, or is packed so: the smaller one, if any.
+            // The operand along the vectors must have unit stride there, or is packed. At most the smaller one is
+            // packed.
             let packing_b = if b.column == 1 { 0 } else { k * n };
             let packing_a = if a.row == 1 { 0 } else { m * k };
-            // What is stored across the rows of c costs too.
+            // A result stored across the rows of c is a cost too.
             if packing_b <= packing_a + m * n {
                 let plan = Blocking { rows: n, columns: m, depth: k, row: 1, column: n, accumulate };
                 return plan.run(b.transposed(), a.transposed(), c, |rows, columns, c| {
@@ -104,9 +105,10 @@ fn finish_rows(n: usize, rows: Range, columns: Range, c: &Pieces<'_, f32>, finis
     );
 }
 
-/// Products with a vector, and of an inner extent that is hardly one: the crate's own routines, which need no memory.
+/// Computes products with a vector, or with a very small inner extent: the crate's own routines, which need no
+/// memory.
 fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32], accumulate: bool) {
-    // SAFETY: `multiply` has held the operands against extents and strides, and c has m n elements.
+    // SAFETY: `multiply` has checked the operands against extents and strides, and c has m n elements.
     unsafe {
         gemm_f32::gemm::f32::get_gemm_fn()(
             n,
@@ -132,12 +134,12 @@ fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32],
     }
 }
 
-/// A product as the inner loops see it: rows run along the vectors.
+/// A product as seen by the inner loops: rows run along the vectors.
 struct Blocking {
     rows: usize,
     columns: usize,
     depth: usize,
-    /// Strides of the result.
+    /// The strides of the result.
     row: usize,
     column: usize,
     accumulate: bool,
@@ -154,7 +156,7 @@ impl Blocking {
         let kernels = Kernels::get();
         let lanes = kernels.lanes;
         let units = self.rows.div_ceil(lanes);
-        // Panels and tiles of even sizes: a narrow last one would be slow.
+        // Panels and tiles have similar sizes: a narrow last one would be slow.
         let panels = units.div_ceil(kernels.vectors);
         let panel = |p: usize| (p * units / panels * lanes).min(self.rows);
         let tiles = self.columns.div_ceil(kernels.columns);
@@ -164,7 +166,7 @@ impl Blocking {
         let block = |b: usize| b * self.depth / blocks;
         let longest = self.depth.div_ceil(blocks);
 
-        // Vectors are read whole, so rows must fill them.
+        // Vectors are read whole, so the rows must be a multiple of them.
         let pack_left = left.row != 1 || !self.rows.is_multiple_of(lanes) || tiles > 16;
         let pack_right = if cfg!(target_arch = "aarch64") { true } else { right.row != 1 && panels > 2 };
         let left_lines = if pack_left { (units * lanes * longest).div_ceil(LINE) } else { 0 };
@@ -184,7 +186,7 @@ impl Blocking {
             if pack_left {
                 let source = &left.data[start * left.column..];
                 let destination = Pieces::new(packed_left);
-                // A panel may be the only one, so the steps of each are shared out as well.
+                // There may be only one panel, so the steps of each are divided too.
                 let steps = (PIECE_PACKED / (kernels.vectors * lanes)).next_multiple_of(STEPS);
                 let parts = depth.div_ceil(steps);
                 for_each_piece(panels * parts, |piece| {
@@ -242,9 +244,10 @@ impl Blocking {
                         } else {
                             (left.data[first_row + start * left.column..].as_ptr(), left.column)
                         };
-                        // SAFETY: the pointers reach `height` rows (whole vectors where they are packed, and else rows
-                        // fill vectors), `width` columns and `depth` steps of operands that were compared with extents
-                        // and strides; the tile of the result is this piece's own; the kernel is the processor's.
+                        // SAFETY: the pointers are valid for `height` rows (whole vectors if packed; otherwise rows
+                        // fill vectors), `width` columns and `depth` steps of operands, which were checked against
+                        // extents and strides. Only this piece uses the tile of the result. The processor supports
+                        // the kernel.
                         unsafe {
                             (kernels.table)(height.div_ceil(lanes) - 1, width - 1)(
                                 height,
@@ -279,12 +282,12 @@ impl Blocking {
     }
 }
 
-/// Steps of the inner dimension that are packed at a time where the source must be transposed: its lines are read whole,
-/// and the target stays in the cache.
+/// The number of steps of the inner dimension packed at a time if the source must be transposed. Its cache lines are
+/// read whole, and the target stays in the cache.
 const STEPS: usize = 16;
 
-/// Rows `rows` of a matrix, step by step of the inner dimension, each step `width` elements wide with zeros behind the
-/// last row.
+/// Packs the rows `rows` of a matrix, step by step of the inner dimension. Each step is `width` elements wide, with
+/// zeros after the last row.
 #[inline(always)]
 fn pack(source: &[f32], rows: Range, row: usize, step: usize, width: usize, target: &mut [f32]) {
     let count = rows.len();
@@ -321,7 +324,7 @@ fn pack(source: &[f32], rows: Range, row: usize, step: usize, width: usize, targ
     }
 }
 
-/// Elements of a line of the cache.
+/// The number of elements in a cache line.
 const LINE: usize = 16;
 
 #[repr(C, align(64))]
@@ -329,11 +332,11 @@ const LINE: usize = 16;
 struct Line([f32; LINE]);
 
 thread_local! {
-    /// Memory for packed operands: it grows to what the largest product needs, and stays.
+    /// Memory for packed operands, which grows to the size of the largest product and is kept.
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The inner loops of a processor: the one at [vectors - 1][columns - 1] computes so many vectors by so many columns.
+/// The inner loops of a processor: the one at [vectors - 1][columns - 1] computes that many vectors and columns.
 #[derive(Clone, Copy)]
 struct Kernels {
     lanes: usize,
@@ -356,7 +359,7 @@ thread_local! {
 }
 
 impl Kernels {
-    /// The fastest ones.
+    /// Returns the fastest inner loops.
     fn get() -> Self {
         #[cfg(test)]
         if let Some(kernels) = TEST_KERNELS.get() {
@@ -365,7 +368,7 @@ impl Kernels {
         Self::available().next().unwrap_or_else(|| unreachable!("the last ones run everywhere"))
     }
 
-    /// All that this processor runs, the fastest first.
+    /// Returns all inner loops that this processor supports, the fastest first.
     fn available() -> impl Iterator<Item = Self> {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         let vectors = [

@@ -29,17 +29,17 @@ pub(crate) static MATMUL: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The matrix product. Transposed views are operands like any other: `a.t()?.matmul(&b)` copies nothing.
+    /// Returns the matrix product. Transposed views are valid operands: `a.t()?.matmul(&b)` copies nothing.
     ///
     /// # Shapes
     /// `[m, k]` × `[k, n]` → `[m, n]`.
     ///
     /// # Numerics
-    /// Accumulates in f32; on a GPU in the order of k, or, on hardware where the result is small and k long, in slices
-    /// of k that are added in order.
+    /// Accumulates in f32. A GPU adds in the order of k; on hardware, if the result is small and k long, in slices of
+    /// k that are added in order.
     ///
     /// # Errors
-    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices differ.
+    /// If the inner dimensions differ, an operand is not a matrix of f32, or the devices differ.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -56,13 +56,13 @@ impl Tensor {
         Ok(c)
     }
 
-    /// The matrix product written over `target`, or added to it.
+    /// Writes the matrix product over `target`, or adds it.
     ///
     /// # Shapes
     /// `[m, k]` × `[k, n]` → `target [m, n]`.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul), and if `target` has another shape, gaps, or shares a buffer with an operand.
+    /// See [`matmul`](Self::matmul); also if `target` has another shape, gaps, or shares a buffer with an operand.
     pub fn matmul_into(&self, other: &Self, target: &Self, accumulate: bool) -> Result<()> {
         let product = Product::new("matmul", self, other)?;
         expect_target("matmul", target, &[product.m as usize, product.n as usize])?;
@@ -70,10 +70,10 @@ impl Tensor {
         launch(product, self, other, target, accumulate)
     }
 
-    /// The transposed view of a matrix.
+    /// Returns the transposed view of a matrix.
     ///
     /// # Errors
-    /// If the tensor is no matrix.
+    /// If the tensor is not a matrix.
     pub fn t(&self) -> Result<Self> {
         if self.rank() != 2 {
             return Err(crate::Error::Rank { op: "t", expected: "a matrix", shape: self.shape().to_vec() });

@@ -1,4 +1,4 @@
-//! What the matrix products share: operands as kernels read them, and the product of the CPU.
+//! Shared parts of the matrix products: operands as kernel parameters, and the product on the CPU.
 
 use super::cpu::{Operand, multiply};
 use super::generated::form::Epilogue;
@@ -7,11 +7,11 @@ use crate::tensor::expect_dtype;
 use crate::threads::vectorized;
 use crate::{DType, Device, Error, Result, Tensor};
 
-/// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
+/// The rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
 const TILE_ROWS: usize = 64;
 const TILE_COLUMNS: usize = 32;
 
-/// Extents, offsets and strides of a product c[m, n] = a[m, k] b[k, n].
+/// The extents, offsets and strides of a product c[m, n] = a[m, k] b[k, n].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Product {
@@ -24,13 +24,13 @@ pub(crate) struct Product {
     pub(crate) b_offset: u32,
     pub(crate) b_row: u32,
     pub(crate) b_column: u32,
-    /// The length of a slice, where the sum over k is split.
+    /// The length of a slice, if the sum over k is split.
     pub(crate) slice: u32,
     pub(crate) padding: [u32; 2],
 }
 
 impl Product {
-    /// The product of two matrices, checked.
+    /// Creates the product of two matrices, and checks it.
     pub(crate) fn new(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
         for matrix in [a, b] {
             expect_dtype(op, matrix, DType::F32)?;
@@ -62,10 +62,10 @@ impl Product {
         })
     }
 
-    /// The sum over k of each row of `a`, in order of k, written to `sums` or added to what is there.
+    /// Sums each row of `a` over k, in order of k, and writes the sums to `sums` or adds them.
     pub(crate) fn row_sums_of_a(&self, a: &[f32], sums: &mut [f32], accumulate: bool) {
         let sums = &mut sums[..self.m as usize];
-        // Some rows at a time, so that their sums stay in registers.
+        // Processes some rows at a time, so that their sums stay in registers.
         const ROWS: usize = 64;
         vectorized(
             #[inline(always)]
@@ -78,7 +78,7 @@ impl Product {
                         if self.a_row == 1 && sums.len() == ROWS {
                             partial.iter_mut().zip(&column[..ROWS]).for_each(|(sum, &x)| *sum += x);
                         } else {
-                            // The stride is 0 where one number stands for all rows.
+                            // The stride is 0 if one number is used for all rows.
                             let rows = partial[..sums.len()].iter_mut().enumerate();
                             rows.for_each(|(row, sum)| *sum += column[row * self.a_row as usize]);
                         }
@@ -91,23 +91,23 @@ impl Product {
         );
     }
 
-    /// Arithmetic operations: 2 m n k.
+    /// Returns the number of arithmetic operations: 2 m n k.
     pub(crate) fn operations(&self) -> u64 {
         2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k)
     }
 
-    /// The workgroups of the kernels that `shaders/shared/product.wgsl` is in.
+    /// Returns the number of workgroups of kernels with `shaders/shared/product.wgsl`.
     pub(crate) fn workgroups(&self) -> usize {
         (self.m as usize).div_ceil(TILE_ROWS) * (self.n as usize).div_ceil(TILE_COLUMNS)
     }
 
-    /// The kernels that compute this product on a device, with the operation's epilogue.
+    /// Returns the kernels that compute this product on a device, with the operation's epilogue.
     pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> ProductPlan {
         plan::plan(plan::products(device), self, epilogue)
     }
 
-    /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and
-    /// the column where they start.
+    /// Computes c = a b, or c += a b, on the CPU; c is contiguous. `finish` receives finished parts of rows, with the
+    /// row and the column where they start.
     pub(crate) fn compute(
         &self,
         a: &[f32],

@@ -1,4 +1,4 @@
-//! The place of the largest element.
+//! The index of the largest element.
 
 use super::short_rows::{SHORT_VARIANTS, over_rows};
 use crate::kernel::{Access, Call, Kernel, Launch};
@@ -46,8 +46,8 @@ pub(super) static ARGMAX: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The index of the largest element along the last dimension, which goes; of equal ones the first, and NaN counts
-    /// as the largest, as in PyTorch.
+    /// Returns the index of the largest element along the last dimension, which is removed. The first of equal
+    /// elements wins, and NaN counts as the largest, as in PyTorch.
     ///
     /// # Shapes
     /// `[…, n]` → u32 `[…]`.

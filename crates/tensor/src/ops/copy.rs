@@ -22,14 +22,14 @@ struct HalvesParams {
     start: u32,
 }
 
-/// y[i] = x[…], the place by coordinates and strides.
+/// y[i] = x[…], with indices from coordinates and strides.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, y] = call.bindings();
     copy_view(params, x.read::<u32>(), y.write::<u32>());
 }
 
-/// y[start + i] = x[…], of 16 bits each.
+/// y[start + i] = x[…], for 16-bit elements.
 fn halves_twin(call: Call<'_>) {
     let HalvesParams { view, start } = call.params();
     let [x, y] = call.bindings();
@@ -76,7 +76,7 @@ pub(super) static COPY_HALVES: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The same elements without gaps: this tensor where it has none, else a copy.
+    /// Returns the same elements without gaps: this tensor if it has none, else a copy.
     ///
     /// # Errors
     /// If the device has no room.
@@ -84,7 +84,7 @@ impl Tensor {
         if self.is_bindable() { Ok(self.clone()) } else { self.copy() }
     }
 
-    /// A copy of the elements in memory of its own, without gaps.
+    /// Returns a contiguous copy of the elements in new memory.
     ///
     /// # Errors
     /// If the device has no room.
@@ -94,7 +94,7 @@ impl Tensor {
         Ok(y)
     }
 
-    /// Copies the elements over those of `target`.
+    /// Copies the elements to those of `target`.
     ///
     /// # Errors
     /// If shapes, types or devices differ, `target` is not contiguous, or both share a buffer.
@@ -114,8 +114,8 @@ impl Tensor {
         self.copy_to(target, target.offset())
     }
 
-    /// Copies the elements to those of `target`'s buffer from element `start` on: by the driver if nothing but whole words
-    /// are copied, else by a kernel. Elements of 32 bits that are not contiguous go to a bindable target.
+    /// Copies the elements into `target`'s buffer, starting at element `start`. Uses the driver's copy if only whole
+    /// words are copied, else a kernel. For non-contiguous 32-bit elements the target must be bindable.
     fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
         let size = self.dtype().size();
         let is_whole = [self.offset(), start, self.len()].iter().all(|elements| (size * elements).is_multiple_of(4));
@@ -143,13 +143,13 @@ impl Tensor {
         Launch::new(&COPY, params).bind_whole(self).bind(target).workgroups(self.len().div_ceil(64)).run(self.device())
     }
 
-    /// The elements of several tensors one after the other, along their first dimension.
+    /// Concatenates several tensors along their first dimension.
     ///
     /// # Shapes
     /// `[nᵢ, …]` each → `[Σ nᵢ, …]`.
     ///
     /// # Errors
-    /// If there is none, or their types, devices or inner extents differ.
+    /// If there are no tensors, or their types, devices or inner extents differ.
     pub fn concatenate(tensors: &[Self]) -> Result<Self> {
         let Some(first) = tensors.first() else {
             return Err(Error::Argument {
@@ -216,11 +216,11 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
     twin: roof_twin,
 };
 
-/// A copy by a kernel, to measure what a kernel can move: each lane moves `vectors_per_lane` vectors of four floats.
-/// To copy, use [`Tensor::copy_into`], which is faster.
+/// Copies with a kernel, to measure its memory bandwidth: each lane moves `vectors_per_lane` vectors of four floats.
+/// For copies use [`Tensor::copy_into`], which is faster.
 ///
 /// # Errors
-/// If the tensors are not contiguous f32 of one shape, a multiple of four in length.
+/// If the tensors are not contiguous f32 of one shape, with a length that is a multiple of four.
 pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
     crate::tensor::expect_dtype("copy_by_kernel", x, DType::F32)?;
     crate::tensor::expect_dtype("copy_by_kernel", y, DType::F32)?;

@@ -1,4 +1,4 @@
-//! The operations, a file each: what it is for, its parameters, its twin, its kernel, its methods, its tests.
+//! The operations, one file each: purpose, parameters, twin, kernel, methods, tests.
 
 pub(crate) mod advance;
 mod argmax;

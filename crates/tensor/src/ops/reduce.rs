@@ -7,14 +7,14 @@ use crate::tensor::expect_dtype;
 use crate::threads::{CHUNK, for_each_chunk_of};
 use crate::{Axes, DType, Error, Result, Tensor};
 
-/// What a reduction computes.
+/// The kind of reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReduceOp {
     /// The sum; 0 of nothing.
     Sum,
-    /// The largest; NaN wins, -∞ of nothing.
+    /// The largest; NaN propagates, -∞ for no elements.
     Max,
-    /// The smallest; NaN wins, ∞ of nothing.
+    /// The smallest; NaN propagates, ∞ for no elements.
     Min,
 }
 
@@ -38,7 +38,7 @@ const ROW_VARIANTS: &[&[(&str, f64)]] = &[
     &[("OP", 2.0), ("SHORT", 1.0)],
 ];
 
-/// Elements that one workgroup, or one lane in a column, reduces at most; what is longer is cut into segments.
+/// The most elements that one workgroup, or one lane in a column, reduces; longer rows are cut into segments.
 const SEGMENT: usize = 4096;
 const COLUMN_SEGMENT: usize = 256;
 
@@ -144,13 +144,13 @@ pub(super) static REDUCE_COLUMNS: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The sum of all elements.
+    /// Returns the sum of all elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
     ///
     /// # Numerics
-    /// f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
+    /// Sums in f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -158,7 +158,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0)
     }
 
-    /// The mean of all elements; NaN of nothing.
+    /// Returns the mean of all elements; NaN for no elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
@@ -169,7 +169,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0 / self.len() as f32)
     }
 
-    /// The largest of all elements; NaN wins.
+    /// Returns the largest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -177,7 +177,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Max, 1.0)
     }
 
-    /// The smallest of all elements; NaN wins.
+    /// Returns the smallest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -270,7 +270,7 @@ impl Tensor {
         y.reshape(&shape)
     }
 
-    /// Rows of a contiguous tensor, in as many stages as their length asks for.
+    /// Reduces the rows of a contiguous tensor, in as many stages as their length requires.
     fn reduce_rows(&self, op: ReduceOp, rows: usize, row_length: usize, scale: f32) -> Result<Self> {
         let segments = row_length.div_ceil(SEGMENT).max(1);
         if segments == 1 {
@@ -307,7 +307,7 @@ impl Tensor {
         Ok(y)
     }
 
-    /// The middle dimension of a contiguous tensor, in as many stages as its extent asks for.
+    /// Reduces the middle dimension of a contiguous tensor, in as many stages as its extent requires.
     fn reduce_columns(&self, op: ReduceOp, outer: usize, extent: usize, inner: usize, scale: f32) -> Result<Self> {
         let segments = extent.div_ceil(COLUMN_SEGMENT).max(1);
         if segments == 1 {
@@ -346,7 +346,7 @@ impl Tensor {
         Ok(y)
     }
 
-    /// Sums away the dimensions by which `shape` was stretched to this tensor's: the gradient of a broadcast.
+    /// Sums over the dimensions in which `shape` was broadcast to this tensor's: the gradient of a broadcast.
     ///
     /// # Errors
     /// If `shape` does not broadcast to this tensor's, or the elements are not f32.

@@ -46,7 +46,7 @@ pub(super) static SOFTMAX: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// Softmax along the last dimension: exp(x - max) / Σ exp(x - max).
+    /// Returns softmax along the last dimension: exp(x - max) / Σ exp(x - max).
     ///
     /// # Shapes
     /// `[…, n]` → `[…, n]`.
@@ -57,7 +57,7 @@ impl Tensor {
         self.softmax_launch(false)
     }
 
-    /// The logarithm of softmax along the last dimension: x - max - ln Σ exp(x - max).
+    /// Returns the logarithm of softmax along the last dimension: x - max - ln Σ exp(x - max).
     ///
     /// # Shapes
     /// `[…, n]` → `[…, n]`.

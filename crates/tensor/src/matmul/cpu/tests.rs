@@ -1,4 +1,4 @@
-//! Products of every shape, layout and set of inner loops against their definition.
+//! Products of every shape, layout and set of inner loops, compared with their definition.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn numbers(count: usize) -> Vec<f32> {
 
 #[test]
 fn products_of_every_shape_and_layout_are_those_of_the_definition() {
-    // On whatever processor a user has: with each set of inner loops that this one runs.
+    // Tests each set of inner loops that this processor supports.
     for kernels in Kernels::available() {
         TEST_KERNELS.set(Some(kernels));
         hold_products_against_their_definition();
@@ -63,7 +63,7 @@ fn operands_may_have_any_strides_and_offsets() {
     for kernels in Kernels::available() {
         TEST_KERNELS.set(Some(kernels));
         let data = numbers(200_000);
-        // Rows and columns apart by a gap, reversed in order, or all at one place.
+        // Rows and columns with gaps, in reverse order, or all at the same index.
         let strides = |rows: usize, columns: usize| {
             [
                 (columns, 1),

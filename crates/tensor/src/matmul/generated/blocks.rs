@@ -1,9 +1,9 @@
-//! The family of register blocks over tiles in workgroup memory, for hardware, and wherever subgroups are missing or
-//! vary in size. It needs nothing beyond what every device has.
+//! The family of register blocks over tiles in workgroup memory, for hardware, and for devices without subgroups or
+//! with subgroups of varying size. It needs no optional feature.
 //!
-//! A workgroup stages `depth` steps of both operands' tiles in workgroup memory, as vectors of four rows (left) or four
-//! columns (right) at one k, and each invocation adds them up in its block. Vectors of a block lie as far apart as the
-//! invocations of a row or column are many, so that neighbours read and store neighbouring vectors.
+//! A workgroup stages `depth` steps of both operands' tiles in workgroup memory, as vectors of four rows (left) or
+//! four columns (right) at one k. Each invocation accumulates them in its block. The vectors of a block are spaced by
+//! the number of invocations in a row or column, so that neighbours read and store neighbouring vectors.
 
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ let p = params.product;",
         depth * columns / 4,
     );
     place_of_tile(text, form);
-    // A grid that was folded may have workgroups past the end.
+    // A folded grid may have workgroups past the end.
     if let Epilogue::Partial { row_sums } = form.epilogue {
         line!(text, "let slice = index / tiles;");
         line!(text, "let first_k = slice * p.slice;");
@@ -82,9 +82,9 @@ let p = params.product;",
     line!(text, "}}");
 }
 
-/// Loads `depth` steps of `extent` rows or columns from `first` on, and has `put_{side}` keep four of them at a step in a
-/// place of their own, step by step. What lies past the end of k is zero, since zeros add nothing; what lies past the edge
-/// of the matrix is something, and is not stored.
+/// Loads `depth` steps of `extent` rows or columns from `first` on, and stores them with `put_{side}`, four at a
+/// step. Values past the end of k are zero, since zeros add nothing. Values past the edge of the matrix are
+/// arbitrary, and their results are not stored.
 pub(super) fn stage(
     text: &mut String,
     operand: Operand,
@@ -96,7 +96,7 @@ pub(super) fn stage(
 ) {
     let Operand { name, outer, inner, extent: limit, layout } = operand;
     let vectors = extent / 4;
-    // Vectors along k are loaded in blocks of four by four and turned.
+    // Vectors along k are loaded in blocks of four by four and transposed.
     let units = if layout == Some(Layout::Inner) { vectors * depth / 4 } else { vectors * depth };
     line!(text, "for (var unit = lane; unit < {units}u; unit += {invocations}u) {{");
     match layout {

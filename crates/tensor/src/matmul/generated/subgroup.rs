@@ -1,8 +1,9 @@
-//! The subgroup-broadcast family, which software drivers want: there a load is a loop over the lanes, whatever it
-//! loads, while arithmetic and broadcasts are instructions. So each lane loads four elements at once, once, and the
-//! values of the left operand reach the other lanes by `subgroupBroadcast`.
+//! The subgroup-broadcast family, for software drivers. There a load of any kind is a loop over the lanes, whereas
+//! arithmetic and broadcasts are instructions. So each lane loads four elements at a time, once, and
+//! `subgroupBroadcast` distributes the values of the left operand to the other lanes.
 //!
-//! A workgroup is one subgroup. Its tile has `rows` rows; a lane holds `vectors` groups of four columns of it.
+//! A workgroup is one subgroup. Its tile has `rows` rows; each lane accumulates `vectors` groups of four columns of
+//! it.
 
 use std::fmt::Write;
 
@@ -39,8 +40,8 @@ let first_column = index % tiles * {width}u;",
             line!(text, "var sum{i}_{j} = vec4f();");
         }
     }
-    // A place that is carried from step to step is a value to the driver's compiler; one that is computed from k would
-    // be computed anew for each lane.
+    // The driver's compiler treats an index carried from step to step as a value; it would recompute one derived from
+    // k for each lane.
     let tile = Tile { left, right, lanes, rows, vectors };
     let loads = tile.loads(4);
     for Load { value, place, .. } in &loads {
@@ -57,7 +58,7 @@ let first_column = index % tiles * {width}u;",
     }
     tile.accumulate(text, 4);
     line!(text, "}}");
-    // An operand that is loaded by vectors along k has a multiple of four of them.
+    // If an operand is loaded as vectors along k, k is a multiple of four.
     if ![left, right].iter().any(|operand| operand.layout == Some(Layout::Inner)) {
         line!(text, "for (var k = whole; k < p.k; k++) {{");
         for Load { operand, side, value, place } in tile.loads(1) {
@@ -83,17 +84,17 @@ struct Tile {
 /// A load of a lane.
 struct Load {
     operand: Operand,
-    /// The side that the operand is on, by which its strides are called.
+    /// The side of the operand, used in the names of its strides.
     side: &'static str,
-    /// The name of what is loaded.
+    /// The name of the loaded value.
     value: String,
-    /// Where it lies for the first step of k.
+    /// Its index for the first step of k.
     place: String,
 }
 
 impl Tile {
-    /// What a lane loads for four steps of k, or for one. All loads of a step come before its arithmetic, which the
-    /// driver's compiler would cut up between two of them.
+    /// Returns the loads of a lane for four steps of k, or for one. All loads of a step precede its arithmetic, which
+    /// the driver's compiler would otherwise split.
     fn loads(&self, steps: u32) -> Vec<Load> {
         let &Self { left, right, .. } = self;
         let load = |operand, side| move |(value, place)| Load { operand, side, value, place };
@@ -101,13 +102,13 @@ impl Tile {
         lefts.chain(self.right_places(steps).into_iter().map(load(right, "right"))).collect()
     }
 
-    /// The values of the left operand `left{load}`, or, where they are single elements, `left{load}_{step}`.
+    /// Returns the values of the left operand: `left{load}`, or `left{load}_{step}` for single elements.
     fn left_places(&self, steps: u32) -> Vec<(String, String)> {
         let &Self { left, lanes, rows, .. } = self;
         let (offset, extent) = (left.offset(), left.extent);
         let mut places = Vec::new();
         if left.layout == Some(Layout::Outer) {
-            // Four rows at a step: the groups of the first step, then those of the next.
+            // Four rows per step: the groups of the first step, then those of the next.
             let groups = rows / 4;
             for load in 0..(groups * steps).div_ceil(lanes) {
                 let unit = format!("min({}u + lane, {}u)", load * lanes, groups * steps - 1);
@@ -131,8 +132,8 @@ impl Tile {
         places
     }
 
-    /// The values of the right operand: four columns at a step, `right{step}_{vector}`; four steps of a column,
-    /// `column{column}_{vector}`; or one element, `right{step}_{vector}_{column}`.
+    /// Returns the values of the right operand: four columns per step, `right{step}_{vector}`; four steps of a
+    /// column, `column{column}_{vector}`; or one element, `right{step}_{vector}_{column}`.
     fn right_places(&self, steps: u32) -> Vec<(String, String)> {
         let &Self { right, lanes, vectors, .. } = self;
         let (offset, extent) = (right.offset(), right.extent);

@@ -1,9 +1,9 @@
 //! The text of product kernels.
 //!
-//! Register blocks are unrolled text: a lane's results lie in named variables, since arrays of them would leave the
-//! registers. Every kernel here, but for those of cooperative matrices, sums in order of k, one product at a time, and
-//! starts at zero, as `shaders/shared/product.wgsl` does; so which of them runs makes no difference to the bits, unless a
-//! driver contracts products and sums. Indices past an edge are clamped where operands are loaded, and the stores test them.
+//! Register blocks are unrolled text: a lane's results are named variables, since arrays would not stay in registers.
+//! Every kernel except those of cooperative matrices sums in order of k, one product at a time, starting at zero,
+//! like `shaders/shared/product.wgsl`. So the choice of kernel does not affect the bits, unless a driver contracts
+//! products and sums. Indices past an edge are clamped on loads, and the stores test them.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ macro_rules! line {
 }
 pub(super) use line;
 
-/// The WGSL of a form.
+/// Returns the WGSL of a form.
 pub(crate) fn generate(form: &Form) -> String {
     let mut text = String::new();
     if let Family::Cooperative { .. } = form.family {
@@ -36,7 +36,7 @@ pub(crate) fn generate(form: &Form) -> String {
     text
 }
 
-/// One side of a product: the rows of the tile come from the left one, the columns from the right one.
+/// One side of a product: the left one has the rows of the tile, the right one the columns.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
     /// The binding.
@@ -47,23 +47,23 @@ pub(super) struct Operand {
     pub(super) outer: &'static str,
     /// The field with the stride along the inner dimension.
     pub(super) inner: &'static str,
-    /// In which direction it is contiguous; none where it is loaded through strides.
+    /// The direction in which it is contiguous; `None` if it is loaded through strides.
     pub(super) layout: Option<Layout>,
 }
 
 impl Operand {
-    /// Its first element.
+    /// Returns the index of its first element.
     pub(super) fn offset(&self) -> String {
         format!("p.{}_offset", self.name)
     }
 
-    /// What turns an index of elements into one of what is loaded at once.
+    /// Returns the divisor that converts an index of elements into one of loads.
     pub(super) fn divisor(&self) -> &'static str {
         if self.layout.is_some() { " / 4u" } else { "" }
     }
 }
 
-/// The left and the right operand.
+/// Returns the left and the right operand.
 pub(super) fn operands(form: &Form) -> (Operand, Operand) {
     let layouts = match form.loads {
         Loads::Vectors(a, b) => (Some(a), Some(b)),
@@ -74,7 +74,7 @@ pub(super) fn operands(form: &Form) -> (Operand, Operand) {
     if form.swapped { (b, a) } else { (a, b) }
 }
 
-/// Parameters and bindings: those of the kernel that the form stands in for.
+/// Writes parameters and bindings: those of the kernel that the form replaces.
 fn declarations(text: &mut String, form: &Form) {
     line!(text, "// Generated: {}, {:?}.", form.name(), form.epilogue);
     text.push_str(
@@ -118,8 +118,8 @@ fn declarations(text: &mut String, form: &Form) {
     line!(text, "fn group_index(group: vec3u, groups: vec3u) -> u32 {{ return group.y * groups.x + group.x; }}");
 }
 
-/// Names the number of tiles, the `index` of the workgroup, and the first row and column of its tile. A grid that was folded
-/// has workgroups past the end, which get a tile that another one has.
+/// Writes the number of tiles, the `index` of the workgroup, and the first row and column of its tile. A folded grid
+/// has workgroups past the end, which repeat the tile of another one.
 pub(super) fn place_of_tile(text: &mut String, form: &Form) {
     let (left, right) = operands(form);
     let (rows, columns) = form.family.tile();
@@ -138,8 +138,9 @@ let first_column = tile % tiles_wide * {columns}u;",
     );
 }
 
-/// The stores of an invocation's results `sum{row}_{vector}`, guarded, and with the epilogue. `row` and `column` give the
-/// place of a row, and of the first column of a vector, in the product that is computed, which may be the transposed one.
+/// Writes the guarded stores of an invocation's results `sum{row}_{vector}`, with the epilogue. `row` and `column`
+/// are the indices of a row, and of the first column of a vector, in the computed product, which may be the
+/// transposed one.
 pub(super) fn stores(
     text: &mut String,
     form: &Form,
@@ -152,7 +153,7 @@ pub(super) fn stores(
         line!(text, "let column{j} = {};", column(j));
         line!(text, "if (column{j} < p.{}) {{", right.extent);
         if form.swapped {
-            // A vector's four results are one column's of c; those of four rows, turned, are vectors of c.
+            // A vector contains four results of one column of c; transposed, those of four rows are vectors of c.
             let group = if form.vector_stores { 4 } else { 1 };
             for (e, x) in COMPONENTS.iter().enumerate() {
                 line!(text, "if (column{j} + {e}u < p.{}) {{", right.extent);
@@ -192,7 +193,7 @@ pub(super) fn stores(
     }
 }
 
-/// One assignment, of a vector or an element.
+/// Returns one assignment, of a vector or an element.
 pub(super) fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
     let zero = if form.vector_stores { "vec4f()" } else { "0.0" };
     match form.epilogue {
@@ -213,8 +214,8 @@ pub(super) fn assign(form: &Form, index: &str, column: &str, value: &str) -> Str
     }
 }
 
-/// The sums over k of the rows of a, in order of k, each by one of `lanes` invocations: by the workgroups of the first
-/// column of tiles, or, where the transposed product is computed and the rows of a are its columns, the first row.
+/// Writes the sums over k of the rows of a, in order of k, each by one of `lanes` invocations. The workgroups of the
+/// first column of tiles compute them, or those of the first row if the transposed product is computed.
 pub(super) fn row_sums(text: &mut String, form: &Form, lanes: u32) {
     let (target, assignment, k) = match form.epilogue {
         Epilogue::WeightGrad { accumulate } => ("bias_grad[r]", if accumulate { "+=" } else { "=" }, ["0u", "p.k"]),
