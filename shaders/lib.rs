@@ -73,6 +73,8 @@ const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
+/// A batch of matrix products: `Batch` and `offsets_of`.
+pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
 const SHORT_ROWS: &str = include_str!("shared/short_rows.wgsl");
 const SOAP: &str = include_str!("shared/soap.wgsl");
@@ -133,6 +135,7 @@ shaders! {
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
+    BATCHED_MATMUL "batched_matmul" "tensor/batched_matmul.wgsl" [GRID, PRODUCT, PRODUCT_BATCH];
     CAUTIOUS_ADAMW "cautious_adamw" "optim/cautious_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, CAUTIOUS];
     CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
@@ -147,6 +150,7 @@ shaders! {
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
+    GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];

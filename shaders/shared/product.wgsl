@@ -32,7 +32,14 @@ fn place_of(index: u32, lane: u32) -> Place {
 
 // Row r of the result holds the sums over k of a[row + r, k] b[k, column + 0 … 3], added in order of k.
 fn product_block(row: u32, column: u32) -> array<vec4f, 8> {
-    let p = params.product;
+    return product_block_at(row, column, 0u, 0u);
+}
+
+// The block of a product whose operands start this much later.
+fn product_block_at(row: u32, column: u32, a_start: u32, b_start: u32) -> array<vec4f, 8> {
+    var p = params.product;
+    p.a_offset += a_start;
+    p.b_offset += b_start;
     let last_row = p.m - 1u;
     let last_column = p.n - 1u;
     var a0 = p.a_offset + min(row, last_row) * p.a_row;

@@ -74,6 +74,13 @@ const TABLE: &[Row] = &[
         (0.1, 1.0),
         &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
     ),
+    ("matmul of a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 3, 4], &[2, 4, 2]]),
+    ("matmul of stretched batches", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 1, 3, 4], &[3, 4, 2]]),
+    ("matmul of many rows", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 3, 4], &[4, 2]]),
+    ("matmul of one matrix with a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[3, 4], &[2, 4, 2]]),
+    ("matmul of a vector with a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[2, 4, 2]]),
+    ("matmul of vectors", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[4]]),
+    ("linear of three axes", |_, x| x[0].linear(x[1], x[2], false), (-1.0, 1.0), &[&[2, 3, 4], &[5, 4], &[5]]),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",

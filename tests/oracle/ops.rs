@@ -218,7 +218,7 @@ fn places_of_the_largest() {
 
 #[test]
 fn matrix_products() {
-    hold("ops/matmul", (20, 4), |device, case| {
+    hold("ops/matmul", (36, 4), |device, case| {
         let operand = |index: usize, transposed: &str| {
             let x = input(device, case, index);
             if case.is(&format!("attrs.{transposed}")) { x.transpose(x.rank() - 2, x.rank() - 1).unwrap() } else { x }
@@ -226,24 +226,29 @@ fn matrix_products() {
         match case.text("op") {
             "matmul" => {
                 let (a, b) = (operand(0, "transpose_a"), operand(1, "transpose_b"));
-                let product = (a.rank() == 2 && b.rank() == 2).then(|| a.matmul(&b).unwrap())?;
-                Some(outcome(&product, Kind::Arithmetic))
+                Some(outcome(&a.matmul(&b).unwrap(), Kind::Arithmetic))
             }
             "matmul_self" => {
                 let a = input(device, case, 0);
                 Some(outcome(&a.matmul(&a).unwrap(), Kind::Arithmetic))
             }
+            "gram" => {
+                let a = input(device, case, 0);
+                Some(outcome(&a.t().unwrap().matmul(&a).unwrap(), Kind::Arithmetic))
+            }
+            "outer" => {
+                let (a, b) = (operand(0, ""), operand(1, ""));
+                let product = a.unsqueeze(1).unwrap().matmul(&b.unsqueeze(0).unwrap()).unwrap();
+                Some(outcome(&product, Kind::Arithmetic))
+            }
+            "dot" => Some(outcome(&operand(0, "").matmul(&operand(1, "")).unwrap(), Kind::Arithmetic)),
             "linear" => {
                 let (x, weight) = (input(device, case, 0), input(device, case, 1));
                 let bias = match case.find("in/2") {
                     Some(bias) => Tensor::from_slice(device, &bias.f32(), &bias.shape).unwrap(),
                     None => Tensor::zeros(device, thalweg::tensor::DType::F32, &[weight.shape()[0]]).unwrap(),
                 };
-                // More than two dimensions are rows all the same.
-                let mut shape = x.shape().to_vec();
-                let rows = x.reshape(&[x.len() / weight.shape()[1], weight.shape()[1]]).unwrap();
-                *shape.last_mut().unwrap() = weight.shape()[0];
-                let y = rows.linear(&weight, &bias, false).unwrap().reshape(&shape).unwrap();
+                let y = x.linear(&weight, &bias, false).unwrap();
                 Some(outcome(&y, Kind::Arithmetic))
             }
             _ => None,

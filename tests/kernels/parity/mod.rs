@@ -58,6 +58,7 @@ kernels! {
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
+    batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
     clock: optim::clock;
     copy: elementwise::copy;

@@ -82,6 +82,34 @@ pub(crate) fn matmul(pair: &Pair) {
     });
 }
 
+pub(crate) fn batched_matmul(pair: &Pair) {
+    for (n, ([rows, columns, k], transposed_a, transposed_b)) in products().into_iter().enumerate() {
+        let what = format!("batch of [{rows}, {k}] × [{k}, {columns}], transposed {transposed_a} {transposed_b}");
+        let batches: [([usize; 2], [usize; 2]); 4] =
+            [([2, 3], [2, 3]), ([2, 1], [1, 3]), ([1, 1], [1, 2]), ([1, 70], [1, 70])];
+        let (a_batch, b_batch) = batches[n % 4];
+        pair.compare(&what, Tolerance::EXACT, |device| {
+            let operand = |seed, batch: [usize; 2], rows, columns, transposed| {
+                let elements = whole(seed, batch[0] * batch[1] * rows * columns);
+                let stored = if transposed { [columns, rows] } else { [rows, columns] };
+                let x = tensor(device, &elements, &[&batch[..], &stored].concat());
+                if transposed { x.transpose(-2, -1).unwrap() } else { x }
+            };
+            let a = operand(1, a_batch, rows, k, transposed_a);
+            let b = operand(2, b_batch, k, columns, transposed_b);
+            vec![a.matmul(&b).unwrap()]
+        });
+    }
+    pair.compare("views of one buffer", Tolerance::EXACT, |device| {
+        let x = tensor(device, &whole(3, 4 * 9 * 21), &[4, 9, 21]);
+        let part = x.slice(2, 1, 18).unwrap();
+        vec![
+            part.matmul(&part.transpose(1, 2).unwrap()).unwrap(),
+            x.slice(0, 1, 2).unwrap().transpose(1, 2).unwrap().matmul(&x).unwrap(),
+        ]
+    });
+}
+
 pub(crate) fn linear(pair: &Pair) {
     for ([n, out, inputs], transposed_x, transposed_weight) in products() {
         let what = format!("[{n}, {inputs}] → {out}, transposed {transposed_x} {transposed_weight}");

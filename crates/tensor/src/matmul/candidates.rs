@@ -138,15 +138,16 @@ impl ProductProfile {
         }
     }
 
-    /// Returns the kernel for a product; `None` for the plain strided one. Kernels for which `made` returns `true`
+    /// Returns the kernel for a product, or for `count` of them at once; `None` for the plain strided one. Kernels for which `made` returns `true`
     /// need no compilation.
     pub(crate) fn choose(
         &self,
         extents: Extents,
+        count: usize,
         epilogue: Epilogue,
         made: impl Fn(Candidate) -> bool,
     ) -> Option<Candidate> {
-        let operations = extents.operations();
+        let operations = count as f64 * extents.operations();
         // On software drivers the strided kernel takes longer to compile than the smallest tile.
         let subgroups = self.software && self.lanes.is_some();
         if extents.k == 0 || (operations < LEAST_OPERATIONS && !subgroups) {
@@ -167,7 +168,7 @@ impl ProductProfile {
                     units if units > most => return None,
                     units => NANOSECONDS_TO_COMPILE * f64::from(units) / LAUNCHES,
                 };
-                Some((candidate, self.estimate(candidate, extents) + compilation))
+                Some((candidate, self.estimate(candidate, extents, count) + compilation))
             });
             return estimates.min_by(|x, y| x.1.total_cmp(&y.1)).map(|(candidate, _)| candidate);
         }
@@ -179,7 +180,7 @@ impl ProductProfile {
         }
         let tiles = |candidate: &Candidate| {
             let (rows, columns) = candidate.family.tile();
-            m.div_ceil(rows) * n.div_ceil(columns)
+            count * m.div_ceil(rows) * n.div_ceil(columns)
         };
         let mut fitting = fitting.filter(|candidate| !candidate.swapped && candidate.family.tile().0 > SKINNY);
         let smallest = Candidate { family: BLOCKS[2], swapped: false };
@@ -202,12 +203,12 @@ impl ProductProfile {
 
     /// Estimates the nanoseconds of a software driver. A step of four k costs 15 for each load of a subgroup and 2.9
     /// for each vector that it adds to, as measured on lavapipe with eight lanes. Threads share the tiles evenly.
-    fn estimate(&self, candidate: Candidate, extents: Extents) -> f64 {
+    fn estimate(&self, candidate: Candidate, extents: Extents, count: usize) -> f64 {
         let Family::Subgroup { lanes, rows, vectors } = candidate.family else { return f64::INFINITY };
         let Extents { m, n, k } = extents;
         let (m, n) = if candidate.swapped { (n, m) } else { (m, n) };
         let (tile_rows, tile_columns) = candidate.family.tile();
-        let tiles = m.div_ceil(tile_rows) * n.div_ceil(tile_columns);
+        let tiles = count * m.div_ceil(tile_rows) * n.div_ceil(tile_columns);
         let loads = f64::from(rows / lanes + 4 * vectors) * f64::from(lanes) / 8.0;
         let step = 15.0 * loads + 2.9 * f64::from(rows * vectors);
         // A store costs as much as a load; more if lanes store to separate rows, and even more element by element.

@@ -43,7 +43,7 @@ impl Class {
             Loads::Vectors(Layout::Inner, Layout::Outer) => ClassLayout::InnerOuter,
             Loads::Vectors(Layout::Outer, Layout::Inner) => ClassLayout::OuterInner,
             Loads::Vectors(Layout::Outer, Layout::Outer) => ClassLayout::OuterOuter,
-            Loads::Scalars => ClassLayout::Strided,
+            Loads::Scalars | Loads::Tables => ClassLayout::Strided,
         };
         let Extents { m, n, k } = extents;
         Self { m: m.next_power_of_two(), n: n.next_power_of_two(), k: k.next_power_of_two(), layout }

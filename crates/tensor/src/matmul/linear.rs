@@ -107,7 +107,7 @@ impl Tensor {
     /// device splits the sum.
     ///
     /// # Shapes
-    /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
+    /// x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
     ///
     /// # Numerics
     /// Accumulates in f32. The ReLU propagates NaN.
@@ -115,6 +115,10 @@ impl Tensor {
     /// # Errors
     /// If the shapes do not match, the elements are not f32, or the devices differ.
     pub fn linear(&self, weight: &Self, bias: &Self, relu: bool) -> Result<Self> {
+        if let Some((&columns, outer)) = self.shape().split_last().filter(|(_, outer)| outer.len() != 1) {
+            let y = self.reshape(&[outer.iter().product(), columns])?.linear(weight, bias, relu)?;
+            return y.reshape(&[outer, &y.shape()[1..]].concat());
+        }
         let product = Product::new("linear", self, &weight.t()?)?;
         expect_dtype("linear", bias, DType::F32)?;
         self.same_device("linear", bias)?;

@@ -4,6 +4,7 @@
 //! the operation. Otherwise it uses a generated kernel, which is created once per form and lives as long as the
 //! process. Both have the same parameters, bindings and twin.
 
+mod batch;
 mod candidates;
 mod choices;
 mod cpu;
@@ -27,5 +28,11 @@ pub use tune::{ProductShape, ProductTuning, TunedProduct};
 use crate::kernel::Kernel;
 
 /// The hand-written kernels of matrix products.
-pub(crate) static KERNELS: &[&Kernel] =
-    &[&linear::LINEAR, &linear::LINEAR_INPUT_GRAD, &linear::LINEAR_WEIGHT_GRAD, &operation::MATMUL];
+pub(crate) static KERNELS: &[&Kernel] = &[
+    &batch::BATCHED_MATMUL,
+    &batch::GATHER_MATMUL,
+    &linear::LINEAR,
+    &linear::LINEAR_INPUT_GRAD,
+    &linear::LINEAR_WEIGHT_GRAD,
+    &operation::MATMUL,
+];

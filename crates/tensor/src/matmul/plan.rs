@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use thalweg_shaders::Shader;
 
+use super::batch::{BATCHED_MATMUL, Batch, GATHER_MATMUL};
 use super::candidates::{Candidate, Extents, ProductProfile};
 use super::choices::{Choices, Class};
 use super::generated::form::{Epilogue, Family, Form, Layout, Loads};
@@ -56,7 +57,7 @@ impl ProductPlan {
                 let stride = m * n + if row_sums { m } else { 0 };
                 let slices = product.k.div_ceil(product.slice);
                 let partial = Tensor::uninitialized(device, DType::F32, &[slices as usize, stride])?;
-                let form = form(&product, candidate, Epilogue::Partial { row_sums });
+                let form = form(&product, &Batch::ONE, candidate, Epilogue::Partial { row_sums });
                 Launch::new(kernel(form), split::PartialParams { product })
                     .bind_whole(a)
                     .bind_whole(b)
@@ -105,16 +106,21 @@ pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
 }
 
 /// Returns the plan for a product on a device; `products` is `None` on the CPU.
-pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epilogue) -> ProductPlan {
+pub(crate) fn plan(products: Option<&Products>, product: &Product, batch: &Batch, epilogue: Epilogue) -> ProductPlan {
     let extents = Extents { m: product.m as usize, n: product.n as usize, k: product.k as usize };
-    let operations = product.operations();
-    let strided = ProductPlan::Whole { kernel: base(epilogue), workgroups: product.workgroups(), operations };
+    let count = batch.count as usize;
+    let operations = product.operations() * count as u64;
+    let workgroups = match epilogue {
+        Epilogue::Gather { .. } => (count * extents.m * extents.n.div_ceil(4)).div_ceil(64),
+        _ => count * product.workgroups(),
+    };
+    let strided = ProductPlan::Whole { kernel: base(epilogue), workgroups, operations };
     let (candidate, slice) = match FORCED.get() {
         Some(Forced::Strided) => (None, None),
         Some(Forced::Candidate(candidate)) => (Some(candidate), None),
         #[cfg(test)]
         Some(Forced::Split(candidate, slice)) => (Some(candidate), Some(slice)),
-        None => products.map_or((None, None), |products| products.choose(product, extents, epilogue)),
+        None => products.map_or((None, None), |products| products.choose(product, batch, extents, epilogue)),
     };
     // Clamped indices need at least one row and one column.
     let Some(candidate) = candidate.filter(|_| extents.m > 0 && extents.n > 0) else { return strided };
@@ -123,8 +129,9 @@ pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epi
             ProductPlan::Split { product: Product { slice, ..*product }, epilogue, candidate }
         }
         _ => {
-            let form = form(product, candidate, epilogue);
-            ProductPlan::Whole { kernel: kernel(form), workgroups: form.tiles(extents.m, extents.n), operations }
+            let form = form(product, batch, candidate, epilogue);
+            let workgroups = count * form.tiles(extents.m, extents.n);
+            ProductPlan::Whole { kernel: kernel(form), workgroups, operations }
         }
     }
 }
@@ -189,13 +196,22 @@ impl Products {
     }
 
     /// Returns the kernel for a product, `None` for the strided one, and the length of its slices if k is split.
-    fn choose(&self, product: &Product, extents: Extents, epilogue: Epilogue) -> (Option<Candidate>, Option<u32>) {
+    fn choose(
+        &self,
+        product: &Product,
+        batch: &Batch,
+        extents: Extents,
+        epilogue: Epilogue,
+    ) -> (Option<Candidate>, Option<u32>) {
         let half_precision = self.half_precision.load(Ordering::Relaxed);
         if let Some(candidate) = self.profile.of_half_precision(extents).filter(|_| half_precision) {
             return (Some(candidate), None);
         }
-        let made = |candidate| is_made(&form(product, candidate, epilogue));
-        let chosen = self.profile.choose(extents, epilogue, made);
+        let made = |candidate| is_made(&form(product, batch, candidate, epilogue));
+        let chosen = self.profile.choose(extents, batch.count as usize, epilogue, made);
+        if epilogue.is_batched() {
+            return (chosen, None);
+        }
         if let Some(slice) = chosen.and_then(|candidate| self.profile.slice(extents, candidate)) {
             return (chosen, Some(slice));
         }
@@ -203,21 +219,25 @@ impl Products {
         if tuned.is_empty() || extents.k == 0 {
             return (chosen, None);
         }
-        (tuned.get(&Class::of(extents, loads(product))).copied().unwrap_or(chosen), None)
+        (tuned.get(&Class::of(extents, loads(product, batch))).copied().unwrap_or(chosen), None)
     }
 }
 
 /// Returns the form of a candidate for the strides of a product.
-pub(super) fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
+pub(super) fn form(product: &Product, batch: &Batch, candidate: Candidate, epilogue: Epilogue) -> Form {
     let Candidate { family, swapped } = candidate;
     let vector_stores = product.n.is_multiple_of(4) && !matches!(epilogue, Epilogue::Partial { .. });
-    Form { family, loads: loads(product), vector_stores, swapped, epilogue }
+    let loads = if let Epilogue::Gather { .. } = epilogue { Loads::Tables } else { loads(product, batch) };
+    Form { family, loads, vector_stores, swapped, epilogue }
 }
 
 /// Returns how the operands of a product can be loaded.
-pub(super) fn loads(product: &Product) -> Loads {
+pub(super) fn loads(product: &Product, batch: &Batch) -> Loads {
+    let even = |x: u32| x.is_multiple_of(4);
+    if !batch.a_strides.into_iter().chain(batch.b_strides).all(even) {
+        return Loads::Scalars;
+    }
     let layout = |offset: u32, outer: u32, inner: u32, extent: u32| {
-        let even = |x: u32| x.is_multiple_of(4);
         // Slices of k also start at multiples of four.
         if inner == 1 && even(offset) && even(outer) && even(product.k) && even(product.slice) && product.k > 0 {
             Some(Layout::Inner)
@@ -239,6 +259,8 @@ pub(super) fn loads(product: &Product) -> Loads {
 fn base(epilogue: Epilogue) -> &'static Kernel {
     match epilogue {
         Epilogue::Matmul { .. } | Epilogue::Partial { .. } => &MATMUL,
+        Epilogue::Batch { .. } => &BATCHED_MATMUL,
+        Epilogue::Gather { .. } => &GATHER_MATMUL,
         Epilogue::Linear { .. } => &LINEAR,
         Epilogue::InputGrad => &LINEAR_INPUT_GRAD,
         Epilogue::WeightGrad { .. } => &LINEAR_WEIGHT_GRAD,
@@ -306,11 +328,11 @@ pub fn product_kernels() -> Vec<&'static Kernel> {
         .map(|(lanes, side)| Candidate { family: Family::Cooperative { lanes, side }, swapped: false });
     let candidates = profiles.flat_map(|profile| profile.candidates()).chain(cooperative);
     let kernels = candidates.flat_map(forms).map(kernel);
-    kernels.chain(EPILOGUES.map(sum_kernel)).collect()
+    kernels.chain(EPILOGUES.into_iter().filter(|epilogue| !epilogue.is_batched()).map(sum_kernel)).collect()
 }
 
 /// The epilogues of all operations.
-const EPILOGUES: [Epilogue; 7] = [
+const EPILOGUES: [Epilogue; 12] = [
     Epilogue::Matmul { accumulate: false },
     Epilogue::Matmul { accumulate: true },
     Epilogue::Linear { relu: false },
@@ -318,6 +340,11 @@ const EPILOGUES: [Epilogue; 7] = [
     Epilogue::InputGrad,
     Epilogue::WeightGrad { accumulate: false },
     Epilogue::WeightGrad { accumulate: true },
+    Epilogue::Batch { accumulate: false },
+    Epilogue::Batch { accumulate: true },
+    Epilogue::Gather { bias: false, accumulate: false },
+    Epilogue::Gather { bias: true, accumulate: false },
+    Epilogue::Gather { bias: false, accumulate: true },
 ];
 
 /// Returns all forms of a candidate.
@@ -326,10 +353,15 @@ fn forms(candidate: Candidate) -> Vec<Form> {
     let layouts = [Layout::Inner, Layout::Outer];
     let vectors = layouts.iter().flat_map(|&a| layouts.map(|b| Loads::Vectors(a, b)));
     let mut forms = Vec::new();
-    for loads in vectors.chain([Loads::Scalars]) {
+    for loads in vectors.chain([Loads::Scalars, Loads::Tables]) {
+        let gathers = loads == Loads::Tables;
+        let epilogues = EPILOGUES.into_iter().filter(|epilogue| matches!(epilogue, Epilogue::Gather { .. }) == gathers);
         for vector_stores in [true, false] {
             let form = |epilogue| Form { family, loads, vector_stores, swapped, epilogue };
-            forms.extend(EPILOGUES.map(form));
+            forms.extend(epilogues.clone().map(form));
+        }
+        if gathers {
+            continue;
         }
         if let (Family::Blocks { .. }, false) = (family, swapped) {
             for row_sums in [false, true] {

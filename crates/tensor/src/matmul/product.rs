@@ -1,6 +1,7 @@
 //! Shared parts of the matrix products: operands as kernel parameters, and the product on the CPU.
 
-use super::cpu::{Operand, multiply};
+use super::batch::Batch;
+use super::cpu::{Operand, Places, multiply};
 use super::generated::form::Epilogue;
 use super::plan::{self, ProductPlan};
 use crate::tensor::expect_dtype;
@@ -38,8 +39,15 @@ impl Product {
                 return Err(Error::Rank { op, expected: "a matrix", shape: matrix.shape().to_vec() });
             }
         }
+        Self::of_last_axes(op, a, b)
+    }
+
+    /// Creates the product of the matrices in the last two axes of tensors, the first ones of a batch, and checks it.
+    pub(crate) fn of_last_axes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
         a.same_device(op, b)?;
-        if a.shape()[1] != b.shape()[0] {
+        let [(a_shape, a_strides), (b_shape, b_strides)] =
+            [a, b].map(|x| (&x.shape()[x.rank() - 2..], &x.strides()[x.rank() - 2..]));
+        if a_shape[1] != b_shape[0] {
             return Err(Error::Shape {
                 op,
                 rule: "inner dimensions differ",
@@ -48,15 +56,15 @@ impl Product {
             });
         }
         Ok(Self {
-            m: a.shape()[0] as u32,
-            n: b.shape()[1] as u32,
-            k: a.shape()[1] as u32,
+            m: a_shape[0] as u32,
+            n: b_shape[1] as u32,
+            k: a_shape[1] as u32,
             a_offset: a.offset() as u32,
-            a_row: a.strides()[0] as u32,
-            a_column: a.strides()[1] as u32,
+            a_row: a_strides[0] as u32,
+            a_column: a_strides[1] as u32,
             b_offset: b.offset() as u32,
-            b_row: b.strides()[0] as u32,
-            b_column: b.strides()[1] as u32,
+            b_row: b_strides[0] as u32,
+            b_column: b_strides[1] as u32,
             slice: 0,
             padding: [0; 2],
         })
@@ -103,7 +111,7 @@ impl Product {
 
     /// Returns the kernels that compute this product on a device, with the operation's epilogue.
     pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> ProductPlan {
-        plan::plan(plan::products(device), self, epilogue)
+        plan::plan(plan::products(device), self, &Batch::ONE, epilogue)
     }
 
     /// Computes c = a b, or c += a b, on the CPU; c is contiguous. `finish` receives finished parts of rows, with the
@@ -118,7 +126,8 @@ impl Product {
     ) {
         let operand = |data, offset: u32, row: u32, column: u32| {
             let data: &[f32] = data;
-            Operand { data: &data[offset as usize..], row: row as usize, column: column as usize }
+            let places = Places::Strides { row: row as usize, column: column as usize };
+            Operand { data: &data[offset as usize..], places }
         };
         let a = operand(a, self.a_offset, self.a_row, self.a_column);
         let b = operand(b, self.b_offset, self.b_row, self.b_column);

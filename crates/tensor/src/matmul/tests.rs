@@ -153,24 +153,24 @@ fn a_profile_knows_when_a_kernel_is_worth_it() {
     let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
     let hardware = ProductProfile { lanes: Some(32), software: false, threads: 2, cooperative: None };
     let extents = |m, n, k| Extents { m, n, k };
-    assert_eq!(hardware.choose(extents(8, 8, 8), store, |_| false), None);
-    assert_eq!(software.choose(extents(512, 512, 0), store, |_| false), None);
+    assert_eq!(hardware.choose(extents(8, 8, 8), 1, store, |_| false), None);
+    assert_eq!(software.choose(extents(512, 512, 0), 1, store, |_| false), None);
     // Small products use the kernel that compiles fastest, or one that exists already.
     let rows = |candidate: Option<Candidate>| candidate.unwrap().family.tile().0;
-    assert_eq!(rows(software.choose(extents(64, 128, 64), store, |_| false)), 8);
-    assert_eq!(rows(software.choose(extents(64, 128, 64), store, |_| true)), 32);
-    let large = software.choose(extents(512, 256, 784), store, |_| false).unwrap();
+    assert_eq!(rows(software.choose(extents(64, 128, 64), 1, store, |_| false)), 8);
+    assert_eq!(rows(software.choose(extents(64, 128, 64), 1, store, |_| true)), 32);
+    let large = software.choose(extents(512, 256, 784), 1, store, |_| false).unwrap();
     assert!(matches!(large.family, Family::Subgroup { lanes: 8, .. }), "{large:?}");
     assert!(matches!(
-        hardware.choose(extents(4096, 4096, 4096), store, |_| false).unwrap().family,
+        hardware.choose(extents(4096, 4096, 4096), 1, store, |_| false).unwrap().family,
         Family::Blocks { rows: 128, .. }
     ));
-    let narrow = hardware.choose(extents(512, 10, 128), store, |_| false).unwrap();
+    let narrow = hardware.choose(extents(512, 10, 128), 1, store, |_| false).unwrap();
     assert!(narrow.swapped && narrow.family.tile().0 == 16);
     // On hardware the sum of a weight's gradient, over the batch, can be split only if it is not swapped.
     let gradient = Epilogue::WeightGrad { accumulate: false };
     for extents in [extents(512, 10, 128), extents(10, 512, 128), extents(300, 300, 128), extents(3, 3, 100_000)] {
-        assert!(hardware.choose(extents, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
+        assert!(hardware.choose(extents, 1, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
     }
 }
 
@@ -276,12 +276,12 @@ fn sums_are_split_on_hardware_alone_and_in_whole_vectors() {
     let store = Epilogue::WeightGrad { accumulate: false };
     let extents = Extents { m: 10, n: 128, k: 5000 };
     let hardware = ProductProfile { lanes: None, software: false, threads: 2, cooperative: None };
-    let slice = hardware.slice(extents, hardware.choose(extents, store, |_| false).unwrap()).unwrap();
+    let slice = hardware.slice(extents, hardware.choose(extents, 1, store, |_| false).unwrap()).unwrap();
     assert!(slice >= 256 && slice.is_multiple_of(16) && slice < 5000, "{slice}");
     let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
-    assert_eq!(software.slice(extents, software.choose(extents, store, |_| false).unwrap()), None);
+    assert_eq!(software.slice(extents, software.choose(extents, 1, store, |_| false).unwrap()), None);
     let square = Extents { m: 4096, n: 4096, k: 4096 };
-    assert_eq!(hardware.slice(square, hardware.choose(square, store, |_| false).unwrap()), None);
+    assert_eq!(hardware.slice(square, hardware.choose(square, 1, store, |_| false).unwrap()), None);
 }
 
 #[test]

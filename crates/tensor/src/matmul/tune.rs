@@ -8,6 +8,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::candidates::{Candidate, Extents};
 use super::choices::{Choices, Class, ProductChoice, name};
 use super::generated::form::Epilogue;
@@ -103,8 +104,8 @@ fn tune(
     let (a, b) = (operand(1, m, k, transpose_a)?, operand(2, k, n, transpose_b)?);
     let c = Tensor::zeros(device, DType::F32, &[m, n])?;
     let extents = Extents { m, n, k };
-    let class = Class::of(extents, loads(&Product::new("tune", &a, &b)?));
-    let default = products.profile.choose(extents, Epilogue::Matmul { accumulate: false }, |_| false);
+    let class = Class::of(extents, loads(&Product::new("tune", &a, &b)?, &Batch::ONE));
+    let default = products.profile.choose(extents, 1, Epilogue::Matmul { accumulate: false }, |_| false);
     let split = default.and_then(|candidate| products.profile.slice(extents, candidate)).is_some();
     if split || m * n * k == 0 || known.contains_key(&class) {
         return Ok(None);

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::form::{Epilogue, Family, Form, Layout};
-use super::text::{COMPONENTS, Operand, line, operands, place_of_tile, row_sums, stores};
+use super::text::{COMPONENTS, Operand, line, operands, place_of_tile, product_of_workgroup, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Blocks { rows, columns, thread_rows, thread_columns, depth } = form.family else {
@@ -29,11 +29,11 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
-) {{
-let p = params.product;",
+) {{",
         depth * rows / 4,
         depth * columns / 4,
     );
+    product_of_workgroup(text, form);
     place_of_tile(text, form);
     // A folded grid may have workgroups past the end.
     if let Epilogue::Partial { row_sums } = form.epilogue {
@@ -94,7 +94,7 @@ pub(super) fn stage(
     depth: u32,
     invocations: u32,
 ) {
-    let Operand { name, outer, inner, extent: limit, layout } = operand;
+    let Operand { name, outer, inner, extent: limit, layout, .. } = operand;
     let vectors = extent / 4;
     // Vectors along k are loaded in blocks of four by four and transposed.
     let units = if layout == Some(Layout::Inner) { vectors * depth / 4 } else { vectors * depth };
@@ -127,8 +127,11 @@ pub(super) fn stage(
         None => {
             line!(text, "let k = k0 + unit / {vectors}u;");
             line!(text, "let at = {first} + 4u * (unit % {vectors}u);");
-            line!(text, "let base = p.{name}_offset + min(k, p.k - 1u) * p.{inner};");
-            let element = |e: u32| format!("{name}[base + min(at + {e}u, p.{limit} - 1u) * p.{outer}]");
+            line!(text, "let base = p.{name}_offset + {};", operand.inner_place("min(k, p.k - 1u)"));
+            let element = |e: u32| {
+                let place = operand.outer_place(&format!("min(at + {e}u, p.{limit} - 1u)"));
+                format!("{name}[base + {place}]")
+            };
             line!(text, "let loaded = vec4f({}, {}, {}, {});", element(0), element(1), element(2), element(3));
             line!(text, "put_{side}(unit, select(vec4f(), loaded, k < last_k));");
         }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::blocks::stage;
 use super::form::{Family, Form};
-use super::text::{COMPONENTS, assign, line, operands, place_of_tile, row_sums};
+use super::text::{COMPONENTS, assign, line, operands, place_of_tile, product_of_workgroup, row_sums};
 
 /// The number of rows and columns of the tile.
 pub(super) const TILE: u32 = 64;
@@ -46,12 +46,15 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) place: u32,
-) {{
-let p = params.product;
-let last_k = p.k;
-let own_row = subgroup / 2u * {quarter}u;
-let own_column = subgroup % 2u * {quarter}u;",
+) {{",
         SUBGROUPS * side * side,
+    );
+    product_of_workgroup(text, form);
+    line!(
+        text,
+        "let last_k = p.k;
+let own_row = subgroup / 2u * {quarter}u;
+let own_column = subgroup % 2u * {quarter}u;"
     );
     place_of_tile(text, form);
     line!(text, "let past = index >= tiles;");
@@ -97,10 +100,10 @@ let own_column = subgroup % 2u * {quarter}u;",
         if form.vector_stores {
             let result = "vec4f(results[first], results[first + 1u], results[first + 2u], results[first + 3u])";
             line!(text, "let result = {result};");
-            line!(text, "{}", assign(form, "(row * p.n + column) / 4u", "column / 4u", "result"));
+            line!(text, "{}", assign(form, "(row * p.n + column) / 4u", "row", "column / 4u", "result"));
         } else {
             line!(text, "let result = results[first];");
-            line!(text, "{}", assign(form, "row * p.n + column", "column", "result"));
+            line!(text, "{}", assign(form, "row * p.n + column", "row", "column", "result"));
         }
         line!(text, "}}");
         line!(text, "}}");

@@ -82,6 +82,11 @@ pub(crate) enum Epilogue {
     InputGrad,
     /// dW = a b and the sums of the rows of a, or both added to the existing values.
     WeightGrad { accumulate: bool },
+    /// c = a b for each matrix of a batch, or c += a b.
+    Batch { accumulate: bool },
+    /// c = a b for each matrix of a batch whose operands are addressed by tables, with an optional bias for each row; or
+    /// c += a b.
+    Gather { bias: bool, accumulate: bool },
     /// Stores a slice of the inner dimension in a buffer of partial sums.
     Partial {
         /// Whether the sums of the rows of a follow, which the weight's gradient needs.
@@ -105,6 +110,8 @@ pub(crate) enum Loads {
     Vectors(Layout, Layout),
     /// One at a time, through any strides.
     Scalars,
+    /// One at a time, through tables of the places of rows, columns and steps of k.
+    Tables,
 }
 
 /// Everything that the text of a generated kernel depends on.
@@ -117,6 +124,24 @@ pub(crate) struct Form {
     /// Whether the transposed product is computed, bᵀ aᵀ, for results with few columns.
     pub(crate) swapped: bool,
     pub(crate) epilogue: Epilogue,
+}
+
+impl Epilogue {
+    /// Returns whether the kernel computes a batch of products.
+    pub(crate) fn is_batched(self) -> bool {
+        matches!(self, Self::Batch { .. } | Self::Gather { .. })
+    }
+
+    /// Returns whether the results are added to the existing values.
+    pub(crate) fn accumulates(self) -> bool {
+        match self {
+            Self::Matmul { accumulate }
+            | Self::WeightGrad { accumulate }
+            | Self::Batch { accumulate }
+            | Self::Gather { accumulate, .. } => accumulate,
+            Self::Linear { .. } | Self::InputGrad | Self::Partial { .. } => false,
+        }
+    }
 }
 
 impl Form {
@@ -134,12 +159,15 @@ impl Form {
             Epilogue::Linear { .. } => "linear",
             Epilogue::InputGrad => "linear_input_grad",
             Epilogue::WeightGrad { .. } => "linear_weight_grad",
+            Epilogue::Batch { .. } => "batched_matmul",
+            Epilogue::Gather { .. } => "gather_matmul",
             Epilogue::Partial { .. } => "matmul_partial",
         };
         let letter = |layout| if layout == Layout::Inner { 'k' } else { 'o' };
         let loads = match self.loads {
             Loads::Vectors(a, b) => format!("{}{}", letter(a), letter(b)),
             Loads::Scalars => "strided".to_string(),
+            Loads::Tables => "tables".to_string(),
         };
         let swapped = if self.swapped { "_swapped" } else { "" };
         format!("{operation}_{}_{loads}{swapped}", self.family.name())

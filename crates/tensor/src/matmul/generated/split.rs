@@ -88,7 +88,9 @@ fn add(call: Call<'_>, epilogue: Epilogue) {
                 *dx = relu_grad(activation[i], sum(i));
             }
         }
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     }
 }
 
@@ -111,7 +113,9 @@ pub(crate) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::S
         Epilogue::WeightGrad { accumulate: true } => {
             (&[Read, Write, Write], |call| add(call, Epilogue::WeightGrad { accumulate: true }))
         }
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     };
     Kernel { shader, uniform: size_of::<SumParams>(), access, variants: &[&[]], twin }
 }
@@ -137,7 +141,9 @@ pub(crate) fn sum_text(epilogue: Epilogue) -> String {
                 "if (i < results) { c[i] = sum; } else { bias_grad[i - results] = sum; }"
             },
         ),
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     };
     let mut text = format!(
         "// Generated: partial sums added in order of the slices, {epilogue:?}.
