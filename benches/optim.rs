@@ -1,5 +1,5 @@
-//! Updates of all parameters by an optimizer: fused, as a composition of tensor operations, on the GPU and by the CPU
-//! twins, next to the plain copy kernel that is their roofline.
+//! Updates of all parameters by an optimizer, on the GPU and by the CPU twins: fused, and as a composition of tensor
+//! operations. The plain copy kernel is their roofline.
 //!
 //! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and makes short measurements.
 

@@ -50,9 +50,8 @@
 //! For a small network most of a step is work of the host: shapes, memory, commands.
 //! [`Device::record`](tensor::Device::record) runs a step once and captures it;
 //! [`Recording::replay`](tensor::Recording::replay) runs it again, many times in one submission and with the same bits.
-//! [`Trainer`](nn::Trainer) records by default. Everything that changes from step to step is on the device and advances
-//! there: the clock of the optimizer with its schedule, the position in the shuffled rows, random numbers, the log of
-//! the losses.
+//! [`Trainer`](nn::Trainer) records by default. All state that changes from step to step advances on the device: the
+//! clock of the optimizer with its schedule, the position in the shuffled rows, random numbers, the log of the losses.
 //!
 //! ```
 //! use thalweg::prelude::*;

@@ -1,5 +1,5 @@
-//! The options of a recording do not change a bit of its results: temporaries that share memory and chains in one
-//! generated kernel, compared with recordings without either and with eager work.
+//! The options of a recording do not change a bit of its results. Temporaries share memory and chains are fused into
+//! one generated kernel; the results are compared with plain recordings and with eager work.
 
 use crate::common::{
     Numbered, Tolerance, assert_close, assert_same_bits, devices, floats, functions_of, numbers, tensor,

@@ -1,5 +1,5 @@
-//! The order of work: writes from the host between launches, tensors that are dropped while work is pending, memory
-//! that is reused, thousands of launches, several threads on one device, and the same bits every time.
+//! The order of work: host writes between launches, tensors dropped while work is pending, reused memory, thousands of
+//! launches, several threads on one device. The bits are the same every time.
 
 use crate::common::{devices, floats, numbers, own_gpu, tensor, words};
 use thalweg::nn::{AdamW, Method};

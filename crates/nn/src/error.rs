@@ -285,7 +285,7 @@ pub enum DataProblem {
         "a quoted cell begins in this line and has text after its closing quote; write two quotes for one that is part of a cell"
     )]
     TextAfterQuote,
-    /// The first line holds numbers where names must be.
+    /// The first line has numbers instead of names.
     #[error("the first line holds numbers where names must be; put a line of column names in front of it")]
     NoHeader,
     /// A column has no name.
@@ -324,7 +324,7 @@ pub enum DataProblem {
         /// The cell's text.
         cell: String,
     },
-    /// A cell holds NaN, an infinity, or a number larger than the largest f32.
+    /// A cell is NaN, an infinity, or a number larger than the largest f32.
     #[error("{cell} is not a finite 32-bit number; correct it, or leave the row out")]
     NotFinite {
         /// The cell's text.

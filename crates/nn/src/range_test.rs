@@ -126,7 +126,7 @@ impl RangeTest {
 impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// Runs a learning-rate range test on the model, with the batches of [`fit`](Self::fit); the number of epochs of
     /// the options is ignored. Parameters, state of the optimizer, schedule and random numbers are restored bit by bit,
-    /// even after an error, and `fit` begins with the same order of rows as without the test. Gradients are zero
+    /// even after an error. `fit` then begins with the same order of rows as without the test. Gradients are zero
     /// afterwards.
     ///
     /// ```

@@ -43,8 +43,8 @@ fn matrix(device: &Device, seed: u64, rows: usize, columns: usize, transposed: b
     }
 }
 
-/// Returns the tolerance of the sum of k products of numbers up to 1 in another order: k roundings, each of at most
-/// 6e-8 of a partial sum, which has the order of the root of k.
+/// Returns the tolerance of the sum of k products of numbers up to 1 in another order. It has k roundings, each of at
+/// most 6e-8 of a partial sum, which has the order of the root of k.
 fn reordered(k: usize) -> Tolerance {
     Tolerance::new(6e-8 * (k as f32).powf(1.5).max(1.0), 1e-6)
 }

@@ -7,7 +7,7 @@ use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numb
 use crate::parity::{FOLDED, Pair, SIZES};
 
 /// The bits of Philox are whole numbers. Numbers are derived from them with sums, products and one root, in a fixed
-/// order, so software has the CPU's bits; hardware may contract, which is an ulp of the largest summand, and its root
+/// order, so software has the CPU's bits. Hardware may contract, which is an ulp of the largest summand, and its root
 /// has 4.
 fn hold(pair: &Pair, what: &str, compute: impl Fn(&thalweg::tensor::Device) -> Vec<Tensor>) {
     let close = Tolerance::new(3e-6, 2e-6);

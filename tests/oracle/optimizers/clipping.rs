@@ -46,7 +46,7 @@ fn gradients_are_clipped_as_pytorch_and_optax_do() {
 }
 
 /// Returns a tensor with its first dimension last. optax takes the norms of units over the first dimension, because its
-/// linear weights are `[in, out]`; units of thalweg are rows of `[out, in]`.
+/// linear weights are `[in, out]`. Units of thalweg are rows of `[out, in]`.
 fn units_first(x: &Array) -> Array {
     if x.shape.len() < 2 {
         return x.clone();

@@ -5,8 +5,8 @@ use thalweg::nn::{History, TabularData};
 
 use crate::error::Result;
 
-/// The guess of a network that has learned nothing: the share in some rows of the class that is most frequent among the
-/// training rows, and the loss of predicting each class by its share there.
+/// The guess of a network that has learned nothing. It is the most frequent class of the training rows, with its share
+/// in some rows, and the loss of predicting each class by its share in training.
 struct Guess {
     class: u32,
     share: f64,

@@ -24,8 +24,8 @@ use crate::{Init, Module, ParamsBuilder, Parts, Result, Visitor};
 /// PyTorch's `LayerNorm` (Ba, Kiros, Hinton, 2016), with its names.
 ///
 /// # Errors
-/// [`forward`](Module::forward) fails if the last dimension of the input is not `features` long, if the input is not
-/// f32 or is on another device, or if the parameters have no memory yet.
+/// [`forward`](Module::forward) fails if the last dimension of the input is not `features` long, or if the input is not
+/// f32 or is on another device. It also fails if the parameters have no memory yet.
 ///
 /// ```
 /// use thalweg_autograd::Tape;

@@ -1,4 +1,4 @@
-//! [`Parts`]: what a model is made of, as a tree of names.
+//! [`Parts`]: the parts of a model, as a tree of names.
 
 use std::fmt;
 use std::sync::Arc;

@@ -38,9 +38,9 @@ impl SavedParameter {
 }
 
 impl Optimizer {
-    /// Returns everything that a run needs to continue to the bit, except the parameters: the state of the method for
-    /// each parameter, the clock, the schedule with its current step, and the settings, which loading compares with
-    /// those of the optimizer. Waits for the device.
+    /// Returns everything that a run needs to continue to the bit, except the parameters. This is the state of the
+    /// method for each parameter, the clock, the schedule with its current step, and the settings. Loading compares the
+    /// settings with those of the optimizer. Waits for the device.
     ///
     /// # Format
     /// A [`Checkpoint`], which is saved as a safetensors file. State has PyTorch's names if PyTorch has the method:

@@ -13,7 +13,7 @@ const INK: RGBColor = RGBColor(60, 60, 60);
 /// Blue of Okabe's and Ito's palette.
 const LINE: RGBColor = RGBColor(0, 114, 178);
 
-/// A power of ten as the unit of an axis, so that its largest number has one digit before the point: the library does
+/// A power of ten as the unit of an axis, so that its largest number has one digit before the point. The library does
 /// not terminate for some ranges that are very long or short.
 #[derive(Clone, Copy)]
 struct Unit {

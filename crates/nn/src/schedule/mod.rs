@@ -89,7 +89,7 @@ pub trait Schedule: fmt::Debug + Send + Sync {
     }
 }
 
-/// Schedules behind pointers.
+/// Implements [`Schedule`] for pointers to schedules.
 macro_rules! behind {
     ($($pointer:ty),*) => {$(
         impl<S: Schedule + ?Sized> Schedule for $pointer {

@@ -55,7 +55,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// returns nothing, or a [`ControlFlow`](std::ops::ControlFlow), whose `Break` ends the run.
     ///
     /// A second call continues with the weights, the state of the optimizer and its clock, and so with the rest of its
-    /// schedule; orders of rows and reports begin again.
+    /// schedule. Orders of rows and reports begin again.
     ///
     /// Test rows are evaluated with the parameters of [`Stepper::eval`], or with the average of
     /// [`with_average`](Self::with_average). These are in place at the end of the run: save the model as it is. The

@@ -28,8 +28,9 @@ settings! {
     /// (NeurIPS 2019).
     ///
     /// A step is 3 launches for any number of tensors, 4 with clipping by the norm. It moves 28 bytes per parameter of a matrix;
-    /// the state takes 4, and a number for each row and each column. In software it reaches a tenth of a copy's bandwidth: the step
-    /// and the maxima of rows and of columns each visit all gradients, one by one instead of in vectors of four.
+    /// the state takes 4, and a number for each row and each column. In software it reaches a tenth of a copy's
+    /// bandwidth. The step and the maxima of rows and of columns each visit all gradients, one by one instead of in
+    /// vectors of four.
     "sm3" Sm3 {
         /// The share of the buffer that a step keeps.
         momentum: f64 = 0.9, fraction;
