@@ -1,7 +1,8 @@
-//! Every differentiable operation against centred differences, first and second derivatives, on the CPU and on a GPU.
+//! Every differentiable operation compared with centred differences, first and second derivatives, on the CPU and on a
+//! GPU.
 //!
-//! Inputs keep away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right": elements
-//! near a zero of a third derivative aside, f32 rounding over a step of 5e-3 leaves some 1e-5 to 1e-4.
+//! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
+//! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
@@ -12,7 +13,7 @@ type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 /// Name, function, the range and the shapes of its inputs.
 type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
 
-/// Element-wise functions are here for what is broadcast or used twice alone.
+/// Element-wise functions are here only with broadcasting or repeated use.
 const TABLE: &[Row] = &[
     ("relu of negatives and positives", |_, x| x[0].add(x[0].neg()?.relu()?.relu()?), (-2.0, -0.1), &[&[3, 5]]),
     ("add", |_, x| x[0].add(x[1]), (-2.0, 2.0), &[&[3, 5], &[5]]),
@@ -101,7 +102,7 @@ fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<
     shapes.iter().enumerate().map(draw).collect()
 }
 
-/// Each function of the table, and those from outside of it, over all of its pieces.
+/// Each function of the table, and others, on all of its pieces.
 #[test]
 fn derivatives_of_every_element_wise_function() {
     for device in crate::common::devices() {
@@ -116,7 +117,7 @@ fn derivatives_of_every_element_wise_function() {
 }
 
 functions! {
-    /// x clamped, with the gradient that has no bounds.
+    /// x clamped, with the gradient that ignores the bounds.
     UNBOUNDED = unbounded(x; low, high) {
         wgsl: "return minimum(maximum(x, low), high);",
         twin: x.clamp(low, high),
@@ -159,7 +160,7 @@ fn a_gradient_that_is_wrong_on_a_piece_is_found() {
     assert!(wrong.first.relative_error < 1e-3 && wrong.second[0].relative_error > 0.05 && !wrong.is_right(), "{wrong}");
 }
 
-/// Derivatives far from where the function turns, which 1 - y² and its kind would lose.
+/// Derivatives far from the curved part of a function, where 1 - y² and similar forms lose their digits.
 #[test]
 fn derivatives_keep_their_digits_far_from_zero() {
     /// The exact derivative, in f64.
@@ -184,7 +185,7 @@ fn derivatives_keep_their_digits_far_from_zero() {
             let gradients = tape.backward(x.apply(function, &[]).unwrap().sum().unwrap()).unwrap();
             for (got, &x) in crate::common::floats(gradients.get(x).unwrap()).into_iter().zip(arguments) {
                 let expected = exact(f64::from(x));
-                // Some ulps of 6e-8: an exponential is right to two or three, and is squared.
+                // Some ulps of 6e-8: an exponential has an error of two or three, and is squared.
                 let error = (f64::from(got) - expected).abs() / expected;
                 assert!(error < 6e-7, "{device}: {function:?} at {x}: {got:e}, not {expected:e}");
             }
@@ -273,7 +274,7 @@ fn second_derivatives() {
                 let first = inner.grad(function(&inner, &y)?.square()?.sum()?, &[y[0]])?[0];
                 return Ok(tape.constant(&first.value()));
             }
-            // Added, zero times the input: a gradient that does not depend on it still has one, of zeros.
+            // Plus zero times the input: a gradient that does not depend on it then still has one, of zeros.
             tape.grad(function(tape, x)?.square()?.sum()?, &[x[0]])?[0].add(x[0].affine(0.0, 0.0)?)
         })
         .unwrap();
@@ -283,7 +284,7 @@ fn second_derivatives() {
 
 #[test]
 fn a_broadcast_gradient_reaches_the_bias() {
-    // The sum hands down one number for all elements, a view with strides of 0.
+    // The sum passes one number to all elements, a view with strides of 0.
     for device in crate::common::devices() {
         let tape = Tape::new();
         let draw = |seed, shape: &[usize]| Tensor::uniform(&device, seed, 0, -1.0, 1.0, shape).unwrap();

@@ -1,27 +1,27 @@
-//! Values of operations against the oracle (PyTorch), on the CPU and on the GPU.
+//! Values of operations compared with the oracle (PyTorch), on the CPU and on the GPU.
 
 use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats, words};
 use thalweg::tensor::functions::Elementwise;
 use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
 
-/// What an operation has to meet beside its case's own bound.
+/// The requirement of an operation besides its case's own bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// Of additions, products, divisions and roots: the case's bound holds on every device.
+    /// Additions, products, divisions and roots: the case's bound applies on every device.
     Arithmetic,
-    /// Of exponentials, logarithms, sines: a GPU in hardware has a scaled error of 1e-5, the oracle's suggestion.
+    /// Exponentials, logarithms, sines: a hardware GPU has a scaled error of 1e-5, the oracle's suggestion.
     Transcendental,
 }
 
 impl Kind {
-    /// The kind of a function: results of arithmetic are the same on the CPU and in software.
+    /// Returns the kind of a function: results of arithmetic are the same on the CPU and in software.
     fn of(function: &Elementwise) -> Self {
         if function.checks[0].tolerance().software == (0.0, 0.0) { Self::Arithmetic } else { Self::Transcendental }
     }
 }
 
-/// A result: its elements, and how it was computed.
+/// A result: its elements, and its kind of computation.
 struct Outcome {
     values: Vec<f32>,
     shape: Vec<usize>,
@@ -37,8 +37,8 @@ fn input(device: &Device, case: Case<'_>, index: usize) -> Tensor {
     Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
 }
 
-/// Runs all cases of a file that thalweg has an operation for on all devices, and holds the first output against the
-/// oracle. At least so many cases must have run, of the whole file and of the small copy.
+/// Runs all cases of a file with an operation in thalweg on all devices, and compares the first output with the oracle.
+/// At least `at_least` cases must have run, of the whole file and of the small copy.
 fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>) -> Option<Outcome>) {
     Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
@@ -54,7 +54,7 @@ fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>
 
 fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
     let is_hardware = device.info().kind == DeviceKind::Hardware;
-    // Integers and truth values have one array for both precisions.
+    // Integers and booleans have one array for both precisions.
     let reference = match case.find("out/f64/0") {
         Some(array) => array,
         None => case.array("out/0"),
@@ -67,7 +67,7 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
     let reference = match case.find("out/f32/0") {
         _ if case.text("op").starts_with("gelu") => other_convention(case, reference, |x| x == f64::NEG_INFINITY, 0.0),
         _ if case.text("op") == "sign" => other_convention(case, reference, f64::is_nan, f64::NAN),
-        // Where f64 has room for what overflows in f32, PyTorch's run in f32 says what is right.
+        // If f64 does not overflow where f32 does, PyTorch's run in f32 is the reference.
         Some(array) if case.has_flag("overflows_in_f32_compare_with_f32_arrays") => array,
         _ => reference,
     };
@@ -79,7 +79,7 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
         return hold_relative(name, &outcome.values, &reference.values, scaled);
     }
     if case.has_flag("extreme_values") {
-        // A number that is taken for zero has another logarithm.
+        // A number that is flushed to zero has another logarithm.
         let is_flushed = |x: f32| x.is_subnormal() && crate::common::flushes_subnormals(device);
         let flushed: Vec<bool> = inputs[0].f32().into_iter().map(is_flushed).collect();
         let tolerance = crate::common::Tolerance::new(crate::common::vanishing(device), scaled as f32);
@@ -88,9 +88,8 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
     oracle::assert_within(name, &outcome.values, &reference.values, Bound { scaled, ..bound });
 }
 
-/// The reference with another value where thalweg does not follow PyTorch: GELU at -∞ is its limit, 0, where PyTorch has
-/// NaN (and in f32 infinities and NaN at large arguments, too, which it has not in f64); the sign of NaN is NaN, as in
-/// NumPy, where PyTorch has 0.
+/// Returns the reference with another value where thalweg differs from PyTorch. GELU at -∞ is its limit, 0; PyTorch has
+/// NaN, and in f32 also infinities and NaN at large arguments. The sign of NaN is NaN, as in NumPy; PyTorch has 0.
 fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool, value: f64) -> Array {
     for (r, x) in reference.values.iter_mut().zip(case.array("in/0").values) {
         if place(x) {
@@ -100,7 +99,7 @@ fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool
     reference
 }
 
-/// max |x - r| / |r|.
+/// Checks max |x - r| / |r|.
 fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
     for (i, (&x, &r)) in got.iter().zip(reference).enumerate() {
         let error = (f64::from(x) - r).abs();
@@ -108,8 +107,8 @@ fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
     }
 }
 
-/// Values of all magnitudes: each against its own, for the largest would hide all others. What is below the smallest
-/// normal number may come back as zero.
+/// Compares values of all magnitudes one by one, because the largest would hide all others. Numbers below the smallest
+/// normal one may be zero.
 fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: crate::common::Tolerance, left_out: &[bool]) {
     let expected: Vec<f32> = reference.iter().map(|&r| r as f32).collect();
     let is_left_out = |i: usize| left_out.get(i).is_some_and(|left_out| *left_out);
@@ -147,7 +146,7 @@ fn binary_operations() {
     });
 }
 
-/// The axes of a reduction, sorted; all of them where there is none.
+/// Returns the axes of a reduction, sorted; all axes if none are given.
 fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
     let place = |axis: i64| if axis < 0 { (axis + rank as i64) as usize } else { axis as usize };
     let axis = case.get("attrs.axis");
@@ -192,7 +191,7 @@ fn places_of_the_largest() {
     let oracle = Oracle::open("ops/reduce");
     let mut run = 0;
     for case in oracle.cases() {
-        // max gives the places as its second output.
+        // max returns the indices as its second output.
         let expected = match case.text("op") {
             "argmax" => case.array("out/0"),
             "max" => case.array("out/1"),
@@ -204,7 +203,7 @@ fn places_of_the_largest() {
                 [axis] => x.transpose(axis, x.rank() - 1).unwrap().argmax().unwrap(),
                 _ => x.reshape(&[x.len()]).unwrap().argmax().unwrap(),
             };
-            // Exchanging an axis with the last one leaves a shape of three dimensions in another order.
+            // Exchanging an axis with the last one gives a shape of three dimensions another order.
             let y = match axes(case, x.rank())[..] {
                 [0] if x.rank() == 3 => y.transpose(0, 1).unwrap(),
                 _ => y,
@@ -303,7 +302,7 @@ fn losses() {
     });
 }
 
-/// The measure itself: a wrong value, a NaN at the wrong place and an all-zero reference are seen.
+/// The measure itself finds a wrong value, a NaN at the wrong place and a wrong result for an all-zero reference.
 #[test]
 fn the_measure_sees_what_is_wrong() {
     let fails = |got: &[f32], reference: &[f64], bound: Bound| {

@@ -1,5 +1,5 @@
-//! Gradients of operations against the oracle (PyTorch), on the CPU and on the GPU: by the rules that can be
-//! differentiated again, and by those of a plain backward pass, which may be fused.
+//! Gradients of operations compared with the oracle (PyTorch), on the CPU and on the GPU: by the twice differentiable
+//! rules, and by those of a plain backward pass, which may be fused.
 
 mod programs;
 mod shapes;
@@ -10,11 +10,11 @@ use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
 use thalweg::tensor::{Device, DeviceKind, Tensor};
 
-/// An operation of a case applied to its inputs; `None` where thalweg has none.
+/// An operation of a case applied to its inputs; `None` if thalweg does not have it.
 type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
 
-/// Runs all cases of a file that have gradients and that thalweg has an operation for. At least so many must have run,
-/// of the whole file and of the small copy.
+/// Runs all cases of a file that have gradients and an operation in thalweg. At least `at_least` must have run, of the
+/// whole file and of the small copy.
 fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
     Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
@@ -27,7 +27,7 @@ fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
     });
 }
 
-/// The numbers of the inputs that have a gradient.
+/// Returns the numbers of the inputs that have a gradient.
 fn differentiated(case: Case<'_>) -> Vec<usize> {
     let inputs = case.get("inputs").as_array().unwrap().iter().enumerate();
     inputs.filter(|(_, input)| input["grad"] == true).map(|(i, _)| i).collect()
@@ -37,7 +37,7 @@ fn upload(device: &Device, array: &Array) -> Tensor {
     Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
 }
 
-/// Whether the case ran.
+/// Returns whether the case ran.
 fn hold_case(case: Case<'_>, device: &Device, apply: Apply) -> bool {
     let wanted = differentiated(case);
     let inputs: Vec<Array> = (0..).map_while(|i| case.find(&format!("in/{i}"))).collect();
@@ -81,7 +81,7 @@ fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs:
         reference = in_f32.clone();
     }
     let bound = case.bound("grad").with_inputs(inputs.iter().chain([&case.array("cot/0")]));
-    // The oracle's suggestion for what has exponentials and the like in it, which GPUs in hardware may do less exactly.
+    // The oracle's suggestion for exponentials and the like, which hardware GPUs may compute less exactly.
     let is_hardware = device.info().kind == DeviceKind::Hardware;
     let scaled = if is_hardware { bound.scaled.max(2e-5) } else { bound.scaled };
     if case.has_flag("small_arguments_check_relative_error") {
@@ -90,10 +90,11 @@ fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs:
             assert!(error <= scaled * r.abs(), "{name}: [{j}] got {x:e}, the reference is {r:e}");
         }
     } else if is_extreme {
-        // Values of all magnitudes, each against its own. What is lost or overflows in PyTorch's f32 may be so here, too.
+        // Values of all magnitudes, each with its own tolerance. Losses and overflows of PyTorch's f32 are allowed here
+        // too.
         let tolerance = crate::common::Tolerance::new(crate::common::vanishing(device), scaled as f32);
         let (exact, rounded) = (reference.f32(), in_f32.map_or_else(|| reference.f32(), |in_f32| in_f32.f32()));
-        // A number that is taken for zero has another slope.
+        // A number that is flushed to zero has another slope.
         let own = inputs[i].f32();
         let is_flushed = |j: usize| own[j].is_subnormal() && crate::common::flushes_subnormals(device);
         let holds = |j: usize| {
@@ -105,9 +106,9 @@ fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs:
     }
 }
 
-/// The reference with another value where thalweg does not follow PyTorch: the bounds of clamp let the gradient through,
-/// where PyTorch's do not; the slope of |x| at NaN is NaN, where PyTorch has 0; the slope of tanh far from 0 is as small as
-/// it is, where PyTorch's 1 - tanh² is 0 in f64 too.
+/// Returns the reference with other values where thalweg differs from PyTorch: the bounds of clamp pass the gradient,
+/// and PyTorch's do not; the slope of |x| at NaN is NaN, and PyTorch has 0; the slope of tanh far from 0 is small but
+/// exact, and PyTorch's 1 - tanh² is 0 even in f64.
 fn other_convention(case: Case<'_>, mut reference: Array) -> Array {
     let Some(x) = case.find("in/0") else { return reference };
     let (low, high) = (attribute(case, "min", f64::NAN), attribute(case, "max", f64::NAN));
@@ -126,18 +127,18 @@ fn other_convention(case: Case<'_>, mut reference: Array) -> Array {
     reference
 }
 
-/// A number among a case's attributes.
+/// Returns a number among a case's attributes.
 fn attribute(case: Case<'_>, name: &str, default: f64) -> f32 {
     case.get(&format!("attrs.{name}")).as_f64().unwrap_or(default) as f32
 }
 
-/// A whole number among them; negative ones count from the end of `rank` dimensions.
+/// Returns a whole number among them; negative ones count from the end of `rank` dimensions.
 fn place(value: &Value, rank: usize) -> usize {
     let axis = value.as_i64().unwrap();
     if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
 }
 
-/// Whole numbers among them.
+/// Returns whole numbers among them.
 fn places(value: &Value) -> Vec<i64> {
     value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
 }
@@ -169,7 +170,7 @@ fn binary_operations() {
     });
 }
 
-/// The axes of a reduction, sorted; all of them where there is none.
+/// Returns the axes of a reduction, sorted; all axes if none are given.
 fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
     let axis = case.get("attrs.axis");
     let mut axes: Vec<usize> = match axis {
@@ -230,7 +231,7 @@ fn matrix_products() {
     });
 }
 
-/// An operation along the last dimension, along another one.
+/// Applies an operation for the last dimension along another one.
 fn along_last<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t>>) -> Result<Var<'t>> {
     let last = x.shape().len() - 1;
     op(x.transpose(axis, last)?)?.transpose(axis, last)
@@ -253,7 +254,7 @@ fn softmax() {
 }
 
 /// Mean losses and their sums by the fused operation, losses of each row by composed ones. Squared errors are composed:
-/// the fused operation takes its targets as data, where PyTorch has a gradient of them, too.
+/// the fused operation takes its targets as data; PyTorch has a gradient for them.
 #[test]
 fn losses() {
     hold("ops/losses", (9, 3), |case, x| {

@@ -89,7 +89,7 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
     }
 }
 
-/// Products of the matrices in the last two dimensions, one for each of the outer extents.
+/// Multiplies the matrices in the last two dimensions, one product for each index of the outer dimensions.
 fn matrices<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let (left, right) = (x.shape(), y.shape());
     let (rows, inner, columns) = (left[left.len() - 2], left[left.len() - 1], right[right.len() - 1]);
@@ -107,7 +107,7 @@ fn matrices<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     Var::concatenate(&products)?.reshape(&shape)
 }
 
-/// An operation that thalweg has not, by [`Tape::record`].
+/// Computes an operation that thalweg does not have, by [`Tape::record`].
 fn arc_tangent(x: Var<'_>) -> Result<Var<'_>> {
     let value = x.value();
     let elements: Vec<f32> = floats(&value).iter().map(|x| x.atan()).collect();

@@ -6,7 +6,7 @@ use thalweg::tensor::{Device, Tensor};
 use crate::common::oracle::Case;
 use crate::gradients::{hold, place, places};
 
-/// Indices that are an input of a case.
+/// Returns indices that are an input of a case.
 fn indices(case: Case<'_>, input: usize, device: &Device) -> Tensor {
     let array = case.array(&format!("in/{input}"));
     Tensor::from_slice(device, &array.u32(), &array.shape).unwrap()
@@ -19,7 +19,7 @@ fn shapes() {
         let (shape, rank) = (input.shape(), input.shape().len());
         let device = input.value().device().clone();
         let axis = |name: &str, rank: usize| place(case.get(name), rank);
-        // A shape with one extent to be found out.
+        // A shape with one unknown extent.
         let complete = |name: &str| -> Vec<usize> {
             let given = places(case.get(name));
             let known: i64 = given.iter().filter(|&&extent| extent >= 0).product();
@@ -87,7 +87,7 @@ fn shapes() {
     });
 }
 
-/// An operation along the first dimension, along another one.
+/// Applies an operation for the first dimension along another one.
 fn along_first<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t>>) -> Result<Var<'t>> {
     op(x.transpose(0, axis)?)?.transpose(0, axis)
 }
