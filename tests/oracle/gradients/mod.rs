@@ -2,7 +2,7 @@
 //! differentiated again, and by those of a plain backward pass, which may be fused.
 
 mod programs;
-mod shapes;
+pub(crate) mod shapes;
 
 use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats};
@@ -138,7 +138,7 @@ fn place(value: &Value, rank: usize) -> usize {
 }
 
 /// Whole numbers among them.
-fn places(value: &Value) -> Vec<i64> {
+pub(crate) fn places(value: &Value) -> Vec<i64> {
     value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
 }
 
