@@ -75,6 +75,7 @@ const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 /// A batch of matrix products: `Batch` and `offsets_of`.
 pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
+const REMAP_RULES: &str = include_str!("shared/remap.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
 const SHORT_ROWS: &str = include_str!("shared/short_rows.wgsl");
 const SOAP: &str = include_str!("shared/soap.wgsl");
@@ -173,6 +174,7 @@ shaders! {
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_WORDS, SEGMENTS];
+    ONE_HOT "one_hot" "tensor/one_hot.wgsl" [GRID];
     PARAMETER_NORMS "parameter_norms" "optim/parameter_norms.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS];
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
@@ -182,6 +184,8 @@ shaders! {
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
+    REMAP "remap" "tensor/remap.wgsl" [GRID, REMAP_RULES];
+    REMAP_HALVES "remap_halves" "tensor/remap_halves.wgsl" [GRID, REMAP_RULES];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCALE "scale" "optim/scale.wgsl" [GRID, PAGES];

@@ -43,7 +43,9 @@ impl Run {
             if let Some(diagonal) = &diagonal {
                 let tape = Tape::inference();
                 let curvature = (function.curvature)(tape.constant(&x.value()), tape.constant(&y.value()))?;
-                Tensor::concatenate(&curvature.map(|by| by.value()))?.reshape(&[1, 2])?.copy_into(diagonal.get(0))?;
+                Tensor::concatenate(&curvature.map(|by| by.value()), 0)?
+                    .reshape(&[1, 2])?
+                    .copy_into(diagonal.get(0))?;
                 optimizer.update_hessian(diagonal)?;
             }
             params.zero_grad();

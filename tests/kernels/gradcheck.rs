@@ -6,7 +6,7 @@
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{Device, Tensor, functions};
+use thalweg::tensor::{Device, Indexing, PadMode, Tensor, functions};
 
 type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
@@ -46,7 +46,48 @@ const TABLE: &[Row] = &[
     ("permute", |_, x| x[0].square()?.permute(&[2, 0, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
     ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
-    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]]), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
+    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], 0), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
+    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1..-1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
+    ("select", |_, x| x[0].square()?.select(1, -2), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("flatten and unflatten", |_, x| x[0].square()?.flatten(0, 1)?.unflatten(0, &[3, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("movedim", |_, x| x[0].square()?.movedim(0, -1)?.movedim(2, 1), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("expand", |_, x| x[0].square()?.squeeze_all()?.unsqueeze(1)?.expand(&[2, -1, 3]), (-2.0, 2.0), &[&[1, 4, 1]]),
+    ("diagonal", |_, x| x[0].square()?.diagonal(-1, 2, 0), (-2.0, 2.0), &[&[3, 2, 4]]),
+    ("diagonal of a wide matrix", |_, x| x[0].square()?.diagonal(1, 0, 1), (-2.0, 2.0), &[&[2, 5, 2]]),
+    ("unfold", |_, x| x[0].square()?.unfold(1, 3, 2), (-2.0, 2.0), &[&[2, 8]]),
+    ("unfold with gaps", |_, x| x[0].square()?.unfold(0, 2, 3), (-2.0, 2.0), &[&[7, 2]]),
+    (
+        "split and stack",
+        |_, x| Var::stack(&x[0].square()?.chunk(1, 2)?, 1)?.mul(x[1]),
+        (-2.0, 2.0),
+        &[&[3, 4], &[3, 2, 2]],
+    ),
+    (
+        "concatenate along the last axis",
+        |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], -1),
+        (-2.0, 2.0),
+        &[&[3, 2], &[3, 1]],
+    ),
+    ("flip", |_, x| x[0].square()?.flip([0, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("roll", |_, x| x[0].square()?.roll(&[2, -1], &[1, 0]), (-2.0, 2.0), &[&[3, 4]]),
+    ("repeat", |_, x| x[0].square()?.repeat(&[2, 1, 3]), (-2.0, 2.0), &[&[2, 3]]),
+    ("repeat_interleave", |_, x| x[0].square()?.repeat_interleave(3, 0), (-2.0, 2.0), &[&[2, 3]]),
+    ("pad", |_, x| x[0].square()?.pad(&[(2, -1), (0, 1)], PadMode::Constant(0.5)), (-2.0, 2.0), &[&[3, 2]]),
+    ("pad, reflect", |_, x| x[0].square()?.pad(&[(2, 3), (-1, 1)], PadMode::Reflect), (-2.0, 2.0), &[&[4, 3]]),
+    ("pad, replicate", |_, x| x[0].square()?.pad(&[(2, 1), (0, 2)], PadMode::Replicate), (-2.0, 2.0), &[&[3, 1]]),
+    ("pad, circular", |_, x| x[0].square()?.pad(&[(3, 2), (1, -1)], PadMode::Circular), (-2.0, 2.0), &[&[3, 2]]),
+    ("tril and triu", |_, x| x[0].square()?.tril(1)?.triu(-1), (-2.0, 2.0), &[&[2, 4, 4]]),
+    ("diag", |_, x| x[0].square()?.diag(-2)?.diag(-2)?.diag(1), (-2.0, 2.0), &[&[3]]),
+    ("trace", |_, x| x[0].square()?.trace(), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "meshgrid",
+        |_, x| {
+            let grids = Var::meshgrid(&[x[0].square()?, x[1]], Indexing::Cartesian)?;
+            grids[0].mul(grids[1])
+        },
+        (-2.0, 2.0),
+        &[&[3], &[2]],
+    ),
     ("squeeze and unsqueeze", |_, x| x[0].squeeze(1)?.square()?.unsqueeze(0), (-2.0, 2.0), &[&[3, 1, 2]]),
     ("gather_rows", |_, x| x[0].square()?.gather_rows(&indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[3, 4]]),
     (

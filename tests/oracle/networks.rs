@@ -290,7 +290,7 @@ fn second_derivatives_of_function(case: Case<'_>, oracle: &Oracle, device: &Devi
         let element = first.slice(0, i, i + 1).unwrap().reshape(&[]).unwrap();
         tape.grad(element, &[z]).unwrap()[0].unsqueeze(0).unwrap()
     };
-    hold(case, device, "hessian", "", Var::concatenate(&[row(0), row(1), row(2), row(3)]).unwrap());
+    hold(case, device, "hessian", "", Var::concatenate(&[row(0), row(1), row(2), row(3)], 0).unwrap());
 }
 
 /// Checks the gradient, a Hessian-vector product, products with the Jacobian and its transpose, of a perceptron with

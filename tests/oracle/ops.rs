@@ -2,6 +2,8 @@
 
 use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats, words};
+use crate::gradients::places;
+use crate::gradients::shapes::{pad_mode, widths};
 use thalweg::tensor::functions::Elementwise;
 use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
 
@@ -302,7 +304,64 @@ fn losses() {
     });
 }
 
-/// The measure itself finds a wrong value, a NaN at the wrong place and a wrong result for an all-zero reference.
+#[test]
+fn shapes() {
+    hold("ops/shape", (46, 6), |device, case| {
+        if case.text("op") == "one_hot" {
+            let indices = case.array("in/0");
+            let indices = Tensor::from_slice(device, &indices.u32(), &indices.shape).unwrap();
+            let y = indices.one_hot(case.number("attrs.classes") as usize).unwrap();
+            return Some(outcome(&y, Kind::Arithmetic));
+        }
+        let numbers = |name: &str| -> Vec<isize> { places(case.get(name)).iter().map(|&i| i as isize).collect() };
+        let number = |name: &str| case.number(name) as isize;
+        let count = (0..).take_while(|i| case.find(&format!("in/{i}")).is_some()).count();
+        let x: Vec<Tensor> = (0..count).map(|i| input(device, case, i)).collect();
+        let first = &x[0];
+        let y = match case.text("op") {
+            "permute" => first.permute(&numbers("attrs.permutation")),
+            "transpose" => first.transpose(numbers("attrs.axes")[0], numbers("attrs.axes")[1]),
+            "expand" => first.expand(&numbers("attrs.shape")),
+            "reshape" if first.is_empty() || first.rank() < 3 => {
+                first.reshape(&places(case.get("attrs.shape")).iter().map(|&i| i as usize).collect::<Vec<_>>())
+            }
+            "reshape" => first.flatten(0, -1).unwrap().unflatten(0, &numbers("attrs.shape")),
+            "reshape_of_permuted" => first
+                .permute(&numbers("attrs.permutation"))
+                .and_then(|x| x.flatten(0, -1)?.unflatten(0, &numbers("attrs.shape"))),
+            "squeeze" => first.squeeze_all(),
+            "unsqueeze" => first.unsqueeze(number("attrs.axis")),
+            "concat" => Tensor::concatenate(&x, number("attrs.axis")),
+            "stack" => Tensor::stack(&x, number("attrs.axis")),
+            "slice" => match case.text("attrs.python_index") {
+                "0:4:2,1:5,0:6:3" => {
+                    (|| first.slice_step(0, 0..4, 2)?.slice_step(1, 1..5, 1)?.slice_step(2, 0..6, 3))()
+                }
+                ":, -3:-1" => first.slice_step(1, -3..-1, 1),
+                "1" => first.select(0, 1),
+                "..., 2" => first.select(-1, 2),
+                "2:2" => first.slice_step(0, 2..2, 1),
+                ":, None, 0" => first.select(1, 0).and_then(|x| x.unsqueeze(1)),
+                _ => return None,
+            },
+            "pad" => first.pad(&widths(case), pad_mode(case)),
+            "flip" => first.flip(&numbers("attrs.axes")),
+            "roll" => first.roll(&numbers("attrs.shifts"), &numbers("attrs.axes")),
+            "tile" => first.tile(&numbers("attrs.repeats").iter().map(|i| i.unsigned_abs()).collect::<Vec<_>>()),
+            "repeat_interleave" => {
+                first.repeat_interleave(number("attrs.repeats").unsigned_abs(), number("attrs.axis"))
+            }
+            "tril" => first.tril(number("attrs.diagonal")),
+            "triu" => first.triu(number("attrs.diagonal")),
+            "diagonal" => first.diagonal(number("attrs.offset"), 0, 1),
+            "trace" => first.trace(),
+            _ => return None,
+        };
+        Some(outcome(&y.unwrap_or_else(|error| panic!("{}: {error}", case.id())), Kind::Arithmetic))
+    });
+}
+
+/// The measure itself: a wrong value, a NaN at the wrong place and an all-zero reference are seen.
 #[test]
 fn the_measure_sees_what_is_wrong() {
     let fails = |got: &[f32], reference: &[f64], bound: Bound| {

@@ -260,7 +260,7 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
             // A value in parts: both halves are written before it is read.
             14 => {
                 let middle = side / 2;
-                Tensor::concatenate(&[x.slice(0, 0, middle)?, y.slice(0, middle, side)?])?
+                Tensor::concatenate(&[x.slice(0, 0, middle)?, y.slice(0, middle, side)?], 0)?
             }
             // A part of zeros is written.
             15 => {

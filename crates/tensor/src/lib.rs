@@ -55,11 +55,12 @@ pub mod optim;
 mod print;
 mod shape;
 mod tensor;
+mod views;
 
 pub use arena::{Arena, Layout, Packing};
 pub use axis::{Axes, Axis};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
-pub use ops::{DropoutState, ValueLog, copy_by_kernel, next_batch};
+pub use ops::{DropoutState, Indexing, PadMode, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,

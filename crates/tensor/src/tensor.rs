@@ -103,7 +103,7 @@ impl Tensor {
         Self::from_parts(buffer.clone(), device.clone(), dtype, shape.clone(), strides.clone(), *offset)
     }
 
-    fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
+    pub(crate) fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
         Self::from_parts(self.0.buffer.clone(), self.0.device.clone(), self.0.dtype, shape, strides, offset)
     }
 

@@ -193,7 +193,7 @@ pub(crate) fn copy(pair: &Pair) {
     pair.compare_bits("joined", |device| {
         let plane = Tensor::from_slice(device, &elements, &[36, 24]).unwrap();
         let parts = [plane.slice(0, 1, 4).unwrap(), plane.slice(0, 0, 0).unwrap(), plane.slice(0, 30, 36).unwrap()];
-        vec![Tensor::concatenate(&parts).unwrap()]
+        vec![Tensor::concatenate(&parts, 0).unwrap()]
     });
 }
 

@@ -276,7 +276,7 @@ fn copies<T: Half>(device: &Device) {
     }
     let parts = [x.slice(0, 1, 4), x.slice(0, 0, 0), x.slice(0, 30, 31), x.slice(0, 7, 13)].map(Result::unwrap);
     let expected = [&host[25..100], &host[750..775], &host[175..325]].concat();
-    assert_eq!(Tensor::concatenate(&parts).unwrap().to_vec::<T>().unwrap(), expected, "joined on {device}");
+    assert_eq!(Tensor::concatenate(&parts, 0).unwrap().to_vec::<T>().unwrap(), expected, "joined on {device}");
 }
 
 pub(crate) fn copy(_: &Pair) {

@@ -8,6 +8,7 @@ mod optim;
 mod pages;
 mod products;
 mod random;
+mod rearrange;
 mod rows;
 mod shapes;
 
@@ -93,6 +94,7 @@ kernels! {
     nadam: optim::nadam;
     novograd: norms::novograd;
     novograd_moment: norms::novograd_moment;
+    one_hot: rearrange::one_hot;
     parameter_norms: norms::parameter_norms;
     prodigy: optim::prodigy;
     prodigy_estimate: optim::prodigy_estimate;
@@ -102,6 +104,8 @@ kernels! {
     record_value: rows::record_value;
     reduce_columns: rows::reduce_columns;
     reduce_rows: rows::reduce_rows;
+    remap: rearrange::remap;
+    remap_halves: rearrange::remap_halves;
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
     scale: pages::scale;

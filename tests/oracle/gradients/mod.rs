@@ -2,7 +2,7 @@
 //! rules, and by those of a plain backward pass, which may be fused.
 
 mod programs;
-mod shapes;
+pub(crate) mod shapes;
 
 use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats};
@@ -138,8 +138,8 @@ fn place(value: &Value, rank: usize) -> usize {
     if axis < 0 { (axis + rank as i64) as usize } else { axis as usize }
 }
 
-/// Returns whole numbers among them.
-fn places(value: &Value) -> Vec<i64> {
+/// Whole numbers among them.
+pub(crate) fn places(value: &Value) -> Vec<i64> {
     value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
 }
 

@@ -5,7 +5,6 @@ use thalweg::autograd::{Result, Var};
 use thalweg::tensor::Tensor;
 
 use crate::common::floats;
-use crate::gradients::shapes::{concatenate, flip};
 use crate::gradients::{along_last, hold, place, places};
 
 #[test]
@@ -59,9 +58,9 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
         }
         // The last two dimensions.
         "transpose" => x.transpose(rank - 2, rank - 1),
-        "flip" => flip(x, axis()),
+        "flip" => x.flip(axis()),
         "slice" => x.slice(axis(), number("start"), number("start") + number("length")),
-        "concat" => concatenate(inputs, axis()),
+        "concat" => Var::concatenate(inputs, axis()),
         "sum" => kept(x.sum_along(axis(), true)?),
         "mean" => kept(x.mean_along(axis(), true)?),
         "softmax" => along_last(x, axis(), Var::softmax),
@@ -104,7 +103,7 @@ fn matrices<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let products = (0..count).map(|i| x.slice(0, i, i + 1)?.squeeze(0)?.matmul(y.slice(0, i, i + 1)?.squeeze(0)?));
     let products = products.map(|z| z?.unsqueeze(0)).collect::<Result<Vec<_>>>()?;
     let shape: Vec<usize> = outer.iter().copied().chain([rows, columns]).collect();
-    Var::concatenate(&products)?.reshape(&shape)
+    Var::concatenate(&products, 0)?.reshape(&shape)
 }
 
 /// Computes an operation that thalweg does not have, by [`Tape::record`].

@@ -4,5 +4,7 @@ mod dropout;
 mod elementwise;
 mod loss;
 mod product;
+mod rearrange;
 mod reduce;
 mod shape;
+mod views;

@@ -2,7 +2,7 @@
 
 use thalweg_tensor::{Axis, DType, Tensor};
 
-use crate::{Error, Result, Var};
+use crate::{Result, Var};
 
 impl<'t> Var<'t> {
     /// Returns the same elements with another shape.
@@ -65,40 +65,46 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If it is no axis of the variable, or the range is not inside of it.
     pub fn slice(self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
-        let dimension = axis.of("slice", &self.shape())?;
-        self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
-            // g with zeros before and after it.
-            let shape = pull.input(0).shape();
-            let zeros = |extent: usize| {
-                let mut padding = shape.clone();
-                padding[dimension] = extent;
-                padding.swap(0, dimension);
-                Ok::<_, Error>(pull.constant(&Tensor::zeros(&pull.device(), DType::F32, &padding)?))
-            };
-            let g = pull.cotangent()?.transpose(0, dimension)?;
-            let parts = [zeros(start)?, g, zeros(shape[dimension] - end)?];
-            pull.give(0, Var::concatenate(&parts)?.transpose(0, dimension)?)
+        let axis = axis.of("slice", &self.shape())?;
+        self.tape().record("slice", self.value().slice(axis, start, end)?, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.spread(axis, pull.input(0).shape()[axis], start, 1)?)
         })
     }
 
-    /// Concatenates several variables along their first dimension.
+    /// Several variables one after the other along an axis; see [`Tensor::concatenate`].
     ///
     /// # Errors
-    /// If there are no variables, or their types, devices, tapes or inner extents differ.
-    pub fn concatenate(parts: &[Self]) -> Result<Self> {
+    /// If there is none, it is no axis of theirs, or their types, devices, tapes or other extents differ.
+    pub fn concatenate(parts: &[Self], axis: impl Axis) -> Result<Self> {
         let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
-        let y = Tensor::concatenate(&values)?;
+        let y = Tensor::concatenate(&values, axis)?;
+        let axis = axis.of("concatenate", y.shape())?;
+        let extents: Vec<usize> = values.iter().map(|value| value.shape()[axis]).collect();
         parts[0].tape().record("concatenate", y, parts, move |pull| {
             let g = pull.cotangent()?;
             let mut start = 0;
-            for (i, value) in values.iter().enumerate() {
-                let end = start + value.shape()[0];
+            for (i, extent) in extents.iter().enumerate() {
                 if pull.needs(i) {
-                    pull.give(i, g.slice(0, start, end)?)?;
+                    pull.give(i, g.slice(axis, start, start + extent)?)?;
                 }
-                start = end;
+                start += extent;
             }
             Ok(())
+        })
+    }
+
+    /// Variables of one shape side by side along a new axis, which has the number `axis` in the result.
+    ///
+    /// # Errors
+    /// If there is none, the result would have no axis of this number, or their types, devices, tapes or shapes differ.
+    pub fn stack(parts: &[Self], axis: impl Axis) -> Result<Self> {
+        let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
+        let y = Tensor::stack(&values, axis)?;
+        let axis = axis.of("stack", y.shape())?;
+        parts[0].tape().record("stack", y, parts, move |pull| {
+            let g = pull.cotangent()?;
+            let needed = (0..g.shape()[axis]).filter(|&i| pull.needs(i));
+            needed.into_iter().try_for_each(|i| pull.give(i, g.select(axis, i)?))
         })
     }
 

@@ -53,13 +53,13 @@ pub(super) fn evaluate<M: Parts>(task: &dyn Task<M>, model: &M, data: &Dataset) 
         });
         outputs.push(output.transpose()?);
     }
-    let losses = Tensor::concatenate(&losses)?.to_vec::<f32>()?;
+    let losses = Tensor::concatenate(&losses, 0)?.to_vec::<f32>()?;
     let total: f64 = weights.iter().sum();
     let loss = losses.iter().zip(&weights).map(|(&loss, weight)| f64::from(loss) * weight).sum::<f64>() / total;
     let finite: f64 = losses.iter().zip(&weights).filter(|(loss, _)| loss.is_finite()).map(|(_, weight)| weight).sum();
     let mut evaluation = Evaluation { loss, accuracy: None, r2: None };
     if let Some(outputs) = outputs.into_iter().collect::<Option<Vec<_>>>() {
-        measure(&mut evaluation, &Tensor::concatenate(&outputs)?, data.targets())?;
+        measure(&mut evaluation, &Tensor::concatenate(&outputs, 0)?, data.targets())?;
     }
     Ok((evaluation, finite / total))
 }

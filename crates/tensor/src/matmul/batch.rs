@@ -61,6 +61,11 @@ impl Batch {
     }
 }
 
+/// Returns the elements from `start` on: none of an operand without elements, which may start after the end.
+fn tail(data: &[f32], start: usize) -> &[f32] {
+    &data[start.min(data.len())..]
+}
+
 /// The fewest operations of a piece of work that is made of whole products.
 const LEAST_OPERATIONS: usize = 1 << 18;
 
@@ -88,12 +93,10 @@ impl Product {
             }
         };
         let [a_places, b_places] = [places(self.a_row, m, self.a_column, k), places(self.b_row, k, self.b_column, n)];
-        // An operand without elements may start behind the end.
-        let from = |data: &'_ [f32], start: usize| -> &'_ [f32] { &data[start.min(data.len())..] };
         let one = |index: usize, c: &mut [f32]| {
             let [a_start, b_start, bias_start] = batch.offsets(index);
-            let a = Operand { data: from(a, self.a_offset as usize + a_start), places: a_places };
-            let b = Operand { data: from(b, self.b_offset as usize + b_start), places: b_places };
+            let a = Operand { data: tail(a, self.a_offset as usize + a_start), places: a_places };
+            let b = Operand { data: tail(b, self.b_offset as usize + b_start), places: b_places };
             multiply([m, n, k], a, b, c, accumulate, |row, _, part| finish(bias_start, row, part));
         };
         let c = &mut c[..count * size];

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_row;
-use crate::{Axis, DType, Element, Error, Result, Tensor, f16, shape};
+use crate::{DType, Element, Error, Result, Tensor, f16, shape};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -114,9 +114,9 @@ impl Tensor {
         self.copy_to(target, target.offset())
     }
 
-    /// Copies the elements into `target`'s buffer, starting at element `start`. Uses the driver's copy if only whole
-    /// words are copied, else a kernel. For non-contiguous 32-bit elements the target must be bindable.
-    fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
+    /// Copies the elements to those of `target`'s buffer from element `start` on: by the driver if nothing but whole words
+    /// are copied, else by a kernel. Elements of 32 bits that are not contiguous go to a bindable target.
+    pub(super) fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
         let size = self.dtype().size();
         let is_whole = [self.offset(), start, self.len()].iter().all(|elements| (size * elements).is_multiple_of(4));
         if self.is_contiguous() && is_whole {
@@ -141,46 +141,6 @@ impl Tensor {
                 .run(self.device());
         }
         Launch::new(&COPY, params).bind_whole(self).bind(target).workgroups(self.len().div_ceil(64)).run(self.device())
-    }
-
-    /// Concatenates several tensors along their first dimension.
-    ///
-    /// # Shapes
-    /// `[nᵢ, …]` each → `[Σ nᵢ, …]`.
-    ///
-    /// # Errors
-    /// If there are no tensors, or their types, devices or inner extents differ.
-    pub fn concatenate(tensors: &[Self]) -> Result<Self> {
-        let Some(first) = tensors.first() else {
-            return Err(Error::Argument {
-                op: "concatenate",
-                name: "tensors",
-                value: "[]".to_string(),
-                rule: "at least one tensor",
-            });
-        };
-        let mut shape = first.shape().to_vec();
-        0.of("concatenate", first.shape())?;
-        shape[0] = 0;
-        for tensor in tensors {
-            first.same_device("concatenate", tensor)?;
-            if tensor.shape().get(1..) != first.shape().get(1..) || tensor.dtype() != first.dtype() {
-                return Err(Error::Shape {
-                    op: "concatenate",
-                    rule: "the inner extents or the types differ",
-                    left: first.shape().to_vec(),
-                    right: tensor.shape().to_vec(),
-                });
-            }
-            shape[0] += tensor.shape()[0];
-        }
-        let y = Self::uninitialized(first.device(), first.dtype(), &shape)?;
-        let mut offset = 0;
-        for tensor in tensors {
-            tensor.contiguous()?.copy_to(&y, offset)?;
-            offset += tensor.len();
-        }
-        Ok(y)
     }
 }
 
@@ -256,15 +216,6 @@ pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<(
 mod tests {
     use super::*;
     use crate::Device;
-
-    #[test]
-    fn concatenation_keeps_the_order() {
-        let device = Device::cpu();
-        let a = Tensor::from_slice(&device, &[1.0f32, 2.0], &[1, 2]).unwrap();
-        let b = Tensor::from_slice(&device, &[3.0f32, 4.0, 5.0, 6.0], &[2, 2]).unwrap().transpose(0, 1).unwrap();
-        let y = Tensor::concatenate(&[a, b]).unwrap();
-        assert_eq!((y.shape(), y.to_vec::<f32>().unwrap()), (&[3, 2][..], vec![1.0, 2.0, 3.0, 5.0, 4.0, 6.0]));
-    }
 
     #[test]
     fn a_tensor_does_not_copy_onto_itself() {

@@ -4,21 +4,29 @@ pub(crate) mod advance;
 mod argmax;
 mod batch;
 mod copy;
+mod create;
 mod cross_entropy;
 mod cumsum;
 mod dropout;
 mod fill;
 mod gather_rows;
+mod join;
 mod mse;
+mod one_hot;
+mod pad;
 pub(crate) mod random;
+mod rearrange;
 mod record_value;
 mod reduce;
+mod remap;
 mod short_rows;
 mod softmax;
 
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
+pub use create::Indexing;
 pub use dropout::DropoutState;
+pub use pad::PadMode;
 pub use record_value::ValueLog;
 
 use crate::kernel::Kernel;
@@ -42,9 +50,12 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &gather_rows::SCATTER_ADD_ROWS,
     &mse::MSE,
     &mse::MSE_MEAN,
+    &one_hot::ONE_HOT,
     &random::RANDOM,
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &remap::REMAP,
+    &remap::REMAP_HALVES,
     &softmax::SOFTMAX,
 ];
