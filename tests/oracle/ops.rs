@@ -288,7 +288,7 @@ fn losses() {
 
 #[test]
 fn shapes() {
-    hold("ops/shape", (55, 6), |device, case| {
+    hold("ops/shape", (55, 7), |device, case| {
         if case.text("op") == "one_hot" {
             let indices = case.array("in/0");
             let indices = Tensor::from_slice(device, &indices.u32(), &indices.shape).unwrap();
