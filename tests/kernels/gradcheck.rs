@@ -47,7 +47,7 @@ const TABLE: &[Row] = &[
     ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
     ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
     ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], 0), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
-    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1..-1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
+    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1, -1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
     ("select", |_, x| x[0].square()?.select(1, -2), (-2.0, 2.0), &[&[2, 4, 3]]),
     ("flatten and unflatten", |_, x| x[0].square()?.flatten(0, 1)?.unflatten(0, &[3, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
     ("movedim", |_, x| x[0].square()?.movedim(0, -1)?.movedim(2, 1), (-2.0, 2.0), &[&[2, 3, 4]]),

@@ -170,15 +170,15 @@ fn halves_twin(call: Call<'_>) {
 #[inline(always)]
 fn copy<T: Element>(params: &Params, fill: T, x: &[T], y: &mut [T]) {
     let inner = params.axes[params.rank as usize - 1][0] as usize;
-    if params.run == params.pitch {
+    let (start, run) = (params.start as usize, params.run as usize);
+    if run == params.length as usize {
         return for_each_row(
-            y,
+            &mut y[start..start + run],
             inner,
             #[inline(always)]
             |row, y| params.copy_row(row as u32, fill, x, y),
         );
     }
-    let (start, run) = (params.start as usize, params.run as usize);
     for_each_row(
         y,
         params.pitch as usize,
