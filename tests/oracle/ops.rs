@@ -219,7 +219,7 @@ fn places_of_the_largest() {
 
 #[test]
 fn matrix_products() {
-    hold("ops/matmul", (36, 4), |device, case| {
+    hold("ops/matmul", (41, 4), |device, case| {
         let operand = |index: usize, transposed: &str| {
             let x = input(device, case, index);
             if case.is(&format!("attrs.{transposed}")) { x.transpose(x.rank() - 2, x.rank() - 1).unwrap() } else { x }
@@ -241,6 +241,12 @@ fn matrix_products() {
                 let (a, b) = (operand(0, ""), operand(1, ""));
                 let product = a.unsqueeze(1).unwrap().matmul(&b.unsqueeze(0).unwrap()).unwrap();
                 Some(outcome(&product, Kind::Arithmetic))
+            }
+            "einsum" => {
+                let operands: Vec<Tensor> =
+                    (0..case.get("inputs").as_array().unwrap().len()).map(|i| operand(i, "")).collect();
+                let sum = Tensor::einsum(case.text("attrs.equation"), &operands.iter().collect::<Vec<_>>()).unwrap();
+                Some(outcome(&sum, Kind::Arithmetic))
             }
             "dot" => Some(outcome(&operand(0, "").matmul(&operand(1, "")).unwrap(), Kind::Arithmetic)),
             "linear" => {

@@ -211,7 +211,7 @@ fn running_sums() {
 
 #[test]
 fn matrix_products() {
-    hold("ops/matmul", (36, 4), |case, x| {
+    hold("ops/matmul", (41, 4), |case, x| {
         let operand = |index: usize, transposed: &str| {
             if case.is(&format!("attrs.{transposed}")) { x[index].transpose(-2, -1) } else { Ok(x[index]) }
         };
@@ -221,6 +221,7 @@ fn matrix_products() {
             "gram" => (|| x[0].t()?.matmul(x[0]))(),
             "outer" => (|| x[0].unsqueeze(1)?.matmul(x[1].unsqueeze(0)?))(),
             "dot" => x[0].matmul(x[1]),
+            "einsum" => Var::einsum(case.text("attrs.equation"), x),
             "linear" => (|| {
                 let device = x[0].value().device().clone();
                 let zeros = x[0].tape().constant(&Tensor::full(&device, 0f32, &x[1].shape()[..1])?);

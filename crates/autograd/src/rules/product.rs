@@ -1,10 +1,10 @@
 //! Matrix products and the fully connected layer. g is the gradient of the output.
 
 use thalweg_tensor::functions::RELU_GRAD;
-use thalweg_tensor::{DType, Tensor};
+use thalweg_tensor::{DType, Summand, Tensor};
 
 use crate::walk::Pull;
-use crate::{Result, Var};
+use crate::{Error, Result, Var};
 
 impl<'t> Var<'t> {
     /// Returns the matrix product, or that of each pair of matrices in a batch; see [`Tensor::matmul`].
@@ -85,6 +85,44 @@ impl<'t> Var<'t> {
             }
             Ok(())
         })
+    }
+}
+
+impl Var<'_> {
+    /// Returns Einstein's sum of some variables; see [`Tensor::einsum`].
+    ///
+    /// # Errors
+    /// If the subscripts do not fit the operands, the elements are not f32, or the devices or the tapes differ.
+    pub fn einsum(subscripts: &str, operands: &[Self]) -> Result<Self> {
+        thalweg_tensor::einsum(subscripts, operands)
+    }
+}
+
+impl Summand for Var<'_> {
+    type Error = Error;
+
+    fn extents(&self) -> Vec<usize> {
+        self.shape()
+    }
+
+    fn with_order(&self, order: &[usize]) -> Result<Self> {
+        self.permute(order)
+    }
+
+    fn with_shape(&self, shape: &[usize]) -> Result<Self> {
+        self.reshape(shape)
+    }
+
+    fn summed(&self, axes: &[usize]) -> Result<Self> {
+        self.sum_along(axes, false)
+    }
+
+    fn on_diagonal(&self, first: usize, second: usize) -> Result<Self> {
+        self.diagonal(0, first, second)
+    }
+
+    fn product(&self, other: &Self) -> Result<Self> {
+        self.matmul(*other)
     }
 }
 

@@ -9,6 +9,7 @@ mod candidates;
 mod choices;
 mod cpu;
 mod device;
+mod einsum;
 mod generated;
 mod linear;
 mod operation;
@@ -22,6 +23,8 @@ mod tune;
 pub(crate) use batch::{Batch, Gather};
 pub use choices::{PRODUCT_KERNELS_VERSION, ProductChoice};
 pub use device::DeviceProducts;
+#[doc(hidden)]
+pub use einsum::{Summand, einsum};
 pub use plan::{MatmulPrecision, product_kernels};
 #[cfg(feature = "tune")]
 pub use tune::{ProductShape, ProductTuning, TunedProduct};
