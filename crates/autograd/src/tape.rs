@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thalweg_tensor::{DType, Origin, Scope, Tensor};
 
+use crate::forward::Pushforward;
 use crate::parameter::Parameter;
 use crate::walk::{Cotangent, Gradients, Pull, Walk};
 use crate::{Error, Result, Var};
@@ -57,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<usize>,
     /// The pullback; `None` for leaves and untracked nodes.
     pub(crate) pullback: Option<Pullback>,
+    /// The pushforward, if the operation has one.
+    pub(crate) pushforward: Option<Pushforward>,
     /// The number of tracked operations that read it.
     pub(crate) uses: usize,
     /// Whether it is the output of a ReLU whose pullback accepts a gradient that is already masked.
@@ -67,8 +70,10 @@ pub(crate) struct Node {
 impl Node {
     /// Creates an untracked node.
     fn new(op: &'static str, value: Tensor, inputs: Vec<usize>) -> Self {
-        let (origin, freed, pullback, parameter) = (Origin::current(), None, None, None);
-        Self { op, origin, value, freed, tracked: false, inputs, pullback, uses: 0, relu: false, parameter }
+        let (pullback, pushforward) = (None, None);
+        let (origin, freed, parameter) = (Origin::current(), None, None);
+        let (tracked, relu) = (false, false);
+        Self { op, origin, value, freed, tracked, inputs, pullback, pushforward, uses: 0, relu, parameter }
     }
 
     /// Returns the shape of its value, freed or not.
@@ -383,7 +388,7 @@ impl Tape {
             .collect()
     }
 
-    fn check_root(&self, op: &'static str, root: Var<'_>) -> Result<()> {
+    pub(crate) fn check_root(&self, op: &'static str, root: Var<'_>) -> Result<()> {
         if !std::ptr::eq(root.tape(), self) {
             return Err(Error::Tapes { op });
         }

@@ -142,6 +142,16 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
+    /// Runs the pullback of one node.
+    pub(crate) fn pull(&self, node: usize) -> Result<()> {
+        let slot = self.slots.borrow()[node].clone();
+        let pullback = self.tape.nodes.borrow()[node].pullback.clone();
+        match (slot, pullback) {
+            (Some(slot), Some(pullback)) => pullback(&Pull { walk: self, node, slot }),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the gradients that a pullback has stored directly for NaN and infinity.
     fn check_claimed(&self, node: usize) -> Result<()> {
         self.claimed.take().into_iter().try_for_each(|(i, gradient)| self.tape.check_gradient(node, i, &gradient))

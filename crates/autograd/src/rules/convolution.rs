@@ -2,6 +2,8 @@
 
 use thalweg_tensor::{Convolution, ConvolutionTranspose, DType, Strides, Tensor};
 
+use super::product::bilinear;
+use crate::forward::{Push, sum};
 use crate::walk::Pull;
 use crate::{Result, Var};
 
@@ -43,7 +45,8 @@ impl<'t> Var<'t> {
         let value = bias.map(|bias| bias.value());
         let y = self.value().convolve(op, &weight.value(), value.as_ref(), &strides)?;
         let inputs: Vec<Self> = [self, weight].into_iter().chain(bias).collect();
-        self.tape().record(op, y, &inputs, move |pull| {
+        let again = strides.clone();
+        let y = self.tape().record(op, y, &inputs, move |pull| {
             let (x, weight, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
             if pull.needs(0) {
                 let extents = x.shape().split_off(2);
@@ -51,7 +54,10 @@ impl<'t> Var<'t> {
             }
             give_weight(pull, [g, x], &strides)?;
             give_bias(pull, g)
-        })
+        })?;
+        Ok(y.with_pushforward(move |push| {
+            with_bias(push, bilinear(push, |x, weight| x.convolve("conv", weight, None, again.clone()))?)
+        }))
     }
 
     fn convolve_transpose(
@@ -65,14 +71,22 @@ impl<'t> Var<'t> {
         let value = bias.map(|bias| bias.value());
         let y = self.value().convolve_transpose(op, &weight.value(), value.as_ref(), &extents, &strides)?;
         let inputs: Vec<Self> = [self, weight].into_iter().chain(bias).collect();
-        self.tape().record(op, y, &inputs, move |pull| {
+        let again = (extents, strides.clone());
+        let y = self.tape().record(op, y, &inputs, move |pull| {
             let (x, weight, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
             if pull.needs(0) {
                 pull.give(0, g.convolve("conv", weight, None, strides.clone())?)?;
             }
             give_weight(pull, [x, g], &strides)?;
             give_bias(pull, g)
-        })
+        })?;
+        Ok(y.with_pushforward(move |push| {
+            let (extents, strides) = &again;
+            let tangent = bilinear(push, |x, weight| {
+                x.convolve_transpose("conv_input_grad", weight, None, extents.clone(), strides.clone())
+            })?;
+            with_bias(push, tangent)
+        }))
     }
 
     /// The gradient of a weight of this shape, from that of the output, `self`.
@@ -103,6 +117,15 @@ fn give_weight<'t>(pull: &Pull<'t, '_>, [output_grad, input]: [Var<'t>; 2], stri
         return Ok(output_grad.value().convolve_weight_into(&input.value(), &target, accumulate, strides)?);
     }
     pull.give(1, output_grad.convolve_weight(input, pull.input(1).shape(), strides.clone())?)
+}
+
+/// Adds the tangent of the bias, input number 2 if there is one, to that of the output.
+fn with_bias<'t>(push: &Push<'t, '_>, tangent: Option<Var<'t>>) -> Result<Option<Var<'t>>> {
+    let Some(bias) = (push.inputs() > 2).then(|| push.tangent(2)).flatten() else { return Ok(tangent) };
+    let shape = push.output().shape();
+    let mut channels = vec![1; shape.len() - 1];
+    channels[0] = shape[1];
+    sum(tangent, Some(bias.reshape(&channels)?.broadcast_to(&shape)?))
 }
 
 /// Gives the bias, input number 2 if there is one, the sums of the output's gradient over samples and pixels.

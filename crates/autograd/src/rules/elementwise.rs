@@ -3,6 +3,7 @@
 use thalweg_tensor::functions::{Elementwise, Expression, Numbers, RELU};
 use thalweg_tensor::{Tensor, elementwise_methods};
 
+use crate::forward::{Push, sum};
 use crate::walk::Pull;
 use crate::{Result, Var};
 
@@ -32,7 +33,10 @@ impl Var<'_> {
         let mut own = Numbers::default();
         own[..numbers.len()].copy_from_slice(numbers);
         let is_relu = function == &RELU;
-        self.tape().record_node(function.name(), result, &inputs, is_relu, move |pull| pullback(function, &own, pull))
+        let y = self
+            .tape()
+            .record_node(function.name(), result, &inputs, is_relu, move |pull| pullback(function, &own, pull))?;
+        Ok(y.with_pushforward(move |push| pushforward(function, &own, push)))
     }
 }
 
@@ -45,30 +49,53 @@ fn pullback(function: &Elementwise, numbers: &Numbers, pull: &Pull<'_, '_>) -> R
         return Ok(());
     }
     let cotangent = pull.cotangent()?;
+    let inputs = (0..pull.inputs()).map(|i| pull.input(i)).collect();
+    let point = Point { inputs, output: pull.output(), direction: cotangent };
     for (i, derivative) in wanted {
         // A product may already have masked the gradient of a ReLU.
-        let gradient = if pull.is_masked() { cotangent } else { evaluate(derivative, numbers, cotangent, pull)? };
+        let gradient = if pull.is_masked() { cotangent } else { point.evaluate(derivative, numbers)? };
         pull.give(i, gradient.sum_to(&pull.input(i).shape())?)?;
     }
     Ok(())
 }
 
-fn evaluate<'t>(
-    expression: &Expression,
-    numbers: &Numbers,
-    cotangent: Var<'t>,
-    pull: &Pull<'t, '_>,
-) -> Result<Var<'t>> {
-    match expression {
-        Expression::Argument(i) => Ok(pull.input(*i)),
-        Expression::Result => Ok(pull.output()),
-        Expression::Cotangent => Ok(cotangent),
-        Expression::Constant(value) => Ok(pull.constant(&Tensor::scalar(&pull.device(), *value)?)),
-        Expression::Apply { function, operands, numbers: own } => {
-            let operands: Vec<Var<'t>> =
-                operands.iter().map(|operand| evaluate(operand, numbers, cotangent, pull)).collect::<Result<_>>()?;
-            let own = own(numbers);
-            operands[0].apply_with(function, &operands[1..], &own[..function.function.numbers.len()])
+/// Returns the tangent: the sum of the derivatives along the tangents of the inputs.
+fn pushforward<'t>(function: &Elementwise, numbers: &Numbers, push: &Push<'t, '_>) -> Result<Option<Var<'t>>> {
+    let inputs: Vec<Var<'t>> = (0..push.inputs()).map(|i| push.input(i)).collect();
+    let output = push.output();
+    let shape = output.shape();
+    let mut tangent = None;
+    for (i, derivative) in function.derivatives.iter().enumerate() {
+        let (Some(direction), Some(derivative)) = (push.tangent(i), derivative) else { continue };
+        let point = Point { inputs: inputs.clone(), output, direction: direction.broadcast_to(&shape)? };
+        tangent = sum(tangent, Some(point.evaluate(derivative, numbers)?))?;
+    }
+    Ok(tangent)
+}
+
+/// The arguments of a function, its result, and the direction that derivatives are multiplied by: a cotangent or a tangent.
+struct Point<'t> {
+    inputs: Vec<Var<'t>>,
+    output: Var<'t>,
+    direction: Var<'t>,
+}
+
+impl<'t> Point<'t> {
+    fn evaluate(&self, expression: &Expression, numbers: &Numbers) -> Result<Var<'t>> {
+        match expression {
+            Expression::Argument(i) => Ok(self.inputs[*i]),
+            Expression::Result => Ok(self.output),
+            Expression::Cotangent => Ok(self.direction),
+            Expression::Constant(value) => {
+                let value = Tensor::scalar(self.output.value().device(), *value)?;
+                Ok(self.output.tape().constant(&value))
+            }
+            Expression::Apply { function, operands, numbers: own } => {
+                let operands: Vec<Var<'t>> =
+                    operands.iter().map(|operand| self.evaluate(operand, numbers)).collect::<Result<_>>()?;
+                let own = own(numbers);
+                operands[0].apply_with(function, &operands[1..], &own[..function.function.numbers.len()])
+            }
         }
     }
 }

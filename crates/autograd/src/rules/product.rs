@@ -3,6 +3,7 @@
 use thalweg_tensor::functions::RELU_GRAD;
 use thalweg_tensor::{DType, Summand, Tensor};
 
+use crate::forward::{Push, sum};
 use crate::walk::Pull;
 use crate::{Error, Result, Var};
 
@@ -27,7 +28,7 @@ impl<'t> Var<'t> {
         if right.len() == 2 && left.len() > 2 {
             return self.fold_rows()?.matmul(other)?.reshape(&[&left[..left.len() - 1], &right[1..]].concat());
         }
-        self.tape().record("matmul", self.value().matmul(&other.value())?, &[self, other], |pull| {
+        let y = self.tape().record("matmul", self.value().matmul(&other.value())?, &[self, other], |pull| {
             let (a, b, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
             if pull.needs(0) {
                 give_product(pull, 0, g, b.transpose(-2, -1)?)?;
@@ -36,7 +37,8 @@ impl<'t> Var<'t> {
                 give_product(pull, 1, a.transpose(-2, -1)?, g)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(y.with_pushforward(|push| bilinear(push, Var::matmul)))
     }
 
     /// The rows of all matrices as those of one.
@@ -60,7 +62,7 @@ impl<'t> Var<'t> {
             return y.reshape(&[&shape[..shape.len() - 1], &y.shape()[1..]].concat());
         }
         let y = self.value().linear(&weight.value(), &bias.value(), relu)?;
-        self.tape().record_node("linear", y, &[self, weight, bias], relu, move |pull| {
+        let y = self.tape().record_node("linear", y, &[self, weight, bias], relu, move |pull| {
             let (x, weight) = (pull.input(0), pull.input(1));
             let mut g = pull.cotangent()?;
             if relu && !pull.is_masked() {
@@ -84,7 +86,14 @@ impl<'t> Var<'t> {
                 pull.give(2, g.sum_along(0, true)?.squeeze(0)?)?;
             }
             Ok(())
-        })
+        })?;
+        Ok(y.with_pushforward(move |push| {
+            let tangent = sum(bilinear(push, |x, weight| x.matmul(weight.t()?))?, push.tangent(2))?;
+            let Some(tangent) = tangent else { return Ok(None) };
+            let output = push.output();
+            let tangent = tangent.broadcast_to(&output.shape())?;
+            Ok(Some(if relu { output.apply_with(&RELU_GRAD, &[tangent], &[])? } else { tangent }))
+        }))
     }
 }
 
@@ -137,6 +146,16 @@ fn weight_and_bias(pull: &Pull<'_, '_>, g: &Tensor, x: &Tensor) -> Result<()> {
     g.linear_weight_grad_into(x, &weight_grad, &bias_grad, false)?;
     pull.give(1, pull.constant(&weight_grad))?;
     pull.give(2, pull.constant(&bias_grad))
+}
+
+/// Returns the tangent of an operation that is linear in each of its first two inputs.
+pub(super) fn bilinear<'t>(
+    push: &Push<'t, '_>,
+    operation: impl Fn(Var<'t>, Var<'t>) -> Result<Var<'t>>,
+) -> Result<Option<Var<'t>>> {
+    let left = push.tangent(0).map(|tangent| operation(tangent, push.input(1))).transpose()?;
+    let right = push.tangent(1).map(|tangent| operation(push.input(0), tangent)).transpose()?;
+    sum(left, right)
 }
 
 /// Passes the product a b as the gradient of input number `i`, directly into its memory if it is a parameter.

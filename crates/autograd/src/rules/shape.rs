@@ -10,9 +10,11 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If the number of elements differs.
     pub fn reshape(self, shape: &[usize]) -> Result<Self> {
-        self.tape().record("reshape", self.value().reshape(shape)?, &[self], |pull| {
+        let y = self.tape().record("reshape", self.value().reshape(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.reshape(&pull.input(0).shape())?)
-        })
+        })?;
+        let shape = shape.to_vec();
+        Ok(y.with_linear(move |x| x.reshape(&shape)))
     }
 
     /// Returns the view with two axes exchanged.
@@ -21,9 +23,10 @@ impl<'t> Var<'t> {
     /// If one of them is no axis of the variable.
     pub fn transpose(self, first: impl Axis, second: impl Axis) -> Result<Self> {
         let [first, second] = [first.of("transpose", &self.shape())?, second.of("transpose", &self.shape())?];
-        self.tape().record("transpose", self.value().transpose(first, second)?, &[self], move |pull| {
+        let y = self.tape().record("transpose", self.value().transpose(first, second)?, &[self], move |pull| {
             pull.give(0, pull.cotangent()?.transpose(first, second)?)
-        })
+        })?;
+        Ok(y.with_linear(move |x| x.transpose(first, second)))
     }
 
     /// Returns a matrix transposed.
@@ -44,10 +47,13 @@ impl<'t> Var<'t> {
         let shape = self.shape();
         let order = order.iter().map(|axis| axis.of("permute", &shape)).collect::<std::result::Result<Vec<_>, _>>()?;
         let mut inverse = vec![0; order.len()];
-        for (to, from) in order.into_iter().enumerate() {
+        for (to, &from) in order.iter().enumerate() {
             inverse[from] = to;
         }
-        self.tape().record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))
+        let y = self
+            .tape()
+            .record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))?;
+        Ok(y.with_linear(move |x| x.permute(&order)))
     }
 
     /// Returns the variable broadcast to a larger shape by NumPy's rule.
@@ -55,9 +61,11 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If the shape does not broadcast.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self> {
-        self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
+        let y = self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
-        })
+        })?;
+        let shape = shape.to_vec();
+        Ok(y.with_linear(move |x| x.broadcast_to(&shape)))
     }
 
     /// Returns the elements `start..end` along an axis.
@@ -66,9 +74,10 @@ impl<'t> Var<'t> {
     /// If it is no axis of the variable, or the range is not inside of it.
     pub fn slice(self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
         let axis = axis.of("slice", &self.shape())?;
-        self.tape().record("slice", self.value().slice(axis, start, end)?, &[self], move |pull| {
+        let y = self.tape().record("slice", self.value().slice(axis, start, end)?, &[self], move |pull| {
             pull.give(0, pull.cotangent()?.spread(axis, pull.input(0).shape()[axis], start, 1)?)
-        })
+        })?;
+        Ok(y.with_linear(move |x| x.slice(axis, start, end)))
     }
 
     /// Returns several variables one after the other along an axis; see [`Tensor::concatenate`].
