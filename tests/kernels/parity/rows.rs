@@ -38,6 +38,7 @@ fn all_reductions(x: &Tensor, dimension: usize) -> Vec<Tensor> {
         x.mean_along(dimension, true).unwrap(),
         x.max_along(dimension, true).unwrap(),
         x.min_along(dimension, true).unwrap(),
+        x.affine(0.1, 1.0).unwrap().prod_along(dimension, true).unwrap(),
     ]
 }
 
@@ -65,6 +66,7 @@ pub(crate) fn reduce_rows(pair: &Pair) {
     }
     hold_short(pair, 0.0, |x| vec![x.sum_along(1, true).unwrap()]);
     hold_short(pair, f32::NEG_INFINITY, |x| vec![x.max_along(1, true).unwrap()]);
+    hold_short(pair, 1.0, |x| vec![x.prod_along(1, true).unwrap()]);
     let x = numbers(3, 30 * 40, -3.0, 3.0);
     pair.compare("everything of views", sums(pair), |device| {
         let x = tensor(device, &x, &[30, 40]);
@@ -120,18 +122,38 @@ pub(crate) fn advance(pair: &Pair) {
     }
 }
 
+/// The places of the largest and the smallest along the middle one of three dimensions.
+fn places(x: &Tensor) -> Vec<Tensor> {
+    vec![x.argmax(1, false).unwrap(), x.argmin(1, true).unwrap()]
+}
+
 pub(crate) fn argmax(pair: &Pair) {
-    for length in SIZES.into_iter().chain(SHORT_AND_LONG).filter(|&n| n > 0) {
-        for rows in [0, 1, 5] {
+    // From 4,097 elements on a row takes several launches, and from 1,025 on a column is copied.
+    for length in SIZES.into_iter().chain(SHORT_AND_LONG).chain([1024, 1025, 4097, 10_007]).filter(|&n| n > 0) {
+        for (outer, inner) in [(0, 1), (1, 1), (5, 1), (2, 3), (1, 65), (2, 0)] {
             // Whole numbers, so that many are equal.
-            let x: Vec<f32> = numbers(1, rows * length, -4.0, 4.0).into_iter().map(f32::round).collect();
-            pair.compare(&format!("{rows} rows of {length}"), Tolerance::EXACT, |device| {
-                vec![tensor(device, &x, &[rows, length]).argmax().unwrap()]
+            let x: Vec<f32> = numbers(1, outer * length * inner, -4.0, 4.0).into_iter().map(f32::round).collect();
+            pair.compare(&format!("[{outer}, {length}, {inner}]"), Tolerance::EXACT, |device| {
+                places(&tensor(device, &x, &[outer, length, inner]))
             });
         }
     }
-    let x = numbers(2, 2 * FOLDED, -1.0, 1.0);
-    pair.compare("a folded grid", Tolerance::EXACT, |device| vec![tensor(device, &x, &[FOLDED, 2]).argmax().unwrap()]);
+    // More than the turns that a lane may take, if a workgroup took the whole row.
+    let length = 65_536 * 64 + 1;
+    let mut x = vec![0.0; length];
+    (x[length - 2], x[length - 1]) = (1.0, -1.0);
+    pair.compare("a long row", Tolerance::EXACT, |device| {
+        let x = tensor(device, &x, &[length]);
+        let places = vec![x.argmax_all().unwrap(), x.argmin_all().unwrap()];
+        let words: Vec<u32> = places.iter().map(|place| place.item().unwrap()).collect();
+        assert_eq!(words, [length as u32 - 2, length as u32 - 1], "on {device}");
+        places
+    });
+    let x = numbers(2, 2 * FOLDED * 64, -1.0, 1.0);
+    pair.compare("folded grids", Tolerance::EXACT, |device| {
+        let x = tensor(device, &x, &[FOLDED, 2, 64]);
+        [places(&x), places(&x.reshape(&[2 * FOLDED, 64, 1]).unwrap())].concat()
+    });
     let mut x = vec![f32::NEG_INFINITY; 6 * 70];
     x[70 + 65] = f32::MIN;
     x[2 * 70 + 3] = f32::INFINITY;
@@ -141,9 +163,14 @@ pub(crate) fn argmax(pair: &Pair) {
     x[4 * 70 + 69] = f32::INFINITY;
     x[5 * 70..].fill(f32::NAN);
     pair.compare("NaN and infinities", Tolerance::EXACT, |device| {
-        let y = tensor(device, &x, &[6, 70]).argmax().unwrap();
-        assert_eq!(y.to_vec::<u32>().unwrap(), [0, 65, 68, 2, 69, 0], "on {device}");
-        vec![y, tensor(device, &x, &[70, 6]).t().unwrap().argmax().unwrap()]
+        let rows = tensor(device, &x, &[6, 70]);
+        let columns = rows.t().unwrap().copy().unwrap();
+        let y = vec![rows.argmax(1, false), rows.neg().unwrap().argmin(1, false), columns.argmax(0, false)];
+        let y: Vec<Tensor> = y.into_iter().map(|places| places.unwrap()).collect();
+        for places in &y {
+            assert_eq!(places.to_vec::<u32>().unwrap(), [0, 65, 68, 2, 69, 0], "on {device}");
+        }
+        y
     });
 }
 
@@ -167,16 +194,33 @@ pub(crate) fn softmax(pair: &Pair) {
             let x = numbers(1, rows * length, -5.0, 5.0);
             pair.compare(&format!("{rows} rows of {length}"), SOFTMAX, |device| {
                 let x = tensor(device, &x, &[rows, length]);
-                vec![x.softmax().unwrap(), x.log_softmax().unwrap()]
+                vec![x.softmax(-1).unwrap(), x.log_softmax(-1).unwrap()]
             });
         }
     }
-    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.softmax().unwrap(), x.log_softmax().unwrap()]);
+    hold_short(pair, f32::NEG_INFINITY, |x| vec![x.softmax(-1).unwrap(), x.log_softmax(-1).unwrap()]);
     let x = numbers(2, 2 * FOLDED, -5.0, 5.0);
-    pair.compare("a folded grid", SOFTMAX, |device| vec![tensor(device, &x, &[FOLDED, 2]).softmax().unwrap()]);
+    pair.compare("a folded grid", SOFTMAX, |device| vec![tensor(device, &x, &[FOLDED, 2]).softmax(-1).unwrap()]);
+    // Up to 1,024 elements a lane takes a column; longer ones are copied.
+    for (outer, extent, inner) in
+        [(1, 2, 3), (3, 33, 5), (2, 257, 64), (1, 1024, 7), (2, 1025, 3), (2, 0, 3), (0, 3, 2)]
+    {
+        let x = numbers(3, outer * extent * inner, -5.0, 5.0);
+        pair.compare(&format!("[{outer}, {extent}, {inner}]"), SOFTMAX, |device| {
+            let x = tensor(device, &x, &[outer, extent, inner]);
+            vec![x.softmax(1).unwrap(), x.log_softmax(1).unwrap()]
+        });
+    }
     pair.compare("hard rows", SOFTMAX, |device| {
         let x = tensor(device, &hard_logits(), &[7, 4]);
-        vec![x.softmax().unwrap(), x.log_softmax().unwrap(), x.t().unwrap().softmax().unwrap()]
+        let columns = x.t().unwrap().copy().unwrap();
+        vec![
+            x.softmax(-1).unwrap(),
+            x.log_softmax(-1).unwrap(),
+            x.softmax(0).unwrap(),
+            columns.softmax(0).unwrap(),
+            columns.log_softmax(0).unwrap(),
+        ]
     });
 }
 

@@ -64,12 +64,9 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
         "concat" => concatenate(inputs, axis()),
         "sum" => kept(x.sum_along(axis(), true)?),
         "mean" => kept(x.mean_along(axis(), true)?),
-        "softmax" => along_last(x, axis(), Var::softmax),
-        "log_softmax" => along_last(x, axis(), Var::log_softmax),
-        "logsumexp" => {
-            let largest = x.max_along(axis(), true)?.detach();
-            kept(x.sub(largest)?.exp()?.sum_along(axis(), true)?.log()?.add(largest)?)
-        }
+        "softmax" => x.softmax(axis()),
+        "log_softmax" => x.log_softmax(axis()),
+        "logsumexp" => kept(x.logsumexp_along(axis(), true)?),
         "layer_norm" => {
             let centred = x.sub(x.mean_along(rank - 1, true)?)?;
             let variance = centred.square()?.mean_along(rank - 1, true)?;

@@ -3,6 +3,9 @@
 mod dropout;
 mod elementwise;
 mod loss;
+mod norm;
+mod prod;
 mod product;
 mod reduce;
 mod shape;
+mod statistics;

@@ -9,11 +9,13 @@ mod dropout;
 mod fill;
 mod gather_rows;
 mod mse;
+mod norms;
 pub(crate) mod random;
 mod record_value;
 mod reduce;
 mod short_rows;
 mod softmax;
+mod statistics;
 
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
