@@ -160,7 +160,7 @@ fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
 
 #[test]
 fn reductions() {
-    hold("ops/reduce", (56, 8), |device, case| {
+    hold("ops/reduce", (100, 8), |device, case| {
         let x = input(device, case, 0);
         let (axes, keepdim) = (axes(case, x.rank()), case.is("attrs.keepdim"));
         let y = match case.text("op") {
@@ -245,17 +245,29 @@ fn matrix_products() {
     });
 }
 
+/// A shape among a case's attributes.
+fn extents(shape: &serde_json::Value) -> Vec<usize> {
+    shape.as_array().unwrap().iter().map(|extent| extent.as_u64().unwrap() as usize).collect()
+}
+
 #[test]
-fn softmax() {
-    hold("ops/softmax_norm", (24, 4), |device, case| {
+fn softmax_and_normalizations() {
+    hold("ops/softmax_norm", (49, 4), |device, case| {
         let x = input(device, case, 0);
         if x.rank() == 0 {
             return None;
         }
-        let axis = case.get("attrs.axis").as_i64();
+        let axis = || case.get("attrs.axis").as_i64().unwrap();
+        let eps = || case.number("attrs.eps") as f32;
+        let normalized = || extents(case.get("attrs.normalized_shape"));
+        let operand = |index: usize| case.find(&format!("in/{index}")).map(|_| input(device, case, index));
         let y = match case.text("op") {
-            "softmax" => x.softmax(axis.unwrap()),
-            "log_softmax" => x.log_softmax(axis.unwrap()),
+            "softmax" => x.softmax(axis()),
+            "log_softmax" => x.log_softmax(axis()),
+            "layer_norm" => x.layer_norm(&normalized(), operand(1).as_ref(), operand(2).as_ref(), eps()),
+            "rms_norm" => x.rms_norm(&normalized(), operand(1).as_ref(), eps()),
+            "l2_normalize" => x.normalize(2.0, axis(), eps()),
+            "cosine_similarity" => x.cosine_similarity(&operand(1).unwrap(), axis(), eps()),
             _ => return None,
         };
         Some(outcome(&y.unwrap(), Kind::Transcendental))

@@ -8,6 +8,7 @@ mod optim;
 mod pages;
 mod products;
 mod random;
+mod reductions;
 mod rows;
 mod shapes;
 
@@ -54,7 +55,7 @@ kernels! {
     adan: optim::adan;
     amsgrad: optim::amsgrad;
     adaptive_clip: norms::adaptive_clip;
-    argmax: rows::argmax;
+    argmax: reductions::argmax;
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
@@ -97,8 +98,8 @@ kernels! {
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
-    reduce_columns: rows::reduce_columns;
-    reduce_rows: rows::reduce_rows;
+    reduce_columns: reductions::reduce_columns;
+    reduce_rows: reductions::reduce_rows;
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
     scale: pages::scale;

@@ -188,7 +188,7 @@ fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
 
 #[test]
 fn reductions() {
-    hold("ops/reduce", (44, 6), |case, x| {
+    hold("ops/reduce", (83, 6), |case, x| {
         let x = x[0];
         let axes = axes(case, x.shape().len());
         let keepdim = case.is("attrs.keepdim");
@@ -243,16 +243,23 @@ fn along_last<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t
 }
 
 #[test]
-fn softmax() {
-    hold("ops/softmax_norm", (21, 4), |case, x| {
-        let rank = x[0].shape().len();
-        if rank == 0 {
+fn softmax_and_normalizations() {
+    hold("ops/softmax_norm", (46, 4), |case, x| {
+        if x[0].shape().is_empty() {
             return None;
         }
-        let axis = axes(case, rank)[0];
+        let axis = || case.get("attrs.axis").as_i64().unwrap();
+        let eps = || attribute(case, "eps", f64::NAN);
+        let normalized = || -> Vec<usize> {
+            places(case.get("attrs.normalized_shape")).iter().map(|&extent| extent as usize).collect()
+        };
         Some(match case.text("op") {
-            "softmax" => x[0].softmax(axis),
-            "log_softmax" => x[0].log_softmax(axis),
+            "softmax" => x[0].softmax(axis()),
+            "log_softmax" => x[0].log_softmax(axis()),
+            "layer_norm" => x[0].layer_norm(&normalized(), x.get(1).copied(), x.get(2).copied(), eps()),
+            "rms_norm" => x[0].rms_norm(&normalized(), x.get(1).copied(), eps()),
+            "l2_normalize" => x[0].normalize(2.0, axis(), eps()),
+            "cosine_similarity" => x[0].cosine_similarity(x[1], axis(), eps()),
             _ => return None,
         })
     });

@@ -67,11 +67,7 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),
         "logsumexp" => kept(x.logsumexp_along(axis(), true)?),
-        "layer_norm" => {
-            let centred = x.sub(x.mean_along(rank - 1, true)?)?;
-            let variance = centred.square()?.mean_along(rank - 1, true)?;
-            centred.div(variance.affine(1.0, 1e-3)?.sqrt()?)
-        }
+        "layer_norm" => x.layer_norm(&shape[rank - 1..], None, None, 1e-3),
         "cumsum" => along_last(x, axis(), |x| {
             let extent = *x.shape().last().unwrap();
             let ones: Vec<f32> = (0..extent * extent).map(|i| f32::from(u8::from(i / extent <= i % extent))).collect();

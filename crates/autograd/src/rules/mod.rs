@@ -4,6 +4,7 @@ mod dropout;
 mod elementwise;
 mod loss;
 mod norm;
+mod normalize;
 mod prod;
 mod product;
 mod reduce;

@@ -68,7 +68,7 @@ impl<'t> Var<'t> {
     }
 
     /// Subtracts the mean over some axes, and the mean of what is left: the first one is rounded.
-    fn centred(self, axes: &[usize]) -> Result<Self> {
+    pub(super) fn centred(self, axes: &[usize]) -> Result<Self> {
         let centred = self.sub(self.mean_along(axes, true)?)?;
         centred.sub(centred.mean_along(axes, true)?)
     }
@@ -82,10 +82,12 @@ impl<'t> Var<'t> {
         let kept = Kept::of("logsumexp_along", self, axes)?;
         let y = self.value().logsumexp_along(&kept.axes, keepdim)?;
         self.tape().record("logsumexp_along", y, &[self], move |pull| {
-            // e^(x - y) g
-            let (g, y) = (pull.cotangent()?.reshape(&kept.shape)?, pull.output().reshape(&kept.shape)?);
-            let finite = y.clamp(f32::MIN, f32::INFINITY)?;
-            pull.give(0, pull.input(0).sub(finite)?.exp()?.mul(g)?)
+            // softmax(x) g, which has more digits than e^(x - y) where y is large.
+            let (x, g) = (pull.input(0), pull.cotangent()?.reshape(&kept.shape)?);
+            let largest = x.value().max_along(&kept.axes, true)?.clamp(f32::MIN, f32::MAX)?;
+            let powers = x.sub(pull.constant(&largest))?.exp()?;
+            let sum = powers.sum_along(&kept.axes, true)?;
+            pull.give(0, powers.div(sum.add(sum.is_zero()?)?)?.mul(g)?)
         })
     }
 

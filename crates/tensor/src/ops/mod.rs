@@ -9,6 +9,7 @@ mod dropout;
 mod fill;
 mod gather_rows;
 mod mse;
+mod normalize;
 mod norms;
 pub(crate) mod random;
 mod record_value;

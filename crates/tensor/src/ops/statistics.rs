@@ -68,7 +68,7 @@ impl Tensor {
     }
 
     /// Subtracts the mean over some axes, and the mean of what is left: the first one is rounded.
-    fn centred(&self, axes: &[usize]) -> Result<Self> {
+    pub(super) fn centred(&self, axes: &[usize]) -> Result<Self> {
         let centred = self.sub(&self.mean_along(axes, true)?)?;
         centred.sub(&centred.mean_along(axes, true)?)
     }
