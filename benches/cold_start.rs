@@ -1,10 +1,10 @@
-//! From the start of a process to the end of its first training step: opening the device, compiling kernels, memory,
-//! data, and the step itself.
+//! The time from the start of a process to the end of its first training step: opening the device, compiling kernels,
+//! memory, data, and the step itself.
 //!
-//! The bench starts itself as a new process for each run, since drivers and the library keep much within one. On a GPU
-//! drivers keep compiled kernels on disk: `warm` finds what runs before have left there, `empty caches` a fresh folder
-//! each time (Mesa's drivers and NVIDIA's follow the variables that say where; others may go on with theirs). Times are
-//! wall times. `THALWEG_BENCH_QUICK=1` leaves the empty caches out.
+//! The bench starts a new process of itself for each run, because drivers and the library cache much within one. On a
+//! GPU drivers cache compiled kernels on disk: `warm` uses the cache of earlier runs, `empty caches` a new folder each
+//! time. Mesa's drivers and NVIDIA's follow the variables for that folder; others may use their own. Times are wall
+//! times. `THALWEG_BENCH_QUICK=1` leaves the empty caches out.
 
 mod common;
 
@@ -24,20 +24,20 @@ use thalweg::tensor::Device;
 use common::{devices, done, kind, quick};
 use training_step::{TrainingStep, WIDTHS};
 
-/// Tells a process to be the one that is measured, and names its device.
+/// Marks a process as the measured one, and names its device.
 const DEVICE: &str = "THALWEG_COLD_START_DEVICE";
 
-/// Where drivers keep what they have compiled.
+/// The variables for the folder of compiled kernels.
 const CACHES: [&str; 2] = ["MESA_SHADER_CACHE_DIR", "__GL_SHADER_DISK_CACHE_PATH"];
 
-/// One step of a network on a device that nothing was done on before.
+/// Runs one step of a network on a new device.
 fn first_step(device: &str) -> Result<()> {
     let device = Device::open(device)?;
     TrainingStep::new(&device, &WIDTHS, 64)?.step()?;
     Ok(device.synchronize()?)
 }
 
-/// The time of a process that makes one step.
+/// Returns the time of a process that makes one step.
 fn start(device: &str, cache: &Path) -> Duration {
     let program = done(std::env::current_exe());
     let mut command = Command::new(program);

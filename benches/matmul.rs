@@ -1,8 +1,8 @@
 //! Matrix products: a naive kernel, a kernel with tiles in workgroup memory, the library's, and the `gemm` crate, in the
 //! widest vectors of the processor and in those of 256 bits.
 //!
-//! The first two are what every introduction shows; they are kernels of the bench's own, made by the public interface.
-//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
+//! The first two are those of every introduction; they are kernels of the bench, made with the public interface.
+//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and makes short measurements.
 
 mod common;
 
@@ -16,14 +16,14 @@ use thalweg::tensor::{Access, Call, DType, Kernel, Launch, Result, Shader, Tenso
 use common::{devices, done, end_to_end, kind, quick, settle};
 use gemm_crate::Matrix;
 
-/// c[m, n] = a[m, k] b[k, n]: the layers of a small network at a batch of 64, and squares.
+/// c[m, n] = a[m, k] b[k, n]: the layers of a small network with a batch of 64, and squares.
 const SHAPES: [[usize; 3]; 6] =
     [[64, 256, 784], [64, 128, 256], [64, 10, 128], [256, 256, 256], [512, 512, 512], [1024, 1024, 1024]];
 
-/// Products of one submission.
+/// The products per submission.
 const AT_ONCE: usize = 8;
 
-/// Rows and columns that a workgroup of the bench's own kernels computes.
+/// The rows and columns per workgroup of the bench's own kernels.
 const TILE: usize = 16;
 
 static NAIVE: Shader = Shader {
@@ -96,7 +96,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_id) lane:
     shared: &[],
 };
 
-/// c = a b in three loops.
+/// Computes c = a b in three loops.
 fn twin(call: Call<'_>) {
     let [_, n, k, _] = call.params::<[u32; 4]>().map(|extent| extent as usize);
     let [a, b, c] = call.bindings();
@@ -123,7 +123,7 @@ fn launch(kernel: &'static Kernel, [m, n, k]: [usize; 3], a: &Tensor, b: &Tensor
         .run(c.device())
 }
 
-/// Holds the bench's own kernels against the library's: a wrong product may well be a fast one.
+/// Compares the bench's own kernels with the library's: a wrong product may well be a fast one.
 fn check(shape: [usize; 3], a: &Tensor, b: &Tensor, c: &Tensor) -> Result<()> {
     let expected = a.matmul(b)?.to_vec::<f32>()?;
     for kernel in [&NAIVE_KERNEL, &TILED_KERNEL] {

@@ -1,11 +1,11 @@
-//! Element-wise chains: done anew each time, recorded operation by operation, and recorded in one generated kernel; and
-//! AdamW as a composition of tensor operations in the same three ways, beside the kernel that is written for it.
+//! Element-wise chains: eager, recorded operation by operation, and recorded in one generated kernel. AdamW as a
+//! composition of tensor operations in the same three ways, next to its hand-written kernel.
 //!
-//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
+//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and makes short measurements.
 
 mod common;
 
-// The composition of `thalweg bench optim`: what is measured is written once.
+// The composition of `thalweg bench optim`, which is written once.
 #[allow(dead_code, reason = "only the composition and the fused update are needed here")]
 #[path = "../crates/cli/src/updates.rs"]
 mod updates;
@@ -21,7 +21,7 @@ const SIZES: [usize; 3] = [4 << 10, 256 << 10, 4 << 20];
 
 type Measure = fn(&mut BenchmarkGroup<'_, WallTime>, &Device, usize);
 
-/// Measures calls that do something so many times, each with one wait at its end.
+/// Measures calls that repeat an action, each with one wait at its end.
 fn bench(
     group: &mut BenchmarkGroup<'_, WallTime>,
     device: &Device,
@@ -33,7 +33,7 @@ fn bench(
     });
 }
 
-/// A body done anew each time, recorded as it is, and recorded with its chains joined.
+/// Measures a body that runs eagerly, recorded without fusion, and recorded with fused chains.
 fn three_ways(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, mut body: impl FnMut() -> Result<()>) {
     bench(group, device, "eager", |count| (0..count).try_for_each(|_| body()));
     for (name, fuse) in [("recorded", false), ("fused", true)] {
@@ -62,7 +62,7 @@ fn ops(criterion: &mut Criterion) {
     }
 }
 
-/// tanh, square, affine, product, sum.
+/// Computes tanh, square, affine, product, sum.
 fn chain(group: &mut BenchmarkGroup<'_, WallTime>, device: &Device, elements: usize) {
     let x = done(Tensor::normal(device, 0, 0, 0.0, 1.0, &[elements]));
     let y = done(Tensor::normal(device, 0, 1, 0.0, 1.0, &[elements]));

@@ -1,11 +1,11 @@
-//! Updates of all parameters by an optimizer: fused, as a composition of tensor operations, on the GPU and by the CPU
-//! twins, beside the plain copy kernel that is their roof.
+//! Updates of all parameters by an optimizer, on the GPU and by the CPU twins: fused, and as a composition of tensor
+//! operations. The plain copy kernel is their roofline.
 //!
-//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly.
+//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and makes short measurements.
 
 mod common;
 
-// The same updates as those of `thalweg bench optim`: what is measured is written once.
+// The same updates as those of `thalweg bench optim`, which are written once.
 #[allow(dead_code, reason = "the program asks for the names, and this bench does not")]
 #[path = "../crates/cli/src/updates.rs"]
 mod updates;
@@ -18,7 +18,7 @@ use thalweg::tensor::{Clip, Device, Result};
 use common::{devices, done, end_to_end, kind, quick, settle};
 use updates::Parameters;
 
-/// Numbers of parameters, and of the tensors that they are spread over.
+/// Numbers of parameters, and numbers of tensors for them.
 const SIZES: [(usize, usize); 4] = [(64 << 10, 1), (1 << 20, 1), (16 << 20, 1), (1_000_000, 200)];
 
 /// Measures batches of calls, each with one wait at its end.

@@ -1,9 +1,9 @@
-//! A training step of a small network: done eagerly, collected without handing each step over, and recorded, with one or
-//! several steps in a submission. What the host does (`enqueue`) and the whole (`end to end`) are apart; wgpu's `noop`
-//! adapter shows the host's part without a driver.
+//! A training step of a small network: eager, collected without a submission per step, and recorded, with one or
+//! several steps per submission. The time of the host (`enqueue`) and of the whole (`end to end`) are separate; wgpu's
+//! `noop` adapter shows the host's part without a driver.
 //!
-//! At a batch of 512 the device is what takes the time: there the ways must not differ end to end.
-//! `THALWEG_BENCH_QUICK=1` leaves the large batch out and measures shortly.
+//! With a batch of 512 the device takes most of the time: there the ways must not differ end to end.
+//! `THALWEG_BENCH_QUICK=1` leaves the large batch out and makes short measurements.
 
 mod common;
 
@@ -24,7 +24,7 @@ const BATCHES: [usize; 2] = [64, 512];
 
 const STEPS_PER_SUBMISSION: [usize; 2] = [1, 8];
 
-/// How a number of calls is timed.
+/// A way to time a number of calls.
 type Timer = fn(&Device, u64, &mut dyn FnMut()) -> Duration;
 
 fn bench(

@@ -1,7 +1,7 @@
-//! A loop of one's own around a module of one's own: two spirals told apart.
+//! A custom loop around a custom module, which separates two spirals.
 //!
-//! A step is recorded and then replayed, which costs the host next to nothing; losses are read while the steps go on.
-//! Prints some of them and, in the end, what the network makes of the plane: `.` and `+` are its answers, `o` and `x` the
+//! A step is recorded and then replayed, which costs the host next to nothing. Losses are read while the steps run.
+//! Prints some of them and finally the network's classes in the plane: `.` and `+` are its predictions, `o` and `x` the
 //! points of the two spirals it was trained on.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
@@ -12,7 +12,7 @@ use thalweg::tensor::PendingRead;
 
 const POINTS: usize = 100;
 const STEPS: usize = 1500;
-/// Steps from one printed loss to the next.
+/// The number of steps between printed losses.
 const EVERY: usize = 250;
 
 /// Two hidden layers; the second is added to the first, as in a residual network.
@@ -42,7 +42,7 @@ impl Module for Net {
     }
 }
 
-/// Points of two spirals, one the other turned by half a circle: `[2 POINTS, 2]` row-major, and the spiral of each.
+/// Returns the points of two spirals, one rotated by half a circle: `[2 POINTS, 2]` row-major, and the spiral of each.
 fn spirals() -> (Vec<f32>, Vec<u32>) {
     let mut points = Vec::new();
     let mut classes = Vec::new();
@@ -77,7 +77,7 @@ fn main() -> thalweg::Result<()> {
         tape.backward(loss)?;
         optimizer.step()
     };
-    // The first step makes what is kept from step to step, the second is recorded, and the others are replays of it.
+    // The first step creates the state of all steps, the second is recorded, and the others are replays of it.
     step()?;
     let (recording, ()) = device.record(&mut step)?;
     println!("{} parameters, {} launches a step, on {device}", params.element_count(), recording.launches());
@@ -88,7 +88,7 @@ fn main() -> thalweg::Result<()> {
         let next = STEPS.min((done / EVERY + 1) * EVERY);
         recording.replay(next - done)?;
         done = next;
-        // Asked for here, and printed when it has come: the steps never wait for it.
+        // Requested here, and printed on arrival: the steps never wait for it.
         asked.push((done, losses.read_later(done - 1..done)?));
         print_losses(&mut asked)?;
     }
@@ -97,7 +97,7 @@ fn main() -> thalweg::Result<()> {
     draw(&device, &model, &points, &classes)
 }
 
-/// Prints the losses that have come from the device, and leaves those that have not.
+/// Prints the losses that have arrived from the device, and keeps the requests of the others.
 fn print_losses(asked: &mut Vec<(usize, PendingRead<f32>)>) -> thalweg::Result<()> {
     while let Some((step, read)) = asked.first_mut() {
         let Some(loss) = read.poll()? else { break };
@@ -107,7 +107,7 @@ fn print_losses(asked: &mut Vec<(usize, PendingRead<f32>)>) -> thalweg::Result<(
     Ok(())
 }
 
-/// Asks the model about every cell of a raster of [-1.1, 1.1]², and marks the cells that the points lie in.
+/// Predicts the class of every cell of a grid of [-1.1, 1.1]², and marks the cells of the points.
 fn draw(device: &Device, model: &Net, points: &[f32], classes: &[u32]) -> thalweg::Result<()> {
     const WIDTH: usize = 56;
     const HEIGHT: usize = 28;

@@ -1,6 +1,6 @@
 //! Writes `examples/data/friedman.csv`: 1,000 rows of Friedman's first benchmark function with unit noise.
 //!
-//! `cargo run --example friedman` gives the file that lies there, to the byte. Another path can be named.
+//! `cargo run --example friedman` gives the file of the repository, to the byte. An argument names another path.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut text: String = (0..10).map(|input| format!("x{input},")).collect();
     text.push_str("y\n");
     for (x, y) in inputs.chunks(10).zip(&targets) {
-        // Rust writes the shortest decimal that reads back as the same f32.
+        // Rust prints the shortest decimal that parses as the same f32.
         for value in x {
             write!(text, "{value},")?;
         }

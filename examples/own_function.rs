@@ -1,7 +1,7 @@
 //! An element-wise function that the library does not have: declared, tested, differentiated, and fused in a recording.
 //!
 //! A network learns sin 3x with the snake activation, x + sin²(a x) / a (Ziyin, Hartwig, Ueda, 2020). Prints the kernels
-//! that were generated for a training step, the text of the one that contains the function, and the loss.
+//! that were generated for a training step, the text of the kernel with the function, and the loss.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use thalweg::autograd::check_function;
@@ -29,7 +29,7 @@ const STEPS: usize = 2000;
 
 fn main() -> thalweg::Result<()> {
     let device = Device::best();
-    // The helpers that test the functions of the library test this one.
+    // The tests of the library's functions work for this one too.
     println!("kernel and twin: {}", SNAKE.check_parity(&device)?);
     for report in check_function(&device, &SNAKE)? {
         println!("{report}");

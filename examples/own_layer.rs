@@ -1,9 +1,9 @@
-//! A network whose parts are all defined here: the element-wise function, the module, the loss and the method of
-//! optimization.
+//! A network whose parts are all defined here: the element-wise function, the module, the loss and the optimization
+//! method.
 //!
-//! It learns sin 3x through `Trainer`, which records its step and replays it. The function becomes one launch with its
-//! neighbours. Prints the launches of a step and the loss, and fails if the loss does not fall or nothing is fused.
-//! `own_function.rs` and `own_method.rs` say more about functions and methods.
+//! It learns sin 3x with `Trainer`, which records its step and replays it. The function is fused with its neighbours
+//! into one launch. Prints the launches of a step and the loss, and fails if the loss does not fall or nothing is
+//! fused. `own_function.rs` and `own_method.rs` explain functions and methods.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use std::error::Error;
@@ -50,7 +50,7 @@ impl Module for Residual {
     }
 }
 
-/// Two residual layers between two linear ones. It lists its parts by hand, as `parts!` does.
+/// Two residual layers between two linear ones. It lists its parts by hand, in the same way as `parts!`.
 struct Net {
     input: Linear,
     hidden: Vec<Residual>,
@@ -84,7 +84,7 @@ impl Loss for LogCosh {
     }
 }
 
-/// A step of bounded length: param = param - lr grad / (|grad| + softness).
+/// A step of limited length: param = param - lr grad / (|grad| + softness).
 #[derive(Debug)]
 struct SoftSign {
     softness: f32,
@@ -119,7 +119,7 @@ fn update(i: u32, step: Step, f: Factors) {
     shared: ELEMENT_WISE_UPDATE,
 };
 
-/// The parameters of the kernel: the part of all updates, then those of the method.
+/// The parameters of the kernel: the common part of all updates, then those of the method.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {

@@ -1,7 +1,8 @@
-//! A method of optimization of one's own: its kernel in WGSL, the twin for the CPU, and its settings.
+//! A custom optimization method: its kernel in WGSL, the twin for the CPU, and its settings.
 //!
-//! The method works like the built-in ones. One launch updates all parameters, also within a recorded step. Schedules, groups of
-//! parameters, clipping and saved states apply to it. Trains a small network to the sine, and prints losses and launches.
+//! The method works like the built-in ones. One launch updates all parameters, also in a recorded step. Schedules,
+//! groups of parameters, clipping and saved states apply to it. Trains a small network on the sine, and prints losses
+//! and launches.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use serde_json::json;
@@ -62,7 +63,7 @@ fn update(i: u32, step: Step, f: Factors) {
     shared: ELEMENT_WISE_UPDATE,
 };
 
-/// The parameters of the kernel: the part of all updates, then those of the method.
+/// The parameters of the kernel: the common part of all updates, then those of the method.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Params {
@@ -70,7 +71,7 @@ struct Params {
     softness: f32,
 }
 
-/// The same computation on the CPU.
+/// Does the same computation on the CPU.
 fn twin(call: Call<'_>) {
     let Params { softness, .. } = call.params();
     Elements::of(call).each(

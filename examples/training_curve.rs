@@ -1,6 +1,6 @@
 //! Draws `docs/training-curve.svg`: loss and accuracy on the digits, epoch by epoch, with the settings of `thalweg train`.
 //!
-//! `cargo run --release --example training_curve` writes it there; another path can be named.
+//! `cargo run --release --example training_curve` writes this file; an argument names another path.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 use std::error::Error;
@@ -11,9 +11,9 @@ use plotters::prelude::*;
 use thalweg::nn::{EpochReport, Schedule, WarmupCosine, write_whole};
 use thalweg::prelude::*;
 
-/// Twice the size at which it is shown: the library rounds coordinates to whole units.
+/// Twice the displayed size: the library rounds coordinates to whole units.
 const SIZE: (u32, u32) = (1840, 800);
-/// Blue and vermilion of Okabe's and Ito's palette, which the colour-blind tell apart.
+/// Blue and vermilion of Okabe's and Ito's palette, which the colour-blind can distinguish.
 const TRAIN: RGBColor = RGBColor(0, 114, 178);
 const TEST: RGBColor = RGBColor(213, 94, 0);
 const INK: RGBColor = RGBColor(60, 60, 60);
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Both panels, as the text of an SVG file.
+/// Returns both panels, as the text of an SVG file.
 fn draw(epochs: &[EpochReport]) -> Result<String, Box<dyn Error>> {
     let each = |value: &dyn Fn(&EpochReport) -> Option<f64>| -> Vec<(f64, f64)> {
         epochs.iter().filter_map(|report| Some((report.epoch as f64, value(report)?))).collect()

@@ -1,8 +1,8 @@
-//! The WGSL kernels of thalweg, as text, and one table of them.
+//! The WGSL kernels of thalweg as text, and a table of all kernels.
 //!
-//! A kernel file is plain WGSL, used as it lies on disk; sizes and switches are `override` constants. What several
-//! kernels share lies in `shared/` and is appended: the order of declarations at module scope is free in WGSL, so
-//! diagnostics keep the line and column of the kernel's own file.
+//! A kernel file is plain WGSL, used unchanged; sizes and switches are `override` constants. Code shared by several
+//! kernels is in `shared/` and is appended. WGSL allows declarations at module scope in any order, so diagnostics
+//! keep the line and column of the kernel's own file.
 //!
 //! ```
 //! let shader = &thalweg_shaders::ADAM;
@@ -12,21 +12,21 @@
 
 #![forbid(unsafe_code)]
 
-/// One kernel: its name and its text.
+/// A kernel: its name and its text.
 #[derive(Debug)]
 pub struct Shader {
-    /// The name that kernel, CPU twin, pipeline label and bench share.
+    /// The name shared by kernel, CPU twin, pipeline label and bench.
     pub name: &'static str,
-    /// The file, relative to this package.
+    /// The path of the file, relative to this package.
     pub path: &'static str,
-    /// The kernel's own text.
+    /// The kernel's own source text.
     pub text: &'static str,
-    /// Texts from `shared/` that are appended to it.
+    /// Texts from `shared/` that are appended to the source.
     pub shared: &'static [&'static str],
 }
 
 impl Shader {
-    /// The whole text as a driver gets it: the kernel's own, then what it shares.
+    /// Returns the whole text as passed to the driver: the kernel's own, then the shared texts.
     #[must_use]
     pub fn source(&self) -> String {
         let mut source = String::from(self.text);
@@ -48,15 +48,15 @@ impl Shader {
 /// Loads and stores of elements of bf16, two in a word: `bf16_load`, `bf16_store`, `bf16_at`, `bf16_pair`.
 pub const BF16: &str = include_str!("shared/bf16.wgsl");
 const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
-/// The clock for kernels that do not advance it by a counter.
+/// The clock for kernels that do not advance it with a counter.
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
 /// Loads and stores of elements of f16, two in a word: `f16_load`, `f16_store`, `f16_at`, `f16_pair`.
 pub const F16: &str = include_str!("shared/f16.wgsl");
 const GATHER: &str = include_str!("shared/gather.wgsl");
-/// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup in a grid that may be
-/// folded over x and y, from `workgroup_id` and `num_workgroups`.
+/// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup, from
+/// `workgroup_id` and `num_workgroups`, in a grid that may be folded over x and y.
 pub const GRID: &str = include_str!("shared/grid.wgsl");
-/// Scalar functions that hold on every driver.
+/// Scalar functions that are correct on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
@@ -73,27 +73,33 @@ const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
+/// A batch of matrix products: `Batch` and `offsets_of`.
+pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
+const REMAP_RULES: &str = include_str!("shared/remap.wgsl");
 const SELF_CLOCK: &str = include_str!("shared/self_clock.wgsl");
 const SHORT_ROWS: &str = include_str!("shared/short_rows.wgsl");
 const SOAP: &str = include_str!("shared/soap.wgsl");
+/// Scalar functions that few kernels call; they need [`MATH`].
+pub const SPECIAL: &str = include_str!("shared/special.wgsl");
 /// The end of a tensor whose length is no multiple of four: `keep_first`.
 pub const TAIL: &str = include_str!("shared/tail.wgsl");
 const TREE: &str = include_str!("shared/tree.wgsl");
-/// The texts that the kernel of an element-wise update appends: `shared/elements.wgsl` says what it declares.
+/// The texts appended to the kernel of an element-wise update; `shared/elements.wgsl` lists the required
+/// declarations.
 pub const ELEMENT_WISE_UPDATE: &[&str] = &[GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
 const UPDATE: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/elements.wgsl"));
-/// The way of an element-wise update through an arena.
+/// The loop of an element-wise update over an arena.
 pub const ELEMENTS: &str = include_str!("shared/elements.wgsl");
-/// The same for software, two vectors at a time, in the place of [`ELEMENTS`].
+/// The same loop for software drivers, two vectors at a time, instead of [`ELEMENTS`].
 pub const PAIRS: &str = include_str!("shared/pairs.wgsl");
-/// The way through the chunks of tensors, with what updates share.
+/// The loop over the chunks of tensors, with the code shared by updates.
 const CHUNKS: &str = concat!(include_str!("shared/update.wgsl"), "\n", include_str!("shared/chunks.wgsl"));
 const SEGMENTS: &str = include_str!("shared/segments.wgsl");
 const OWN_FACTOR: &str = include_str!("shared/own_factor.wgsl");
-/// Without the way through an arena: for updates that go another one.
+/// The shared code without a loop over an arena, for updates that have their own.
 const UPDATE_STEP: &str = include_str!("shared/update.wgsl");
 
-/// Declares the kernels and the table of them: constant, name, file, shared texts.
+/// Declares the kernels and their table: constant, name, file, shared texts.
 macro_rules! shaders {
     ($($constant:ident $name:literal $path:literal [$($shared:ident),*];)*) => {
         $(
@@ -130,6 +136,7 @@ shaders! {
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
+    BATCHED_MATMUL "batched_matmul" "tensor/batched_matmul.wgsl" [GRID, PRODUCT, PRODUCT_BATCH];
     CAUTIOUS_ADAMW "cautious_adamw" "optim/cautious_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, CAUTIOUS];
     CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
@@ -139,9 +146,12 @@ shaders! {
     COPY_ROOF "copy_roof" "optim/copy_roof.wgsl" [GRID];
     CROSS_ENTROPY "cross_entropy" "tensor/cross_entropy.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     CROSS_ENTROPY_MEAN "cross_entropy_mean" "tensor/cross_entropy_mean.wgsl" [MATH, TREE, MEAN];
+    CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
+    CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
+    GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];
@@ -164,6 +174,7 @@ shaders! {
     NADAM "nadam" "optim/nadam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD "novograd" "optim/novograd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     NOVOGRAD_MOMENT "novograd_moment" "optim/novograd_moment.wgsl" [GRID, MATH, TREE, CLOCK_WORDS, SEGMENTS];
+    ONE_HOT "one_hot" "tensor/one_hot.wgsl" [GRID];
     PARAMETER_NORMS "parameter_norms" "optim/parameter_norms.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS];
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
@@ -173,6 +184,8 @@ shaders! {
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
+    REMAP "remap" "tensor/remap.wgsl" [GRID, REMAP_RULES];
+    REMAP_HALVES "remap_halves" "tensor/remap_halves.wgsl" [GRID, REMAP_RULES];
     RMSPROP "rmsprop" "optim/rmsprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RPROP "rprop" "optim/rprop.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCALE "scale" "optim/scale.wgsl" [GRID, PAGES];

@@ -1,18 +1,18 @@
 //! Training of small neural networks on any GPU, on wgpu and WGSL, with a CPU twin for every kernel.
 //!
-//! This package re-exports the crates it is made of:
+//! This package re-exports its crates:
 //!
 //! - [`tensor`]: devices, tensors, kernels and the fused updates of parameters;
 //! - [`autograd`]: the tape, the rules of differentiation, gradient checking;
 //! - [`nn`]: modules, losses, optimizers, schedules, data, the trainer, model files.
 //!
-//! [`prelude`] has the names that most programs need. A program opens a [`Device`](tensor::Device), declares its
-//! parameters to a [`ParamsBuilder`](nn::ParamsBuilder), which gives them common memory there, records each forward pass
-//! on a fresh [`Tape`](autograd::Tape), walks back, and lets an [`Optimizer`](nn::Optimizer) take all parameters one
-//! step further by one launch. [`Trainer`](nn::Trainer) is that loop ready-made, and [`TabularData`](nn::TabularData)
-//! and [`TabularModel`](nn::TabularModel) lead from a CSV file to a model in a file and back.
+//! [`prelude`] has the names that most programs need. A program opens a [`Device`](tensor::Device) and declares its
+//! parameters to a [`ParamsBuilder`](nn::ParamsBuilder), which allocates them there. It records each forward pass on a
+//! fresh [`Tape`](autograd::Tape) and computes gradients. An [`Optimizer`](nn::Optimizer) then updates all parameters
+//! in one launch. [`Trainer`](nn::Trainer) is a ready-made loop. [`TabularData`](nn::TabularData) and
+//! [`TabularModel`](nn::TabularModel) lead from a CSV file to a model in a file and back.
 //!
-//! # A loop of one's own
+//! # A custom loop
 //!
 //! Exclusive or, which no linear model learns:
 //!
@@ -47,11 +47,11 @@
 //!
 //! # A recorded step
 //!
-//! Of a small network most of a step is the host's work: shapes, memory, commands.
-//! [`Device::record`](tensor::Device::record) does a step once and keeps what it was;
-//! [`Recording::replay`](tensor::Recording::replay) does it again, many times in one submission and with the same bits.
-//! [`Trainer`](nn::Trainer) records by itself. What changes from step to step is on the device and moves on by itself: the
-//! clock of the optimizer with its schedule, the place in the shuffled rows, random numbers, the log of the losses.
+//! For a small network most of a step is work of the host: shapes, memory, commands.
+//! [`Device::record`](tensor::Device::record) runs a step once and captures it;
+//! [`Recording::replay`](tensor::Recording::replay) runs it again, many times in one submission and with the same bits.
+//! [`Trainer`](nn::Trainer) records by default. All state that changes from step to step advances on the device: the
+//! clock of the optimizer with its schedule, the position in the shuffled rows, random numbers, the log of the losses.
 //!
 //! ```
 //! use thalweg::prelude::*;
@@ -94,27 +94,27 @@
 //! # }
 //! ```
 //!
-//! Chains of element-wise operations in a recording become one kernel each, whose text
-//! [`Recording::generated`](tensor::Recording::generated) gives. Kernels of one's own are a
-//! [`Kernel`](tensor::Kernel), launched by a [`Launch`](tensor::Launch), which a recording holds as well.
-//! [`Device::profile`](tensor::Device::profile) tells what each launch takes, [`Device::memory`](tensor::Device::memory)
-//! who holds how much, and [`tune_products`](tensor::DeviceProducts::tune_products) measures the kernels of matrix
-//! products.
+//! Chains of element-wise operations in a recording become one kernel each;
+//! [`Recording::generated`](tensor::Recording::generated) returns their texts. A custom kernel is a
+//! [`Kernel`](tensor::Kernel), launched by a [`Launch`](tensor::Launch), which can also be recorded.
+//! [`Device::profile`](tensor::Device::profile) returns the time of each launch,
+//! [`Device::memory`](tensor::Device::memory) the memory by holder, and
+//! [`tune_products`](tensor::DeviceProducts::tune_products) measures the kernels of matrix products.
 //!
-//! # What holds everywhere
+//! # Rules of the whole library
 //!
 //! - Numbers are f32, indices and classes u32. Sizes are checked where a tensor is made and where operations meet.
-//! - Nothing panics on input: what can fail returns [`Result`], and an [`Error`] is one line that says what to do.
-//! - Work on a GPU is collected and handed over in batches; the host waits where a value is read, as by
-//!   [`Tensor::to_vec`](tensor::Tensor::to_vec), and nowhere else.
+//! - Nothing panics on input: fallible functions return [`Result`], and an [`Error`] is one line that says what to do.
+//! - Work on a GPU is collected and submitted in batches. The host waits only where a value is read, as by
+//!   [`Tensor::to_vec`](tensor::Tensor::to_vec).
 //! - One seed gives the same bits every time on one device, with the same driver and the same
-//!   [choices of product kernels](tensor::DeviceProducts::set_product_choices), which the library never changes
-//!   unasked. Two devices differ by rounding.
+//!   [choices of product kernels](tensor::DeviceProducts::set_product_choices), which the library never changes by
+//!   itself. Two devices differ by rounding.
 //!
 //! # Features
 //!
 //! `csv` reads tables from CSV files, also compressed by gzip; `plot` draws schedules and learning-rate range tests. Both are
-//! on by default; [`nn`] says which functions need them.
+//! on by default; [`nn`] lists the functions that need them.
 
 #![forbid(unsafe_code)]
 
@@ -127,7 +127,7 @@ pub use nn::{Error, Result};
 /// The names that most programs need: `use thalweg::prelude::*`.
 ///
 /// They are those of the README and of the first steps in the examples; other names are in [`tensor`], [`autograd`] and
-/// [`nn`]. [`Result`] and [`Error`] are not among them, so that the standard library's stay what they are.
+/// [`nn`]. [`Result`] and [`Error`] are not among them, so that those of the standard library stay in scope.
 pub mod prelude {
     pub use crate::autograd::{Tape, Var};
     pub use crate::nn::data::{Batches, Dataset, Table};

@@ -1,4 +1,4 @@
-//! A training step that is replayed on the CPU takes no memory from the heap, on any thread.
+//! A replayed training step on the CPU allocates no heap memory, on any thread.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 #![allow(unsafe_code, reason = "an allocator that counts is an allocator")]
@@ -16,19 +16,19 @@ use thalweg::tensor::{Device, ValueLog};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counted.
+/// The system's allocator, with a counter.
 struct Counting;
 
-// SAFETY: all it does but counting is the system's.
+// SAFETY: except for the counter, everything is forwarded to the system.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::SeqCst);
-        // SAFETY: as the caller has promised.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller has promised.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The whole program is this test: the usual harness allocates in a thread of its own, for instance when a test takes more
+/// The whole program is this test: the usual harness allocates in its own thread, for instance if a test takes more
 /// than a minute.
 fn main() {
     hold(50, |params| Optimizer::new(params, AdamW::new(), 1e-3).unwrap().with_clip_norm(1.0).unwrap());
@@ -52,7 +52,7 @@ fn main() {
         let clip = Clip::PNorm { max_norm: 1.0, p: 3.5 };
         Optimizer::new(params, NovoGrad::new(), 1e-3).unwrap().with_clip(clip).unwrap()
     });
-    // Methods that see parameters as matrices, in fewer steps.
+    // Methods with matrices, in fewer steps.
     hold(5, |params| Optimizer::new(params, Muon::new().ns_steps(2), 1e-3).unwrap());
     hold(5, |params| Optimizer::new(params, Adafactor::new(), 0.01).unwrap().with_clip_norm(1.0).unwrap());
     hold(5, |params| Optimizer::new(params, Sm3::new(), 0.01).unwrap());

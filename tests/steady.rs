@@ -1,4 +1,4 @@
-//! A long run takes no more memory than a short one. Alone in its program, since it watches the whole process.
+//! A long run takes no more memory than a short one. It has its own program, because it measures the whole process.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
@@ -10,7 +10,7 @@ use thalweg::nn::data::{Batches, Dataset, friedman1};
 use thalweg::nn::{AdamW, Linear, Loss, Module, Mse, Optimizer, ParamsBuilder};
 use thalweg::tensor::ValueLog;
 
-/// The memory that this process holds, in pages; none where the system does not tell.
+/// Returns the memory of this process, in pages, or none if the system does not report it.
 fn resident_pages() -> Option<u64> {
     std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
 }
@@ -49,8 +49,8 @@ fn a_hundred_thousand_replays_take_no_more_memory_than_a_thousand() {
         let clock = optimizer.read_clock().unwrap();
         assert_eq!((clock.step, clock.skipped), (100_002, 0), "{device}");
         if let (Some(start), Some(middle), Some(end)) = (start, middle, end) {
-            // A driver may take a piece of memory for itself, once; what leaks does so in both halves. Half a mebibyte in
-            // one of them: a step that kept eleven bytes would pass it.
+            // A driver may allocate memory for itself, once; a leak shows in both halves. Half a mebibyte in one of
+            // them is allowed: a step that leaks eleven bytes would pass.
             let growth = [middle.saturating_sub(start), end.saturating_sub(middle)];
             assert!(growth[0].min(growth[1]) < 128, "{device}: {start}, {middle} and {end} pages");
             assert!(growth[0] + growth[1] < 2048, "{device}: {start}, {middle} and {end} pages");

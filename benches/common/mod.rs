@@ -1,6 +1,6 @@
-//! What the benches share.
+//! Common parts of the benches.
 //!
-//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and measures shortly: to see that everything works.
+//! `THALWEG_BENCH_QUICK=1` leaves out the large sizes and makes short measurements, to check that everything works.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
@@ -10,12 +10,12 @@ use criterion::BenchmarkGroup;
 use criterion::measurement::WallTime;
 use thalweg::tensor::Device;
 
-/// Whether to be quick.
+/// Returns whether the bench is quick.
 pub(crate) fn quick() -> bool {
     std::env::var("THALWEG_BENCH_QUICK").as_deref() == Ok("1")
 }
 
-/// The GPU, where there is one, and the CPU.
+/// Returns the GPU, if there is one, and the CPU.
 #[allow(clippy::print_stderr, reason = "a figure is worth nothing without the adapter and driver it was taken on")]
 pub(crate) fn devices() -> Vec<Device> {
     let gpu = Device::gpu();
@@ -30,17 +30,17 @@ pub(crate) fn devices() -> Vec<Device> {
     devices
 }
 
-/// `cpu` or `gpu`, for names of benches.
+/// Returns `cpu` or `gpu`, for names of benches.
 pub(crate) fn kind(device: &Device) -> &'static str {
     if device.is_cpu() { "cpu" } else { "gpu" }
 }
 
-/// Ends the bench where the device has failed.
+/// Ends the bench if the device has failed.
 pub(crate) fn done<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Few samples, since each is a batch of calls; hardly any time where it is to be quick.
+/// Sets few samples, because each is a batch of calls, and a short time if the bench is quick.
 pub(crate) fn settle(group: &mut BenchmarkGroup<'_, WallTime>) {
     group.sample_size(10);
     if quick() {
@@ -48,7 +48,7 @@ pub(crate) fn settle(group: &mut BenchmarkGroup<'_, WallTime>) {
     }
 }
 
-/// The time of so many calls and of one wait at their end.
+/// Returns the time of `calls` calls and of one wait at their end.
 pub(crate) fn end_to_end(device: &Device, calls: u64, mut call: impl FnMut()) -> Duration {
     let start = Instant::now();
     (0..calls).for_each(|_| call());
@@ -56,8 +56,8 @@ pub(crate) fn end_to_end(device: &Device, calls: u64, mut call: impl FnMut()) ->
     start.elapsed()
 }
 
-/// The time that the host needs for so many calls, each handed over to an idle device; what the device takes is waited
-/// for in between and does not count.
+/// Returns the time that the host needs for `calls` calls, each submitted to an idle device. The waits for the device
+/// between them do not count.
 pub(crate) fn enqueue(device: &Device, calls: u64, mut call: impl FnMut()) -> Duration {
     let mut taken = Duration::ZERO;
     for _ in 0..calls {

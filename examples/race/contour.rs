@@ -1,4 +1,4 @@
-//! Contour lines by marching squares, and what makes lines fit a picture: clipping and simplification.
+//! Contour lines by marching squares, and their preparation for a picture: clipping and simplification.
 
 use std::collections::BTreeMap;
 
@@ -28,15 +28,15 @@ impl Grid {
         })
     }
 
-    /// All points, row by row.
+    /// Returns all points, row by row.
     pub(crate) fn points(&self) -> impl Iterator<Item = [f64; 2]> {
         (0..self.columns * self.rows).map(|index| self.point(index))
     }
 
-    /// The lines along which these values, one a point, have this level.
+    /// Returns the lines along which these values, one per point, have this level.
     pub(crate) fn contour(&self, values: &[f32], level: f64) -> Vec<Line> {
         let is_above = |index: usize| f64::from(values[index]) >= level;
-        // Which edges follow which: a line passes through a cell from one edge to another.
+        // The neighbours of each edge: a line passes through a cell from one edge to another.
         let mut next: BTreeMap<Edge, Vec<Edge>> = BTreeMap::new();
         for row in 0..self.rows - 1 {
             for column in 0..self.columns - 1 {
@@ -51,7 +51,7 @@ impl Grid {
                 };
                 match crossed[..] {
                     [a, b] => join(a, b),
-                    // A saddle: the middle decides which corners hang together.
+                    // A saddle: the middle decides which corners are connected.
                     [_, _, _, _] => {
                         let middle = corners.iter().map(|&index| f64::from(values[index])).sum::<f64>() / 4.0;
                         let turn = usize::from((middle >= level) == is_above(corner));
@@ -69,7 +69,7 @@ impl Grid {
             std::array::from_fn(|i| start[i] + part * (end[i] - start[i]))
         };
         let mut lines = Vec::new();
-        // Open lines begin at the border, at an edge with one neighbour; what is left then is closed.
+        // Open lines begin at the border, at an edge with one neighbour; the rest is closed.
         for open in [true, false] {
             while let Some(first) = next.iter().find(|(_, n)| !open || n.len() == 1).map(|(&edge, _)| edge) {
                 let mut line = vec![first];
@@ -89,10 +89,10 @@ impl Grid {
     }
 }
 
-/// The parts of a line inside of a view.
+/// Returns the parts of a line inside a view.
 pub(crate) fn clip(points: &[[f64; 2]], view: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]>> {
     let mut parts: Vec<Vec<[f64; 2]>> = Vec::new();
-    // Where the part before has ended, if the line has not left the view since.
+    // The end of the previous part, if the line has not left the view since.
     let mut last = None;
     for pair in points.windows(2) {
         let Some([from, to]) = clip_segment([pair[0], pair[1]], view) else {
@@ -108,7 +108,7 @@ pub(crate) fn clip(points: &[[f64; 2]], view: [[f64; 2]; 2]) -> Vec<Vec<[f64; 2]
     parts
 }
 
-/// Liang and Barsky: the stretch of a segment between the four lines of the border.
+/// Returns the part of a segment between the four lines of the border, by Liang and Barsky.
 fn clip_segment([from, to]: [[f64; 2]; 2], view: [[f64; 2]; 2]) -> Option<[[f64; 2]; 2]> {
     let (mut enter, mut leave) = (0f64, 1f64);
     for i in 0..2 {
@@ -124,14 +124,13 @@ fn clip_segment([from, to]: [[f64; 2]; 2], view: [[f64; 2]; 2]) -> Option<[[f64;
         leave = leave.min(at_least.max(at_most));
     }
     let is_finite = from.iter().chain(&to).all(|x| x.is_finite());
-    // The ends themselves stay as they are, so that what follows can join them.
+    // The ends themselves stay as they are, so that the next parts can join them.
     let at = |part: f64| std::array::from_fn(|i| from[i] + part * (to[i] - from[i]));
     let start = if enter == 0.0 { from } else { at(enter) };
     (is_finite && enter <= leave).then(|| [start, if leave == 1.0 { to } else { at(leave) }])
 }
 
-/// Douglas and Peucker: leaves out points that lie, measured in units of `scale`, within `tolerance` of the line without
-/// them.
+/// Leaves out points within `tolerance` of the line without them, measured in units of `scale` (Douglas and Peucker).
 pub(crate) fn simplify(points: &[[f64; 2]], scale: [f64; 2], tolerance: f64) -> Vec<[f64; 2]> {
     if points.len() < 3 {
         return points.to_vec();
@@ -150,7 +149,7 @@ pub(crate) fn simplify(points: &[[f64; 2]], scale: [f64; 2], tolerance: f64) -> 
     points.iter().zip(kept).filter(|&(_, kept)| kept).map(|(&point, _)| point).collect()
 }
 
-/// From a point to a segment.
+/// Returns the distance from a point to a segment.
 pub(crate) fn distance(point: [f64; 2], from: [f64; 2], to: [f64; 2]) -> f64 {
     let along = [to[0] - from[0], to[1] - from[1]];
     let square = along[0].powi(2) + along[1].powi(2);

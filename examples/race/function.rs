@@ -1,4 +1,4 @@
-//! The functions, composed of operations that autograd knows.
+//! The functions, composed of differentiable operations.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use thalweg::tensor::{Device, Tensor};
 
 use crate::contour::{Grid, Line};
 
-/// A function of two numbers, element by element.
+/// A function of two numbers, element-wise.
 type Value = for<'t> fn(Var<'t>, Var<'t>) -> Result<Var<'t>>;
 
-/// Its second derivatives by each of these numbers.
+/// Its second derivatives with respect to each of these numbers.
 type Curvature = for<'t> fn(Var<'t>, Var<'t>) -> Result<[Var<'t>; 2]>;
 
 pub(crate) struct Function {
     pub(crate) name: &'static str,
     pub(crate) value: Value,
-    /// The diagonal of the Hessian, for methods that go by it.
+    /// The diagonal of the Hessian, for methods that use it.
     pub(crate) curvature: Curvature,
     pub(crate) start: [f64; 2],
-    /// Where it is 0.
+    /// The point where it is 0.
     pub(crate) minimum: [f64; 2],
-    /// The part that is drawn: from the least to the largest of each coordinate.
+    /// The drawn part: from the smallest to the largest value of each coordinate.
     pub(crate) view: [[f64; 2]; 2],
-    /// Powers of ten of the lowest and the highest contour line, two of which stand in a decade.
+    /// Powers of ten of the lowest and the highest contour line; there are two lines per decade.
     pub(crate) levels: [i32; 2],
 }
 
@@ -50,26 +50,26 @@ pub(crate) const FUNCTIONS: [Function; 2] = [
     },
 ];
 
-/// (1 - x)² + 100 (y - x²)²
+/// Returns (1 - x)² + 100 (y - x²)².
 fn rosenbrock<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let valley = y.sub(x.square()?)?.square()?.affine(100.0, 0.0)?;
     x.affine(-1.0, 1.0)?.square()?.add(valley)
 }
 
-/// 2 - 400 y + 1200 x², and 200
+/// Returns 2 - 400 y + 1200 x², and 200.
 fn rosenbrock_curvature<'t>(x: Var<'t>, y: Var<'t>) -> Result<[Var<'t>; 2]> {
     let by_x = x.square()?.affine(1200.0, 2.0)?.sub(y.affine(400.0, 0.0)?)?;
     Ok([by_x, y.affine(0.0, 200.0)?])
 }
 
-/// (1.5 - x + x y)² + (2.25 - x + x y²)² + (2.625 - x + x y³)²
+/// Returns (1.5 - x + x y)² + (2.25 - x + x y²)² + (2.625 - x + x y³)².
 fn beale<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let square = y.square()?;
     let term = |c, power| x.mul(power)?.sub(x)?.affine(1.0, c)?.square();
     term(1.5, y)?.add(term(2.25, square)?)?.add(term(2.625, square.mul(y)?)?)
 }
 
-/// 2 Σ (yᵏ - 1)², and 2 Σ (k x yᵏ⁻¹)² + (k - 1) k x yᵏ⁻² (c - x + x yᵏ), with the terms' c and k
+/// Returns 2 Σ (yᵏ - 1)², and 2 Σ (k x yᵏ⁻¹)² + (k - 1) k x yᵏ⁻² (c - x + x yᵏ), with the terms' c and k.
 fn beale_curvature<'t>(x: Var<'t>, y: Var<'t>) -> Result<[Var<'t>; 2]> {
     let (square, cube) = (y.square()?, y.square()?.mul(y)?);
     let side = |power: Var<'t>| power.affine(1.0, -1.0)?.square();
@@ -83,12 +83,12 @@ fn beale_curvature<'t>(x: Var<'t>, y: Var<'t>) -> Result<[Var<'t>; 2]> {
 }
 
 impl Function {
-    /// Whether a point is in the part that is drawn.
+    /// Returns whether a point is in the drawn part.
     pub(crate) fn is_in_view(&self, point: [f64; 2]) -> bool {
         self.view.iter().zip(point).all(|(&[least, most], x)| (least..=most).contains(&x))
     }
 
-    /// The contour lines of the view.
+    /// Returns the contour lines of the view.
     pub(crate) fn contours(&self) -> thalweg::Result<Vec<Line>> {
         let grid = Grid { columns: 600, rows: 440, view: self.view };
         let device = Device::cpu();

@@ -1,9 +1,9 @@
 //! Races the optimizers over Rosenbrock's and Beale's functions, and draws their paths on the contours.
 //!
 //! `cargo run --release --example race` prints a table for each function and writes `race-rosenbrock` and `race-beale`,
-//! each as `.svg` and `.png`, to the current folder; `-- FOLDER` names another one, `--device NAME` another device than
+//! each as `.svg` and `.png`, to the current folder. `-- FOLDER` names another one, `--device NAME` another device than
 //! the CPU, `--steps N` another length. `--rates` draws nothing: it tries learning rates and prints the best of each
-//! method, which is where the rates of the library's registry come from.
+//! method, which is the source of the rates in the library's registry.
 #![allow(clippy::print_stdout, reason = "an example talks")]
 
 mod contour;
@@ -23,7 +23,7 @@ use crate::function::FUNCTIONS;
 use crate::methods::{Racer, families};
 use crate::run::Run;
 
-/// What stands on the command line.
+/// The arguments of the command line.
 struct Arguments {
     folder: PathBuf,
     device: String,
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 const HEADING: &str =
     "method                    rate   value at the end   steps to 1e-2   to 1e-4   ends at (the minimum is 0)";
 
-/// A line of the table. "Steps to" count until the value has fallen below a bound for good.
+/// Formats a line of the table. "Steps to" is the number of steps until the value stays below a bound.
 fn row(racer: &Racer, rate: f64, run: &Run) -> String {
     let steps = |bound| run.steps_to(bound).map_or_else(|| "never".to_string(), |steps| steps.to_string());
     let [x, y] = run.path[run.path.len() - 1];
@@ -93,8 +93,8 @@ fn row(racer: &Racer, rate: f64, run: &Run) -> String {
     format!("{:22} {rate:>7} {end:>18.2e} {first:>15} {second:>9}   ({x:.4}, {y:.4})", racer.name)
 }
 
-/// Tries 1, 2 and 5 times powers of ten and prints, for each method, of the rates by which its path stays in the picture
-/// the one that brings it below 1e-4 for good in the fewest steps, or else the one that ends lowest.
+/// Tries 1, 2 and 5 times powers of ten for each method, and keeps the rates whose path stays in the picture. Prints
+/// the rate that stays below 1e-4 after the fewest steps, or else the one that ends lowest.
 fn print_rates(device: &Device, number: usize, steps: usize) -> thalweg::Result<()> {
     let function = &FUNCTIONS[number];
     println!("{function}: the best of the learning rates 1, 2, 5 · 10ⁿ in {steps} steps");

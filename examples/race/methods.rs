@@ -1,22 +1,22 @@
-//! Who takes part, and with what learning rates: the rows of the library's registry.
+//! The methods in the race, with their learning rates: the rows of the library's registry.
 
 use thalweg::nn::{METHODS, Method, MethodEntry, MethodFamily, Sophia};
 
-/// The most methods of a panel, which has six colours.
+/// The maximum number of methods of a panel, which has six colours.
 const MOST: usize = 6;
 
-/// A method that takes part.
+/// A method in the race.
 #[derive(Clone, Copy)]
 pub(crate) struct Racer {
-    /// As on the command line of `thalweg train`.
+    /// The name on the command line of `thalweg train`.
     pub(crate) name: &'static str,
-    /// Learning rates on Rosenbrock's and on Beale's function: from `--rates`.
+    /// Learning rates for Rosenbrock's and for Beale's function: from `--rates`.
     pub(crate) rates: [f64; 2],
     entry: &'static MethodEntry,
 }
 
 impl Racer {
-    /// The method by its defaults.
+    /// Returns the method with its defaults.
     pub(crate) fn method(&self) -> Box<dyn Method> {
         // The exact diagonal of the Hessian is passed at every step.
         if self.name == "sophia" { Box::new(Sophia::new().update_interval(1)) } else { self.entry.method() }
@@ -29,7 +29,7 @@ pub(crate) struct Family {
     pub(crate) racers: Vec<Racer>,
 }
 
-/// All that take part; a family that has more methods than colours has several panels.
+/// Returns all families; one with more methods than colours has several panels.
 pub(crate) fn families() -> Vec<Family> {
     let mut families = Vec::new();
     for family in MethodFamily::ALL {

@@ -14,19 +14,20 @@ use crate::run::Run;
 /// A title, and runs with the names of their methods.
 pub(crate) type Panel = (&'static str, Vec<(&'static str, Run)>);
 
-// Twice the size at which it is shown: the library rounds coordinates to whole units.
+// Twice the displayed size: the library rounds coordinates to whole units.
 const WIDTH: u32 = 1840;
 const TITLE: u32 = 110;
 const PANEL: u32 = 790;
 const COLUMNS: usize = 2;
 const MARGIN: i32 = 24;
 const LABELS: (i32, i32) = (70, 52);
-/// A panel's own title, and two lines that name the paths.
+/// The height of a panel's title and of two lines that name the paths.
 const LEGEND: i32 = 142;
 const LEGEND_COLUMNS: usize = 3;
 
 const INK: RGBColor = RGBColor(60, 60, 60);
-/// Blue, vermilion, green, orange, purple and sky blue of Okabe's and Ito's palette, which the colour-blind tell apart.
+/// Blue, vermilion, green, orange, purple and sky blue of Okabe's and Ito's palette, which the colour-blind can
+/// distinguish.
 const COLORS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -36,14 +37,14 @@ const COLORS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
-/// The picture as the text of an SVG file.
+/// Returns the picture as the text of an SVG file.
 pub(crate) fn svg(function: &Function, contours: &[Line], panels: &[Panel]) -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
     draw(SVGBackend::with_string(&mut text, size(panels)), function, contours, panels)?;
     Ok(text)
 }
 
-/// The picture as the bytes of a PNG file.
+/// Returns the picture as the bytes of a PNG file.
 pub(crate) fn png(function: &Function, contours: &[Line], panels: &[Panel]) -> Result<Vec<u8>, Box<dyn Error>> {
     let (width, height) = size(panels);
     let mut pixels = vec![255; 3 * (width * height) as usize];
@@ -108,7 +109,7 @@ where
         parts.map(|part| simplify(&part, scale, tolerance).into_iter().map(|[x, y]| (x, y)).collect()).collect()
     };
 
-    // The lower, the darker.
+    // Lower levels are darker.
     let [least, most] = function.levels.map(f64::from);
     for line in contours {
         let height = (line.level.log10() - least) / (most - least);
@@ -117,7 +118,7 @@ where
             pieces(&line.points, 0.3).into_iter().map(|part| PathElement::new(part, shade.stroke_width(2))),
         )?;
     }
-    // Where paths lie upon each other, those below are wider.
+    // If paths overlap, the lower ones are wider.
     for (i, ((_, run), color)) in runs.iter().zip(COLORS).enumerate() {
         let style = color.stroke_width(10u32.saturating_sub(2 * i as u32).max(3));
         chart.draw_series(pieces(&run.path, 0.7).into_iter().map(|part| PathElement::new(part, style)))?;

@@ -1,5 +1,6 @@
-//! A backend of plotters that draws pixels: smooth lines and circles by their distance, text from a font that comes with
-//! the example. The library's own draws steps for lines of more than one pixel, and text by the fonts of the system.
+//! A backend of plotters that draws pixels: antialiased lines and circles by their distance, text from a font in the
+//! example's folder. The library's own backend has steps in lines wider than one pixel, and uses the fonts of the
+//! system.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -24,7 +25,7 @@ impl<'a> Raster<'a> {
         Ok(Self { pixels, size, font: FontRef::try_from_slice(epaint_default_fonts::UBUNTU_LIGHT)? })
     }
 
-    /// Lays a colour over a pixel, as much of it as is covered.
+    /// Blends a colour over a pixel by its coverage.
     fn blend(&mut self, x: i64, y: i64, color: BackendColor, coverage: f64) {
         let (width, height) = (i64::from(self.size.0), i64::from(self.size.1));
         if (0..width).contains(&x) && (0..height).contains(&y) {
@@ -37,7 +38,8 @@ impl<'a> Raster<'a> {
         }
     }
 
-    /// Draws what is nearer than `reach` to something between two corners; `far` tells how far a point is from it.
+    /// Draws the points closer than `reach` to a shape between two corners; `far` is the distance of a point from the
+    /// shape.
     fn draw_near(&mut self, corners: [[f64; 2]; 2], reach: f64, color: BackendColor, far: impl Fn([f64; 2]) -> f64) {
         let size = [self.size.0, self.size.1].map(f64::from);
         let [columns, rows] = [0, 1].map(|i| {
@@ -80,7 +82,7 @@ impl DrawingBackend for Raster<'_> {
         let points: Vec<[f64; 2]> = path.into_iter().map(|(x, y)| [x, y].map(f64::from)).collect();
         let reach = f64::from(style.stroke_width()) / 2.0;
         for (i, pair) in points.windows(2).enumerate() {
-            // What the segment before has covered is not covered again: it would show in colours that shine through.
+            // Pixels of the previous segment are not covered again: this would show in transparent colours.
             let before = i.checked_sub(1).map(|before| (points[before], points[i]));
             self.draw_near([pair[0], pair[1]], reach, style.color(), |point| {
                 let here = distance(point, pair[0], pair[1]);
@@ -105,7 +107,7 @@ impl DrawingBackend for Raster<'_> {
 
     fn draw_text<S: BackendTextStyle>(&mut self, text: &str, style: &S, (x, y): BackendCoord) -> Drawn {
         let font = self.font.clone();
-        // As the backend for SVG, plotters' size of a text is 1.24 em.
+        // As in the backend for SVG, plotters' size of a text is 1.24 em.
         let em = style.size() as f32 / 1.24;
         let scale = PxScale::from(em * font.height_unscaled() / font.units_per_em().unwrap_or(1000.0));
         let font = font.as_scaled(scale);
@@ -138,7 +140,7 @@ impl DrawingBackend for Raster<'_> {
     }
 }
 
-/// The bytes of a PNG file.
+/// Returns the bytes of a PNG file.
 pub(crate) fn encode(pixels: &[u8], (width, height): (u32, u32)) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);

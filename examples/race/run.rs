@@ -5,16 +5,16 @@ use thalweg::prelude::*;
 
 use crate::function::Function;
 
-/// What a method did.
+/// The results of a method.
 pub(crate) struct Run {
-    /// Where it stood before the first step, after it, and so on.
+    /// Its points: before the first step, after it, and so on.
     pub(crate) path: Vec<[f64; 2]>,
-    /// The function's values there.
+    /// The function's values at these points.
     pub(crate) values: Vec<f64>,
 }
 
 impl Run {
-    /// So many steps of a method, from the function's start.
+    /// Runs `steps` steps of a method, from the function's start.
     pub(crate) fn new(
         device: &Device,
         function: &Function,
@@ -23,13 +23,13 @@ impl Run {
         steps: usize,
     ) -> thalweg::Result<Self> {
         let mut builder = ParamsBuilder::new(0);
-        // A row of a matrix: to the methods that see no matrices it is all the same.
+        // A row of a matrix: for methods without matrices it makes no difference.
         let point = builder.add("point", &[1, 2], Init::Zeros)?;
         let params = builder.build(device)?;
         point.value()?.write(&function.start.map(|x| x as f32))?;
         let mut optimizer = Optimizer::new(&params, method, rate)?;
         let diagonal = optimizer.hessian_interval().map(|_| params.values().zeros_like()).transpose()?;
-        // x, y and the value, step by step: kept on the device, and read when all is done.
+        // x, y and the value, step by step: kept on the device, and read at the end.
         let log = ValueLog::new(device, 3 * (steps + 1))?;
 
         let mut step = || {
@@ -43,15 +43,17 @@ impl Run {
             if let Some(diagonal) = &diagonal {
                 let tape = Tape::inference();
                 let curvature = (function.curvature)(tape.constant(&x.value()), tape.constant(&y.value()))?;
-                Tensor::concatenate(&curvature.map(|by| by.value()))?.reshape(&[1, 2])?.copy_into(diagonal.get(0))?;
+                Tensor::concatenate(&curvature.map(|by| by.value()), 0)?
+                    .reshape(&[1, 2])?
+                    .copy_into(diagonal.get(0))?;
                 optimizer.update_hessian(diagonal)?;
             }
             params.zero_grad();
             tape.backward(value)?;
             optimizer.step()
         };
-        // The first step makes what is kept from step to step; the second is recorded and then replayed. One more than
-        // asked for, since a step logs where it begins.
+        // The first step creates the state of all steps; the second is recorded and then replayed. One more than
+        // `steps`, because a step logs its start.
         step()?;
         if steps > 0 {
             let (recording, ()) = device.record(&mut step)?;
@@ -62,12 +64,12 @@ impl Run {
         Ok(Self { path, values: log.chunks(3).map(|at| at[2].into()).collect() })
     }
 
-    /// The value at the end.
+    /// Returns the value at the end.
     pub(crate) fn end(&self) -> f64 {
         self.values[self.values.len() - 1]
     }
 
-    /// Steps until the value has fallen below a bound and stays there.
+    /// Returns the number of steps until the value has fallen below a bound and stays there.
     pub(crate) fn steps_to(&self, bound: f64) -> Option<usize> {
         let steps = self.values.iter().rposition(|&value| value >= bound || value.is_nan()).map_or(0, |last| last + 1);
         (steps < self.values.len()).then_some(steps)

@@ -1,4 +1,4 @@
-// The last stage of Adafactor: parameters by the update, which is clipped by its root mean square.
+// The last stage of Adafactor: updates the parameters; the update is clipped by its root mean square.
 //
 //   param = (1 - lr weight_decay) param - alpha u / max(1, rms(u) / d)
 //

@@ -1,5 +1,5 @@
-// The second stage of Adafactor, a workgroup a tensor: the second moment of the columns, and what the rest of the step needs
-// to know of the tensor.
+// The second stage of Adafactor, one workgroup per tensor: the second moment of the columns, and the facts of the
+// tensor for the remaining stages.
 //
 //   col_var[j] = col_var[j] + w (mean over i of g^2 - col_var[j])
 //   fact       = [rho max(eps2, rms(param)), 1 - lr weight_decay, clip factor, w, max(eps1, mean of row_var), is skipped]

@@ -38,7 +38,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let faded = params.beta2 * top;
     let here = abs(grad) + params.eps;
-    // A gradient that is NaN is taken, as it would be by Adam.
+    // A gradient of NaN is kept, as in Adam.
     let new_top = select(here, faded, faded >= here);
     values[i] = stored(value, value - f.step_size * (new_m / new_top), step);
     moment1[i] = stored(m, new_m, step);

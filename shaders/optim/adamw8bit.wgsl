@@ -12,15 +12,15 @@
 // twin      crates/nn/src/optim/methods/adamw8bit.rs
 // source    Dettmers, Lewis, Shleifer, Zettlemoyer: 8-bit optimizers via block-wise quantization (ICLR 2022)
 //
-// A code is a small floating-point number with three bits of mantissa, cut out of the bits of an f32: of m sign and
-// four bits of exponent, of v five bits of exponent. The largest code is 1, code 0 is 0. What is cut off is rounded up
-// with a probability of its own size, so that a moment which moves by less than a step of the code moves on average; and
-// a v that is not 0 never becomes 0, since parameters are divided by its root. The random bits are a hash of parameter
-// and step.
+// A code is a small floating-point number with three bits of mantissa, cut from the bits of an f32. A code of m has a
+// sign and four bits of exponent, a code of v five bits of exponent. The largest code is 1, code 0 is 0. Rounding is
+// stochastic: the cut-off part is rounded up with a probability equal to its size. So a moment that moves by less
+// than a step of the code moves on average. A v that is not 0 never becomes 0, since parameters are divided by its
+// root. The random bits are a hash of parameter and step.
 //
-// A lane takes 16 parameters that lie in a row, so four lanes have a block, whose largest moments they exchange through
-// workgroup memory, and a workgroup 1,024, to which the arena is padded. Where there are fewer workgroups, each takes several
-// such pieces: in software it costs microseconds by itself.
+// A lane takes 16 consecutive parameters, so four lanes share a block and exchange its largest moments through
+// workgroup memory. A workgroup takes 1,024 parameters, to which the arena is padded. If there are fewer workgroups,
+// each takes several such pieces: in software a workgroup itself costs microseconds.
 
 const EXTRA = NO_EXTRA;
 const IS_FOLLOWED = false;
@@ -40,12 +40,12 @@ struct Params {
 // The largest |m| and v of each lane.
 var<workgroup> largest: array<vec2f, 64>;
 
-// Upper bits of the f32 that code 1 is, less 1: codes follow each other as these bits do.
+// Upper bits of the f32 of code 1, less 1: codes are consecutive, as these bits are.
 const FIRST1 = 889u;
 const FIRST2 = 761u;
-// 2^20 / 1.25 2^-16: what m below code 1 is multiplied by for its chance of 2^-20 each.
+// 2^20 / 1.25 2^-16: the factor that converts the part of m below code 1 to chances of 2^-20.
 const CHANCES = 54975582208.0;
-// Scales below it are 0, since their inverse might not be a number.
+// Scales below it are set to 0, since their inverse might not be finite.
 const LEAST_SCALE = 1e-37;
 
 fn bytes(word: u32) -> vec4u {
@@ -68,7 +68,7 @@ fn decode2(word: u32) -> vec4f {
     return bitcast<vec4f>(select(vec4u(0u), (code + FIRST2) << vec4u(20u), code > vec4u(0u)));
 }
 
-// `chance` has 20 random bits for each.
+// `chance` contains 20 random bits for each.
 fn encode1(x: vec4f, chance: vec4u) -> u32 {
     let all = bitcast<vec4u>(x);
     let bits = all & vec4u(0x7fffffffu);
@@ -139,7 +139,7 @@ fn update_piece(n: u32, lane: u32, now: Now) {
         v[k] = new_v;
         most = max(most, vec2f(largest_of(abs(new_m)), largest_of(new_v)));
     }
-    // What the piece before has left there has been read.
+    // Waits until the values of the previous piece have been read.
     workgroupBarrier();
     largest[lane] = most;
     workgroupBarrier();

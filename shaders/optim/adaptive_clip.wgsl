@@ -1,4 +1,4 @@
-// Gradients clipped by the norms of the parameters, unit by unit, in place: a workgroup takes a unit.
+// Clips gradients by the norms of the parameters, unit by unit, in place; one workgroup per unit.
 //
 //   most = clipping max(‖param‖, eps);  grad = grad most / max(‖grad‖, 1e-6) where ‖grad‖ > most
 //
@@ -7,7 +7,7 @@
 // twin      crates/tensor/src/optim/adaptive_clip.rs
 // source    Brock, De, Smith, Simonyan: High-performance large-scale image recognition without normalization (ICML 2021)
 //
-// A unit is a range of elements, not aligned: lane j takes the elements j, j + 64, …
+// A unit is an unaligned range of elements: lane j takes the elements j, j + 64, …
 
 struct Params {
     first_unit: u32,
@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> grads: array<f32>;
 @group(0) @binding(2) var<storage, read> values: array<f32>;
-// The first element of each unit, and how many it has.
+// The first element of each unit, and its number of elements.
 @group(0) @binding(3) var<storage, read> units: array<vec2u>;
 
 @compute @workgroup_size(64)
@@ -42,7 +42,7 @@ fn main(
     let norm = sqrt(tree_sum(lane, square));
     let value_norm = sqrt(tree_sum(lane, value_square));
     let most = params.clipping * max(value_norm, params.eps);
-    // What is not a number fails the comparison or spreads; it is for the check of norms behind.
+    // A NaN fails the comparison or spreads; the later check of norms finds it.
     if (norm > most) {
         let factor = most / max(norm, 1e-6);
         for (var i = lane; i < unit.y; i += 64u) { grads[unit.x + i] = factor * grads[unit.x + i]; }

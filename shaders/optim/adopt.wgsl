@@ -8,7 +8,7 @@
 //   param   = param - lr moment1
 //   moment2 = beta2 moment2 + (1 - beta2) g^2       (at the first step: g^2)
 //
-// The limit of the first step is 0, so that moment1 and param stay.
+// The limit of the first step is 0, so moment1 and param do not change.
 //
 // bindings  1 to 4: shared/update.wgsl   5: moment1 [4 vectors] read_write   6: moment2 read_write
 // bytes     16 read, 12 written per parameter
@@ -52,7 +52,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let m = moment1[i];
     let v = moment2[i];
     let grad = gradient(i, value, step);
-    // Comparisons, so that a NaN stays.
+    // Comparisons, so that a NaN propagates.
     let root = sqrt(v);
     var scaled = grad / select(root, vec4f(params.eps), root < vec4f(params.eps));
     let most = vec4f(f.limit);

@@ -34,7 +34,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let grad = gradient(i, value, step);
     let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);
-    // A NaN in the second moment is taken, as it would be by Adam.
+    // A NaN in the second moment is kept, as in Adam.
     let new_top = select(new_v, top, top >= new_v);
     let new_value = value * step.kept - f.step_size * (new_m / (sqrt(new_top) * f.inverse_root + params.eps));
     values[i] = stored(value, new_value, step);

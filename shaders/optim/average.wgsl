@@ -8,18 +8,18 @@
 // bytes     8 read, 4 written per parameter
 // twin      crates/tensor/src/optim/average.rs
 //
-// The launch of the last page moves the counter on, where COUNTED.
+// The launch of the last page advances the counter, where COUNTED.
 
 struct Params {
     vectors: u32,
     kind: u32,
     one_minus_decay: f32,
     is_last: u32,
-    // 0, which only the host knows.
+    // 0, known only to the host.
     zero: u32,
 }
 
-// Whether the last workgroup to finish moves the counter on: see shared/self_clock.wgsl.
+// Whether the last workgroup to finish advances the counter: see shared/self_clock.wgsl.
 override COUNTED: bool = false;
 
 struct Counter {
@@ -38,7 +38,7 @@ const EXPONENTIAL = 1u;
 @group(0) @binding(2) var<storage, read_write> averages: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> counter: Counter;
 
-// The counter as it is before this update: one lane reads it for all.
+// The counter before this update: one lane reads it for all.
 struct Before {
     updates: u32,
     correction: f32,
@@ -70,7 +70,7 @@ fn main(
             averages[i] = select(average + share * (value - average), value, updates == 1u);
         }
     }
-    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    // The increment depends on the values read, so the last workgroup can conclude that all others have read.
     if (COUNTED && params.is_last != 0u && lane == 0u) {
         let one = 1u + ((updates ^ bitcast<u32>(correction)) & params.zero);
         if (atomicAdd(&counter.finished, one) + 1u == groups.x * groups.y) {

@@ -1,5 +1,5 @@
-// The moments of Cautious AdamW over the whole arena of parameters, and for each chunk of a tensor the number of parameters
-// whose moment has the sign of its gradient: the first of three launches.
+// The moments of Cautious AdamW over the whole arena of parameters, and for each chunk of a tensor the number of
+// parameters whose moment and gradient have the same sign: the first of three launches.
 //
 //   g         = clip_factor grad                    (-g where maximize)
 //   moment1   = beta1 moment1 + (1 - beta1) g
@@ -39,7 +39,7 @@ fn factors(now: Now) -> Factors {
 fn terms(i: u32, step: Step, f: Factors) -> Terms {
     let m = moment1[i];
     let v = moment2[i];
-    // Weight decay does not go through the gradient, so that parameters do not matter.
+    // Weight decay is not added to the gradient, so the parameters are not needed.
     let grad = gradient(i, vec4f(0.0), step);
     let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let new_v = params.beta2 * v + params.timing.one_minus_beta2 * (grad * grad);

@@ -1,5 +1,5 @@
-// The inverse of the mean of the mask of each tensor of Cautious AdamW, into the rows of the tensor in the table: the second
-// of three launches.
+// Writes the inverse of the mean of each tensor's mask into the tensor's rows in the table: the second of three
+// launches of Cautious AdamW.
 //
 //   own_factor = 1 / max(sum [moment1 g > 0] / elements, least)
 //

@@ -1,31 +1,31 @@
-// Ends the global norm and advances the clock: one small workgroup, once a step.
+// Finishes the global norm and advances the clock: one small workgroup, once per step.
 //
-// norm = (sum partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); step, bias corrections, and what the schedule says.
-// A norm that is not finite skips the update: it is counted, and neither step nor corrections move; where such norms are
-// ignored, it spreads as in PyTorch.
+// norm = (sum partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); step, bias corrections, and values of
+// the schedule. A norm that is not finite skips the update. The skip is counted; step and corrections do not change.
+// If such norms are ignored, the norm spreads as in PyTorch.
 //
 // bindings  1: partials [partials] read   2: table [rows] read   3: clock read_write
 // twin      crates/tensor/src/optim/clock/kernel.rs
 // source    Pascanu, Mikolov, Bengio: On the difficulty of training recurrent neural networks (ICML 2013);
 //           the factor is torch.nn.utils.clip_grad_norm_'s; the scale follows torch.amp.GradScaler's rule
 //
-// max_norm = 0 does not clip. The place in the schedule counts skipped steps too, as a loop over batches does. Where
-// gradients are clipped tensor by tensor, the partials are pairs: a tensor's sum of squares, and its own clip factor.
+// max_norm = 0 does not clip. The position in the schedule includes skipped steps, like a loop over batches. If
+// gradients are clipped tensor by tensor, the partials are pairs: a tensor's sum of squares and its clip factor.
 //
-// Gradients of a loss that was multiplied by a scale are divided by it again, in the norm and by the clip factor. A step
-// that is skipped makes the scale smaller; `growth_interval` steps in a row that are done make it larger.
+// Gradients of a scaled loss are divided by the scale again, in the norm and by the clip factor. A skipped step
+// reduces the scale; `growth_interval` completed steps in a row increase it.
 
-// Which norm the partials are of: see grad_norm.wgsl.
+// The norm of the partials: see grad_norm.wgsl.
 override NORM: u32 = 0u;
 const ABSOLUTE = 1u;
 const LARGEST = 2u;
 const OF_POWER = 3u;
-// Whether partials are those of tensors that are clipped by themselves.
+// Whether the partials are those of tensors that are clipped separately.
 override BY_TENSOR: bool = false;
 // Whether the loss was multiplied by the clock's scale.
 override SCALED: bool = false;
 
-// The scale gets no smaller.
+// The smallest scale.
 const LEAST_LOSS_SCALE = 1.0;
 
 struct Params {
@@ -58,7 +58,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (BY_TENSOR) {
         for (var i = lane; i < params.partials; i += 64u) {
             sum += partials[2u * i];
-            // Not a number is not smaller.
+            // A NaN fails the comparison.
             let factor = partials[2u * i + 1u];
             if (factor < smallest_factor) { smallest_factor = factor; }
         }

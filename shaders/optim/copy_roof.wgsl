@@ -1,11 +1,11 @@
-// A plain copy, as the roof of what a kernel can move: y = x, four floats at a time.
+// A plain copy, the roofline of memory traffic: y = x, four floats at a time.
 //
 // bindings  1: x [4 vectors] read   2: y [4 vectors] write
 // bytes     4 read, 4 written per element
 // twin      crates/tensor/src/ops/copy.rs
 //
-// VECTORS_PER_LANE: how many vectors of four a lane moves: 1, 2 or 4 where WHOLE. Benches take the best of several.
-// WHOLE: whether the vectors fill all workgroups, so that no load needs a test, and the grid is not folded.
+// VECTORS_PER_LANE: how many vectors of four a lane moves: 1, 2 or 4 where WHOLE. Benches use the best of several.
+// WHOLE: whether the vectors fill all workgroups, so that no load needs a test and the grid is not folded.
 
 override VECTORS_PER_LANE: u32 = 1u;
 override WHOLE: bool = false;

@@ -6,12 +6,12 @@
 // bytes     4 read per parameter
 // twin      crates/tensor/src/optim/norm.rs
 //
-// A fixed number of workgroups strides over the arena in blocks of 1,024 parameters, to which it is padded, so that no
-// load needs a test: a lane adds four vectors of a block, 64 apart, to four sums of its own, which need not wait for each
-// other. The sums are joined in pairs, and the lanes by a tree. All of it depends on the size alone, so the bits are the
-// same on every device. Padding is zero and adds nothing.
+// A fixed number of workgroups strides over the arena in blocks of 1,024 parameters, to which it is padded, so no
+// load needs a test. A lane adds four vectors of a block, 64 apart, to four independent sums. The sums are added in
+// pairs, and the lanes by a tree. The order depends only on the size, so the bits are the same on every device.
+// Padding is zero and adds nothing.
 
-// Which norm: one of those below.
+// The norm: one of those below.
 override NORM: u32 = 0u;
 const EUCLIDEAN = 0u;
 const ABSOLUTE = 1u;

@@ -6,12 +6,12 @@
 // twin      crates/tensor/src/optim/hessian.rs
 // source    Liu et al.: Sophia: a scalable stochastic second-order optimizer for language model pre-training (ICLR 2024)
 //
-// An h that is not finite is left out, since the average would never be a number again. Frozen parameters keep theirs.
-// A workgroup takes 1,024 parameters, to which the arena is padded.
+// An h that is not finite is left out, since the average would never be finite again. Averages of frozen parameters
+// do not change. A workgroup takes 1,024 parameters, to which the arena is padded.
 
-// Whether the diagonal is a gradient, whose squares are the estimate.
+// Whether the diagonal is a gradient whose squares are the estimate.
 override SQUARED: bool = false;
-// Whether parameters are set apart: see shared/update.wgsl.
+// Whether parameters differ by tensor: see shared/update.wgsl.
 override SEGMENTED: bool = false;
 
 struct Params {

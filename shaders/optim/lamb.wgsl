@@ -1,4 +1,4 @@
-// A step of LAMB along its direction, as long as each tensor's trust ratio says: the last of three launches.
+// A step of LAMB along its direction, scaled by each tensor's trust ratio: the last of three launches.
 //
 //   param = param - lr own_factor direction         (direction: shared/lamb.wgsl; own_factor: the trust ratio)
 //

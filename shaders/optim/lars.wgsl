@@ -1,4 +1,4 @@
-// A step of LARS: momentum along gradients that each tensor's trust ratio scales, over the whole arena of parameters: the
+// A step of LARS over the whole arena of parameters: momentum of gradients scaled by each tensor's trust ratio. The
 // last of three launches.
 //
 //   g      = clip_factor grad                       (-g where maximize), + weight_decay param

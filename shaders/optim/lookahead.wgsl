@@ -1,20 +1,20 @@
-// Lookahead's slow weights, in one launch behind each step of the method inside: every `period` steps
+// Lookahead's slow weights, in one launch after each step of the inner method: every `period` steps
 //
 //   slow  = slow + alpha (param - slow)
 //   param = slow
 //
-// and nothing at the other steps. The step is the clock's; one that was skipped finds slow = param, or its sum as it was.
-// Frozen parameters stay, and so do their slow weights.
+// and nothing at the other steps. The step is the clock's. After a skipped step slow = param, or the sum has not
+// changed. Frozen parameters and their slow weights do not change.
 //
 // bindings  1: values [4 vectors] read_write   2: slow [4 vectors] read_write   3: clock read   4: table [rows] read
 // bytes     8 read, 8 written per parameter, at every `period`-th step
 // twin      crates/tensor/src/optim/lookahead.rs
 // source    Zhang, Lucas, Hinton, Ba: Lookahead optimizer: k steps forward, 1 step back (NeurIPS 2019); optax.lookahead
 
-// The place of the clock's step among its words.
+// The index of the clock's step among its words.
 const STEP = 4u;
 
-// Whether the table has rows that say what is frozen: see shared/update.wgsl.
+// Whether the table has rows that mark frozen tensors: see shared/update.wgsl.
 override SEGMENTED: bool = false;
 
 struct Params {

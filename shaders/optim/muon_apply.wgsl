@@ -1,4 +1,4 @@
-// The end of a step of Muon: matrices go by what was made orthogonal, all other parameters by AdamW.
+// The end of a step of Muon: matrices follow the orthogonalized update, all other parameters AdamW.
 //
 //   matrices   param = (1 - lr weight_decay) param - lr scale x
 //   others     param = (1 - lr' weight_decay) param, with lr' = lr rate, then as adam.wgsl with its own betas and eps
@@ -61,7 +61,7 @@ fn take_block(block: u32, lane: u32) {
     }
     let rate = now.learning_rate * params.adamw_rate;
     let kept = 1.0 - rate * now.weight_decay;
-    // The first moment's bias correction is the clock's third: its first one is the momentum's.
+    // The first moment's bias correction is the clock's third: its first one belongs to the momentum.
     let step_size = rate / now.extra1;
     let inverse_root = 1.0 / sqrt(now.bias_correction2);
     for (var i = elements.x + lane; i < elements.y; i += 64u) {

@@ -1,5 +1,5 @@
-// The momentum of Muon: the buffers of all matrices one step on, what is to be made orthogonal, and partial sums of its
-// squares.
+// The momentum of Muon: advances the buffers of all matrices, and writes the matrices to orthogonalize and partial
+// sums of their squares.
 //
 //   buffer = momentum buffer + (1 - momentum) g
 //   x      = buffer, or with nesterov momentum buffer + (1 - momentum) g; where bias_correction is on, the first divided
@@ -31,7 +31,7 @@ fn take_block(block: u32, lane: u32) {
     let matrix = matrices[matrix_at(block, BY_BLOCK)];
     let now = time_of(matrix);
     if (matrix.is_matrix == 0u || now.clip_factor < 0.0) { return; }
-    // What stands before the buffer and the gradient.
+    // The factors of the buffer and the gradient.
     var of_buffer = now.momentum;
     var of_grad = now.one_minus_momentum;
     if (params.bias_correction != 0u) {

@@ -1,10 +1,10 @@
-// What is to be made orthogonal, each matrix over its Frobenius norm: x = x / max(|x|, eps).
+// Divides each matrix to orthogonalize by its Frobenius norm: x = x / max(|x|, eps).
 //
 // bindings  1: matrices [tensors] read   2: partials [blocks] read   3: x [elements] read_write
 // bytes     4 read, 4 written per parameter
 // twin      crates/nn/src/optim/methods/muon.rs
 //
-// Each workgroup joins the partial sums of its matrix, at most 1,024, in the same order as all others of it.
+// Each workgroup adds the partial sums of its matrix, at most 1,024, all in the same order.
 
 struct Params {
     work: Work,

@@ -1,5 +1,5 @@
-// A step of NovoGrad along gradients that each tensor's second moment scales, over the whole arena of parameters: the last
-// of three launches.
+// A step of NovoGrad over the whole arena of parameters, along gradients scaled by each tensor's second moment: the
+// last of three launches.
 //
 //   g       = clip_factor grad                      (-g where maximize)
 //   moment1 = beta1 moment1 + (own_factor g + weight_decay param)

@@ -1,5 +1,5 @@
-// The second moment of NovoGrad, one number for each tensor, from what its chunks have left, and the factor of its
-// gradients into the rows of the tensor in the table: the second of three launches.
+// The second moment of NovoGrad, one number per tensor, from the sums of its chunks. Writes the factor of the
+// gradients into the tensor's rows in the table. The second of three launches.
 //
 //   moment2    = beta2 moment2 + (1 - beta2) ‖g‖^2  (at the first step: ‖g‖^2)
 //   own_factor = 1 / (sqrt(moment2) + eps)
@@ -33,7 +33,7 @@ fn main(
     var segment = Segment();
     if (number < params.count) { segment = segments[number]; }
     let sum = segment_sums(lane, segment).y;
-    // The first lane reads for all, since it is the one that writes.
+    // The first lane reads for all, since it also writes.
     var stored = 0.0;
     if (lane == 0u && segment.rows > 0u) { stored = moment2[64u * number]; }
     let old = tree_sum(lane, stored);

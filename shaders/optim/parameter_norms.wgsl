@@ -1,5 +1,6 @@
-// For each chunk of a tensor the sums of squares of its parameters and of its gradients, as an update will see them:
-// clipped, turned around where it climbs, with coupled weight decay. The first launch of methods that need these norms.
+// The sums of squares of the parameters and gradients of each chunk of a tensor. The gradients are those of the
+// update: clipped, negated if it maximizes, with coupled weight decay. The first launch of methods that need these
+// norms.
 //
 //   g        = clip_factor grad                     (-g where maximize), + weight_decay param where decay is coupled
 //   partials = sum param^2, sum g^2

@@ -1,4 +1,5 @@
-// Prodigy's estimate of the distance to the solution, from the partial sums of all pages: one small workgroup, once a step.
+// Prodigy's estimate of the distance to the solution, from the partial sums of all pages: one small workgroup, once
+// per step.
 //
 //   numerator = beta3 numerator + d / d0 sum dlr g (param0 - param)
 //   d_hat     = d_coef numerator / sum |s|
@@ -6,18 +7,18 @@
 //   d         = min(d_max, growth_rate d)           (growth_rate max(d, d_hat) while d = d0)
 //
 // bindings  1: partials [2 blocks] read   2: clock read   3: estimate [4] read_write:
-//           d, d_max, numerator, and the d of the step before, by which its gradients are scaled
+//           d, d_max, numerator, and the d of the previous step, by which its gradients are scaled
 // twin      crates/nn/src/optim/methods/prodigy.rs
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024)
 //
-// A step that is skipped changes nothing; without gradients, or where the quotient is not finite, d stays.
+// A skipped step changes nothing. Without gradients, or if the quotient is not finite, d does not change.
 
 struct Params {
     blocks: u32,
     d0: f32,
     beta3: f32,
     d_coef: f32,
-    // 0 where there is no limit.
+    // 0 if there is no limit.
     growth_rate: f32,
 }
 

@@ -1,5 +1,5 @@
-// The sums that Prodigy estimates the distance to the solution by, over a page of the arena: partial ones, two for every
-// 8,192 parameters.
+// Partial sums of a page of the arena for Prodigy's estimate of the distance to the solution: two per 8,192
+// parameters.
 //
 //   g   = clip_factor grad                          (-g where maximize)
 //   dlr = d lr sqrt(correction2) / correction1      (d lr without bias correction)
@@ -13,8 +13,8 @@
 // source    Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024);
 //           optax.contrib.prodigy
 //
-// The first step keeps the parameters as param0, and has d = d0. Frozen parameters have no part in the sums. A workgroup
-// takes 8,192 parameters in blocks of 1,024, in the order of optim/grad_norm.wgsl.
+// The first step stores the parameters as param0, and uses d = d0. Frozen parameters do not contribute to the sums. A
+// workgroup takes 8,192 parameters in blocks of 1,024, in the order of optim/grad_norm.wgsl.
 
 const EXTRA = NO_EXTRA;
 const IS_FOLLOWED = true;
@@ -90,7 +90,7 @@ fn main(
     let sums = plus(plus(a, b), plus(c, e));
     let products = tree_sum(lane, across(sums.products));
     let magnitudes = tree_sum(lane, across(sums.magnitudes));
-    // A grid that is folded over x and y may hold workgroups past the end.
+    // A grid folded over x and y may contain workgroups past the end.
     if (lane == 0u && block * 2048u < params.settings.vectors) {
         partials[params.offset + block] = vec2f(products, magnitudes);
     }

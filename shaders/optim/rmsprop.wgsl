@@ -8,7 +8,7 @@
 //   param   = param - lr d                          (MOMENTUM: param - lr moment)
 //
 // bindings  1 to 4: shared/update.wgsl   5: square [4 vectors] read_write   6: average read_write where CENTERED
-//           7: moment read_write where MOMENTUM; else a place that is not touched
+//           7: moment read_write where MOMENTUM; else an unused array
 // bytes     12 read, 8 written per parameter, and 4 of each for each of CENTERED and MOMENTUM
 // twin      crates/nn/src/optim/methods/rmsprop.rs
 // source    Tieleman, Hinton: Lecture 6.5 of Neural networks for machine learning (2012); centred: Graves: Generating

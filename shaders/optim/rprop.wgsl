@@ -26,7 +26,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> prev: array<vec4f>;
 @group(0) @binding(6) var<storage, read_write> size: array<vec4f>;
 
-// Nothing: step sizes are the parameters' own.
+// Nothing: step sizes are per parameter.
 struct Factors {
     none: f32,
 }

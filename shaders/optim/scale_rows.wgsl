@@ -1,7 +1,7 @@
-// Gradients times the clip factors of their tensors, in place, which are 1 then: for methods that may not read the rows of
-// the table.
+// Multiplies gradients by the clip factors of their tensors in place and resets the factors to 1: for methods that
+// cannot read the rows of the table.
 //
-//   grads[i] = table[first_row + i / 16].z grads[i], then table[..].z = 1     (nothing where the step is to be skipped)
+//   grads[i] = table[first_row + i / 16].z grads[i], then table[..].z = 1     (nothing if the step is skipped)
 //
 // bindings  1: grads [4 vectors] read_write   2: table [rows] read_write   3: clock read
 // bytes     4 read, 4 written per parameter
@@ -27,7 +27,7 @@ fn main(
     let row = params.first_row + i / 16u;
     let is_done = i < params.vectors && clock.clip_factor >= 0.0;
     if (is_done) { grads[i] = table[row].z * grads[i]; }
-    // The lanes of a row belong to one workgroup: all have read before one writes.
+    // The lanes of a row belong to one workgroup: all reads happen before the write.
     storageBarrier();
     if (is_done && i % 16u == 0u) { table[row].z = 1.0; }
 }

@@ -1,9 +1,9 @@
-// The step of SAM uphill, over all parameters in one launch; what was there is kept.
+// The ascent step of SAM, over all parameters in one launch; the old values are kept.
 //
 //   kept  = param
 //   param = param + scale grad                      (ADAPTIVE: scale t^2 grad, t = |param| + eta)
 //
-// A scale of 0, of a norm that was not finite, changes nothing.
+// A scale of 0, from a norm that was not finite, changes nothing.
 //
 // bindings  1: values [4 vectors] read_write   2: grads [4 vectors] read   3: scale [1] read
 //           4: kept [4 vectors] read_write

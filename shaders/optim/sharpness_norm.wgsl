@@ -1,5 +1,5 @@
-// Partial sums of squares of all gradients, for the step of SAM uphill; where ADAPTIVE each is first multiplied with
-// t = |param| + eta.
+// Partial sums of squares of all gradients, for the ascent step of SAM. Where ADAPTIVE, each gradient is first
+// multiplied by t = |param| + eta.
 //
 // bindings  1: values [4 vectors] read   2: grads [4 vectors] read   3: partials write at `offset` … `offset` + workgroups
 // bytes     8 read per parameter

@@ -1,4 +1,5 @@
-// Ends the norm of SAM: scale = rho / (sqrt(sum partials) + 1e-12), or 0 where that is not finite. One small workgroup.
+// Finishes the norm of SAM: scale = rho / (sqrt(sum partials) + 1e-12), or 0 if that is not finite. One small
+// workgroup.
 //
 // bindings  1: partials [partials] read   2: scale [1] write
 // twin      crates/tensor/src/optim/sharpness.rs

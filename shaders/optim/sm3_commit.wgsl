@@ -1,5 +1,5 @@
-// The end of a step of SM3, a workgroup a matrix: the new accumulators into their place, of columns the maximum of their
-// segments. Until then the step reads the old ones.
+// The end of a step of SM3, one workgroup per matrix: stores the new accumulators, for columns the maximum of their
+// segments. The step reads the old ones until then.
 //
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read   4: maxima read: see sm3_step.wgsl
 //           5: accumulator write: of a matrix rows, then columns

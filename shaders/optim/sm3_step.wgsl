@@ -1,4 +1,5 @@
-// SM3: parameters and momentum one step on, and the new accumulators of rows and columns, not yet in their place.
+// SM3: advances parameters and momentum, and computes the new accumulators of rows and columns, which sm3_commit.wgsl
+// stores.
 //
 //   v      = min(row[i], column[j]) + g^2,  of vectors v = accumulator = accumulator + g^2
 //   u      = g / sqrt(v + eps), 0 where v is 0
@@ -52,7 +53,7 @@ fn take_block(block: u32, lane: u32) {
             v = accumulator[matrix.places.x + i] + grad * grad;
             accumulator[matrix.places.x + i] = v;
         }
-        // A NaN is not equal to 0, and goes on.
+        // A NaN is not equal to 0, and spreads.
         let u = select(grad / sqrt(v + params.eps), 0.0, v == 0.0);
         let moment = now.momentum * buffer[matrix.places.y + i] + now.one_minus_momentum * u;
         buffer[matrix.places.y + i] = moment;

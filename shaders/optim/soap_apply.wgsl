@@ -1,5 +1,5 @@
-// The matrices by the update of SOAP, back from the eigenbases: param = (1 - lr weight_decay) (param - step_size x). Nothing at
-// the first step.
+// Updates the matrices with SOAP's update, transformed back from the eigenbases: param = (1 - lr weight_decay) (param
+// - step_size x). Does nothing at the first step.
 //
 // bindings  1: values [elements] read_write   2: table [rows] read   3: clock read   4: matrices [tensors] read   5: x read
 // bytes     8 read, 4 written per element of a matrix

@@ -1,4 +1,4 @@
-// The preconditioner of one side of all matrices, one step on: average = average + (1 - beta) (g gT - average), or gT g.
+// Advances the preconditioner of one side of all matrices: average = average + (1 - beta) (g gT - average), or gT g.
 //
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read, of the averages
 //           4: product [elements] read, g gT   5: average [elements] read_write

@@ -1,15 +1,16 @@
-// The eigenbases of one side of all matrices, a workgroup each: at the first step by Jacobi rotations, then after each
-// `frequency` updates by one step of orthogonal iteration, Q of the QR decomposition of A Q by Householder reflections.
+// The eigenbases of one side of all matrices, one workgroup each. The first step uses Jacobi rotations. After that,
+// every `frequency` updates, one step of orthogonal iteration: Q of the QR decomposition of A Q by Householder
+// reflections.
 //
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read, of the averages
 //           4: average [elements] read, A   5: basis [elements] read_write, Q   6: scratch [elements] write
-// bytes     12 read, 8 written per element of A at least, where it does anything
+// bytes     12 read, 8 written per element of A at least, when it runs
 // twin      crates/nn/src/optim/methods/soap/basis.rs
 // source    Vyas et al.: SOAP, improving and stabilizing Shampoo using Adam (ICLR 2025)
 //           Golub, Van Loan: Matrix computations, sections 5.2 and 8.5
 //
-// The columns are taken in the order of their Rayleigh quotients, the largest first, as the paper sorts them, but stay where
-// they are, so that second moments need not move. All sides are at most 1,024.
+// The columns are processed in the order of their Rayleigh quotients, the largest first, as the paper sorts them.
+// They are not moved, so that second moments need not move either. All sides are at most 1,024.
 
 @group(0) @binding(1) var<storage, read> table: array<vec4f>;
 @group(0) @binding(2) var<storage, read> clock: Clock;
@@ -18,16 +19,17 @@
 @group(0) @binding(5) var<storage, read_write> basis: array<f32>;
 @group(0) @binding(6) var<storage, read_write> scratch: array<f32>;
 
-// Of a rotation its sine s and s / (1 + c), with which less is rounded than with the cosine c; or of a column its Rayleigh quotient and the factor of its reflection.
+// For a rotation, its sine s and s / (1 + c), which round less than the cosine c. For a column, its Rayleigh quotient
+// and the factor of its reflection.
 var<workgroup> first: array<f32, 1024>;
 var<workgroup> second: array<f32, 1024>;
 var<workgroup> order: array<u32, 1024>;
 var<workgroup> unfinished: u32;
 
-// Sweeps over all pairs at most; they end when what is left is rounding.
+// The most sweeps over all pairs; they end when only rounding is left.
 const MOST_SWEEPS = 15u;
 
-// The pair that stands at a place in a round of a tournament of n, which is even: the smaller number first.
+// Returns the pair at a position in a round of a tournament of n, which is even: the smaller number first.
 fn pair_at(place: u32, round: u32, n: u32) -> vec2u {
     var a = n - 1u;
     var b = round;
@@ -38,7 +40,7 @@ fn pair_at(place: u32, round: u32, n: u32) -> vec2u {
     return vec2u(min(a, b), max(a, b));
 }
 
-// (c x - s y, s x + c y) by the rotation of a pair.
+// Returns (c x - s y, s x + c y) by the rotation of a pair.
 fn rotated(v: vec2f, pair: u32) -> vec2f {
     return vec2f(v.x - first[pair] * (v.y + second[pair] * v.x), v.y + first[pair] * (v.x - second[pair] * v.y));
 }
@@ -54,11 +56,11 @@ fn rotate_all(at: u32, k: u32, lane: u32) {
         scratch[at + i] = average[at + i] * scale;
         basis[at + i] = select(0.0, 1.0, i % (k + 1u) == 0u);
     }
-    // A side of an odd number of rows has one that pauses in each round.
+    // If the number of rows is odd, one row pauses in each round.
     let n = k + k % 2u;
     let pairs = n / 2u;
     for (var sweep = 0u; sweep < MOST_SWEEPS; sweep++) {
-        // Whether this lane has met anything but rounding.
+        // Whether this lane has found anything but rounding.
         var met = 0.0;
         for (var round = 0u; round < n - 1u; round++) {
             storageBarrier();
@@ -93,7 +95,7 @@ fn rotate_all(at: u32, k: u32, lane: u32) {
             }
             storageBarrier();
             workgroupBarrier();
-            // What stands in the rows of one pair and the columns of another.
+            // The elements in the rows of one pair and the columns of another.
             for (var i = lane; i < pairs * pairs; i += 64u) {
                 let one = i / pairs;
                 let other = i % pairs;
@@ -133,7 +135,7 @@ fn rotate_all(at: u32, k: u32, lane: u32) {
     }
 }
 
-// One step of orthogonal iteration.
+// Does one step of orthogonal iteration.
 fn iterate(at: u32, k: u32, lane: u32) {
     for (var i = lane; i < k * k; i += 64u) {
         let row = at + i / k * k;
@@ -143,7 +145,7 @@ fn iterate(at: u32, k: u32, lane: u32) {
         scratch[at + i] = sum;
     }
     storageBarrier();
-    // Rayleigh quotients; columns over their largest element, which changes no basis.
+    // Rayleigh quotients; columns divided by their largest element, which does not change the basis.
     for (var j = lane; j < k; j += 64u) {
         var quotient = 0.0;
         var largest = 0.0;
@@ -165,7 +167,7 @@ fn iterate(at: u32, k: u32, lane: u32) {
         }
         order[rank] = j;
     }
-    // Reflections, each in the place of its column.
+    // Reflections, each stored in place of its column.
     for (var c = 0u; c < k; c++) {
         storageBarrier();
         workgroupBarrier();
@@ -178,7 +180,7 @@ fn iterate(at: u32, k: u32, lane: u32) {
         sum = tree_sum(lane, sum);
         let head = scratch[column + c * k];
         let norm = sqrt(sum);
-        // Away from the head, so that nothing cancels; its square is sum - head^2 + new_head^2.
+        // The norm takes the sign of the head, so that nothing cancels; the square is sum - head^2 + new_head^2.
         let new_head = head + select(norm, -norm, head < 0.0);
         let squares = 2.0 * (sum + abs(head) * norm);
         var factor = 0.0;

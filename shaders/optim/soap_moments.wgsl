@@ -1,5 +1,5 @@
-// The first stage of SOAP: first moments, the gradients of matrices as the method sees them, and the whole step of what is no
-// matrix, which is Adam's. The first step moves neither.
+// The first stage of SOAP: first moments, the gradients of matrices after clipping, and the whole step of all other
+// parameters, which is Adam's. The first step moves neither.
 //
 //   moment1 = beta1 moment1 + (1 - beta1) g
 //   no matrix: moment2 = beta2 moment2 + (1 - beta2) g^2

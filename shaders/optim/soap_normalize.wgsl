@@ -1,5 +1,5 @@
-// The second moments of SOAP and the update, both in the eigenbases: x = x / (sqrt(moment2) + eps) with
-// moment2 = beta2 moment2 + (1 - beta2) g^2. Nothing at the first step.
+// The second moments of SOAP and the update, both in the eigenbases: x = x / (sqrt(moment2) + eps) with moment2 =
+// beta2 moment2 + (1 - beta2) g^2. Does nothing at the first step.
 //
 // bindings  1: table [rows] read   2: clock read   3: matrices [tensors] read   4: gradients read, g in the eigenbases
 //           5: moment2 read_write   6: x read_write, the first moment in the eigenbases

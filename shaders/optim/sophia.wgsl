@@ -11,7 +11,7 @@
 // source    Liu et al.: Sophia: a scalable stochastic second-order optimizer for language model pre-training (ICLR 2024);
 //           optax.contrib.sophia
 //
-// The average of the Hessian's diagonal goes on in a launch of its own, every few steps: optim/hessian.wgsl.
+// The average of the Hessian's diagonal is updated in a separate launch, every few steps: optim/hessian.wgsl.
 
 const EXTRA = NO_EXTRA;
 
@@ -42,7 +42,7 @@ fn update(i: u32, step: Step, f: Factors) {
     let grad = gradient(i, value, step);
     let new_m = step.momentum * m + step.one_minus_momentum * grad;
     let ratio = new_m * f.inverse_correction / select(vec4f(params.eps), curvature, curvature > vec4f(params.eps));
-    // Comparisons, so that a NaN stays.
+    // Comparisons, so that a NaN propagates.
     let most = vec4f(params.clip_threshold);
     let from_below = select(ratio, -most, ratio < -most);
     let direction = select(from_below, most, ratio > most);

@@ -1,4 +1,5 @@
-// Ends the 2-norms of the last update and of the parameters before it, and keeps them in the clock: one small workgroup.
+// Finishes the 2-norms of the last update and of the parameters before it, and stores them in the clock: one small
+// workgroup.
 //
 // bindings  1: partials [partials] read   2: clock read_write
 // twin      crates/tensor/src/optim/statistics.rs

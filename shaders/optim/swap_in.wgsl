@@ -1,16 +1,16 @@
-// Puts other values in the place of all parameters, and keeps what was there, in one launch.
+// Replaces the values of all parameters by others, and stores the old ones, in one launch.
 //
 //   kept  = param
 //   param = param + weight (other - param)          (weight 1: other)
 //
-// Parameters that are frozen stay, and all of them while counts[count] is 0.
+// Frozen parameters do not change, and no parameter changes while counts[count] is 0.
 //
 // bindings  1: values [4 vectors] read_write   2: others [4 vectors] read   3: table [rows] read   4: counts read
 //           5: kept [4 vectors] read_write
 // bytes     8 read, 8 written per parameter
 // twin      crates/tensor/src/optim/swap_in.rs
 
-// Whether the table has rows that say what is frozen: see shared/update.wgsl.
+// Whether the table has rows that mark frozen tensors: see shared/update.wgsl.
 override SEGMENTED: bool = false;
 
 struct Params {

@@ -1,11 +1,11 @@
-// The clip factor of each tensor, from what its chunks have left, into the rows of the tensor in the table.
+// Writes the clip factor of each tensor, from the sums of its chunks, into the tensor's rows in the table.
 //
-//   factor = min(1, limit / (‖g‖ + 1e-6)); of root mean squares 1 / max(1, ‖g‖ / sqrt(n) / limit)
+//   factor = min(1, limit / (‖g‖ + 1e-6)); for root mean squares 1 / max(1, ‖g‖ / sqrt(n) / limit)
 //   norms  = ‖g‖^2, factor
 //
 // bindings  1: segments [count] read   2: partials [chunks] read   3: table [rows] read_write   4: norms [count] write
 // twin      crates/tensor/src/optim/tensor_clip.rs
-// source    torch.nn.utils.clip_grad_norm_, of each tensor by itself; optax.clip_by_block_rms
+// source    torch.nn.utils.clip_grad_norm_, for each tensor separately; optax.clip_by_block_rms
 
 struct Params {
     count: u32,

@@ -1,4 +1,4 @@
-// For each chunk of a tensor the sum of squares of its gradients: the first launch of clipping tensor by tensor.
+// The sum of squares of the gradients of each chunk of a tensor: the first launch of clipping tensor by tensor.
 //
 //   partials = sum grad^2, 0
 //
@@ -6,7 +6,7 @@
 // bytes     4 read per parameter
 // twin      crates/tensor/src/optim/tensor_clip.rs
 //
-// In the order of shared/chunks.wgsl.
+// The order is that of shared/chunks.wgsl.
 
 struct Params {
     first_chunk: u32,

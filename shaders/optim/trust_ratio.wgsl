@@ -1,5 +1,5 @@
-// The trust ratio of each tensor, from what its chunks have left, into the rows of the tensor in the table: the second of
-// three launches of LARS and LAMB.
+// Writes the trust ratio of each tensor, from the sums of its chunks, into the tensor's rows in the table: the second
+// of three launches of LARS and LAMB.
 //
 //   own_factor = coefficient ‖a‖ / (‖b‖ + eps), 1 where a norm is 0
 //                LARS: a the parameters, b the gradient with weight decay; LAMB: a the parameters, b the direction

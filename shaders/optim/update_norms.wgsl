@@ -6,8 +6,8 @@
 // bytes     8 read per parameter
 // twin      crates/tensor/src/optim/statistics.rs
 //
-// A fixed number of workgroups strides over the arena in blocks of 256 parameters, so that the order of the sums depends
-// on the size alone.
+// A fixed number of workgroups strides over the arena in blocks of 256 parameters, so the order of the sums depends
+// only on the size.
 
 struct Params {
     vectors: u32,

@@ -1,4 +1,4 @@
-// What the stages of Adafactor share: their parameters.
+// The parameters shared by the stages of Adafactor.
 //
 // twin: crates/nn/src/optim/methods/adafactor.rs
 

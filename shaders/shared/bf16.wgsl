@@ -1,13 +1,13 @@
-// Elements of bf16, two in a word, as f32: the upper half of its bits.
+// Elements of bf16, two in a word, as f32: a bf16 is the upper half of the bits of an f32.
 //
 // twin: crates/runtime/src/dtype.rs
 
-// The value of an element, exactly.
+// Returns the exact value of an element.
 fn bf16_value(bits: u32) -> f32 {
     return bitcast<f32>(bits << 16u);
 }
 
-// The bits of the nearest element, of two as near the even one; NaN of NaN.
+// Returns the bits of the nearest element, ties to even; NaN for NaN.
 fn bf16_bits(value: f32) -> u32 {
     let bits = bitcast<u32>(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u) { return (bits >> 16u) | 0x40u; }
@@ -23,12 +23,12 @@ fn bf16_store(value: vec4f) -> vec2u {
     return vec2u(bf16_pair(value.x, value.y), bf16_pair(value.z, value.w));
 }
 
-// The element at a place, of the word that it is in.
+// Returns the element at a position, from the word that contains it.
 fn bf16_at(word: u32, place: u32) -> f32 {
     return bf16_value((word >> (16u * (place & 1u))) & 0xffffu);
 }
 
-// The word of two neighbours.
+// Returns the word of two neighbours.
 fn bf16_pair(low: f32, high: f32) -> u32 {
     return bf16_bits(low) | (bf16_bits(high) << 16u);
 }

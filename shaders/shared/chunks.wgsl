@@ -1,15 +1,15 @@
-// The way through the chunks of tensors, for kernels that leave two sums of squares of each chunk: a workgroup takes a
-// chunk, 4,096 elements at most, of one tensor.
+// The loop over the chunks of tensors, for kernels that store two sums of squares per chunk. A workgroup takes a
+// chunk, at most 4,096 elements of one tensor.
 //
-// A kernel that appends this text declares beside what shared/update.wgsl asks for
+// A kernel that appends this text declares, besides the declarations that shared/update.wgsl requires
 //
-//   struct Params     with `first_chunk: u32, chunk_count: u32`: which chunks are those of this page
-//   chunks            at some binding, `array<vec2u>`: the first vector of each chunk, and how many it has
+//   struct Params     with `first_chunk: u32, chunk_count: u32`: the chunks of this page
+//   chunks            at some binding, `array<vec2u>`: the first vector of each chunk, and its number of vectors
 //   partials          at some binding, `array<vec2f>`: the sums of each chunk
-//   fn terms          (i: u32, step: Step, f: Factors) -> Terms: goes over one vector and gives what is squared and summed
+//   fn terms          (i: u32, step: Step, f: Factors) -> Terms: processes one vector and returns the terms to sum
 //
-// Lane j adds the squares of the vectors j, j + 64, … of the chunk; components are joined in pairs, and the lanes by a
-// tree. Parameters are always set apart here, so that each tensor has its rows in the table.
+// Lane j adds the squares of the vectors j, j + 64, … of the chunk. Components are added in pairs, and lanes by a
+// tree. SEGMENTED is always on here, so that each tensor has its rows in the table.
 //
 // twin: crates/tensor/src/optim/segments.rs
 

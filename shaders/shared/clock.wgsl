@@ -1,17 +1,17 @@
-// The clock of a training run: what changes from step to step, on the device, advanced by the step itself.
+// The clock of a training run: the values that change from step to step, on the device, advanced by the step itself.
 //
 // twin: crates/tensor/src/optim/time.rs
 //
-// Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c): exact at the first step, tending to 1, where
-// a power of beta in f32 would be off by the rounding of beta from the first step on.
+// Bias corrections 1 - beta^t follow c' = c + (1 - beta) (1 - c). This is exact at the first step and tends to 1. A
+// power of beta in f32 would be off by the rounding of beta from the first step on.
 
-// What a launch may both read and store is atomic in kernels that advance the clock themselves
+// Fields that a launch may both read and store are atomic in kernels that advance the clock themselves
 // (shared/self_clock.wgsl), and plain in all others (shared/plain_clock.wgsl).
 struct Clock {
     learning_rate: f32,
     bias_correction1: ClockNumber,
     bias_correction2: ClockNumber,
-    // What gradients are multiplied by; negative where the update is to be skipped.
+    // The factor of the gradients; negative if the update is skipped.
     clip_factor: f32,
     step: ClockCount,
     skipped: u32,
@@ -20,42 +20,42 @@ struct Clock {
     finished: ClockCount,
     gradient_norm: f32,
     gradient_norm_sum: f32,
-    // Rows of the schedule that count, and where they begin in the table.
+    // The number of valid rows of the schedule, and where they begin in the table.
     schedule_length: u32,
     schedule_start: u32,
-    // What a method keeps of time beside the bias corrections: see `next_extra`.
+    // State of a method that depends on time, besides the bias corrections: see `next_extra`.
     extra1: ClockNumber,
     extra2: ClockNumber,
-    // What the schedule says of weight decay and momentum; negative where it says nothing.
+    // The schedule's weight decay and momentum; negative if it sets none.
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
-    // The step, skipped ones counted too, that was skipped first; 0 where none was.
+    // The first step that was skipped, counting skipped steps; 0 if there is none.
     first_skipped: u32,
-    // Statistics of the last update, where they are asked for: its 2-norm, and that of the parameters before it.
+    // Statistics of the last update, if enabled: its 2-norm, and the 2-norm of the parameters before it.
     update_norm: f32,
     weight_norm: f32,
-    // What the loss is multiplied by, and the steps since it changed; 0 where it is not.
+    // The factor of the loss, and the steps since it changed; 0 if the loss is not scaled.
     loss_scale: f32,
     growth_tracker: u32,
 }
 
-// A step of the schedule, a row of the table: learning rate, weight decay, momentum, 1 - momentum. The last three are
-// negative where the settings of the method hold.
+// A step of the schedule is a row of the table: learning rate, weight decay, momentum, 1 - momentum. The last three
+// are negative if the settings of the method apply.
 fn schedule_row(position: u32, length: u32, start: u32) -> u32 {
     return start + min(position, length - 1u);
 }
 
-// What the schedule says, or where it says nothing the settings.
+// Returns the value of the schedule, or the setting if the schedule has none.
 fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
     return select(from_settings, from_schedule, from_schedule >= 0.0);
 }
 
-// What an update says of how its time goes on.
+// How an update advances its time.
 struct Timing {
     one_minus_beta1: f32,
     one_minus_beta2: f32,
-    // Another rate, and what it is for.
+    // Another rate, and its purpose.
     extra_rate: f32,
     extra: u32,
 }
@@ -68,13 +68,13 @@ struct Now {
     clip_factor: f32,
     extra1: f32,
     extra2: f32,
-    // The number of this step, from 1 on.
+    // The number of this step, starting at 1.
     step: u32,
     weight_decay: f32,
     // The momentum, or the decay rate of the first moment.
     momentum: f32,
     one_minus_momentum: f32,
-    // What a method has worked out from the norms of a tensor: see shared/update.wgsl.
+    // A factor that a method computes from the norms of a tensor: see shared/update.wgsl.
     own_factor: f32,
 }
 
@@ -84,8 +84,8 @@ const MOMENTUM_DECAY = 2u;
 const RECTIFICATION = 3u;
 const SCHEDULE_FREE = 4u;
 
-// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the learning rate
-// of the one behind it.
+// Advances a method's extra state by one step. `step` is the number of the step that begins, `next_rate` the learning
+// rate of the step after it.
 fn next_extra(extra: u32, old: vec2f, step: u32, next_rate: f32, timing: Timing) -> vec2f {
     let first = step == 1u;
     switch extra {
@@ -93,23 +93,24 @@ fn next_extra(extra: u32, old: vec2f, step: u32, next_rate: f32, timing: Timing)
         case THIRD_MOMENT: {
             return vec2f(next_correction(old.x, timing.extra_rate), 0.0);
         }
-        // NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 ... mu_t, which goes on
-        // as a bias correction does. A power that is lessened by a share of itself keeps its relative accuracy.
+        // NAdam: d = 0.96^(t momentum_decay), from which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 ... mu_t, which is
+        // advanced like a bias correction. A power that is reduced by a fraction of itself keeps its relative
+        // accuracy.
         case MOMENTUM_DECAY: {
             let before = select(old.x, 1.0, first);
             let d = before - timing.extra_rate * before;
             let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
             return vec2f(d, next_correction(old.y, one_minus_mu));
         }
-        // RAdam: p = beta2^t, and the sum of beta2^i - beta2^t over i < t, in which all terms are positive: the length
-        // of the average follows from it without cancellation.
+        // RAdam: p = beta2^t, and the sum of beta2^i - beta2^t over i < t, in which all terms are positive. The
+        // length of the average follows from it without cancellation.
         case RECTIFICATION: {
             let before = select(old.x, 1.0, first);
             let p = before - timing.one_minus_beta2 * before;
             return vec2f(p, old.y + f32(step) * (timing.one_minus_beta2 * before));
         }
-        // Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average. The
-        // rate is that of the step which follows, as optax has it, so that a warm-up from 0 has a weight.
+        // Schedule-free methods: the largest learning rate, and the sum of its squares, the weights of the average.
+        // As in optax, the rate is that of the next step, so that a warm-up from 0 has a weight.
         case SCHEDULE_FREE: {
             let largest = max(old.x, next_rate);
             return vec2f(largest, old.y + largest * largest);
@@ -120,13 +121,13 @@ fn next_extra(extra: u32, old: vec2f, step: u32, next_rate: f32, timing: Timing)
     }
 }
 
-// The share that the newest point has in the average of a schedule-free method; 0 while all learning rates were 0.
+// Returns the weight of the newest point in the average of a schedule-free method; 0 while all learning rates were 0.
 fn newest_share(now: Now) -> f32 {
     return select(0.0, now.extra1 * now.extra1 / now.extra2, now.extra2 > 0.0);
 }
 
-// 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once: where beta1 is close to 1, from its
-// complement, so that no digits cancel.
+// Returns 1 - beta1 (1 - c), the fraction of a step that a schedule-free method applies at once. It is computed from
+// the complement of beta1, so that no digits cancel if beta1 is close to 1.
 fn direct_share(now: Now) -> f32 {
     return now.one_minus_momentum + now.momentum * newest_share(now);
 }

@@ -1,23 +1,23 @@
-// The way of an element-wise update through an arena.
+// The loop of an element-wise update over an arena.
 //
 // A kernel that appends this text and shared/update.wgsl declares
 //
 //   its state         from binding 5 on, `array<vec4f>` each
-//   struct Factors    what is the same for all elements by its own rule, and `fn factors(now: Now) -> Factors`;
-//                     those of methods with two moments stand in shared/moments.wgsl
-//   fn update         (i: u32, step: Step, f: Factors): one vector of parameters and its state, one step further;
-//                     `i` is the place in each array and nothing else
+//   struct Factors    the method's factors common to all elements, and `fn factors(now: Now) -> Factors`;
+//                     those of methods with two moments are in shared/moments.wgsl
+//   fn update         (i: u32, step: Step, f: Factors): advances one vector of parameters and its state by a step;
+//                     `i` is only used as an index into the arrays
 //
-// In hardware the lanes run together: neighbours take neighbouring vectors, so that what they load is one piece of
-// memory, and each takes two, 512 parameters a workgroup. The arena is padded to 1,024, so there is no tail.
+// In hardware the lanes run together. Neighbouring lanes take neighbouring vectors, so their loads coalesce. Each
+// lane takes two vectors, 512 parameters per workgroup. The arena is padded to 1,024, so there is no tail.
 //
-// In software an update goes another way, two vectors at a time: see shared/pairs.wgsl.
+// In software an update uses another loop, two vectors at a time: see shared/pairs.wgsl.
 //
 // twin: crates/tensor/src/optim/elements.rs
 
 const IS_FOLLOWED = false;
 
-// Two vectors, 64 apart. A grid that is folded over x and y may hold workgroups past the end.
+// Two vectors, 64 apart. A grid folded over x and y may contain workgroups past the end.
 fn update_block(block: u32, lane: u32, now: Now) {
     let i = block * 128u + lane;
     if (i >= params.settings.vectors) { return; }

@@ -1,16 +1,16 @@
-// Rows that are gathered by their numbers, word by word, whatever their type.
+// Gathers rows by their numbers, word by word, for all types.
 //
 // A kernel that appends this text declares
 //
 //   params            with rows, columns, count and lanes
-//   source, gathered  the table that rows are taken from, and where they go: array<vec4u>
-//   fn row_of         (sample: u32) -> u32: the number of a sample's row
+//   source, gathered  the table of rows, and the result: array<vec4u>
+//   fn row_of         (sample: u32) -> u32: the row number of a sample
 //
-// A number that is no row gives a row of NaN (u32: of 0x7fc00000, the same bits).
+// An invalid row number gives a row of NaN (for u32 0x7fc00000, the same bits).
 //
-// BY_FOUR: the length of a row is a multiple of four. Then the lanes of a row are `lanes`, and each takes every
-// `lanes`-th vector of four, so that the number of the row is looked up once for all of them. Else a lane
-// takes four neighbours of what is gathered, which may lie in several rows, and what it writes past the end is zero.
+// BY_FOUR: the length of a row is a multiple of four. Then a row has `lanes` lanes, and each takes every `lanes`-th
+// vector of four, so that all lanes of a row look up its number once. Otherwise a lane writes four neighbouring
+// elements, which may belong to several rows, and zeros past the end.
 //
 // twin: crates/tensor/src/ops/gather_rows.rs
 
@@ -26,8 +26,8 @@ fn gather(lane: u32) {
     }
 }
 
-// One lane's part of a row, four vectors at a time: the loads stand before the stores, so that they need not wait for
-// each other. Only the last ones of a row need a test.
+// One lane's part of a row, four vectors at a time. The loads precede the stores, so that they are independent. Only
+// the last vectors of a row need a test.
 fn gather_vectors(lane: u32) {
     let sample = lane / params.lanes;
     if (sample >= params.count) { return; }
@@ -53,7 +53,7 @@ fn gather_vectors(lane: u32) {
     }
 }
 
-// Four neighbours of what is gathered.
+// Four neighbouring elements of the result.
 fn gather_words(lane: u32) {
     if (4u * lane >= params.count * params.columns) { return; }
     var sample = 4u * lane / params.columns;

@@ -1,4 +1,4 @@
-// The direction of LAMB, which its first launch measures and its last one follows.
+// The direction of LAMB. The first launch measures it, the last one applies it.
 //
 //   direction = (moment1 / correction1) / (sqrt(moment2) / sqrt(correction2) + eps) + weight_decay param
 //

@@ -1,15 +1,16 @@
-// Scalar functions that hold on every driver.
+// Scalar functions that are correct on every driver.
 //
-// WGSL lets a compiler assume that NaN and infinity do not occur, and leaves the accuracy of `exp`, `log`, `tanh`
-// and `sin` to the driver. What is measured to fail somewhere: `x != x` for NaN (folded to false), `max` and `clamp`
-// with NaN (swallowed), `exp(NaN)` (infinity), `exp(-88)` (0), `log(0)`, `log(-1)` (finite), `tanh(89)` (NaN),
-// `tanh(1e-7)` (30 % off), `pow` of a negative base. So NaN is tested by its bits, and ranges and small arguments are handled here.
+// WGSL lets a compiler assume that NaN and infinity do not occur, and leaves the accuracy of `exp`, `log`, `tanh` and
+// `sin` to the driver. Measured failures on some driver: `x != x` for NaN (folded to false), `max` and `clamp` with
+// NaN (swallowed), `exp(NaN)` (infinity), `exp(-88)` (0), `log(0)`, `log(-1)` (finite), `tanh(89)` (NaN),
+// `tanh(1e-7)` (30 % off), `pow` of a negative base. So NaN is tested by its bits, and ranges and small arguments are
+// handled here.
 //
 // twin: crates/runtime/src/math.rs
 
 const INFINITY_BITS: u32 = 0x7f800000u;
 
-// The bits of a NaN or an infinity, made at run time: WGSL refuses them as constant expressions.
+// The bits of a NaN or an infinity, computed at run time: WGSL rejects them as constant expressions.
 fn from_bits(bits: u32) -> f32 {
     var value = bits;
     return bitcast<f32>(value);
@@ -31,7 +32,7 @@ fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & INFINITY_BITS) != INFINITY_BITS;
 }
 
-// NaN wins, as in PyTorch.
+// NaN propagates, as in PyTorch.
 fn maximum(x: f32, y: f32) -> f32 {
     if (is_nan(x)) { return x; }
     if (is_nan(y)) { return y; }
@@ -49,7 +50,8 @@ fn safe_exp(x: f32) -> f32 {
     if (x > 88.72284) { return infinity(); }
     if (x < -103.9721) { return 0.0; }
     // e^x = 2^n e^r with |r| <= ln 2 / 2; the polynomial is Moshier's (Cephes, expf). Drivers lose some 60 ulp at the
-    // ends of the range and what is subnormal. The power of two goes in two steps, for 2^n alone may not be a number.
+    // ends of the range and lose subnormal results. The power of two is applied in two steps, since 2^n alone may not
+    // be representable.
     let n = floor(x * 1.44269504 + 0.5);
     let r = (x - n * 0.693359375) + n * 2.12194440e-4;
     let tail = 0.5 + r * (0.16666665459 + r * (0.041665795894 + r * (0.0083334519073
@@ -123,7 +125,7 @@ fn sigmoid(x: f32) -> f32 {
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
-// The derivative of the sigmoid, sigmoid(x) sigmoid(-x), which keeps its digits far from 0.
+// The derivative of the sigmoid, sigmoid(x) sigmoid(-x), which stays accurate far from 0.
 fn sigmoid_slope(x: f32) -> f32 {
     let e = safe_exp(-abs(x));
     return e / ((1.0 + e) * (1.0 + e));
@@ -156,7 +158,7 @@ fn erfc_positive(x: f32) -> f32 {
     return t * safe_exp(-x * x + polynomial);
 }
 
-// The distribution function of the standard normal, accurate in the lower tail as well.
+// The distribution function of the standard normal, accurate in the lower tail too.
 fn normal_cdf(x: f32) -> f32 {
     if (is_nan(x)) { return x; }
     let z = x * 0.707106781;
@@ -175,8 +177,8 @@ fn gelu(x: f32) -> f32 {
     return x * normal_cdf(x);
 }
 
-// x reduced to [-pi/4, pi/4] by Cody and Waite's three constants, good to |x| of some 8,000; larger arguments go to
-// the driver. Returns sine and cosine.
+// Reduces x to [-pi/4, pi/4] with Cody and Waite's three constants, accurate up to |x| of some 8,000. Larger
+// arguments are passed to the driver. Returns sine and cosine.
 fn sine_cosine(x: f32) -> vec2f {
     if (!is_finite(x)) { return vec2f(nan()); }
     if (abs(x) > 8192.0) { return vec2f(sin(x), cos(x)); }
@@ -193,7 +195,7 @@ fn sine_cosine(x: f32) -> vec2f {
     }
 }
 
-// x to the power y as C's `pow`: a negative base with a whole exponent, zero to the zero is one.
+// x to the power y as C's `pow`: a negative base with an integral exponent is valid, and zero to the zero is one.
 fn power(x: f32, y: f32) -> f32 {
     if (y == 0.0 || x == 1.0) { return 1.0; }
     if (is_nan(x) || is_nan(y)) { return nan(); }
@@ -209,7 +211,7 @@ fn power(x: f32, y: f32) -> f32 {
         return select(result, -result, odd && (bitcast<u32>(x) >> 31u) == 1u);
     }
     if (x < 0.0 && !whole) { return nan(); }
-    // Small whole exponents by squaring: exact to rounding.
+    // Small integral exponents by squaring: exact up to rounding.
     if (whole && abs(y) <= 64.0) {
         var base = x;
         var result = 1.0;

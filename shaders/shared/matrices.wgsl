@@ -1,38 +1,39 @@
-// The tensors of an arena as matrices: what each is, and which workgroups take what of it.
+// The tensors of an arena as matrices: the shape of each, and the work of each workgroup.
 //
-// A kernel that appends this text declares `params`, beginning with `work: Work`, and `matrices`, a binding of the table.
-// A workgroup finds its tensor by bisection, so that one launch reaches all. There are three ways to share tensors out:
+// A kernel that appends this text declares `params`, beginning with `work: Work`, and `matrices`, the binding of the
+// table. A workgroup finds its tensor by bisection, so that one launch covers all tensors. Tensors are divided in
+// three ways:
 //
-//   blocks   runs of elements, whatever the rows, at most 1,024 a tensor
-//   groups   whole rows, 64 / lanes of them, which a power of two of lanes takes each
-//   tiles    64 columns of a segment of 256 rows, a lane a column
+//   blocks   runs of elements, independent of rows, at most 1,024 per tensor
+//   groups   64 / lanes whole rows, each shared by `lanes` lanes, a power of two
+//   tiles    64 columns of a segment of 256 rows, one lane per column
 //
 // twin: crates/tensor/src/optim/matrices.rs
 
 struct Matrix {
-    // Where its first element stands in the page of the parameters.
+    // The position of its first element in the page of the parameters.
     offset: u32,
     rows: u32,
     columns: u32,
     length: u32,
-    // 0 where it has fewer than two dimensions.
+    // 0 if it has fewer than two dimensions.
     is_matrix: u32,
-    // Lanes that share a row.
+    // The number of lanes that share a row.
     lanes: u32,
     block_elements: u32,
-    // Segments of its columns.
+    // The number of segments of its columns.
     segments: u32,
-    // Workgroups before its own, of each of the three ways.
+    // The number of preceding workgroups, for each of the three ways.
     first_block: u32,
     first_group: u32,
     first_tile: u32,
-    // Where what is summed by columns begins: `segments` rows of `columns`.
+    // Where the sums by columns begin: `segments` rows of `columns`.
     first_column: u32,
     // Where it begins in the pages of up to three other arenas; the last number is that of its blocks.
     places: vec4u,
 }
 
-// The part of the table that a launch is for, and its workgroups.
+// The part of the table that a launch processes, and its workgroups.
 struct Work {
     first: u32,
     count: u32,
@@ -50,7 +51,7 @@ fn elements_of(matrix: Matrix, block: u32) -> vec2u {
     return vec2u(start, min(start + matrix.block_elements, matrix.length));
 }
 
-// Row and column of an element, and how they go on by 64 elements, so that only the first one costs a division.
+// Row and column of an element, and their increments for 64 elements, so that only the first one costs a division.
 struct Walk {
     row: u32,
     column: u32,
@@ -84,7 +85,7 @@ fn first_of(i: u32, way: u32) -> u32 {
     return matrices[i].first_tile;
 }
 
-// The last tensor that begins at or before a workgroup. Those that have no workgroups begin where the next one does.
+// The last tensor that begins at or before a workgroup. Tensors without workgroups begin where the next one does.
 fn matrix_at(place: u32, way: u32) -> u32 {
     var low = params.work.first;
     var high = low + params.work.count;

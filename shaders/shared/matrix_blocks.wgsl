@@ -1,5 +1,5 @@
-// The way over matrices by blocks alone: a kernel that appends this text and shared/matrices.wgsl declares
-// `fn take_block(block: u32, lane: u32)`, which a workgroup calls once, in uniform control flow.
+// The loop over matrices by blocks alone. A kernel that appends this text and shared/matrices.wgsl declares `fn
+// take_block(block: u32, lane: u32)`, which a workgroup calls once, in uniform control flow.
 
 @compute @workgroup_size(64)
 fn main(

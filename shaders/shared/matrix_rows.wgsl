@@ -1,5 +1,5 @@
-// Sums and maxima of rows that a power of two of lanes shares, in a fixed order: halves are folded onto each other. Every
-// lane gets the result of its row. Must be called by all lanes (uniform control flow).
+// Sums and maxima of rows that are shared by a power of two of lanes, in a fixed order: halves are folded onto each
+// other. Every lane gets the result of its row. Must be called by all lanes (uniform control flow).
 //
 // twin: crates/tensor/src/optim/matrices.rs, `fold_row`
 

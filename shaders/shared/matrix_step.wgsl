@@ -1,4 +1,4 @@
-// What a step says to all tensors, and the gradient as they see it.
+// The settings of a step common to all tensors, and the gradient clipped by value.
 //
 // A kernel that appends this text declares `params` with `step: MatrixStep`.
 //
@@ -8,7 +8,7 @@ struct MatrixStep {
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
-    // Whether parameters are set apart, and where the rows of this page begin in the table.
+    // Whether parameters have rows in the table, and where the rows of this page begin.
     segmented: u32,
     first_row: u32,
     // Whether each element of the gradient is clipped to -clip_value ... clip_value.
@@ -17,11 +17,11 @@ struct MatrixStep {
     maximize: u32,
 }
 
-// An element of the gradient, clipped by value where it is to be.
+// Returns an element of the gradient, clipped by value if enabled.
 fn limited(grad: f32) -> f32 {
     var g = grad;
     if (params.step.clip != 0u) {
-        // Comparisons, so that a NaN stays.
+        // Comparisons, so that a NaN propagates.
         if (g > params.step.clip_value) { g = params.step.clip_value; }
         if (g < -params.step.clip_value) { g = -params.step.clip_value; }
     }

@@ -1,15 +1,15 @@
-// The time of a step as a tensor has it, for kernels that a launch of the clock stands before.
+// The time of a step for a tensor, for kernels that run after a launch of the clock.
 //
-// A kernel that appends this text appends shared/matrix_step.wgsl too, and binds `table` and `clock`, both as read.
+// A kernel that appends this text also appends shared/matrix_step.wgsl, and binds `table` and `clock`, both as read.
 //
 // twin: crates/tensor/src/optim/matrices.rs
 
-// A negative clip factor skips the tensor: all are to be skipped, or it is frozen.
+// A negative clip factor skips the tensor: the whole step is skipped, or the tensor is frozen.
 fn time_of(matrix: Matrix) -> Now {
     return time_at(matrix.offset);
 }
 
-// The same of the tensor that begins at a place in the page of the parameters.
+// The same for the tensor that begins at an offset in the page of the parameters.
 fn time_at(offset: u32) -> Now {
     var now: Now;
     now.learning_rate = clock.learning_rate;
@@ -32,7 +32,7 @@ fn time_at(offset: u32) -> Now {
     return now;
 }
 
-// The clip factor, negative where the method is to climb.
+// Returns the clip factor, negated if the method maximizes.
 fn grad_factor(now: Now) -> f32 {
     return select(now.clip_factor, -now.clip_factor, params.step.maximize != 0u);
 }

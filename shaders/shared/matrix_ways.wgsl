@@ -1,6 +1,6 @@
-// The way over matrices by blocks, groups of rows and tiles of columns in one launch: a kernel that appends this text and
-// shared/matrices.wgsl declares `take_block`, `take_group` and `take_tile`, each of its number and the lane, of which a
-// workgroup calls one, in uniform control flow.
+// The loop over matrices by blocks, groups of rows and tiles of columns in one launch. A kernel that appends this
+// text and shared/matrices.wgsl declares `take_block`, `take_group` and `take_tile`, each with its number and the
+// lane. A workgroup calls one of them, in uniform control flow.
 
 // The segment of a lane's column, and the column, which may be past the end.
 fn segment_and_column(matrix: Matrix, tile: u32, lane: u32) -> vec2u {
@@ -9,17 +9,17 @@ fn segment_and_column(matrix: Matrix, tile: u32, lane: u32) -> vec2u {
     return vec2u(number / tiles, number % tiles * 64u + lane);
 }
 
-// The rows of a segment, from the first to behind the last.
+// The range of rows of a segment, with an exclusive end.
 fn rows_of_segment(matrix: Matrix, segment: u32) -> vec2u {
     return vec2u(segment * 256u, min(segment * 256u + 256u, matrix.rows));
 }
 
-// The row that a lane has a share in, which may be past the end.
+// The row that a lane shares, which may be past the end.
 fn row_of_group(matrix: Matrix, group: u32, lane: u32) -> u32 {
     return (group - matrix.first_group) * (64u / matrix.lanes) + lane / matrix.lanes;
 }
 
-// An element of the gradient, clipped and scaled.
+// Returns an element of the gradient, clipped and scaled.
 fn gradient_at(matrix: Matrix, row: u32, column: u32, factor: f32) -> f32 {
     return factor * limited(grads[matrix.offset + row * matrix.columns + column]);
 }

@@ -1,5 +1,5 @@
-// The end of a mean over a workgroup: the lanes' sums are joined by a tree, scaled and stored, and, where LOGGED,
-// appended to a log, round and round.
+// The end of a mean over a workgroup. A tree adds the lanes' sums; the result is scaled and stored, and, if LOGGED,
+// appended to a ring buffer.
 //
 // A kernel that appends this text declares `mean`, `log_values`, `cursor`, `params.scale` and `params.log_length`.
 // Must be called by all lanes (uniform control flow).

@@ -1,5 +1,5 @@
-// The factors of Adam and its kin, which correct both moments for having begun at zero: the step size over the first
-// bias correction, and the inverse root of the second.
+// The factors of Adam and its variants, which correct both moments for their start at zero: the step size over the
+// first bias correction, and the inverse root of the second.
 //
 // twin: crates/tensor/src/optim/time.rs, `moment_factors`
 

@@ -1,7 +1,7 @@
-// The whole of a kernel that gives each tensor a factor of its own: a workgroup takes a tensor.
+// The body of a kernel that computes a factor for each tensor: one workgroup per tensor.
 //
-// A kernel that appends this text declares what shared/segments.wgsl needs and `params.count`, the number of tensors, and
-// defines `own_factor`, which returns the factor from a tensor and its sums.
+// A kernel that appends this text declares the bindings of shared/segments.wgsl and `params.count`, the number of
+// tensors, and defines `own_factor`, which returns the factor from a tensor and its sums.
 
 @compute @workgroup_size(64)
 fn main(

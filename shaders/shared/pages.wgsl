@@ -1,7 +1,8 @@
-// How a workgroup goes through its 1,024 elements of a page of an arena: four vectors a lane. In hardware neighbouring
-// lanes take neighbouring vectors; in software, where SEQUENTIAL, a lane takes four that lie in a row.
+// The order in which a workgroup processes its 1,024 elements of a page of an arena: four vectors per lane. In
+// hardware neighbouring lanes take neighbouring vectors. In software, where SEQUENTIAL, a lane takes four consecutive
+// vectors.
 //
-// Pages are padded to 1,024 elements. A grid that is folded over x and y may hold workgroups past the end, so a kernel
+// Pages are padded to 1,024 elements. A grid folded over x and y may contain workgroups past the end, so a kernel
 // tests the vector's number.
 //
 // twin: crates/tensor/src/optim/pages.rs

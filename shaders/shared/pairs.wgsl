@@ -1,15 +1,15 @@
-// The way of an element-wise update through an arena in software, two vectors at a time.
+// The loop of an element-wise update over an arena in software, two vectors at a time.
 //
-// The lanes load two neighbouring vectors of every array, and compute when both are there. An update is the text that
-// hardware gets: where it names an array, it finds the two vectors in private memory.
+// The lanes load two neighbouring vectors of every array, then compute. The text of an update is the same as in
+// hardware; its array names refer to the two vectors in private memory.
 //
-// A workgroup costs microseconds by itself, and its lanes run in groups of at most 16, one group after the other. So there
-// are few workgroups, and 16 lanes go over one piece of memory from end to end.
+// A workgroup itself costs microseconds, and its lanes run in groups of at most 16, one group after the other. So
+// there are few workgroups, and 16 lanes process one contiguous piece of memory.
 //
 // A kernel that appends this text appends shared/update.wgsl and, from crates/tensor/src/optim/pairs.rs,
 //
-//   fn load_pair    (pair: u32): puts the vectors of all arrays into private memory
-//   fn store_pair   (pair: u32): takes those that are written back
+//   fn load_pair    (pair: u32): loads the vectors of all arrays into private memory
+//   fn store_pair   (pair: u32): stores the arrays that are written back
 //
 // twin: crates/tensor/src/optim/elements.rs
 
@@ -22,7 +22,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let now = current_time(lane);
-    // The share of 16 lanes: units of 16 pairs.
+    // The part of 16 lanes: units of 16 pairs.
     let share = 4u * group.x + lane / 16u;
     let units = params.settings.vectors / 32u;
     let first = share * units / (4u * groups.x);
@@ -30,7 +30,8 @@ fn main(
     var step = step_of(now);
     var f = factors(now);
     if (!SEGMENTED) {
-        // A skipped step changes nothing, so the loop is empty and the update need not choose between old and new.
+        // A skipped step changes nothing, so the loop is empty and the update need not choose between old and new
+        // values.
         end = select(end, first, step.skip);
         step.skip = false;
     }

@@ -1,9 +1,10 @@
-// Philox4x32-10: a counter-based generator of random numbers. Four words for every counter and key; nothing is kept.
+// Philox4x32-10: a counter-based generator of random numbers. It returns four words for every counter and key, and
+// has no state.
 //
 // source  Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011)
 // twin    crates/runtime/src/philox.rs
 
-// The high and the low word of a product; WGSL has no 64-bit integers, so it is put together from halves.
+// The high and the low word of a product, computed from halves, since WGSL has no 64-bit integers.
 fn multiply_wide(x: u32, y: u32) -> vec2u {
     let x0 = x & 0xffffu;
     let x1 = x >> 16u;
@@ -27,7 +28,7 @@ fn philox(counter: vec4u, key: vec2u) -> vec4u {
     return c;
 }
 
-// A word as a number in [0, 1): its upper 24 bits.
+// Returns a word as a number in [0, 1): its upper 24 bits.
 fn unit_interval(word: u32) -> f32 {
     return f32(word >> 8u) * 5.9604644775390625e-8;
 }

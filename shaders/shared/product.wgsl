@@ -1,8 +1,8 @@
 // The inner part of the matrix products: a register block of 8 rows and 4 columns per lane.
 //
 // A kernel that appends this text declares `a` and `b` as storage arrays of f32 and `params.product`. Both operands
-// are read through strides, so that transposes and views cost nothing. A workgroup of 64 lanes, 8 by 8, covers a
-// tile of 64 rows and 32 columns; indices past the edge are clamped, and the stores test them.
+// are read through strides, so transposes and views need no copy. A workgroup of 64 lanes, 8 by 8, covers a tile of
+// 64 rows and 32 columns. Indices past the edge are clamped, and the stores test them.
 
 struct Product {
     m: u32,
@@ -14,7 +14,7 @@ struct Product {
     b_offset: u32,
     b_row: u32,
     b_column: u32,
-    // A structure inside of a uniform one takes whole vectors of four words.
+    // A structure within a uniform one occupies whole vectors of four words.
     padding0: u32,
     padding1: u32,
     padding2: u32,
@@ -30,9 +30,16 @@ fn place_of(index: u32, lane: u32) -> Place {
     return Place((index / tiles) * 64u + (lane / 8u) * 8u, (index % tiles) * 32u + (lane % 8u) * 4u);
 }
 
-// Row r of the result holds the sums over k of a[row + r, k] b[k, column + 0 … 3]. The sums run in order of k.
+// Row r of the result holds the sums over k of a[row + r, k] b[k, column + 0 … 3], added in order of k.
 fn product_block(row: u32, column: u32) -> array<vec4f, 8> {
-    let p = params.product;
+    return product_block_at(row, column, 0u, 0u);
+}
+
+// The block of a product whose operands start this much later.
+fn product_block_at(row: u32, column: u32, a_start: u32, b_start: u32) -> array<vec4f, 8> {
+    var p = params.product;
+    p.a_offset += a_start;
+    p.b_offset += b_start;
     let last_row = p.m - 1u;
     let last_column = p.n - 1u;
     var a0 = p.a_offset + min(row, last_row) * p.a_row;

@@ -1,5 +1,5 @@
-// The end of sums over tensors: a workgroup takes a tensor, adds what the chunks of it have left, and writes what follows
-// from it into the rows of the tensor in the table.
+// The end of sums over tensors. A workgroup takes a tensor, adds the partial sums of its chunks, and writes values
+// computed from them into the tensor's rows in the table.
 //
 // A kernel that appends this text declares `segments: array<Segment>`, `partials: array<vec2f>` and, to write,
 // `table: array<vec4f>`.
@@ -14,7 +14,7 @@ struct Segment {
     elements: u32,
 }
 
-// Both sums of a tensor. Must be called by all lanes (uniform control flow).
+// Returns both sums of a tensor. Must be called by all lanes (uniform control flow).
 fn segment_sums(lane: u32, segment: Segment) -> vec2f {
     var sums = vec2f(0.0);
     for (var i = lane; i < segment.chunks; i += 64u) { sums += partials[segment.first_chunk + i]; }

@@ -1,13 +1,14 @@
-// The clock for an update that advances it: without clipping there is no launch before the update that could, so every
-// workgroup works out the new values, and the last one to finish stores them.
+// The clock for an update that advances it. Without clipping no earlier launch can do so. Every workgroup computes
+// the new values, and the last one to finish stores them.
 //
-// One lane of a workgroup reads the clock for all others. It then raises a counter, and the workgroup that raises it last
-// knows that all others have read. WGSL's atomics order nothing but themselves. So the number that is added depends on
-// every word that was read, by a zero that only the host knows, and the words that are stored are atomics too.
+// One lane of a workgroup reads the clock for all lanes. It then increments a counter, and the workgroup that
+// increments it last can conclude that all others have read. WGSL's atomics order nothing but themselves. So the
+// increment depends on every word that was read, through a zero known only to the host, and the stored words are
+// atomics too.
 //
-// A kernel that appends this text declares `clock`, `table`, `params.timing`, `params.settings`, as EXTRA what its
-// method keeps in the clock, and as IS_FOLLOWED whether other launches of the same step read it, so that drivers in
-// software can drop the rest of it.
+// A kernel that appends this text declares `clock`, `table`, `params.timing` and `params.settings`. EXTRA is the kind
+// of extra state that its method keeps in the clock. IS_FOLLOWED tells whether other launches of the same step read
+// the clock, so that software drivers can drop the remaining stores.
 
 override SELF_CLOCKED: bool = false;
 
@@ -16,9 +17,9 @@ alias ClockNumber = atomic<u32>;
 
 var<workgroup> shared_time: Now;
 
-// The table: what parameters are set apart by (see shared/update.wgsl), then the rows of the schedule.
+// The table: the rows of tensors (see shared/update.wgsl), then the rows of the schedule.
 
-// The time of this step. All lanes of a workgroup must call it (uniform control flow).
+// Returns the time of this step. All lanes of a workgroup must call it (uniform control flow).
 fn current_time(lane: u32) -> Now {
     if (SELF_CLOCKED) {
         if (lane == 0u) { shared_time = next_time(); }
@@ -39,7 +40,7 @@ fn current_time(lane: u32) -> Now {
     );
 }
 
-// The time of the step that begins.
+// Returns the time of the step that begins.
 fn next_time() -> Now {
     let step = atomicLoad(&clock.step);
     let old_extra = vec2f(bitcast<f32>(atomicLoad(&clock.extra1)), bitcast<f32>(atomicLoad(&clock.extra2)));
@@ -64,8 +65,8 @@ fn next_time() -> Now {
     );
 }
 
-// Advances the clock, where the update does. Where launches of the same step follow, weight decay and momentum are kept
-// as they are for this step.
+// Advances the clock if the update does so. If other launches of the same step follow, weight decay and momentum of
+// this step are stored too.
 fn finish_time(now: Now, lane: u32, groups: vec3u) {
     if (SELF_CLOCKED) {
         if (lane == 0u) {
@@ -84,7 +85,7 @@ fn store_time(now: Now) {
     atomicStore(&clock.bias_correction2, bitcast<u32>(now.bias_correction2));
     clock.learning_rate = now.learning_rate;
     clock.clip_factor = 1.0;
-    // Drivers in software go through a store lane by lane in every workgroup, also where none of them stores.
+    // Software drivers run through a store lane by lane in every workgroup, even if no lane stores.
     if (EXTRA != NO_EXTRA) {
         atomicStore(&clock.extra1, bitcast<u32>(now.extra1));
         atomicStore(&clock.extra2, bitcast<u32>(now.extra2));

@@ -1,11 +1,11 @@
-// Sums over short rows, at most 32 elements, where a lane takes a row by itself.
+// Sums over short rows of at most 32 elements, one lane per row.
 //
 // The order is that of shared/tree.wgsl for a workgroup whose lane j holds element j, so the bits are the same. With
 // zeros from lane 32 on, the tree's first fold is t[j] = (e[j] + e[j + 16]) + (e[j + 8] + e[j + 24]).
 //
-// twin: crates/tensor/src/math.rs, `tree_sum`
+// twin: crates/runtime/src/math.rs, `tree_sum`
 
-// Whether a lane takes a row, rather than a workgroup.
+// Whether a lane, rather than a workgroup, takes a row.
 override SHORT: bool = false;
 
 // Sums of the elements j and j + 16, and of j + 8 and j + 24, for j from 0 to 7.
@@ -16,7 +16,7 @@ struct ShortSum {
     odd_high: vec4f,
 }
 
-// The sum with element `i` of the row.
+// Returns the sum with element `i` of the row added.
 fn with_element(sum: ShortSum, i: u32, element: f32) -> ShortSum {
     let place = vec4u(i & 15u);
     let first = vec4u(0u, 1u, 2u, 3u);

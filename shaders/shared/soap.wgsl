@@ -1,5 +1,5 @@
-// What the stages of SOAP share: their parameters, and the step size. The first step moves nothing, so that it is that of the
-// updates before this one.
+// The parameters shared by the stages of SOAP, and the step size. The first step moves nothing, so the step size is
+// that of the previous number of updates.
 //
 // twin: crates/nn/src/optim/methods/soap.rs
 

@@ -3,7 +3,7 @@
 //
 // twin: crates/runtime/src/math.rs, `tree_sum` and `tree_maximum`
 //
-// A lane does three folds at once, so that two barriers stand between the lanes and the result and not six.
+// A lane does three folds at once, so only two barriers are needed instead of six.
 
 var<workgroup> tree: array<f32, 64>;
 

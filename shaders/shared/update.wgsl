@@ -1,27 +1,27 @@
-// What all updates that go over an arena share: parameters and bindings up to the state, and what is the same for all
-// elements.
+// Code shared by all updates that process an arena: parameters, the bindings up to the state, and the values common
+// to all elements.
 //
 // A kernel that appends this text declares
 //
-//   const EXTRA       what the method keeps in the clock: see shared/clock.wgsl
+//   const EXTRA       the kind of extra state in the clock: see shared/clock.wgsl
 //   struct Params     beginning with `timing: Timing, settings: Settings`
 //
-// and, where it goes element by element, what shared/elements.wgsl asks for. The way of kernels which sum over each tensor
-// stands in shared/chunks.wgsl.
+// and, if it works element by element, the declarations listed in shared/elements.wgsl. The loop of kernels that sum
+// over each tensor is in shared/chunks.wgsl.
 //
-// A step that is to be skipped stores what it has loaded: a test would cost software drivers more than the stores.
+// A skipped step stores the values it has loaded: a test would cost software drivers more than the stores.
 //
 // twin: crates/tensor/src/optim/elements.rs
 
-// Whether parameters are set apart: by group, or by a clip factor of their own.
+// Whether parameters differ by tensor: by group, or by a clip factor per tensor.
 override SEGMENTED: bool = false;
 // Whether each element of the gradient is clipped to -clip_value ... clip_value.
 override CLIP_VALUE: bool = false;
 
-// Settings that all methods have.
+// Settings common to all methods.
 struct Settings {
     weight_decay: f32,
-    // One of the three below.
+    // One of the three constants below.
     decay: u32,
     maximize: u32,
     vectors: u32,
@@ -29,15 +29,15 @@ struct Settings {
     clip_value: f32,
     // Where the rows of this page begin in the table.
     first_row: u32,
-    // 0, which only the host knows: see shared/self_clock.wgsl.
+    // 0, known only to the host: see shared/self_clock.wgsl.
     zero: u32,
 }
 
-// Weight decay goes through the gradient,
+// Weight decay is added to the gradient,
 const COUPLED = 0u;
-// or weights decay by themselves,
+// or weights decay separately,
 const DECOUPLED = 1u;
-// or the method's own rule says how.
+// or the method's rule defines it.
 const BY_RULE = 2u;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -46,14 +46,14 @@ const BY_RULE = 2u;
 @group(0) @binding(3) var<storage, read> table: array<vec4f>;
 @group(0) @binding(4) var<storage, read_write> clock: Clock;
 
-// What is the same for all elements by the rules that all methods share.
+// Values common to all elements, by the rules that all methods share.
 struct Step {
     skip: bool,
-    // The clip factor, negative where the method is to climb.
+    // The clip factor, negated if the method maximizes.
     grad_factor: f32,
-    // What decoupled weight decay leaves of a parameter; 1 where decay is not decoupled.
+    // The factor of a parameter under decoupled weight decay; 1 if decay is not decoupled.
     kept: f32,
-    // Weight decay that goes through the gradient; 0 where it does not.
+    // Weight decay that is added to the gradient; 0 if decay is not coupled.
     coupled_decay: f32,
     weight_decay: f32,
     // The momentum, or the decay rate of the first moment.
@@ -73,9 +73,9 @@ fn step_of(now: Now) -> Step {
     );
 }
 
-// The time as a vector of parameters has it. A row of the table stands for 64 parameters, which belong to one tensor:
-// the scale of its learning rate, negative where it is frozen; its weight decay, negative where it is that of all; its own
-// clip factor; and a factor that its method works out from its norms.
+// Returns the time for a vector of parameters. A row of the table holds the values of 64 parameters of one tensor:
+// the scale of its learning rate, negative if it is frozen; its weight decay, negative if the common one applies; its
+// clip factor; and a factor that its method computes from its norms.
 fn time_of(i: u32, now: Now) -> Now {
     var own = now;
     if (SEGMENTED) {
@@ -88,24 +88,24 @@ fn time_of(i: u32, now: Now) -> Now {
     return own;
 }
 
-// The gradient of a vector of parameters: clipped, turned around where the method is to climb, with coupled decay.
+// Returns the gradient of a vector of parameters: clipped, negated if the method maximizes, with coupled decay.
 fn gradient(i: u32, value: vec4f, step: Step) -> vec4f {
     var grad = grads[i];
     if (CLIP_VALUE) {
         let most = vec4f(params.settings.clip_value);
-        // Comparisons, so that a NaN stays.
+        // Comparisons, so that a NaN propagates.
         grad = select(grad, most, grad > most);
         grad = select(grad, -most, grad < -most);
     }
     return step.grad_factor * grad + step.coupled_decay * value;
 }
 
-// -1, 0 or 1; a NaN stays, as in PyTorch.
+// Returns -1, 0 or 1; a NaN propagates, as in PyTorch.
 fn sign_of(x: vec4f) -> vec4f {
     return select(sign(x), x, (bitcast<vec4u>(x) & vec4u(0x7fffffffu)) > vec4u(0x7f800000u));
 }
 
-// What is to be stored: the old where the step is skipped.
+// Returns the value to store: the old one if the step is skipped.
 fn stored(old: vec4f, next: vec4f, step: Step) -> vec4f {
     return select(next, old, step.skip);
 }

@@ -1,15 +1,14 @@
-// Advances a count that lies on the device, in a launch of its own: for kernels that read it and do not count their
-// workgroups.
+// Advances a count on the device, in a separate launch: for kernels that read it and do not count their workgroups.
 //
 //   words[0] = (words[0] + amount) mod modulus      (without a modulus: mod 2^32)
-//   words[2] = words[2] + rate (1 - words[2])       (f32, where there is a rate)
+//   words[2] = words[2] + rate (1 - words[2])       (f32, if there is a rate)
 //
 // bindings  1: words u32 read_write
 // twin      crates/tensor/src/ops/advance.rs
 
 struct Params {
     amount: u32,
-    // 0 where there is none.
+    // 0 if there is none.
     modulus: u32,
     rate: f32,
 }

@@ -1,5 +1,5 @@
-// The next batch of a data set that lies on the device: rows of features and of targets in shuffled order, from a
-// cursor that the kernel itself moves on, where COUNTED.
+// The next batch of a data set on the device: rows of features and of targets in shuffled order, from a cursor that
+// the kernel itself advances, where COUNTED.
 //
 // bindings  1: source, the features [rows, columns] read   2: targets [rows, target_columns] read
 //           3: order [rows] u32 read   4: cursor {position, finished} u32 read_write
@@ -7,8 +7,8 @@
 // bytes     4 read, 4 written per element, 4 read per row
 // twin      crates/tensor/src/ops/batch.rs
 //
-// Positions run on from the first row when they pass the last one. The first `groups` workgroups take the features,
-// those behind them the targets, which are few, a lane a word.
+// Positions wrap around to the first row after the last one. The first `groups` workgroups take the features. The
+// others take the targets, which are few, one word per lane.
 
 struct Params {
     rows: u32,
@@ -17,11 +17,11 @@ struct Params {
     count: u32,
     lanes: u32,
     groups: u32,
-    // 0, which only the host knows.
+    // 0, known only to the host.
     zero: u32,
 }
 
-// Whether the last workgroup to finish moves the cursor on: see shared/self_clock.wgsl.
+// Whether the last workgroup to finish advances the cursor: see shared/self_clock.wgsl.
 override COUNTED: bool = false;
 
 struct Cursor {
@@ -37,7 +37,7 @@ struct Cursor {
 @group(0) @binding(5) var<storage, read_write> gathered: array<vec4u>;
 @group(0) @binding(6) var<storage, read_write> y: array<u32>;
 
-// Where the batch begins, which one lane reads for all.
+// Where the batch begins; one lane reads it for all.
 var<workgroup> shared_position: u32;
 var<private> position: u32;
 
@@ -67,7 +67,7 @@ fn main(
     } else {
         gather(index * 64u + lane);
     }
-    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    // The increment depends on the values read, so the last workgroup can conclude that all others have read.
     if (COUNTED && lane == 0u) {
         if (atomicAdd(&cursor.finished, 1u + (position & params.zero)) + 1u == groups.x * groups.y) {
             atomicStore(&cursor.finished, 0u);

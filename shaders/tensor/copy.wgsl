@@ -1,4 +1,4 @@
-// Copies a strided view into a contiguous tensor, word by word, whatever its type.
+// Copies a strided view into a contiguous tensor, word by word, for all types.
 //
 // bindings  1: x read   2: y [length] write, contiguous
 // bytes     4 read, 4 written per element

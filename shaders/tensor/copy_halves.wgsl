@@ -1,10 +1,10 @@
-// Copies a strided view of elements of 16 bits, whatever their type, to elements that follow each other.
+// Copies a strided view of 16-bit elements of any type to contiguous elements.
 //
 // bindings  1: x read   2: y write, both whole buffers, two elements to a word
 // bytes     2 read, 2 written per element
 // twin      crates/tensor/src/ops/copy.rs
 //
-// A lane writes a word. Where only one half of it belongs to the target, the other half stays.
+// A lane writes a word. If only one half of it belongs to the target, the other half does not change.
 
 struct Params {
     shape: array<vec4u, 2>,

@@ -6,8 +6,8 @@
 // bytes     12 read, 4 written per logit
 // twin      crates/tensor/src/ops/cross_entropy.rs
 //
-// A target that is no class gives NaN, in the loss and in the gradient. A workgroup takes a row, or a lane where rows are
-// short: see shared/short_rows.wgsl.
+// An invalid target gives NaN, in the loss and in the gradient. A workgroup takes a row, or a lane if rows are short:
+// see shared/short_rows.wgsl.
 
 struct Params {
     rows: u32,

@@ -8,8 +8,8 @@
 // bytes     4 read, 4 written per logit
 // twin      crates/tensor/src/ops/cross_entropy.rs
 //
-// Lane i takes the rows i, i + 64, …, and a tree joins the lanes. A target that is no class gives NaN, in the loss and
-// in the gradient of its row.
+// Lane i takes the rows i, i + 64, …, and a tree adds the lanes. An invalid target gives NaN, in the loss and in the
+// gradient of its row.
 
 struct Params {
     rows: u32,

@@ -5,8 +5,8 @@
 // twin      crates/tensor/src/ops/dropout.rs
 // source    Srivastava et al., Dropout (JMLR 2014), in the inverted form
 //
-// Element 4 c + i looks at word i of Philox at counter (c, call, stream) and is kept where the word is at least
-// `threshold` = probability 2^32. The kernel itself advances `call`, where COUNTED.
+// Element 4 c + i uses word i of Philox at counter (c, call, stream) and is kept if the word is at least `threshold`
+// = probability 2^32. The kernel itself advances `call`, where COUNTED.
 
 struct Params {
     length: u32,
@@ -16,7 +16,7 @@ struct Params {
     stream_high: u32,
     threshold: u32,
     scale: f32,
-    // 0, which only the host knows.
+    // 0, known only to the host.
     zero: u32,
 }
 
@@ -54,7 +54,7 @@ fn main(
         mask[i] = keep_first(kept, count);
         y[i] = keep_first(x[i] * kept, count);
     }
-    // What is added depends on what was read, so that the last workgroup knows that all others have read.
+    // The increment depends on the values read, so the last workgroup can conclude that all others have read.
     if (COUNTED && lane == 0u) {
         if (atomicAdd(&state.finished, 1u + (call & params.zero)) + 1u == groups.x * groups.y) {
             atomicStore(&state.finished, 0u);

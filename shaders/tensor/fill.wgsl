@@ -1,4 +1,4 @@
-// Writes one word everywhere.
+// Fills a tensor with one word.
 //
 // bindings  1: y [length] write
 // bytes     4 written per element

@@ -1,10 +1,10 @@
-// Writes one value of 16 bits everywhere.
+// Fills a tensor with one 16-bit value.
 //
 // bindings  1: y [length] write, two elements to a word
 // bytes     2 written per element
 // twin      crates/tensor/src/ops/fill.rs
 //
-// A lane writes a word. The other half of the last word of an odd number of elements stays.
+// A lane writes a word. If the number of elements is odd, the other half of the last word does not change.
 
 struct Params {
     length: u32,

@@ -1,4 +1,4 @@
-// y = x W^T + bias, then ReLU if asked: a fully connected layer in one pass.
+// y = x W^T + bias, with an optional ReLU epilogue: a fully connected layer in one pass.
 //
 // bindings  1: a = x [m, k] read   2: b = W^T [k, n] read   3: bias [n] read   4: y [m, n] write, contiguous
 // work      2 m n k operations

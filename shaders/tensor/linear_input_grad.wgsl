@@ -1,11 +1,11 @@
-// dx = dy W where the activation is positive, else 0: the gradient of a layer's input, carried on through the ReLU
-// that made that input.
+// dx = dy W where the activation is positive, else 0: the gradient of a layer's input, through the ReLU that produced
+// this input.
 //
 // bindings  1: a = dy [m, k] read   2: b = W [k, n] read   3: activation [m, n] read   4: dx [m, n] write
 // work      2 m n k operations
 // twin      crates/tensor/src/matmul/linear.rs
 //
-// Activation and dx are contiguous.
+// The activation and dx are contiguous.
 
 struct Params {
     product: Product,

@@ -1,12 +1,12 @@
-// dW = dy^T x and dbias = the column sums of dy, or both added to what is there: the gradients of a fully connected
-// layer's parameters in one pass.
+// dW = dy^T x and dbias = the column sums of dy, or both added to the existing values: the gradients of a fully
+// connected layer's parameters in one pass.
 //
 // bindings  1: a = dy^T [m, k] read   2: b = x [k, n] read   3: dW [m, n] read_write   4: dbias [m] read_write
 // work      2 m n k operations
 // twin      crates/tensor/src/matmul/linear.rs
 //
 // m is the number of outputs, n of inputs, k of samples. dW and dbias are contiguous. The lanes of the first column
-// sum the rows of `a` once more for the bias, in order of k.
+// sum the rows of `a` again for the bias, in order of k.
 
 struct Params {
     product: Product,

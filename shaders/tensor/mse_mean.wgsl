@@ -6,7 +6,7 @@
 // bytes     8 read, 4 written per element
 // twin      crates/tensor/src/ops/mse.rs
 //
-// Lane i takes the elements i, i + 64, …, and a tree joins the lanes.
+// Lane i takes the elements i, i + 64, …, and a tree adds the lanes.
 
 struct Params {
     length: u32,

@@ -1,9 +1,9 @@
-// Appends one number to a log that lies on the device: log[cursor] = value, cursor += 1, round and round.
+// Appends one number to a ring buffer on the device: log[cursor mod length] = value, cursor += 1.
 //
 // bindings  1: value [1] read   2: log [length] write   3: cursor [1] u32 read_write
 // twin      crates/tensor/src/ops/record_value.rs
 //
-// Losses are kept so, step by step, and read once in a while.
+// Losses are stored this way, step by step, and read occasionally.
 
 struct Params {
     length: u32,

@@ -4,8 +4,8 @@
 // bytes     4 read per element
 // twin      crates/tensor/src/ops/reduce.rs
 //
-// A lane walks down one segment of one column, `segment_length` elements, the last one what is left; neighbouring
-// lanes take neighbouring columns. Long columns are cut into segments and reduced once more.
+// A lane reduces one segment of one column: `segment_length` elements, or the rest in the last one. Neighbouring
+// lanes take neighbouring columns. Long columns are cut into segments and reduced again.
 
 override OP: u32 = 0u;
 

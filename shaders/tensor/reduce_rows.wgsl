@@ -4,9 +4,10 @@
 // bytes     4 read per element
 // twin      crates/tensor/src/ops/reduce.rs
 //
-// A workgroup takes one segment of one row: `segment_length` elements, the last one what is left. Lane j adds the
-// elements j, j + 64, …; a tree joins the lanes. Long rows are cut into segments and reduced once more. Where rows are
-// short a lane takes a row: see shared/short_rows.wgsl. Products are taken in the order of sums.
+// A workgroup takes one segment of one row: `segment_length` elements, or the rest in the last one. Lane j adds the
+// elements j, j + 64, …, and a tree adds the lanes. Long rows are cut into segments and reduced again. If rows are
+// short, a lane takes a row: see shared/short_rows.wgsl.
+// Products are taken in the order of sums.
 
 override OP: u32 = 0u;
 

@@ -1,12 +1,12 @@
-// A class for each row of logits, drawn from their softmax: the first class up to which the sum of e^logit is more than
-// u times that of all, for u uniform in [0, 1).
+// A class for each row of logits, drawn from their softmax: the first class for which the cumulative sum of e^logit
+// is more than u times the total, for u uniform in [0, 1).
 //
 // bindings  1: logits [rows, classes] read   2: clock u32 read   3: sampled [rows] u32 write
 // bytes     12 read per logit
 // twin      crates/tensor/src/optim/sample.rs
 //
-// u is made of word 0 of Philox at counter (row, time, stream); the time is the clock's steps, done and skipped, so that a
-// recorded step draws anew. A lane takes a row.
+// u is computed from word 0 of Philox at counter (row, time, stream). The time is the number of the clock's steps,
+// done and skipped, so that a captured step draws anew. A lane takes a row.
 
 struct Params {
     rows: u32,

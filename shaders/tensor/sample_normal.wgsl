@@ -4,8 +4,8 @@
 // bytes     4 read, 4 written per element
 // twin      crates/tensor/src/optim/sample.rs
 //
-// The z of element 4 c + i come from the words of Philox at counter (c, time, stream); the time is the clock's steps, done
-// and skipped, so that a recorded step draws anew.
+// The z of element 4 c + i come from the words of Philox at counter (c, time, stream). The time is the number of the
+// clock's steps, done and skipped, so that a captured step draws anew.
 
 struct Params {
     length: u32,

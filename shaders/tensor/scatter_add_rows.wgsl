@@ -4,8 +4,8 @@
 // bytes     12 read, 4 written per element of x
 // twin      crates/tensor/src/ops/gather_rows.rs
 //
-// A lane owns one column and walks through the indices in order, so that rows which occur more than once are summed
-// in a fixed order without atomics. A number that is no row is passed over.
+// A lane owns one column and processes the indices in order, so that rows that occur more than once are summed in a
+// fixed order without atomics. An invalid row number is skipped.
 
 struct Params {
     rows: u32,

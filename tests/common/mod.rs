@@ -1,4 +1,4 @@
-//! What the tests share: devices, comparisons that say what differs, and the oracle.
+//! Shared parts of the tests: devices, comparisons that report differences, and the oracle.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use thalweg::tensor::functions::{ABS, AFFINE, Check, Elementwise, MUL, RECIPROCAL, ROUNDED, SQUARE, SUB, SUM};
 use thalweg::tensor::{Device, DeviceKind, Result, Tensor, functions};
 
-/// The GPU that all tests of a process share. Without an adapter the test is named as skipped, or fails if
+/// Returns the GPU that all tests of a process share. Without an adapter the test is reported as skipped, or fails if
 /// `THALWEG_REQUIRE_GPU` is set.
 pub(crate) fn gpu() -> Option<Device> {
     static GPU: OnceLock<Result<Device>> = OnceLock::new();
@@ -27,8 +27,8 @@ pub(crate) fn gpu() -> Option<Device> {
     }
 }
 
-/// Notes that the running test leaves out a part, with its name: on standard error, and in the file that
-/// `THALWEG_SKIPPED` names, which `./test` prints at its end.
+/// Reports a skipped part of the running test, by name: on standard error, and in the file of `THALWEG_SKIPPED`, which
+/// `./test` prints at its end.
 pub(crate) fn skip(part: &str) {
     let thread = std::thread::current();
     let line = format!("{}: {part}\n", thread.name().unwrap_or("a test"));
@@ -42,56 +42,56 @@ pub(crate) fn skip(part: &str) {
     }
 }
 
-/// The CPU, and the GPU where there is one.
+/// Returns the CPU, and the GPU if there is one.
 pub(crate) fn devices() -> Vec<Device> {
     std::iter::once(Device::cpu()).chain(gpu()).collect()
 }
 
-/// The GPU, opened anew: its settings and counters belong to one test.
+/// Opens the GPU again: its settings and counters belong to one test.
 pub(crate) fn own_gpu() -> Option<Device> {
     gpu().map(|_| Device::open_new("gpu").unwrap())
 }
 
-/// The CPU and the GPU, opened anew.
+/// Opens the CPU and the GPU again.
 pub(crate) fn own_devices() -> Vec<Device> {
     std::iter::once(Device::open_new("cpu").unwrap()).chain(own_gpu()).collect()
 }
 
-/// Whether the device is one of the software drivers, which neither contract a b + c to one rounding nor divide
+/// Returns whether the device is a software driver, which neither contracts a b + c to one rounding nor divides
 /// inexactly.
 pub(crate) fn is_software(device: &Device) -> bool {
     device.info().kind == DeviceKind::Software
 }
 
-/// Whether the device takes numbers below the smallest normal one for zero, and results as well, as WGSL leaves it free
-/// to: newer drivers in software do, and much hardware.
+/// Returns whether the device flushes subnormal numbers to zero, arguments and results, as WGSL allows: newer software
+/// drivers do, and much hardware.
 pub(crate) fn flushes_subnormals(device: &Device) -> bool {
     floats(&tensor(device, &[1e-39], &[1]).affine(1.0, 0.0).unwrap()) == [0.0]
 }
 
-/// Below which results may come back as zero: the smallest normal number, or, where steps on the way are flushed, what is
-/// made of it by a factor of the size of an argument.
+/// Returns the bound below which results may be zero. It is the smallest normal number; if intermediate results are
+/// flushed, it is that number times a factor of the size of an argument.
 pub(crate) fn vanishing(device: &Device) -> f32 {
     if flushes_subnormals(device) { 128.0 * f32::MIN_POSITIVE } else { f32::MIN_POSITIVE }
 }
 
-/// The elements of a tensor of f32.
+/// Returns the elements of a tensor of f32.
 pub(crate) fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.to_vec::<f32>().unwrap()
 }
 
-/// The elements of a tensor of u32.
+/// Returns the elements of a tensor of u32.
 pub(crate) fn words(tensor: &Tensor) -> Vec<u32> {
     tensor.to_vec::<u32>().unwrap()
 }
 
-/// A tensor of f32 with these elements.
+/// Makes a tensor of f32 with these elements.
 pub(crate) fn tensor(device: &Device, elements: &[f32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(device, elements, shape).unwrap()
 }
 
-/// Reproducible numbers in [low, high) that do not come from the code under test: a linear congruential generator of 64
-/// bits (Knuth's MMIX), of which the upper 24 count.
+/// Returns reproducible numbers in [low, high) that do not come from the code under test: the upper 24 bits of a linear
+/// congruential generator of 64 bits (Knuth's MMIX).
 pub(crate) fn numbers(seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03;
     (0..count)
@@ -102,7 +102,7 @@ pub(crate) fn numbers(seed: u64, count: usize, low: f32, high: f32) -> Vec<f32> 
         .collect()
 }
 
-/// How far two results may lie apart: |got - expected| <= absolute + relative |expected|.
+/// The allowed difference of two results: |got - expected| <= absolute + relative |expected|.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
     pub(crate) absolute: f32,
@@ -110,14 +110,14 @@ pub(crate) struct Tolerance {
 }
 
 impl Tolerance {
-    /// The same numbers; zeros of either sign are the same.
+    /// Equal numbers; zeros of either sign are equal.
     pub(crate) const EXACT: Self = Self { absolute: 0.0, relative: 0.0 };
 
     pub(crate) const fn new(absolute: f32, relative: f32) -> Self {
         Self { absolute, relative }
     }
 
-    /// Whether two numbers agree. NaN agrees with NaN alone, an infinity with itself.
+    /// Returns whether two numbers agree. NaN agrees only with NaN, an infinity only with itself.
     pub(crate) fn holds(self, got: f32, expected: f32) -> bool {
         if got.is_nan() || expected.is_nan() {
             return got.is_nan() && expected.is_nan();
@@ -129,7 +129,7 @@ impl Tolerance {
     }
 }
 
-/// The number of floats between two floats; `None` where one is NaN.
+/// Returns the number of floats between two floats; `None` if one is NaN.
 pub(crate) fn ulps(x: f32, y: f32) -> Option<u64> {
     let place = |x: f32| {
         let magnitude = i64::from(x.to_bits() & 0x7fff_ffff);
@@ -138,20 +138,20 @@ pub(crate) fn ulps(x: f32, y: f32) -> Option<u64> {
     (!x.is_nan() && !y.is_nan()).then(|| place(x).abs_diff(place(y)))
 }
 
-/// Fails with the first ten places where two results differ by more than the tolerance.
+/// Fails if two results differ by more than the tolerance, and shows the first ten places.
 pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: Tolerance) {
     assert_eq!(got.len(), expected.len(), "{what}: the numbers of elements differ");
     report(what, got, expected, |i| tolerance.holds(got[i], expected[i]), &format!("{tolerance:?}"));
 }
 
-/// Fails with the first ten places where two results differ in a bit. Any NaN is the same as any other.
+/// Fails if two results differ in a bit, and shows the first ten places. All NaNs are equal.
 pub(crate) fn assert_same_bits(what: &str, got: &[f32], expected: &[f32]) {
     assert_eq!(got.len(), expected.len(), "{what}: the numbers of elements differ");
     let same = |i: usize| got[i].to_bits() == expected[i].to_bits() || (got[i].is_nan() && expected[i].is_nan());
     report(what, got, expected, same, "same bits");
 }
 
-/// Fails with the first ten places for which `holds` does not.
+/// Fails if `holds` is false for a place, and shows the first ten.
 pub(crate) fn report(what: &str, got: &[f32], expected: &[f32], holds: impl Fn(usize) -> bool, rule: &str) {
     let wrong: Vec<usize> = (0..got.len()).filter(|&i| !holds(i)).collect();
     if wrong.is_empty() {
@@ -166,7 +166,7 @@ pub(crate) fn report(what: &str, got: &[f32], expected: &[f32], holds: impl Fn(u
 }
 
 functions! {
-    /// x / (1 + |x|), element by element: a function that the library has not.
+    /// x / (1 + |x|), element by element: a function that the library does not have.
     pub(crate) SOFTSIGN = softsign(x) {
         wgsl: "return x / (1.0 + abs(x));",
         twin: x / (1.0 + x.abs()),
@@ -174,7 +174,7 @@ functions! {
         checks: [Check::over(-10.0, 10.0).within(ROUNDED).smooth(-2.0, 2.0).kink(|x, _| x[0].abs())],
     }
 
-    /// scale (x - y)², element by element, with a name that a function of the kernels has.
+    /// scale (x - y)², element by element, with the name of a function of the kernels.
     pub(crate) SQUARED_DISTANCE = power(x, y; scale) {
         wgsl: "let d = x - y;
     return scale * (d * d);",
@@ -203,14 +203,14 @@ pub(crate) struct Numbered {
 }
 
 impl Numbered {
-    /// The function of a tensor, and of others if it has several arguments.
+    /// Computes the function of a tensor, and of others if it has several arguments.
     pub(crate) fn of(self, x: &Tensor, others: &[&Tensor]) -> Result<Tensor> {
         x.apply_with(self.function, others, self.numbers)
     }
 }
 
-/// All functions of so many arguments, with the numbers of their first check: those of the table, those of derivatives, and
-/// those of this file.
+/// Returns all functions with this number of arguments, with the numbers of their first check: those of the table,
+/// those of derivatives, and those of this file.
 pub(crate) fn functions_of(arguments: usize) -> Vec<Numbered> {
     let own = [&SOFTSIGN, &SQUARED_DISTANCE, &LERP];
     let all = functions::all().into_iter().chain(functions::slopes()).chain(own);

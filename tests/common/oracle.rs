@@ -1,8 +1,8 @@
-//! The oracle: results of numerical programs that others wrote (PyTorch, optax), to judge ours by.
+//! The oracle: results of other numerical programs (PyTorch, optax), as references.
 //!
-//! It lies beside the checkout, in `../shared/oracle`; where it does not, the small copy in `tests/fixtures/oracle` stands in.
-//! The format and the measure are those of its README: a file is `NAME.json` with cases and `NAME.safetensors` with
-//! arrays whose names start with the case's id.
+//! It is next to the checkout, in `../shared/oracle`; otherwise the small copy in `tests/fixtures/oracle` replaces it.
+//! Its README defines the format and the measure: a file is `NAME.json` with cases and `NAME.safetensors` with arrays
+//! whose names start with the case's id.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use serde_json::Value;
 use thalweg::tensor::functions;
 use thalweg::tensor::functions::Elementwise;
 
-/// Where the whole oracle lies, if it does.
+/// Returns the folder of the whole oracle, if it exists.
 pub(crate) fn whole() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle");
     path.join("README.md").is_file().then_some(path)
 }
 
-/// Where the small copy lies.
+/// Returns the folder of the small copy.
 pub(crate) fn small() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oracle")
 }
@@ -26,15 +26,15 @@ pub(crate) fn small() -> PathBuf {
 /// The cases of a file and its arrays.
 #[derive(Debug)]
 pub(crate) struct Oracle {
-    /// The file's name, without its ending.
+    /// The file's name, without its extension.
     pub(crate) name: String,
-    /// Whether this is the whole oracle's file rather than the small copy's.
+    /// Whether this is the whole oracle's file and not the small copy's.
     pub(crate) is_whole: bool,
     settings: Value,
     arrays: Vec<u8>,
 }
 
-/// An array, of whatever type it was stored in.
+/// An array, of any stored type.
 #[derive(Debug, Clone)]
 pub(crate) struct Array {
     pub(crate) shape: Vec<usize>,
@@ -52,7 +52,7 @@ impl Array {
 }
 
 impl Oracle {
-    /// Opens a file such as `"ops/unary"` or `"optimizers/adamw"`; of the small copy where there is no whole oracle.
+    /// Opens a file such as `"ops/unary"` or `"optimizers/adamw"`, from the small copy if there is no whole oracle.
     pub(crate) fn open(name: &str) -> Self {
         match whole() {
             Some(folder) => Self::open_in(&folder, name, true),
@@ -60,8 +60,8 @@ impl Oracle {
         }
     }
 
-    /// Opens a file and gives `hold` each case, which says whether it ran. At least so many must have run, of the whole
-    /// file and of the small copy.
+    /// Opens a file and passes each case to `hold`, which returns whether it ran. At least `at_least` cases must have
+    /// run, of the whole file and of the small copy.
     pub(crate) fn hold_cases(name: &str, at_least: (usize, usize), mut hold: impl FnMut(Case<'_>) -> bool) {
         let oracle = Self::open(name);
         let (mut run, mut left) = (0, Vec::new());
@@ -86,7 +86,7 @@ impl Oracle {
             let path = folder.join(format!("{name}.{ending}"));
             std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
-        // The problems of the optimizers have arrays alone, the textbook functions settings alone.
+        // The problems of the optimizers have arrays only, the textbook functions settings only.
         let settings = if folder.join(format!("{name}.json")).is_file() {
             serde_json::from_slice(&read("json")).unwrap_or_else(|error| panic!("{name}.json: {error}"))
         } else {
@@ -100,24 +100,24 @@ impl Oracle {
         Self { name: name.to_string(), is_whole, settings, arrays }
     }
 
-    /// The settings above the cases.
+    /// Returns the settings above the cases.
     pub(crate) fn settings(&self) -> &Value {
         &self.settings
     }
 
-    /// The cases. There is always at least one, or this fails.
+    /// Returns the cases. Fails if there are none.
     pub(crate) fn cases(&self) -> Vec<Case<'_>> {
         let cases = self.settings["cases"].as_array().unwrap_or_else(|| panic!("{}: no list of cases", self.name));
         assert!(!cases.is_empty(), "{}: the list of cases is empty", self.name);
         cases.iter().map(|settings| Case { oracle: self, settings }).collect()
     }
 
-    /// An array by its full name; it must be there.
+    /// Returns an array by its full name; it must exist.
     pub(crate) fn array(&self, name: &str) -> Array {
         self.find(name).unwrap_or_else(|| panic!("{}: no array {name:?}", self.name))
     }
 
-    /// An array by its full name, if it is there.
+    /// Returns an array by its full name, if it exists.
     pub(crate) fn find(&self, name: &str) -> Option<Array> {
         let tensor = self.tensors().tensor(name).ok()?;
         let data = tensor.data();
@@ -131,14 +131,14 @@ impl Oracle {
         Some(Array { shape: tensor.shape().to_vec(), values })
     }
 
-    /// The names of all arrays, sorted.
+    /// Returns the names of all arrays, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.tensors().names().into_iter().map(str::to_string).collect();
         names.sort_unstable();
         names
     }
 
-    /// The arrays as they are stored.
+    /// Returns the arrays as they are stored.
     pub(crate) fn tensors(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.arrays).unwrap_or_else(|error| panic!("{}.safetensors: {error}", self.name))
     }
@@ -156,17 +156,17 @@ impl<'a> Case<'a> {
         self.text("id")
     }
 
-    /// A setting of the case by a path of keys with dots, such as `"hyper.betas"`; null where it is missing.
+    /// Returns a setting of the case by a path of keys with dots, such as `"hyper.betas"`, or null if it is missing.
     pub(crate) fn get(&self, path: &str) -> &'a Value {
         path.split('.').fold(self.settings, |value, key| &value[key])
     }
 
-    /// A setting that is a text.
+    /// Returns a setting that is a text.
     pub(crate) fn text(&self, path: &str) -> &'a str {
         self.get(path).as_str().unwrap_or_else(|| panic!("{}: {path} is no text", self.oracle.name))
     }
 
-    /// A setting that is a number, or one of the texts that JSON has instead of nan and infinities.
+    /// Returns a setting that is a number, or one of JSON's texts for NaN and infinities.
     pub(crate) fn number(&self, path: &str) -> f64 {
         match self.get(path) {
             Value::String(text) => text.parse().unwrap_or(f64::NAN),
@@ -176,30 +176,31 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// A setting that is true; a missing one is not.
+    /// Returns whether a setting is true; a missing one is not.
     pub(crate) fn is(&self, path: &str) -> bool {
         self.get(path).as_bool().unwrap_or(false)
     }
 
-    /// Whether the case carries a flag, such as `"convention"`.
+    /// Returns whether the case has a flag, such as `"convention"`.
     pub(crate) fn has_flag(&self, flag: &str) -> bool {
         self.get("flags").as_array().is_some_and(|flags| flags.iter().any(|f| f == flag))
     }
 
-    /// An array of the case, by its name behind the id: `case.array("out/f64/0")`.
+    /// Returns an array of the case, by its name after the id: `case.array("out/f64/0")`.
     pub(crate) fn array(&self, name: &str) -> Array {
         self.oracle.array(&format!("{}/{name}", self.id()))
     }
 
-    /// An array of the case, if it is there.
+    /// Returns an array of the case, if it exists.
     pub(crate) fn find(&self, name: &str) -> Option<Array> {
         self.oracle.find(&format!("{}/{name}", self.id()))
     }
 
-    /// The element-wise function of the table that the case applies, with its numbers; `None` if there is none.
+    /// Returns the element-wise function of the case with its numbers, or `None` if the table does not have it.
     pub(crate) fn function(&self) -> Option<(&'static Elementwise, Vec<f32>)> {
         let name = match self.text("op") {
             "pow_scalar" => "powf",
+            "where" => "where_cond",
             // PyTorch's softplus has a scale.
             "softplus" if self.get("attrs.beta").as_f64().is_some_and(|beta| beta != 1.0) => return None,
             name => name,
@@ -210,6 +211,7 @@ impl<'a> Case<'a> {
                 "slope" => ("negative_slope", 0.01),
                 "low" => ("min", f64::NEG_INFINITY),
                 "high" => ("max", f64::INFINITY),
+                "alpha" => ("alpha", 1.0),
                 name => (name, f64::NAN),
             };
             self.get(&format!("attrs.{attribute}")).as_f64().unwrap_or(default) as f32
@@ -217,8 +219,8 @@ impl<'a> Case<'a> {
         Some((function, function.function.numbers.iter().map(number).collect()))
     }
 
-    /// The bound for one part of the case: `"out"`, `"grad"`, `"param"`, `"state"`, `"loss"`, `"final"`, …. Cases that
-    /// are ill conditioned in f32 pass with an absolute error of ten times the reference's own f32 run, too.
+    /// Returns the bound for one part of the case: `"out"`, `"grad"`, `"param"`, `"state"`, `"loss"`, `"final"`, ….
+    /// Cases that are ill conditioned in f32 also pass with an absolute error of ten times the reference's own f32 run.
     pub(crate) fn bound(&self, part: &str) -> Bound {
         let scaled = self.number(&format!("{part}_tol_scaled"));
         let absolute = if self.has_flag("ill_conditioned_in_f32") {
@@ -229,20 +231,20 @@ impl<'a> Case<'a> {
         Bound { scaled, absolute, largest_input: 1.0 }
     }
 
-    /// `what` with the names of file and case before it.
+    /// Returns `what` after the names of file and case.
     pub(crate) fn name(&self, what: &str) -> String {
         format!("{} {} {what}", self.oracle.name, self.id())
     }
 }
 
-/// How far a result may lie from the reference.
+/// The allowed difference between a result and the reference.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     /// The bound of max |x - r| / max(|r|, rms(r)).
     pub(crate) scaled: f64,
-    /// The bound of max |x - r| that passes as well; 0 where only the scaled one counts.
+    /// An alternative bound of max |x - r|; 0 if only the scaled one counts.
     pub(crate) absolute: f64,
-    /// The largest input: where the reference is 0 everywhere, max |x - r| <= 1e-6 of it is asked for.
+    /// The largest input: if the reference is 0 everywhere, max |x - r| must be at most 1e-6 of it.
     pub(crate) largest_input: f64,
 }
 
@@ -251,7 +253,7 @@ impl Bound {
         Self { scaled, absolute: 0.0, largest_input: 1.0 }
     }
 
-    /// With the largest magnitude of these inputs.
+    /// Sets the largest magnitude of these inputs.
     pub(crate) fn with_inputs<'a>(mut self, inputs: impl IntoIterator<Item = &'a Array>) -> Self {
         let magnitudes = inputs.into_iter().flat_map(|input| &input.values).filter(|x| x.is_finite()).map(|x| x.abs());
         self.largest_input = magnitudes.fold(0.0, f64::max);
@@ -259,7 +261,7 @@ impl Bound {
     }
 }
 
-/// max |x - r| / max(|r|, rms(r)) over the elements where the reference is finite, and max |x - r|.
+/// Returns max |x - r| / max(|r|, rms(r)) over the elements with a finite reference, and max |x - r|.
 pub(crate) fn scaled_error(got: &[f32], reference: &[f64]) -> (f64, f64) {
     let finite: Vec<(f64, f64)> =
         got.iter().zip(reference).filter(|(_, r)| r.is_finite()).map(|(&x, &r)| (f64::from(x), r)).collect();
@@ -271,7 +273,7 @@ pub(crate) fn scaled_error(got: &[f32], reference: &[f64]) -> (f64, f64) {
     })
 }
 
-/// Fails where a result lies further from the reference than the bound, or its NaNs and infinities elsewhere.
+/// Fails if a result differs from the reference by more than the bound, or has NaNs and infinities elsewhere.
 pub(crate) fn assert_within(name: &str, got: &[f32], reference: &[f64], bound: Bound) {
     assert_eq!(got.len(), reference.len(), "{name}: the numbers of elements differ");
     for (i, (&x, &r)) in got.iter().zip(reference).enumerate() {
@@ -293,7 +295,7 @@ pub(crate) fn assert_within(name: &str, got: &[f32], reference: &[f64], bound: B
     }
 }
 
-/// [`assert_within`] a scaled error alone.
+/// Checks as [`assert_within`] with a scaled error only.
 pub(crate) fn assert_scaled(name: &str, got: &[f32], reference: &[f64], tol_scaled: f64) {
     assert_within(name, got, reference, Bound::scaled(tol_scaled));
 }

@@ -1,18 +1,19 @@
-//! Every differentiable operation against centred differences, first and second derivatives, on the CPU and on a GPU.
+//! Every differentiable operation compared with centred differences, first and second derivatives, on the CPU and on a
+//! GPU.
 //!
-//! Inputs keep away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right": elements
-//! near a zero of a third derivative aside, f32 rounding over a step of 5e-3 leaves some 1e-5 to 1e-4.
+//! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
+//! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{Device, Tensor, functions};
+use thalweg::tensor::{Device, Indexing, PadMode, Tensor, functions};
 
 type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
 /// Name, function, the range and the shapes of its inputs.
 type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
 
-/// Element-wise functions are here for what is broadcast or used twice alone.
+/// Element-wise functions are here only with broadcasting or repeated use.
 const TABLE: &[Row] = &[
     ("relu of negatives and positives", |_, x| x[0].add(x[0].neg()?.relu()?.relu()?), (-2.0, -0.1), &[&[3, 5]]),
     ("add", |_, x| x[0].add(x[1]), (-2.0, 2.0), &[&[3, 5], &[5]]),
@@ -46,6 +47,12 @@ const TABLE: &[Row] = &[
     ("norm_along, p = 3", |_, x| x[0].norm_along(3.0, 1, false), (0.5, 2.0), &[&[3, 4]]),
     ("norm_along, p = 0.5", |_, x| x[0].norm_along(0.5, 1, false), (0.5, 2.0), &[&[3, 2]]),
     ("norm_along, p = -1.5", |_, x| x[0].norm_along(-1.5, 0, false), (0.5, 2.0), &[&[3, 4]]),
+    ("cumsum", |_, x| x[0].square()?.cumsum(1), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("cumsum of rows", |_, x| x[0].square()?.cumsum(-1), (-2.0, 2.0), &[&[3, 5]]),
+    ("cumsum of a view", |_, x| x[0].transpose(0, 2)?.square()?.cumsum(0), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("cumsum of a number", |_, x| x[0].square()?.cumsum(0), (0.5, 2.0), &[&[]]),
+    ("cumsum_reversed", |_, x| x[0].square()?.cumsum_reversed(-2), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("cumsum_reversed of rows", |_, x| x[0].square()?.cumsum_reversed(1), (-2.0, 2.0), &[&[3, 5]]),
     ("sum_to", |_, x| x[0].square()?.sum_to(&[3, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
     (
         "layer_norm",
@@ -65,7 +72,48 @@ const TABLE: &[Row] = &[
     ("permute", |_, x| x[0].square()?.permute(&[2, 0, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
     ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
-    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]]), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
+    ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], 0), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
+    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1..-1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
+    ("select", |_, x| x[0].square()?.select(1, -2), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("flatten and unflatten", |_, x| x[0].square()?.flatten(0, 1)?.unflatten(0, &[3, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("movedim", |_, x| x[0].square()?.movedim(0, -1)?.movedim(2, 1), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("expand", |_, x| x[0].square()?.squeeze_all()?.unsqueeze(1)?.expand(&[2, -1, 3]), (-2.0, 2.0), &[&[1, 4, 1]]),
+    ("diagonal", |_, x| x[0].square()?.diagonal(-1, 2, 0), (-2.0, 2.0), &[&[3, 2, 4]]),
+    ("diagonal of a wide matrix", |_, x| x[0].square()?.diagonal(1, 0, 1), (-2.0, 2.0), &[&[2, 5, 2]]),
+    ("unfold", |_, x| x[0].square()?.unfold(1, 3, 2), (-2.0, 2.0), &[&[2, 8]]),
+    ("unfold with gaps", |_, x| x[0].square()?.unfold(0, 2, 3), (-2.0, 2.0), &[&[7, 2]]),
+    (
+        "split and stack",
+        |_, x| Var::stack(&x[0].square()?.chunk(1, 2)?, 1)?.mul(x[1]),
+        (-2.0, 2.0),
+        &[&[3, 4], &[3, 2, 2]],
+    ),
+    (
+        "concatenate along the last axis",
+        |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], -1),
+        (-2.0, 2.0),
+        &[&[3, 2], &[3, 1]],
+    ),
+    ("flip", |_, x| x[0].square()?.flip([0, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("roll", |_, x| x[0].square()?.roll(&[2, -1], &[1, 0]), (-2.0, 2.0), &[&[3, 4]]),
+    ("repeat", |_, x| x[0].square()?.repeat(&[2, 1, 3]), (-2.0, 2.0), &[&[2, 3]]),
+    ("repeat_interleave", |_, x| x[0].square()?.repeat_interleave(3, 0), (-2.0, 2.0), &[&[2, 3]]),
+    ("pad", |_, x| x[0].square()?.pad(&[(2, -1), (0, 1)], PadMode::Constant(0.5)), (-2.0, 2.0), &[&[3, 2]]),
+    ("pad, reflect", |_, x| x[0].square()?.pad(&[(2, 3), (-1, 1)], PadMode::Reflect), (-2.0, 2.0), &[&[4, 3]]),
+    ("pad, replicate", |_, x| x[0].square()?.pad(&[(2, 1), (0, 2)], PadMode::Replicate), (-2.0, 2.0), &[&[3, 1]]),
+    ("pad, circular", |_, x| x[0].square()?.pad(&[(3, 2), (1, -1)], PadMode::Circular), (-2.0, 2.0), &[&[3, 2]]),
+    ("tril and triu", |_, x| x[0].square()?.tril(1)?.triu(-1), (-2.0, 2.0), &[&[2, 4, 4]]),
+    ("diag", |_, x| x[0].square()?.diag(-2)?.diag(-2)?.diag(1), (-2.0, 2.0), &[&[3]]),
+    ("trace", |_, x| x[0].square()?.trace(), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "meshgrid",
+        |_, x| {
+            let grids = Var::meshgrid(&[x[0].square()?, x[1]], Indexing::Cartesian)?;
+            grids[0].mul(grids[1])
+        },
+        (-2.0, 2.0),
+        &[&[3], &[2]],
+    ),
     ("squeeze and unsqueeze", |_, x| x[0].squeeze(1)?.square()?.unsqueeze(0), (-2.0, 2.0), &[&[3, 1, 2]]),
     ("gather_rows", |_, x| x[0].square()?.gather_rows(&indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[3, 4]]),
     (
@@ -94,6 +142,13 @@ const TABLE: &[Row] = &[
         (0.1, 1.0),
         &[&[3, 4], &[5, 4], &[5], &[2, 5], &[2]],
     ),
+    ("matmul of a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 3, 4], &[2, 4, 2]]),
+    ("matmul of stretched batches", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 1, 3, 4], &[3, 4, 2]]),
+    ("matmul of many rows", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[2, 3, 4], &[4, 2]]),
+    ("matmul of one matrix with a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[3, 4], &[2, 4, 2]]),
+    ("matmul of a vector with a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[2, 4, 2]]),
+    ("matmul of vectors", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[4]]),
+    ("linear of three axes", |_, x| x[0].linear(x[1], x[2], false), (-1.0, 1.0), &[&[2, 3, 4], &[5, 4], &[5]]),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",
@@ -114,7 +169,7 @@ fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<
     shapes.iter().enumerate().map(draw).collect()
 }
 
-/// Each function of the table, and those from outside of it, over all of its pieces.
+/// Each function of the table, and others, on all of its pieces.
 #[test]
 fn derivatives_of_every_element_wise_function() {
     for device in crate::common::devices() {
@@ -129,7 +184,7 @@ fn derivatives_of_every_element_wise_function() {
 }
 
 functions! {
-    /// x clamped, with the gradient that has no bounds.
+    /// x clamped, with the gradient that ignores the bounds.
     UNBOUNDED = unbounded(x; low, high) {
         wgsl: "return minimum(maximum(x, low), high);",
         twin: x.clamp(low, high),
@@ -172,7 +227,7 @@ fn a_gradient_that_is_wrong_on_a_piece_is_found() {
     assert!(wrong.first.relative_error < 1e-3 && wrong.second[0].relative_error > 0.05 && !wrong.is_right(), "{wrong}");
 }
 
-/// Derivatives far from where the function turns, which 1 - y² and its kind would lose.
+/// Derivatives far from the curved part of a function, where 1 - y² and similar forms lose their digits.
 #[test]
 fn derivatives_keep_their_digits_far_from_zero() {
     /// The exact derivative, in f64.
@@ -197,7 +252,7 @@ fn derivatives_keep_their_digits_far_from_zero() {
             let gradients = tape.backward(x.apply(function, &[]).unwrap().sum().unwrap()).unwrap();
             for (got, &x) in crate::common::floats(gradients.get(x).unwrap()).into_iter().zip(arguments) {
                 let expected = exact(f64::from(x));
-                // Some ulps of 6e-8: an exponential is right to two or three, and is squared.
+                // Some ulps of 6e-8: an exponential has an error of two or three, and is squared.
                 let error = (f64::from(got) - expected).abs() / expected;
                 assert!(error < 6e-7, "{device}: {function:?} at {x}: {got:e}, not {expected:e}");
             }
@@ -286,7 +341,7 @@ fn second_derivatives() {
                 let first = inner.grad(function(&inner, &y)?.square()?.sum()?, &[y[0]])?[0];
                 return Ok(tape.constant(&first.value()));
             }
-            // Added, zero times the input: a gradient that does not depend on it still has one, of zeros.
+            // Plus zero times the input: a gradient that does not depend on it then still has one, of zeros.
             tape.grad(function(tape, x)?.square()?.sum()?, &[x[0]])?[0].add(x[0].affine(0.0, 0.0)?)
         })
         .unwrap();
@@ -363,7 +418,7 @@ fn gradients_of_reductions_at_their_kinks() {
 
 #[test]
 fn a_broadcast_gradient_reaches_the_bias() {
-    // The sum hands down one number for all elements, a view with strides of 0.
+    // The sum passes one number to all elements, a view with strides of 0.
     for device in crate::common::devices() {
         let tape = Tape::new();
         let draw = |seed, shape: &[usize]| Tensor::uniform(&device, seed, 0, -1.0, 1.0, shape).unwrap();

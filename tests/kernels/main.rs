@@ -1,4 +1,4 @@
-//! Kernels and operations: every kernel against its twin, every rule against differences, every shader against its
+//! Kernels and operations: every kernel compared with its twin, every rule with differences, every shader with its
 //! declaration.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]

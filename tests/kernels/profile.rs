@@ -1,5 +1,5 @@
-//! Profiles: the launches of eager work and of replays with their times, on both kinds of device, without any effect on
-//! what is computed.
+//! Profiles: the launches of eager work and of replays with their times, on both kinds of device. They do not change
+//! the results.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use thalweg::autograd::Tape;
 use thalweg::nn::{Activation, AdamW, Loss, Mlp, MlpConfig, Module, Mse, Optimizer, ParamsBuilder};
 use thalweg::tensor::{Device, Error, Pass, Profile, Result, Tensor, TimeSource};
 
-/// A device of its own where it is a GPU, since profiles of one device do not nest; on the CPU threads are apart.
+/// Opens a new device if it is a GPU, because profiles of one device do not nest; on the CPU threads are separate.
 fn own_devices() -> Vec<Device> {
     devices()
         .into_iter()
@@ -16,7 +16,7 @@ fn own_devices() -> Vec<Device> {
         .collect()
 }
 
-/// y = (x W)² summed up: four launches, of which two are of one kernel.
+/// Computes y = (x W)² summed up: four launches, two of them of one kernel.
 fn work(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let y = x.matmul(weight)?.square()?;
     y.add(&y.square()?)
@@ -27,7 +27,7 @@ fn operands(device: &Device) -> (Tensor, Tensor) {
     (x, tensor(device, &numbers(2, 48 * 16, -1.0, 1.0), &[48, 16]))
 }
 
-/// The kernels' names, products by what they compute: how they do it is up to the device.
+/// Returns the kernels' names. Products have the name of the operation: the device chooses the kernel.
 fn names(profile: &Profile) -> Vec<&str> {
     let name = |kernel: &'static str| if kernel.starts_with("matmul") { "matmul" } else { kernel };
     profile.launches().iter().map(|launch| name(launch.kernel)).collect()
@@ -73,7 +73,7 @@ fn replays_copies_and_many_submissions_are_timed_in_order() {
         let (x, weight) = operands(&device);
         let run = || {
             let y = work(&x, &weight)?;
-            // A copy of the driver's own between the launches.
+            // A copy by the driver between the launches.
             y.slice(0, 0, 16)?.reshape(&[16, 16])?.matmul(&y.slice(0, 16, 32)?)
         };
         let (recording, y) = device.record(run).unwrap();
@@ -168,7 +168,7 @@ fn the_adapter_that_computes_nothing_runs_everything_and_is_none_of_the_adapters
     assert!(matches!(Device::open("noop"), Err(Error::NoAdapter { .. })));
 }
 
-/// The launches of a training step by module: kernel names would not tell one layer from another.
+/// The launches of a training step by module: kernel names do not distinguish the layers.
 #[test]
 fn launches_carry_the_module_and_the_pass_that_they_belong_to() {
     for device in own_devices() {
@@ -201,8 +201,8 @@ fn launches_carry_the_module_and_the_pass_that_they_belong_to() {
                 })
                 .collect();
             let of = |path: &str| counts.iter().find(|(name, _)| name == path).map(|(_, launches)| *launches);
-            // Forward the product with its bias and tanh; back both gradients of the parameters in one launch, and that of
-            // tanh, which a recording joins with that of dropout.
+            // Forward: the product with its bias, and tanh. Backward: both gradients of the parameters in one launch,
+            // and that of tanh, which a recording fuses with that of dropout.
             let [forward, backward, update] = of("layers.0").unwrap();
             assert!(forward == 2 && backward >= 1 && update == 0, "{how} on {device}: {counts:?}");
             // The gradients of the parameters, and of the input.
@@ -213,7 +213,7 @@ fn launches_carry_the_module_and_the_pass_that_they_belong_to() {
             assert!(forward >= 1 && update == 3, "{how} on {device}: {counts:?}");
             let all: u64 = counts.iter().flat_map(|(_, launches)| launches).sum();
             assert_eq!(all as usize, profile.launches().len());
-            // Gradients name the operation that they are of.
+            // Gradients have the name of their operation.
             let back = profile.launches().iter().filter(|launch| launch.origin.pass == Pass::Backward);
             assert!(back.clone().count() > 0 && back.clone().all(|launch| launch.origin.operation.is_some()));
             assert!(back.clone().any(|launch| launch.origin.operation == Some("linear")), "{how} on {device}");

@@ -1,4 +1,4 @@
-//! Every kernel's shader, with every set of constants: valid for SPIR-V, MSL and HLSL, inside of the portable limits,
+//! Every kernel's shader, with every set of constants: valid for SPIR-V, MSL and HLSL, inside the portable limits,
 //! and with the bindings that its kernel declares.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use crate::common::functions_of;
 
 type Constants = &'static [(&'static str, f64)];
 
-/// Limits that WebGPU promises on every device.
+/// The limits that WebGPU guarantees on every device.
 const MOST_STORAGE_BUFFERS: usize = 8;
 const MOST_INVOCATIONS: u32 = 256;
 const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
@@ -25,7 +25,7 @@ const MOST_WORKGROUP_BYTES: u32 = 16 * 1024;
 /// Checks a text as the shader of a kernel, with one set of constants.
 fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), String> {
     let module = naga::front::wgsl::parse_str(source).map_err(|error| error.emit_to_string(source))?;
-    // No capability beyond those that every device has, but for kernels that are chosen where there are subgroups.
+    // No capability beyond those of every device, except for kernels that are chosen if there are subgroups.
     let subgroups = source.contains("subgroup_invocation_id");
     let cooperative = source.contains("enable wgpu_cooperative_matrix;");
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
@@ -65,7 +65,8 @@ fn check(kernel: &Kernel, source: &str, constants: Constants) -> Result<(), Stri
     Ok(())
 }
 
-/// Binding 0 is the uniform, where there is one; the storage buffers follow from 1 on, with the declared access.
+/// Checks that binding 0 is the uniform, if there is one, and the storage buffers follow from 1 with the declared
+/// access.
 fn check_bindings(kernel: &Kernel, module: &naga::Module) -> Result<(), String> {
     let mut uniform = 0;
     let mut storage = vec![None; kernel.access.len()];
@@ -124,7 +125,7 @@ fn check_limits(module: &naga::Module) -> Result<(), String> {
     Ok(())
 }
 
-/// The kernels that are written by hand, and those of the element-wise functions.
+/// Returns the hand-written kernels, and those of the element-wise functions.
 fn all_kernels() -> impl Iterator<Item = &'static Kernel> {
     kernels().chain(function_kernels())
 }
@@ -143,7 +144,7 @@ fn every_kernel_is_valid_for_every_back_end() {
     assert!(checked >= 200, "{checked} variants were checked");
 }
 
-/// A recording of every function, with operands of every kind, results and state.
+/// Makes a recording of every function, with operands of every kind, results and state.
 fn recording_of_chains() -> Recording {
     let device = Device::cpu();
     let value = |seed, shape: &[usize]| {
@@ -178,7 +179,7 @@ fn recording_of_chains() -> Recording {
     recording
 }
 
-/// Recordings of chains over f16 and bf16, with operands of every kind, results and state.
+/// Makes recordings of chains over f16 and bf16, with operands of every kind, results and state.
 fn recordings_of_halves() -> [Recording; 2] {
     [DType::F16, DType::BF16].map(|dtype| {
         let device = Device::cpu();
@@ -210,7 +211,7 @@ fn generated_kernels_are_valid_for_every_back_end() {
     assert!(checked >= least, "{checked} kernels were generated, expected at least {least}");
 }
 
-/// The generated products, shared out to the threads that there are, since they are many.
+/// The generated products, divided among all threads, because they are many.
 #[test]
 fn every_generated_product_is_valid_for_every_back_end() {
     let kernels = product_kernels();
@@ -246,7 +247,7 @@ fn updates_in_pairs_are_valid_for_every_back_end() {
             }
         }
     }
-    // 25 methods go element by element, each with four sets of constants at least.
+    // 25 methods are element-wise, each with at least four sets of constants.
     assert!(checked >= 100, "{checked} variants were checked");
 }
 
@@ -306,7 +307,7 @@ fn every_shader_names_its_twin() {
     }
 }
 
-/// The constants that a shader can be given are those that its kernel's variants give.
+/// The overrides of a shader are the constants in its kernel's variants.
 #[test]
 fn every_override_is_in_the_variants() {
     for kernel in all_kernels() {
@@ -349,7 +350,7 @@ fn broken_shaders_fail() {
     assert!(error.starts_with("overrides"), "{error}");
 }
 
-/// wgpu itself, on its backend that runs nothing, takes every kernel with the limits that every device has.
+/// wgpu's backend that runs nothing accepts every kernel with the limits of every device.
 #[test]
 fn pipelines_are_created_with_default_limits() {
     let (device, _queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -388,7 +389,7 @@ fn pipelines_are_created_with_default_limits() {
                 cache: None,
             });
             let error = std::pin::pin!(scope.pop());
-            // The backend does everything at once, so the answer is there.
+            // The backend does everything at once, so the result is ready.
             let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
             match error.poll(context) {
                 std::task::Poll::Ready(None) => {}

@@ -1,4 +1,4 @@
-//! Results of PyTorch, optax and the literature, against ours, on the CPU and on a GPU.
+//! Results of PyTorch, optax and the literature compared with ours, on the CPU and on a GPU.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 

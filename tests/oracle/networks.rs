@@ -1,5 +1,5 @@
-//! Whole networks against the oracle (PyTorch): losses of every step, norms and values of gradients, final weights,
-//! Hessian-vector products; on the CPU and on the GPU.
+//! Whole networks compared with the oracle (PyTorch): losses of every step, norms and values of gradients, final
+//! weights, Hessian-vector products; on the CPU and on the GPU.
 
 use crate::common::oracle::{self, Array, Case, Oracle};
 use crate::common::{devices, floats, skip};
@@ -8,7 +8,7 @@ use thalweg::nn::{Activation, Adam, AdamW, CrossEntropy, Loss, Method, Mlp, MlpC
 use thalweg::nn::{Init, Linear, Params, ParamsBuilder, Result, Schedule, Sgd};
 use thalweg::tensor::{Device, Tensor, ValueLog};
 
-/// The method that a case describes.
+/// Returns the method of a case.
 fn method(case: Case<'_>) -> Box<dyn Method> {
     let number = |name: &str| case.get(&format!("hyper.{name}")).as_f64().unwrap_or(0.0);
     let betas = || {
@@ -34,7 +34,7 @@ fn method(case: Case<'_>) -> Box<dyn Method> {
     }
 }
 
-/// Learning rates that were written down.
+/// A list of learning rates.
 #[derive(Debug)]
 struct Listed(Vec<f64>);
 
@@ -48,7 +48,7 @@ impl Schedule for Listed {
     }
 }
 
-/// The optimizer of a case, with its schedule and its clipping.
+/// Makes the optimizer of a case, with its schedule and its clipping.
 fn optimizer(case: Case<'_>, params: &Params) -> Optimizer {
     let rate = if case.is("lr_per_step") {
         let rates = case.array("lr").values;
@@ -71,14 +71,14 @@ struct Model<'a> {
 }
 
 impl Model<'_> {
-    /// The initial values, which all runs of a file share.
+    /// Sets the initial values, which all runs of a file share.
     fn start(&self, oracle: &Oracle) {
         for (parameter, name) in self.params.parameters().iter().zip(self.names) {
             parameter.value().unwrap().write(&oracle.array(&format!("init/{name}")).f32()).unwrap();
         }
     }
 
-    /// Trains as the case says. `loss` gives the loss of some rows, to be scaled for accumulation.
+    /// Trains as in the case. `loss` returns the loss of some rows, to be scaled for accumulation.
     fn train(
         &self,
         oracle: &Oracle,
@@ -124,7 +124,8 @@ impl Model<'_> {
         let name = |what: &str| case.name(&format!("{what} on {device}"));
         let tol_loss = case.number("loss_tol_scaled");
         oracle::assert_scaled(&name("losses"), &losses, &case.array("loss/f64").values, tol_loss);
-        // The norms have no bound of their own: that of the first gradients, which are the least accurate ones.
+        // The norms have no bound of their own: they use that of the first gradients, which are the least accurate
+        // ones.
         let reference = case.array("grad_norm/f64").values;
         oracle::assert_scaled(&name("norms"), &norms, &reference, case.number("grad0_tol_scaled"));
         if !case.get("clip_norm").is_null() {
@@ -152,7 +153,7 @@ impl Model<'_> {
     }
 }
 
-/// Rows of a matrix.
+/// Returns rows of a matrix.
 fn rows_of(device: &Device, matrix: &Array, rows: &[usize]) -> Tensor {
     let (values, width) = (matrix.f32(), matrix.shape[1]);
     let picked: Vec<f32> = rows.iter().flat_map(|&row| &values[row * width..][..width]).copied().collect();
@@ -164,7 +165,7 @@ const MLP_NAMES: [&str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"
 #[test]
 fn networks_learn_as_in_pytorch() {
     perceptrons();
-    // The small copy has perceptrons alone.
+    // The small copy has perceptrons only.
     for (name, runs) in
         [("networks/logistic", logistic_regressions as fn(Oracle)), ("networks/matrix_factorization", factorisations)]
     {
@@ -200,7 +201,7 @@ fn perceptrons() {
     assert_eq!(run, if oracle.is_whole { 5 } else { 1 });
 }
 
-/// Breast cancer: mean of softplus(z) - y z, plus ½ 0.01 |w|² of the weight: a loss that is composed of operations.
+/// Breast cancer: mean of softplus(z) - y z, plus ½ 0.01 |w|² of the weight: a loss composed of operations.
 fn logistic_regressions(oracle: Oracle) {
     let (x, y) = (oracle.array("data/x"), oracle.array("data/y").f32());
     let mut run = 0;
@@ -241,7 +242,7 @@ fn second_derivatives_are_pytorch_s() {
     assert_eq!((perceptrons, functions), (if oracle.is_whole { 3 } else { 0 }, 3));
 }
 
-/// Holds a result against the array of this name.
+/// Compares a result with the array of this name.
 fn hold(case: Case<'_>, device: &Device, what: &str, of: &str, got: Var<'_>) {
     let reference = case.array(&format!("f64/{what}{of}"));
     let bound = case.number(&format!("tol_scaled.{what}"));
@@ -249,7 +250,7 @@ fn hold(case: Case<'_>, device: &Device, what: &str, of: &str, got: Var<'_>) {
     oracle::assert_scaled(&name, &floats(&got.value()), &reference.values, bound);
 }
 
-/// The gradient, the Hessian and its product with a vector.
+/// Checks the gradient, the Hessian and its product with a vector.
 fn second_derivatives_of_function(case: Case<'_>, oracle: &Oracle, device: &Device) {
     let tape = Tape::new();
     let vector = |name: &str| {
@@ -289,10 +290,11 @@ fn second_derivatives_of_function(case: Case<'_>, oracle: &Oracle, device: &Devi
         let element = first.slice(0, i, i + 1).unwrap().reshape(&[]).unwrap();
         tape.grad(element, &[z]).unwrap()[0].unsqueeze(0).unwrap()
     };
-    hold(case, device, "hessian", "", Var::concatenate(&[row(0), row(1), row(2), row(3)]).unwrap());
+    hold(case, device, "hessian", "", Var::concatenate(&[row(0), row(1), row(2), row(3)], 0).unwrap());
 }
 
-/// The gradient, a Hessian-vector product, products with the Jacobian and its transpose, of a perceptron with tanh.
+/// Checks the gradient, a Hessian-vector product, products with the Jacobian and its transpose, of a perceptron with
+/// tanh.
 fn second_derivatives_of_perceptron(case: Case<'_>, device: &Device) {
     let digits = Oracle::open("networks/mlp_digits");
     let rows: Vec<usize> = (0..24).collect();
@@ -313,7 +315,7 @@ fn second_derivatives_of_perceptron(case: Case<'_>, device: &Device) {
         hold("grad", &format!("/{name}"), first[i]);
         hold("hvp", &format!("/{name}"), product[i]);
     }
-    // J v is the gradient of (Jᵀ u) · v with respect to u, wherever u lies.
+    // J v is the gradient of (Jᵀ u) · v with respect to u, at any u.
     let u = tape.input(&upload(case.array("u_logits")));
     let back = tape.vector_jacobian_product(logits, u, &weights).unwrap();
     hold("jvp", "", tape.grad(inner(&tape, &back, &vectors), &[u]).unwrap()[0]);
@@ -323,15 +325,15 @@ fn second_derivatives_of_perceptron(case: Case<'_>, device: &Device) {
     hold("jvp_input", "", tape.grad(inner(&tape, &back, &[v]), &[u]).unwrap()[0]);
 }
 
-/// The sum of the products of two lists of variables.
+/// Returns the sum of the products of two lists of variables.
 fn inner<'t>(tape: &'t Tape, left: &[Var<'t>], right: &[Var<'t>]) -> Var<'t> {
     let zero = tape.constant(&Tensor::scalar(left[0].value().device(), 0f32).unwrap());
     left.iter().zip(right).fold(zero, |sum, (a, b)| sum.add(a.mul(*b).unwrap().sum().unwrap()).unwrap())
 }
 
 /// U and V of a matrix that is known in 10,000 places: the mean of half the squared errors there, plus a penalty. Rows
-/// are gathered, and their gradients added up where they came from. The CPU runs all 2,000 steps to the last factors, a
-/// GPU the first 10, for it adds rows up slowly; replayed, for there are many.
+/// are gathered, and their gradients scattered back. The CPU runs all 2,000 steps to the last factors. A GPU runs the
+/// first 10, because it adds rows slowly; they are replayed, because they are many.
 fn factorisations(oracle: Oracle) {
     let index = |name: &str| oracle.array(&format!("data/{name}")).u32();
     let (users, items) = (index("rows"), index("cols"));
@@ -379,7 +381,7 @@ fn factorisations(oracle: Oracle) {
                 oracle::assert_scaled(&name, &floats(factor.value().unwrap()), &reference.values, bound);
                 finals += 1;
             }
-            // A loss is the one before its step.
+            // A loss belongs to the parameters before its step.
             recording.replay(1).unwrap();
             let losses = log.take().unwrap();
             assert_eq!(losses.len(), steps + 1);

@@ -1,27 +1,29 @@
-//! Values of operations against the oracle (PyTorch), on the CPU and on the GPU.
+//! Values of operations compared with the oracle (PyTorch), on the CPU and on the GPU.
 
 use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats, words};
+use crate::gradients::places;
+use crate::gradients::shapes::{pad_mode, widths};
 use thalweg::tensor::functions::Elementwise;
 use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
 
-/// What an operation has to meet beside its case's own bound.
+/// The requirement of an operation besides its case's own bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
-    /// Of additions, products, divisions and roots: the case's bound holds on every device.
+    /// Additions, products, divisions and roots: the case's bound applies on every device.
     Arithmetic,
-    /// Of exponentials, logarithms, sines: a GPU in hardware has a scaled error of 1e-5, the oracle's suggestion.
+    /// Exponentials, logarithms, sines: a hardware GPU has a scaled error of 1e-5, the oracle's suggestion.
     Transcendental,
 }
 
 impl Kind {
-    /// The kind of a function: results of arithmetic are the same on the CPU and in software.
+    /// Returns the kind of a function: results of arithmetic are the same on the CPU and in software.
     fn of(function: &Elementwise) -> Self {
         if function.checks[0].tolerance().software == (0.0, 0.0) { Self::Arithmetic } else { Self::Transcendental }
     }
 }
 
-/// A result: its elements, and how it was computed.
+/// A result: its elements, and its kind of computation.
 struct Outcome {
     values: Vec<f32>,
     shape: Vec<usize>,
@@ -37,8 +39,8 @@ fn input(device: &Device, case: Case<'_>, index: usize) -> Tensor {
     Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
 }
 
-/// Runs all cases of a file that thalweg has an operation for on all devices, and holds the first output against the
-/// oracle. At least so many cases must have run, of the whole file and of the small copy.
+/// Runs all cases of a file with an operation in thalweg on all devices, and compares the first output with the oracle.
+/// At least `at_least` cases must have run, of the whole file and of the small copy.
 fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>) -> Option<Outcome>) {
     Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
@@ -54,7 +56,7 @@ fn hold(name: &str, at_least: (usize, usize), compute: impl Fn(&Device, Case<'_>
 
 fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
     let is_hardware = device.info().kind == DeviceKind::Hardware;
-    // Integers and truth values have one array for both precisions.
+    // Integers and booleans have one array for both precisions.
     let reference = match case.find("out/f64/0") {
         Some(array) => array,
         None => case.array("out/0"),
@@ -65,11 +67,11 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
         return crate::common::assert_close(name, &outcome.values, &expected, crate::common::Tolerance::EXACT);
     }
     let reference = match case.find("out/f32/0") {
-        _ if case.text("op") == "gelu" => other_convention(case, reference, |x| x == f64::NEG_INFINITY, 0.0),
+        _ if case.text("op").starts_with("gelu") => other_convention(case, reference, |x| x == f64::NEG_INFINITY, 0.0),
         _ if case.text("op") == "sign" => other_convention(case, reference, f64::is_nan, f64::NAN),
         // Norms do not overflow here.
         _ if case.text("op") == "norm" => reference,
-        // Where f64 has room for what overflows in f32, PyTorch's run in f32 says what is right.
+        // If f64 does not overflow where f32 does, PyTorch's run in f32 is the reference.
         Some(array) if case.has_flag("overflows_in_f32_compare_with_f32_arrays") => array,
         _ => reference,
     };
@@ -81,7 +83,7 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
         return hold_relative(name, &outcome.values, &reference.values, scaled);
     }
     if case.has_flag("extreme_values") {
-        // A number that is taken for zero has another logarithm.
+        // A number that is flushed to zero has another logarithm.
         let is_flushed = |x: f32| x.is_subnormal() && crate::common::flushes_subnormals(device);
         let flushed: Vec<bool> = inputs[0].f32().into_iter().map(is_flushed).collect();
         let tolerance = crate::common::Tolerance::new(crate::common::vanishing(device), scaled as f32);
@@ -90,9 +92,8 @@ fn hold_case(name: &str, case: Case<'_>, outcome: &Outcome, device: &Device) {
     oracle::assert_within(name, &outcome.values, &reference.values, Bound { scaled, ..bound });
 }
 
-/// The reference with another value where thalweg does not follow PyTorch: GELU at -∞ is its limit, 0, where PyTorch has
-/// NaN (and in f32 infinities and NaN at large arguments, too, which it has not in f64); the sign of NaN is NaN, as in
-/// NumPy, where PyTorch has 0.
+/// Returns the reference with another value where thalweg differs from PyTorch. GELU at -∞ is its limit, 0; PyTorch has
+/// NaN, and in f32 also infinities and NaN at large arguments. The sign of NaN is NaN, as in NumPy; PyTorch has 0.
 fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool, value: f64) -> Array {
     for (r, x) in reference.values.iter_mut().zip(case.array("in/0").values) {
         if place(x) {
@@ -102,7 +103,7 @@ fn other_convention(case: Case<'_>, mut reference: Array, place: fn(f64) -> bool
     reference
 }
 
-/// max |x - r| / |r|.
+/// Checks max |x - r| / |r|.
 fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
     for (i, (&x, &r)) in got.iter().zip(reference).enumerate() {
         let error = (f64::from(x) - r).abs();
@@ -110,8 +111,8 @@ fn hold_relative(name: &str, got: &[f32], reference: &[f64], relative: f64) {
     }
 }
 
-/// Values of all magnitudes: each against its own, for the largest would hide all others. What is below the smallest
-/// normal number may come back as zero.
+/// Compares values of all magnitudes one by one, because the largest would hide all others. Numbers below the smallest
+/// normal one may be zero.
 fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: crate::common::Tolerance, left_out: &[bool]) {
     let expected: Vec<f32> = reference.iter().map(|&r| r as f32).collect();
     let is_left_out = |i: usize| left_out.get(i).is_some_and(|left_out| *left_out);
@@ -121,7 +122,7 @@ fn hold_one_by_one(name: &str, got: &[f32], reference: &[f64], tolerance: crate:
 
 #[test]
 fn unary_operations() {
-    hold("ops/unary", (117, 22), |device, case| {
+    hold("ops/unary", (187, 44), |device, case| {
         let (function, numbers) = case.function()?;
         let y = input(device, case, 0).apply(function, &numbers).unwrap();
         Some(outcome(&y, Kind::of(function)))
@@ -130,23 +131,26 @@ fn unary_operations() {
 
 #[test]
 fn binary_operations() {
-    hold("ops/binary", (105, 24), |device, case| {
-        let function = match case.text("op") {
-            "add_scalar" => &functions::ADD,
-            "mul_scalar" | "mul_self" => &functions::MUL,
-            _ => case.function()?.0,
+    hold("ops/binary", (125, 35), |device, case| {
+        let (function, numbers) = match case.text("op") {
+            "add_scalar" => (&functions::ADD, Vec::new()),
+            "mul_scalar" | "mul_self" => (&functions::MUL, Vec::new()),
+            _ => case.function()?,
         };
         let x = input(device, case, 0);
-        let y = match case.text("op") {
-            "mul_self" => x.clone(),
-            "add_scalar" | "mul_scalar" => Tensor::scalar(device, case.number("attrs.scalar") as f32).unwrap(),
-            _ => input(device, case, 1),
+        let scalar = |name: &str| Tensor::scalar(device, case.number(&format!("attrs.{name}")) as f32).unwrap();
+        let others: Vec<Tensor> = match case.text("op") {
+            "mul_self" => vec![x.clone()],
+            "add_scalar" | "mul_scalar" => vec![scalar("scalar")],
+            "lerp" => vec![input(device, case, 1), scalar("weight")],
+            _ => (1..function.function.arguments.len()).map(|i| input(device, case, i)).collect(),
         };
-        Some(outcome(&x.apply_with(function, &[&y], &[]).unwrap(), Kind::of(function)))
+        let y = x.apply_with(function, &others.iter().collect::<Vec<_>>(), &numbers).unwrap();
+        Some(outcome(&y, Kind::of(function)))
     });
 }
 
-/// The axes of a reduction, sorted; all of them where there is none.
+/// Returns the axes of a reduction, sorted; all axes if none are given.
 fn axes(case: Case<'_>, rank: usize) -> Vec<usize> {
     let place = |axis: i64| if axis < 0 { (axis + rank as i64) as usize } else { axis as usize };
     let axis = case.get("attrs.axis");
@@ -184,11 +188,22 @@ fn reductions() {
 }
 
 #[test]
+fn running_sums() {
+    hold("ops/reduce", (4, 2), |device, case| {
+        if case.text("op") != "cumsum" {
+            return None;
+        }
+        let axis = case.get("attrs.axis").as_i64().unwrap() as isize;
+        Some(outcome(&input(device, case, 0).cumsum(axis).unwrap(), Kind::Arithmetic))
+    });
+}
+
+#[test]
 fn places_of_extremes() {
     let oracle = Oracle::open("ops/reduce");
     let mut run = 0;
     for case in oracle.cases() {
-        // max and min give the places as their second output.
+        // max and min return the indices as their second output.
         let expected = match case.text("op") {
             "argmax" | "argmin" => case.array("out/0"),
             "max" | "min" => case.array("out/1"),
@@ -212,7 +227,7 @@ fn places_of_extremes() {
 
 #[test]
 fn matrix_products() {
-    hold("ops/matmul", (20, 4), |device, case| {
+    hold("ops/matmul", (36, 4), |device, case| {
         let operand = |index: usize, transposed: &str| {
             let x = input(device, case, index);
             if case.is(&format!("attrs.{transposed}")) { x.transpose(x.rank() - 2, x.rank() - 1).unwrap() } else { x }
@@ -220,24 +235,29 @@ fn matrix_products() {
         match case.text("op") {
             "matmul" => {
                 let (a, b) = (operand(0, "transpose_a"), operand(1, "transpose_b"));
-                let product = (a.rank() == 2 && b.rank() == 2).then(|| a.matmul(&b).unwrap())?;
-                Some(outcome(&product, Kind::Arithmetic))
+                Some(outcome(&a.matmul(&b).unwrap(), Kind::Arithmetic))
             }
             "matmul_self" => {
                 let a = input(device, case, 0);
                 Some(outcome(&a.matmul(&a).unwrap(), Kind::Arithmetic))
             }
+            "gram" => {
+                let a = input(device, case, 0);
+                Some(outcome(&a.t().unwrap().matmul(&a).unwrap(), Kind::Arithmetic))
+            }
+            "outer" => {
+                let (a, b) = (operand(0, ""), operand(1, ""));
+                let product = a.unsqueeze(1).unwrap().matmul(&b.unsqueeze(0).unwrap()).unwrap();
+                Some(outcome(&product, Kind::Arithmetic))
+            }
+            "dot" => Some(outcome(&operand(0, "").matmul(&operand(1, "")).unwrap(), Kind::Arithmetic)),
             "linear" => {
                 let (x, weight) = (input(device, case, 0), input(device, case, 1));
                 let bias = match case.find("in/2") {
                     Some(bias) => Tensor::from_slice(device, &bias.f32(), &bias.shape).unwrap(),
                     None => Tensor::zeros(device, thalweg::tensor::DType::F32, &[weight.shape()[0]]).unwrap(),
                 };
-                // More than two dimensions are rows all the same.
-                let mut shape = x.shape().to_vec();
-                let rows = x.reshape(&[x.len() / weight.shape()[1], weight.shape()[1]]).unwrap();
-                *shape.last_mut().unwrap() = weight.shape()[0];
-                let y = rows.linear(&weight, &bias, false).unwrap().reshape(&shape).unwrap();
+                let y = x.linear(&weight, &bias, false).unwrap();
                 Some(outcome(&y, Kind::Arithmetic))
             }
             _ => None,
@@ -252,11 +272,8 @@ fn extents(shape: &serde_json::Value) -> Vec<usize> {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (49, 4), |device, case| {
+    hold("ops/softmax_norm", (51, 4), |device, case| {
         let x = input(device, case, 0);
-        if x.rank() == 0 {
-            return None;
-        }
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || case.number("attrs.eps") as f32;
         let normalized = || extents(case.get("attrs.normalized_shape"));
@@ -300,6 +317,63 @@ fn losses() {
             }
             _ => None,
         }
+    });
+}
+
+#[test]
+fn shapes() {
+    hold("ops/shape", (46, 6), |device, case| {
+        if case.text("op") == "one_hot" {
+            let indices = case.array("in/0");
+            let indices = Tensor::from_slice(device, &indices.u32(), &indices.shape).unwrap();
+            let y = indices.one_hot(case.number("attrs.classes") as usize).unwrap();
+            return Some(outcome(&y, Kind::Arithmetic));
+        }
+        let numbers = |name: &str| -> Vec<isize> { places(case.get(name)).iter().map(|&i| i as isize).collect() };
+        let number = |name: &str| case.number(name) as isize;
+        let count = (0..).take_while(|i| case.find(&format!("in/{i}")).is_some()).count();
+        let x: Vec<Tensor> = (0..count).map(|i| input(device, case, i)).collect();
+        let first = &x[0];
+        let y = match case.text("op") {
+            "permute" => first.permute(&numbers("attrs.permutation")),
+            "transpose" => first.transpose(numbers("attrs.axes")[0], numbers("attrs.axes")[1]),
+            "expand" => first.expand(&numbers("attrs.shape")),
+            "reshape" if first.is_empty() || first.rank() < 3 => {
+                first.reshape(&places(case.get("attrs.shape")).iter().map(|&i| i as usize).collect::<Vec<_>>())
+            }
+            "reshape" => first.flatten(0, -1).unwrap().unflatten(0, &numbers("attrs.shape")),
+            "reshape_of_permuted" => first
+                .permute(&numbers("attrs.permutation"))
+                .and_then(|x| x.flatten(0, -1)?.unflatten(0, &numbers("attrs.shape"))),
+            "squeeze" => first.squeeze_all(),
+            "unsqueeze" => first.unsqueeze(number("attrs.axis")),
+            "concat" => Tensor::concatenate(&x, number("attrs.axis")),
+            "stack" => Tensor::stack(&x, number("attrs.axis")),
+            "slice" => match case.text("attrs.python_index") {
+                "0:4:2,1:5,0:6:3" => {
+                    (|| first.slice_step(0, 0..4, 2)?.slice_step(1, 1..5, 1)?.slice_step(2, 0..6, 3))()
+                }
+                ":, -3:-1" => first.slice_step(1, -3..-1, 1),
+                "1" => first.select(0, 1),
+                "..., 2" => first.select(-1, 2),
+                "2:2" => first.slice_step(0, 2..2, 1),
+                ":, None, 0" => first.select(1, 0).and_then(|x| x.unsqueeze(1)),
+                _ => return None,
+            },
+            "pad" => first.pad(&widths(case), pad_mode(case)),
+            "flip" => first.flip(&numbers("attrs.axes")),
+            "roll" => first.roll(&numbers("attrs.shifts"), &numbers("attrs.axes")),
+            "tile" => first.tile(&numbers("attrs.repeats").iter().map(|i| i.unsigned_abs()).collect::<Vec<_>>()),
+            "repeat_interleave" => {
+                first.repeat_interleave(number("attrs.repeats").unsigned_abs(), number("attrs.axis"))
+            }
+            "tril" => first.tril(number("attrs.diagonal")),
+            "triu" => first.triu(number("attrs.diagonal")),
+            "diagonal" => first.diagonal(number("attrs.offset"), 0, 1),
+            "trace" => first.trace(),
+            _ => return None,
+        };
+        Some(outcome(&y.unwrap_or_else(|error| panic!("{}: {error}", case.id())), Kind::Arithmetic))
     });
 }
 

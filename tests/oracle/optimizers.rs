@@ -1,4 +1,4 @@
-//! The methods against the oracle (PyTorch, optax): trajectories under given gradients, textbook functions through
+//! The methods compared with the oracle (PyTorch, optax): trajectories with given gradients, textbook functions through
 //! autograd, and clipping by the global norm; on the CPU and on the GPU.
 
 mod clipping;
@@ -19,7 +19,7 @@ use thalweg::tensor::{Device, Tensor};
 
 use settings::{method, rate, state_arrays};
 
-/// optax's schedule of schedule-free methods: a ramp from 0, which the first step takes.
+/// optax's schedule of schedule-free methods: a ramp from 0, which the first step uses.
 #[derive(Debug)]
 struct WarmUp {
     lr: f64,
@@ -36,7 +36,7 @@ impl Schedule for WarmUp {
     }
 }
 
-/// Parameters with these values, named by their numbers.
+/// Makes parameters with these values, named by their numbers.
 fn params(device: &Device, values: &[Array]) -> Params {
     let mut builder = ParamsBuilder::new(0);
     for (i, value) in values.iter().enumerate() {
@@ -49,7 +49,7 @@ fn params(device: &Device, values: &[Array]) -> Params {
     params
 }
 
-/// Puts gradients in their places, as a backward pass would.
+/// Writes gradients, as a backward pass would.
 fn set_grads(params: &Params, grads: &[Vec<f32>]) {
     let arena = params.grads().unwrap();
     for (i, grad) in grads.iter().enumerate() {
@@ -58,7 +58,7 @@ fn set_grads(params: &Params, grads: &[Vec<f32>]) {
 }
 
 /// Declares a test for each of the oracle's files: all of its trajectories, the parameters at every snapshot and the
-/// state at the end. The numbers count the cases of the whole oracle and of the small copy.
+/// state at the end. The numbers are those of the cases in the whole oracle and in the small copy.
 macro_rules! trajectories {
     ($($test:ident: $file:literal $whole:literal $copy:literal;)*) => {$(
         #[test]
@@ -77,7 +77,7 @@ macro_rules! trajectories {
     )*};
 }
 
-/// Adafactor with a momentum, and with second moments of matrices that are left whole.
+/// Adafactor with a momentum, and with second moments of matrices that are not factored.
 const LEFT_OUT: &[&str] = &["optax.adafactor_1/tree"];
 
 trajectories! {
@@ -115,8 +115,8 @@ trajectories! {
     adamw_and_amsgrad_follow_their_trajectories: "adamw" 7 5;
 }
 
-/// How far PyTorch's Muon may be off after so many steps: it makes orthogonal in bfloat16, and so misses elements of an
-/// orthogonal matrix by up to a twelfth; the errors of steps are no more alike than their gradients.
+/// Returns the error of PyTorch's Muon after a number of steps. It orthogonalises in bfloat16, with errors of up to a
+/// twelfth in elements of an orthogonal matrix; the errors of steps are as different as their gradients.
 fn in_bfloat16(case: Case<'_>, step: u64, shape: &[usize]) -> f64 {
     let (rows, columns) = (shape[0] as f64, shape[1] as f64);
     let matches = case.get("hyper.adjust_lr_fn") == "match_rms_adamw";
@@ -185,19 +185,19 @@ fn trajectory(name: &str, case: Case<'_>, problem: &Oracle, device: &Device) {
             for name in &names[1..] {
                 reference.values.extend(case.array(name).values);
             }
-            // It is kept with the other sign there.
+            // It has the other sign there.
             if state == "previous_grad" || file == "optax_lars" {
                 reference.values.iter_mut().for_each(|x| *x = -*x);
             }
             let mut bound = case.bound("state").with_inputs(&start);
-            // The reference's bound allows for any sign and order of eigenvectors; these do not depend on them.
+            // The reference's bound allows for any sign and order of eigenvectors; these tensors do not depend on them.
             if file == "po_soap" && (state == "exp_avg" || state.starts_with("GG")) {
                 bound.scaled = 1e-5;
             }
             oracle::assert_within(&name, &floats(arena.get(i)), &reference.values, bound);
         }
     }
-    // What is wanted in the end of a schedule-free method; and what was there comes back to the bit.
+    // The final result of a schedule-free method; and the parameters are restored to the bit.
     let before = params.to_host().unwrap();
     optimizer.eval().unwrap();
     for (i, tensor) in tensors.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Every schedule of the oracle, at every step: PyTorch's, optax's, and those that are a formula in the literature.
+//! Every schedule of the oracle, at every step: PyTorch's, optax's, and formulas of the literature.
 
 use crate::common::oracle::{Case, Oracle};
 use thalweg::nn::schedule::{Curve, PlateauMode, PlateauSettings, ThresholdMode};
@@ -13,8 +13,8 @@ const NAME: &str = "lr_schedules/lr_schedules";
 /// The bound that the oracle gives for f64, relative to the largest value.
 const TOLERANCE: f64 = 1e-12;
 
-/// All cases of the whole oracle, and of the small copy, and how many of them have a momentum as well. There is none that
-/// thalweg does not have.
+/// The number of cases in the whole oracle and in the small copy, and how many of them also have a momentum. Thalweg
+/// has all of them.
 const CASES: (usize, usize) = (78, 12);
 const MOMENTA: (usize, usize) = (8, 2);
 
@@ -42,7 +42,7 @@ fn every_schedule_has_the_values_of_the_oracle_at_every_step() {
     assert_eq!((cases, momenta), (of_this(CASES), of_this(MOMENTA)));
 }
 
-/// The values of 500 steps, with the checks that a run makes.
+/// Returns the values of 500 steps, with the checks of a run.
 fn values(schedule: &dyn Schedule) -> Vec<f64> {
     thalweg::nn::schedule::table(schedule, 500).unwrap()
 }
@@ -56,10 +56,10 @@ fn assert_close(name: &str, values: &[f64], expected: &[f64]) {
     }
 }
 
-/// The schedule of a case in our words.
+/// Returns the schedule of a case, as one of the library.
 fn schedule(case: Case<'_>) -> Boxed {
     let number = |name: &str| case.number(&format!("args.{name}"));
-    // An argument that the case leaves to PyTorch's default.
+    // An argument that the case does not set, with PyTorch's default.
     let number_or = |name: &str, default: f64| {
         if case.get(&format!("args.{name}")).is_null() { default } else { number(name) }
     };
@@ -73,7 +73,7 @@ fn schedule(case: Case<'_>) -> Boxed {
             boxed(MultiStep { lr, milestones, gamma: number("gamma") })
         }
         "torch.ExponentialLR" => boxed(Exponential::new(lr, number("gamma"))),
-        // Ours stays at its end and PyTorch's rises again, which points of a cosine say.
+        // Ours stays at its end and PyTorch's rises again, which points of a cosine describe.
         "torch.CosineAnnealingLR" if steps("T_max") < 500 => {
             let (period, min_lr) = (steps("T_max"), number("eta_min"));
             let point = |i: u64| (i * period, if i.is_multiple_of(2) { lr } else { min_lr });
@@ -164,7 +164,7 @@ fn schedule(case: Case<'_>) -> Boxed {
     }
 }
 
-/// Cases whose arguments are words.
+/// Returns the schedule of a case whose arguments are words.
 fn by_name(case: Case<'_>) -> Boxed {
     let number = |name: &str| case.number(&format!("args.{name}"));
     let lr = case.get("base_lr").as_f64().unwrap_or(f64::NAN);
@@ -270,7 +270,7 @@ fn warmup_cosine(settings: &serde_json::Value) -> WarmupCosine {
     }
 }
 
-/// Optax's exponential decay, which may begin late and by steps.
+/// Returns optax's exponential decay, which may begin late and fall in steps.
 fn optax_exponential(case: Case<'_>, first: &str) -> Boxed {
     let number = |name: &str| case.number(&format!("args.{name}"));
     let number_or_0 = |name: &str| if case.get(&format!("args.{name}")).is_null() { 0.0 } else { number(name) };
@@ -282,7 +282,7 @@ fn optax_exponential(case: Case<'_>, first: &str) -> Boxed {
     boxed(Join::new(Constant { lr }).then(number_or_0("transition_begin") as u64, fall))
 }
 
-/// The points that optax says by factors.
+/// Returns the points that optax gives as factors.
 fn points(case: Case<'_>) -> Vec<(u64, f64)> {
     let mut value = case.number("args.init_value");
     let factors = case.get("args.boundaries_and_scales").as_object().unwrap();
@@ -297,7 +297,7 @@ fn points(case: Case<'_>) -> Vec<(u64, f64)> {
     points
 }
 
-/// Optax's one cycle: up to the peak, perhaps back to the first value, and down, with its default factors.
+/// Returns optax's one cycle: up to the peak, perhaps back to the first value, and down, with its default factors.
 fn optax_one_cycle(case: Case<'_>, shares: &[f64]) -> Vec<(u64, f64)> {
     let (steps, peak) = (case.number("args.transition_steps"), case.number("args.peak_value"));
     let first = peak / 25.0;
@@ -305,7 +305,7 @@ fn optax_one_cycle(case: Case<'_>, shares: &[f64]) -> Vec<(u64, f64)> {
     [(0, first)].into_iter().chain(ends).chain([(steps as u64, first / 1e4)]).collect()
 }
 
-/// The learning rates of 500 steps, each of which is followed by its metric.
+/// Returns the learning rates of 500 steps, each followed by its metric.
 fn plateau(oracle: &Oracle, case: Case<'_>) -> Vec<f64> {
     let number = |name: &str| case.number(&format!("args.{name}"));
     let settings = PlateauSettings {

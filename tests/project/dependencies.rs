@@ -1,9 +1,9 @@
-//! The build of a user of the library stays small: the crates in the normal dependency tree of the facade.
+//! The build for a user of the library stays small: the crates in the normal dependency tree of the facade.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// The most crates in the tree of the facade on Linux, itself included.
+/// The maximum number of crates in the tree of the facade on Linux, including itself.
 const MOST_CRATES: usize = 101;
 
 #[test]
@@ -16,7 +16,7 @@ fn the_facade_brings_few_crates() {
         .unwrap();
     assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).unwrap();
-    // Name and version; what follows them marks packages of the workspace and macros.
+    // Name and version; marks of packages of the workspace and macros follow them.
     let crates: BTreeSet<Vec<&str>> = tree.lines().map(|line| line.split(' ').take(2).collect()).collect();
     assert!(crates.iter().any(|package| package[0] == "wgpu"), "cargo tree does not list the dependencies: {tree}");
     assert!(crates.len() <= MOST_CRATES, "{} crates: {crates:?}", crates.len());

@@ -1,4 +1,4 @@
-//! The layers of the project, as the imports of its sources have them: no import runs back up.
+//! The layers of the project, by the imports of its sources: no import leads upward.
 
 mod imports;
 
@@ -8,14 +8,14 @@ use std::path::Path;
 use imports::{Import, imports};
 
 /// A crate: its name in sources, the folder of its sources, and its rooms from the lowest to the highest. A room is a
-/// file or a folder beside `lib.rs`. Where no order is given, only cycles through folders are refused.
+/// file or a folder beside `lib.rs`. If no order is given, only cycles through folders are refused.
 struct Crate {
     name: &'static str,
     folder: &'static str,
     rooms: &'static [&'static str],
 }
 
-/// The step that the program compares the library with: it uses wgpu by itself.
+/// The step that the program compares the library with: it uses wgpu directly.
 const WITHOUT_THE_LIBRARY: &str = "crates/cli/src/bench/by_hand_gpu.rs";
 
 /// From the lowest to the highest: a crate uses only those before it.
@@ -98,7 +98,7 @@ fn sources() -> Vec<Source> {
     sources
 }
 
-/// A crate as its sources have it.
+/// A crate by its sources.
 struct House<'a> {
     owner: usize,
     sources: Vec<&'a Source>,
@@ -122,7 +122,7 @@ impl<'a> House<'a> {
         house
     }
 
-    /// Returns the room that an import within the crate leads to.
+    /// Returns the room of an import within the crate.
     fn room_of(&self, import: &Import) -> Option<String> {
         let first = import.within(|module| self.modules.contains(module))?.into_iter().next()?;
         let is_room = self.modules.iter().any(|module| module[0] == first);
@@ -174,13 +174,13 @@ impl<'a> House<'a> {
         violations
     }
 
-    /// Whether the program names the library of its own package.
+    /// Returns whether the program names the library of its own package.
     fn is_own_name(&self, import: &Import) -> bool {
         import.path.len() == 1 || CRATES[self.owner].name != import.path[0] && self.modules.contains(&import.path[..1])
     }
 }
 
-/// Returns all rooms that a room uses, directly or by way of others.
+/// Returns all rooms that a room uses, directly or indirectly.
 fn reached(uses: &BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<String> {
     let (mut reached, mut open) = (BTreeSet::new(), vec![from.to_string()]);
     while let Some(room) = open.pop() {
@@ -207,7 +207,7 @@ fn no_import_runs_back_up() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// The manifests agree with the order, too: a dependency is a crate below.
+/// The manifests also follow the order: a dependency is a crate below.
 #[test]
 fn no_manifest_depends_on_a_crate_above() {
     for (owner, krate) in CRATES.iter().enumerate() {
@@ -224,7 +224,7 @@ fn no_manifest_depends_on_a_crate_above() {
     }
 }
 
-/// The sources with one more.
+/// Returns the sources with one more.
 fn with(name: &str, path: &str, text: &str) -> Vec<Source> {
     let owner = CRATES.iter().position(|krate| krate.name == name).unwrap();
     let mut all = sources();

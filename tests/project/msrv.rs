@@ -1,12 +1,12 @@
-//! The declared `rust-version` is true of the dependencies: none of them asks for a newer compiler.
+//! The declared `rust-version` holds for the dependencies: none of them needs a newer compiler.
 //!
-//! What thalweg itself uses of the standard library is held against it by clippy (`incompatible_msrv`).
+//! Clippy (`incompatible_msrv`) checks thalweg's own use of the standard library.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// The numbers of a version, patch included; 0 where there is none.
+/// Returns the numbers of a version, including the patch; 0 for missing ones.
 fn version(text: &str) -> [u32; 3] {
     let mut numbers = text.split('.').map_while(|part| part.parse().ok());
     std::array::from_fn(|_| numbers.next().unwrap_or(0))
@@ -23,7 +23,7 @@ fn no_dependency_needs_a_newer_rust() {
     let declared = env!("CARGO_PKG_RUST_VERSION");
     let rustc = output_of(Command::new("rustc").arg("-vV"));
     let host = rustc.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    // For this platform alone, whose packages are here already: others would have to be downloaded.
+    // For this platform only, whose packages are already here: others would have to be downloaded.
     let metadata = output_of(
         Command::new(env!("CARGO"))
             .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", host])

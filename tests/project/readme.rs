@@ -1,4 +1,5 @@
-//! The README is true of the repository: its library example is a file that is built and run, and what it names exists.
+//! The README matches the repository: its library example is a file that is built and run, and the files it names
+//! exist.
 
 use std::fmt::Write;
 use std::fs;
@@ -15,7 +16,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The text of the first block of code in this language, without its fences.
+/// Returns the text of the first block of code in this language, without its fences.
 fn block<'a>(text: &'a str, language: &str) -> &'a str {
     let fence = format!("```{language}\n");
     let (_, rest) = text.split_once(&fence).unwrap_or_else(|| panic!("the README has no block of {language}"));
@@ -32,13 +33,13 @@ fn the_example_is_the_file_that_is_built() {
 #[test]
 fn two_commands_set_everything_up() {
     let readme = read("README.md");
-    // What stands behind the mark is for the reader.
+    // The text after the mark is for the reader.
     let commands: Vec<&str> =
         block(&readme, "sh").lines().map(|line| line.split('#').next().unwrap_or(line).trim()).collect();
     assert_eq!(commands, ["cargo run --release -p thalweg-cli -- train examples/data/digits.csv.gz", "./test"]);
 }
 
-/// Targets of links and pictures, and code that looks like a path.
+/// Returns the targets of links and pictures, and code that looks like a path.
 fn named(readme: &str) -> Vec<&str> {
     let links = readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
     let folders = ["examples/", "crates/", "docs/", "shaders/", "tests/", "benches/"];
@@ -53,7 +54,7 @@ fn every_document_names_only_files_that_exist() {
         let folder = Path::new(document).parent().unwrap();
         for name in named(&text).into_iter().filter(|name| !name.contains("://")) {
             let exists = root().join(folder).join(name).exists() || root().join(name).exists();
-            // The steps of "Adding an operation" name a file that is to be written.
+            // The steps of "Adding an operation" name a file that does not exist yet.
             assert!(exists || name.contains("/name.") || name.contains('{'), "{document} names {name}");
         }
     }
@@ -65,7 +66,7 @@ fn names_are_found() {
     assert_eq!(named(text), ["x/a.md", "docs/b.svg", "https://d.example/", "docs/b.svg", "examples/c.csv"]);
 }
 
-/// The text of `docs/operations.md`.
+/// Returns the text of `docs/operations.md`.
 fn table_of_functions() -> String {
     let mut text = String::from(
         "# Element-wise functions
@@ -95,7 +96,7 @@ is zero everywhere. Behind each convention is that of PyTorch, in brackets.
     text
 }
 
-/// A derivative with the names of functions rather than those of their constants.
+/// Returns a derivative with the names of functions instead of those of their constants.
 fn readable(derivative: &str) -> String {
     let text = derivative.split_whitespace().collect::<Vec<_>>().join(" ");
     let tight =

@@ -1,4 +1,4 @@
-//! The asynchronous forms: opening a device, reading back, and waiting for the end of work.
+//! The asynchronous functions: opening a device, reading back, and waiting for the end of work.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn elements_that_were_given_out_are_not_given_out_again() {
     assert!(matches!(pollster::block_on(async { pending.await }), Err(Error::Taken)));
 }
 
-/// Counts how often it was woken.
+/// Counts its wakes.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -51,7 +51,7 @@ impl Wake for Woken {
     }
 }
 
-/// Work that takes a driver in software some time.
+/// Submits work that takes a software driver some time.
 fn long_work(device: &Device) -> Tensor {
     let x = Tensor::full(device, 0.5f32, &[512, 512]).unwrap();
     let mut y = x.clone();
@@ -73,7 +73,7 @@ fn a_task_is_woken_once_its_elements_have_arrived_and_blocks_no_thread() {
         match read.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(elements) => break elements.unwrap(),
             Poll::Pending => {
-                // Nobody else polls the device: the wake comes from the library.
+                // Only the library polls the device, so the wake comes from it.
                 while woken.0.load(Ordering::SeqCst) < polls {
                     std::thread::sleep(Duration::from_millis(1));
                 }

@@ -1,4 +1,4 @@
-//! What kernels advance by counting their workgroups, and what small launches advance without: the same bits.
+//! Kernels that count their workgroups to advance state, and small launches that do not count: the same bits.
 
 use crate::common::{is_software, own_devices};
 use thalweg::Result;
@@ -10,7 +10,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Device, Tensor};
 
-/// A run in which a batch, dropout, the optimizer and an average go on by counts of their own.
+/// A run in which a batch, dropout, the optimizer and an average advance by their own counters.
 struct Run {
     device: Device,
     layers: [Linear; 2],
@@ -48,7 +48,8 @@ impl Run {
         self.average.update()
     }
 
-    /// The bits of parameters, moments and averages, and the counts, after so many steps, of which all but two are replayed.
+    /// Returns the bits of parameters, moments and averages, and the counts, after some steps, all but two of them
+    /// replayed.
     fn bits_after(mut self, steps: usize) -> (Vec<Vec<u32>>, u32, u32) {
         self.step().unwrap();
         let device = self.device.clone();
@@ -62,7 +63,7 @@ impl Run {
     }
 }
 
-/// On hardware many workgroups and steps, on software and the CPU as many as take a second or two.
+/// Many workgroups and steps on hardware; on software and the CPU as many as take a second or two.
 #[test]
 fn long_runs_have_the_same_bits_with_and_without_counting() {
     for device in own_devices() {
@@ -83,11 +84,11 @@ fn without_counting_what_goes_on_takes_a_launch_more() {
             device.set_workgroup_counting(counts);
             assert_eq!(device.counts_workgroups(), counts);
             let mut run = Run::new(&device, 64);
-            // Asked for, gradients that no backward pass has written are zero, and count as written.
+            // The accessor zeroes gradients that no backward pass has written, and they count as written.
             run.params.grads().unwrap();
             let x = Tensor::full(&device, 1f32, &[4, 4]).unwrap();
             let mut of = |work: &mut dyn FnMut(&mut Run)| {
-                // The first time may make what later times keep.
+                // The first time may create lasting state.
                 work(&mut run);
                 let before = device.counters().launches;
                 work(&mut run);

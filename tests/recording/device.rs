@@ -1,4 +1,4 @@
-//! Devices: how they are chosen and shared, how far the host may run ahead of them, and what happens when they fail.
+//! Devices: their choice and sharing, how far the host may run ahead of them, and their failures.
 
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn training_runs_only_a_few_submissions_ahead() {
     assert_eq!(history.counters.host_syncs, 0);
 }
 
-/// A product of 1,024 × 1,024 takes 2.1e9 operations: at least 30 ms where a driver imitates a GPU on two cores.
+/// A product of 1,024 × 1,024 takes 2.1e9 operations: at least 30 ms with a software driver on two cores.
 #[test]
 fn long_replays_are_split_into_submissions_that_no_watchdog_ends() {
     let Some(device) = own_gpu() else { return };
@@ -86,12 +86,12 @@ fn long_replays_are_split_into_submissions_that_no_watchdog_ends() {
     let (submissions, took) = (device.counters().submissions - before, start.elapsed());
     let longest = took / u32::try_from(submissions).unwrap();
     assert!(submissions >= 3 || took < Duration::from_millis(300), "{submissions} submissions in {took:?}");
-    // One product alone is as little as a submission can have.
+    // A submission has at least one product.
     assert!(longest < Duration::from_millis(500).max(2 * took / 12), "{submissions} submissions in {took:?}");
     assert!((floats(&y)[0] - 1024e-6).abs() < 1e-6);
 }
 
-/// A recording of which one replay takes longer than a submission should.
+/// A recording with one replay that takes longer than a submission should.
 #[test]
 fn one_long_replay_is_split_too() {
     let Some(device) = own_gpu() else { return };
@@ -161,7 +161,7 @@ fn training_on_a_lost_device_ends_in_a_clear_error() {
     assert!(text.contains("the device is lost"), "{text}");
 }
 
-/// The kernel of the documentation of [`Kernel`], by its text.
+/// The kernel in the documentation of [`Kernel`], by its text.
 #[test]
 fn the_documented_kernel_computes_all_of_a_large_array() {
     const SOURCE: &str = include_str!("../../crates/runtime/src/kernel.rs");
@@ -188,7 +188,7 @@ fn the_documented_kernel_computes_all_of_a_large_array() {
     }
 }
 
-/// On a GPU it would compute part of the array, silently.
+/// On a GPU it would silently compute only a part of the array.
 #[test]
 fn a_kernel_that_does_not_know_of_the_fold_is_refused_a_folded_grid() {
     static UNAWARE: Kernel = Kernel {
@@ -231,7 +231,7 @@ fn tensors_of_more_than_two_to_the_thirtieth_elements_are_refused() {
     }
 }
 
-/// A device that does not finish in time is no reason to wait for ever; nor is it lost.
+/// A wait for a device that does not finish in time ends, and the device is not lost.
 #[test]
 fn a_wait_ends_with_an_error_after_the_time_that_was_set() {
     let Some(device) = own_gpu() else { return };
@@ -249,7 +249,7 @@ fn a_wait_ends_with_an_error_after_the_time_that_was_set() {
     assert!((floats(&y)[0] - 1024e-6).abs() < 1e-6);
 }
 
-/// In a process of its own, with little memory.
+/// In its own process, with little memory.
 #[test]
 #[cfg(target_os = "linux")]
 fn reading_back_without_memory_for_it_is_an_error_that_loses_nothing() {
@@ -266,7 +266,7 @@ fn reading_back_without_memory_for_it_is_an_error_that_loses_nothing() {
     }
     let Some(device) = own_gpu() else { return };
     let doubled = tensor(&device, &[1.0, 2.0, 3.0], &[3]).affine(2.0, 0.0).unwrap();
-    // All memory, but for what is too small for one more of these.
+    // All memory, except for what is too small for one more of these.
     let mut large = Vec::new();
     let error = loop {
         match Tensor::uninitialized(&device, DType::F32, &[1 << 24]) {
@@ -278,13 +278,13 @@ fn reading_back_without_memory_for_it_is_an_error_that_loses_nothing() {
     let last = large.pop().unwrap();
     let error = last.to_vec::<f32>().unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { bytes: 0x400_0000 }), "{error}");
-    // The device goes on, and all that was on it is there.
+    // The device still works, and all of its data are there.
     assert_eq!(floats(&doubled), [2.0, 4.0, 6.0]);
     large.clear();
     assert_eq!(last.to_vec::<f32>().unwrap().len(), 1 << 24);
 }
 
-/// In a process of its own, without a desktop, where a driver may complain that there is none.
+/// In its own process, without a desktop, where a driver may complain that there is none.
 #[test]
 fn looking_for_adapters_writes_nothing_to_standard_error() {
     const CHILD: &str = "THALWEG_TEST_QUIET";

@@ -1,4 +1,4 @@
-//! Memory: who holds it, and what a backward pass lets go of.
+//! Memory: its holders, and the memory that a backward pass frees.
 
 use thalweg::autograd::{Error as AutogradError, Tape};
 use thalweg::nn::data::Dataset;
@@ -10,7 +10,7 @@ fn memory_is_counted_by_holder_and_given_back() {
     if crate::common::gpu().is_none() {
         return;
     }
-    // A device of its own, so that what it counts is this test's alone.
+    // A separate device, so that it counts only this test.
     let device = Device::open_new("gpu").unwrap();
     let mut builder = ParamsBuilder::new(0);
     let layer = Linear::new(&mut builder, "layer", 100, 10).unwrap();
@@ -44,7 +44,8 @@ fn memory_is_counted_by_holder_and_given_back() {
     assert_eq!(device.memory().total, 0);
 }
 
-/// The bytes that the tape of 30 layers holds when its gradients are there, and the gradient of the first weight.
+/// Returns the bytes that the tape of 30 layers holds after its gradients are computed, and the gradient of the first
+/// weight.
 fn deep_pass(free: bool) -> (u64, Vec<f32>) {
     let device = Device::open_new("gpu").unwrap();
     let mut builder = ParamsBuilder::new(3);
@@ -81,7 +82,7 @@ fn a_backward_pass_lets_go_of_what_it_has_passed() {
     }
     let ((kept, expected), (freed, gradient)) = (deep_pass(false), deep_pass(true));
     assert_eq!(gradient, expected);
-    // 60 values of 32 KiB against the input, the loss and what stands for nothing.
+    // 60 values of 32 KiB compared with the input, the loss and freed values.
     assert!(kept >= 60 << 15, "{kept} bytes");
     assert!(freed <= (1 << 15) + 1024, "{freed} bytes with freeing, {kept} without");
 }

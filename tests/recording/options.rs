@@ -1,5 +1,5 @@
-//! How a recording is made does not change a bit of what it does: temporaries that share memory and chains in one
-//! generated kernel, held against recordings without either and against doing the work anew.
+//! The options of a recording do not change a bit of its results. Temporaries share memory and chains are fused into
+//! one generated kernel; the results are compared with plain recordings and with eager work.
 
 use crate::common::{
     Numbered, Tolerance, assert_close, assert_same_bits, devices, floats, functions_of, numbers, tensor,
@@ -12,7 +12,7 @@ use thalweg::tensor::{DType, Device, DropoutState, RecordOptions, Recording, Res
 
 const PLAIN: RecordOptions = RecordOptions { fuse: false, plan: false };
 
-/// Bytes of a recorded step of a perceptron with so many hidden layers of 64, planned and not.
+/// Returns the bytes of a recorded step of a perceptron with `layers` hidden layers of 64, planned and not.
 fn step_bytes(device: &Device, layers: usize) -> (u64, u64) {
     let bytes = |options| {
         let mut builder = ParamsBuilder::new(1);
@@ -41,12 +41,12 @@ fn a_planned_step_needs_less_memory() {
     for device in devices() {
         let ((planned, plain), (deep, deep_plain)) = (step_bytes(&device, 2), step_bytes(&device, 12));
         assert!(planned < plain, "{device}: {planned} of {plain} bytes");
-        // Activations live until the backward pass has come to them; gradients of them take turns in two buffers.
+        // Activations live until the backward pass reaches them; their gradients alternate between two buffers.
         assert!(3 * deep < 2 * deep_plain, "{device}: {deep} of {deep_plain} bytes");
     }
 }
 
-/// Records a body with and without fusion, replays both and compares the bits of what they return. Returns the fused
+/// Records a body with and without fusion, replays both and compares the bits of their results. Returns the fused
 /// recording.
 fn fused(device: &Device, body: impl Fn() -> Result<Vec<Tensor>>) -> Recording {
     let (plain, expected) = device.record_with(PLAIN, &body).unwrap();
@@ -116,7 +116,7 @@ fn what_a_compiler_would_simplify_is_computed() {
         let z = tensor(&device, &numbers(4, 72, -1.0, 0.0), &[72]);
         fused(&device, || {
             Ok(vec![
-                // Infinity less itself is no number.
+                // Infinity minus itself is NaN.
                 x.tanh()?.tanh()?.sub(&x.tanh()?.tanh()?)?.add(&x.sub(&x)?)?,
                 // Neither distributed nor contracted.
                 y.mul(&z)?.add(&y.mul(&y)?)?.sub(&z.mul(&y)?)?,
@@ -151,9 +151,9 @@ fn chains_split_where_a_device_could_not_bind_them_and_where_lengths_change() {
             let shorter = y.slice(0, 0, 64)?.tanh()?.square()?;
             Ok(vec![y, shorter])
         });
-        // 64 words of parameters hold the numbers of 15 pairs, so five chains, and one of another length.
+        // 64 words of parameters have room for the numbers of 15 pairs, so five chains, and one of another length.
         assert_eq!(recording.launches(), 6, "{device}");
-        // A chain of one structure is one kernel.
+        // Chains of one structure share a kernel.
         assert!(recording.generated().count() <= 3, "{device}");
     }
 }
@@ -161,7 +161,7 @@ fn chains_split_where_a_device_could_not_bind_them_and_where_lengths_change() {
 #[test]
 fn state_is_updated_in_place_and_its_neighbours_stay() {
     for device in devices() {
-        // Five elements at aligned places of one buffer, with others between them.
+        // Five elements at aligned offsets of one buffer, with others between them.
         let start = numbers(5, 256, -1.0, 1.0);
         let whole = tensor(&device, &start, &[256]);
         let state = whole.slice(0, 64, 69).unwrap();
@@ -211,10 +211,10 @@ fn long_chains_go_over_many_workgroups_and_threads() {
     }
 }
 
-/// A step of a random program: what is done, with which values, with which function.
+/// A step of a random program: its operation, two values, and its function.
 type Step = (u8, usize, usize, u8);
 
-/// The functions that random programs draw from.
+/// The functions that random programs use.
 struct Drawn {
     unary: Vec<Numbered>,
     binary: Vec<Numbered>,
@@ -225,18 +225,18 @@ impl Drawn {
         Self { unary: functions_of(1), binary: functions_of(2) }
     }
 
-    /// The function of one argument with a number.
+    /// Computes the function of one argument with a number.
     fn unary(&self, number: u8, x: &Tensor) -> Result<Tensor> {
         self.unary[usize::from(number) % self.unary.len()].of(x, &[])
     }
 
-    /// The function of two arguments with a number.
+    /// Computes the function of two arguments with a number.
     fn binary(&self, number: u8, x: &Tensor, y: &Tensor) -> Result<Tensor> {
         self.binary[usize::from(number) % self.binary.len()].of(x, &[y])
     }
 }
 
-/// A program over square matrices. The first values are its state, which it may write over.
+/// Runs a program over square matrices. The first values are its state, which it may overwrite.
 fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec<Tensor>> {
     let device = state[0].device();
     let shape = state[0].shape().to_vec();
@@ -260,7 +260,7 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
             // A value in parts: both halves are written before it is read.
             14 => {
                 let middle = side / 2;
-                Tensor::concatenate(&[x.slice(0, 0, middle)?, y.slice(0, middle, side)?])?
+                Tensor::concatenate(&[x.slice(0, 0, middle)?, y.slice(0, middle, side)?], 0)?
             }
             // A part of zeros is written.
             15 => {
@@ -268,13 +268,13 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
                 unary(&x)?.slice(0, side - 1, side)?.copy_into(&z.slice(0, 0, 1)?)?;
                 z
             }
-            // The state moves on.
+            // The state changes.
             16 => {
                 let z = unary(&x)?.minimum(&y)?;
                 z.copy_into(target)?;
                 z
             }
-            // So does a part of it.
+            // A part of it changes.
             17 => {
                 let row = unary(&x)?.slice(0, 0, 1)?.contiguous()?.affine(0.5, 0.0)?;
                 row.copy_into(&target.slice(0, 0, 1)?)?;
@@ -286,8 +286,8 @@ fn run(program: &[Step], state: &[Tensor], dropout: &DropoutState) -> Result<Vec
     Ok(values)
 }
 
-/// Runs a program anew four times, and recorded with three replays; what is kept and the state must be the same bits
-/// each time.
+/// Runs a program eagerly four times, and recorded with three replays. The kept values and the state must be the same
+/// bits each time.
 fn compare(device: &Device, program: &[Step], side: usize, kept: u32) {
     let options = RecordOptions { fuse: !kept.is_multiple_of(8), plan: !kept.is_multiple_of(9) };
     let start = || -> (Vec<Tensor>, DropoutState) {
@@ -356,7 +356,7 @@ const RANGES: [(usize, usize); 15] = [
     (192, 256),
 ];
 
-/// Ranges that overlap and have one length, so that nothing but their places keeps them out of one chain.
+/// Ranges that overlap and have one length: only their positions keep them out of one chain.
 #[test]
 fn what_lies_askew_on_a_written_range_ends_a_chain() {
     for device in devices() {
@@ -384,7 +384,7 @@ fn what_lies_askew_on_a_written_range_ends_a_chain() {
     }
 }
 
-/// A program over ranges of two states, and over values of the same lengths.
+/// Runs a program over ranges of two states, and over values of the same lengths.
 fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
     let device = state[0].device();
     let range = |i: usize| {
@@ -409,11 +409,11 @@ fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
             0..=4 => unary(&x)?,
             5..=9 => binary(&x, &y)?,
             10 => binary(&y, &x)?,
-            // The state moves on, in whole or in part.
+            // The state changes, in whole or in part.
             11..=14 => {
                 let z = unary(&x)?.minimum(&y)?;
                 if let Some(target) = target.filter(|_| z.len() == x.len()) {
-                    // A target that is not aligned is refused, which harms nothing.
+                    // A target that is not aligned is an error without an effect.
                     let _ = z.reshape(target.shape())?.copy_into(&target);
                 }
                 z
@@ -429,7 +429,7 @@ fn run_on_ranges(program: &[Step], state: &[Tensor; 2]) -> Result<Vec<Tensor>> {
                 unary(&x)?.copy_into(&z)?;
                 z
             }
-            // A part of a constant is written over, and all of it read.
+            // A part of a constant is overwritten, and all of it is read.
             18 => {
                 let z = Tensor::from_slice(device, &numbers(function.into(), 256, -1.0, 1.0), &[256])?;
                 x.copy_into(&z.slice(0, 0, x.len())?)?;

@@ -1,8 +1,8 @@
-//! Temporaries of a recording share memory; what outlives a replay keeps its own.
+//! Temporaries of a recording share memory; values that outlive a replay keep their own.
 
 use thalweg::tensor::{Device, RecordOptions, Recording, Result, Tensor};
 
-/// A chain of operations on 1,000 elements; its last value is returned.
+/// Records a chain of operations on 1,000 elements; returns its last value.
 fn chain(device: &Device, x: &Tensor, plan: bool) -> (Recording, Tensor) {
     let body = || -> Result<Tensor> {
         let mut y = x.sum_along(0, true)?;
@@ -21,7 +21,7 @@ fn values_of_a_chain_take_turns() {
     let ((planned, y), (plain, z)) = (chain(&device, &x, true), chain(&device, &x, false));
     // Eight times 1,024 and eight and one times 128 words, the last of them the result.
     assert_eq!(plain.memory_bytes(), 4 * (8 * 1024 + 9 * 128));
-    // One large value, one small one beside it, and the result.
+    // One large value, one small one, and the result.
     assert_eq!(planned.memory_bytes(), 4 * (1024 + 128 + 128), "{planned:?}");
     x.fill(2f32).unwrap();
     for recording in [&planned, &plain] {

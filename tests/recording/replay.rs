@@ -11,7 +11,7 @@ use thalweg::tensor::{
     Access, Device, DropoutState, Error, Kernel, Launch, RecordOptions, Recording, Shader, Tensor, ValueLog,
 };
 
-/// Two layers with dropout between them, and everything that a step advances on the device.
+/// Two layers with dropout between them, and all state that a step advances on the device.
 struct Run {
     layers: (Linear, Dropout, Linear),
     params: Params,
@@ -73,7 +73,7 @@ fn replay_equals_eager_to_the_bit_with_schedule_clipping_dropout_and_shuffling()
         let (recording, ()) = device.record(|| recorded.step()).unwrap();
         recording.replay(3).unwrap();
         for epoch in 1..STEPS as u64 / 5 {
-            // Another order of rows, written from the host between replays.
+            // A new order of rows, written by the host between replays.
             recorded.batches.start_epoch(epoch).unwrap();
             recording.replay(5).unwrap();
         }
@@ -166,7 +166,7 @@ fn a_replay_follows_the_learning_rate() {
     }
 }
 
-/// A recording of x = 2 x, y = x + 1.
+/// Makes a recording of x = 2 x, y = x + 1.
 fn doubling(device: &Device) -> (Tensor, Tensor, Recording) {
     let x = tensor(device, &[1.0, 2.0, 3.0], &[3]);
     let y = tensor(device, &[0.0; 3], &[3]);
@@ -190,7 +190,7 @@ fn inputs_may_be_rewritten_between_replays() {
         x.write(&[10.0f32, 20.0, 30.0]).unwrap();
         recording.replay(1).unwrap();
         assert_eq!(floats(&y), [21.0, 41.0, 61.0], "{device}");
-        // Work that is collected before a replay is done before it.
+        // Work that is collected before a replay runs before it.
         x.fill(1f32).unwrap();
         recording.replay(1).unwrap();
         x.fill(7f32).unwrap();
@@ -203,7 +203,7 @@ fn a_recording_owns_what_it_touches() {
     for device in devices() {
         let (x, y, recording) = doubling(&device);
         drop(x);
-        // Were the memory of x and of the values in between free, these would take it.
+        // If the memory of x and of the intermediate values were free, these would take it.
         let others: Vec<Tensor> = (0..20).map(|i| Tensor::full(&device, i as f32, &[3]).unwrap()).collect();
         recording.replay(1).unwrap();
         assert_eq!(floats(&y), [5.0, 9.0, 13.0], "{device}");
@@ -218,7 +218,7 @@ fn a_recording_owns_what_it_touches() {
 
 #[test]
 fn many_replays_go_into_few_submissions() {
-    // A device of its own: others submit on the shared one.
+    // A separate device: others submit on the shared one.
     let Some(device) = crate::common::gpu().map(|_| Device::open_new("gpu").unwrap()) else { return };
     let (_, _, recording) = doubling(&device);
     let before = device.counters();
@@ -250,10 +250,10 @@ fn what_a_recording_cannot_hold_is_refused_by_name_and_harms_nothing() {
             t.write(&[3.0f32, 4.0])
         };
         refused(&rewritten, "write");
-        // The error has ended the recording: all of this works again.
+        // The error has ended the recording, so all of this works again.
         x.write(&[5.0f32, 6.0]).unwrap();
         assert_eq!(floats(&x), [5.0, 6.0]);
-        // What is made inside is a constant of the recording.
+        // A tensor that is made inside is a constant of the recording.
         let (recording, y) = device.record(|| tensor(&device, &[1.0, 1.0], &[2]).add(&x)).unwrap();
         x.write(&[7.0f32, 8.0]).unwrap();
         recording.replay(1).unwrap();
@@ -261,7 +261,7 @@ fn what_a_recording_cannot_hold_is_refused_by_name_and_harms_nothing() {
     }
 }
 
-/// A replay would not do such work again.
+/// A replay would not repeat such work.
 #[test]
 fn work_on_another_device_is_refused_while_a_recording_is_made() {
     let Some(gpu) = crate::common::gpu() else { return };
@@ -278,7 +278,7 @@ fn work_on_another_device_is_refused_while_a_recording_is_made() {
         refused(&|| Tensor::zeros(other, thalweg::tensor::DType::F32, &[3]).map(drop), "clear");
         refused(&|| Tensor::from_slice(other, &[1.0f32], &[1]).map(drop), "write");
         refused(&|| y.write(&[3.0f32]), "write");
-        // Nothing of it has been done, and all of it works again.
+        // None of it has run, and all of it works again.
         assert_eq!(floats(&y), [5.0]);
         x.copy_into(&y).unwrap();
         assert_eq!(floats(&y), [1.0]);
@@ -309,7 +309,7 @@ fn a_launch_that_fails_is_not_recorded() {
     assert_eq!(floats(&x), [8.0, 16.0]);
 }
 
-/// Were two replays to interleave, both would read x before either has written it, and one addition would be lost.
+/// If two replays interleaved, both would read x before either has written it, and one addition would be lost.
 #[test]
 fn replays_by_several_threads_do_not_interleave() {
     for device in devices() {
@@ -322,7 +322,7 @@ fn replays_by_several_threads_do_not_interleave() {
                 scope.spawn(|| (0..replays).for_each(|_| recording.replay(1).unwrap()));
             }
         });
-        // The first addition is that of the recording itself; all these numbers are exact in f32.
+        // The first addition is the recording itself; all these numbers are exact in f32.
         assert_eq!(floats(&x), [1.0 + f32::from(threads) * f32::from(replays)], "{device}");
     }
 }

@@ -1,5 +1,5 @@
-//! The order of work: writes from the host between launches, tensors that go while work is pending, memory that comes
-//! back, thousands of launches, several threads on one device, and the same bits every time.
+//! The order of work: host writes between launches, tensors dropped while work is pending, reused memory, thousands of
+//! launches, several threads on one device. The bits are the same every time.
 
 use crate::common::{devices, floats, numbers, own_gpu, tensor, words};
 use thalweg::nn::{AdamW, Method};
@@ -11,7 +11,7 @@ fn a_write_between_launches_is_seen_by_those_after_it_alone() {
         let x = Tensor::full(&device, 1f32, &[300]).unwrap();
         let mut sums = Vec::new();
         for i in 0..100 {
-            // Read by a launch that is still collected when the next write comes.
+            // Read by a launch that is still collected at the time of the next write.
             sums.push(x.affine(2.0, 0.0).unwrap());
             x.write(&[i as f32; 300]).unwrap();
             sums.push(x.affine(2.0, 0.0).unwrap());
@@ -62,7 +62,7 @@ fn tensors_that_go_while_work_is_pending_are_used_to_the_end() {
         let expected: Vec<f32> = numbers(1, 1000, -1.0, 1.0).iter().map(|x| x + 50.0).collect();
         let results: Vec<Tensor> = (0..20)
             .map(|_| {
-                // All 50 intermediates are dropped at once; their memory is handed out again while work is pending.
+                // All 50 intermediates are dropped at once; their memory is reused while work is pending.
                 let x = tensor(&device, &numbers(1, 1000, -1.0, 1.0), &[1000]);
                 (0..50).fold(x, |x, _| x.add(&Tensor::full(&device, 1f32, &[1000]).unwrap()).unwrap())
             })
@@ -99,7 +99,7 @@ fn memory_that_was_given_back_is_taken_again() {
     assert_eq!(held, later, "every step takes what the one before has left");
     device.release_memory();
     assert_eq!(device.memory().total, 0);
-    // Fresh memory is not what zeros are made of, either.
+    // Reused memory must be cleared for zeros, too.
     drop(Tensor::full(&device, f32::NAN, &[10_000]).unwrap());
     assert_eq!(floats(&Tensor::zeros(&device, DType::F32, &[10_000]).unwrap()), vec![0.0; 10_000]);
 }
@@ -124,7 +124,7 @@ fn thousands_of_launches_go_out_in_batches() {
     assert!(values.iter().enumerate().all(|(i, &value)| value == i as f32 + 1.0) && values.len() == 3000);
 }
 
-/// A little of everything, and its bits.
+/// Does a little of everything, and returns its bits.
 fn work(device: &Device, seed: u64) -> Vec<u32> {
     let x = Tensor::normal(device, seed, 0, 0.0, 1.0, &[65, 130]).unwrap();
     let weight = Tensor::uniform(device, seed, 1, -0.1, 0.1, &[33, 130]).unwrap();
@@ -173,7 +173,7 @@ fn threads_share_devices() {
     for device in devices() {
         let alone: Vec<Vec<u32>> = (0..6).map(|seed| work(&device, seed)).collect();
         std::thread::scope(|scope| {
-            // Both devices at once, each by several threads.
+            // Both devices at once, each used by several threads.
             for seed in 0..6 {
                 let (device, alone, expected) = (&device, &alone, &expected);
                 scope.spawn(move || {
@@ -210,7 +210,7 @@ fn threads_write_and_launch_at_once() {
     }
 }
 
-/// A device that is gone with its last handle takes nothing with it: its tensors still read.
+/// A device outlives its last handle for its tensors: they can still be read.
 #[test]
 fn tensors_keep_their_device() {
     let Some(device) = own_gpu() else { return };
@@ -219,7 +219,7 @@ fn tensors_keep_their_device() {
     assert_eq!(floats(&x), [4.0; 10]);
 }
 
-/// Refused with an error that says why, on both devices alike.
+/// An error that gives the reason, on both devices.
 #[test]
 fn launches_that_alias_are_refused() {
     for device in devices() {
@@ -228,7 +228,7 @@ fn launches_that_alias_are_refused() {
         let error = a.matmul_into(a, b, false).unwrap_err().to_string();
         assert!(error.contains("same buffer"), "{device}: {error}");
         assert!(a.copy_into(b).is_err());
-        // Results in one buffer are fine where they do not overlap.
+        // Results in one buffer are fine if they do not overlap.
         let x = tensor(&device, &numbers(1, 16, -1.0, 1.0), &[4, 4]);
         x.linear_weight_grad_into(&x, a, arena.get(2), false).unwrap();
         assert!(x.linear_weight_grad_into(&x, a, &a.slice(0, 0, 1).unwrap().reshape(&[4]).unwrap(), false).is_err());

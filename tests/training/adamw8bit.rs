@@ -1,4 +1,4 @@
-//! AdamW with its state in eight bits: against the textbook, beside AdamW, its memory, and what it learns.
+//! AdamW with its state in eight bits: compared with the textbook and with AdamW, its memory, and its training results.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use thalweg::tensor::{Arena, Device};
 
 const LR: f64 = 0.01;
 
-/// Parameters of a block, which has a scale.
+/// The parameters per block, which has a scale.
 const BLOCK: usize = 64;
 
 fn params(device: &Device, shapes: &[usize]) -> Params {
@@ -23,7 +23,7 @@ fn params(device: &Device, shapes: &[usize]) -> Params {
     builder.build(device).unwrap()
 }
 
-/// Gradients of a step: of different sizes from parameter to parameter, some of them always zero.
+/// Returns the gradients of a step: of different sizes from parameter to parameter, some of them always zero.
 fn grads_of(step: u64, tensor: usize, length: usize) -> Vec<f32> {
     let sizes = numbers(1000 + tensor as u64, length, -3.0, 0.0);
     let means = numbers(2000 + tensor as u64, length, -0.3, 0.3);
@@ -43,11 +43,11 @@ struct Textbook {
     values: Vec<f64>,
     moments: Vec<[f64; 2]>,
     codes: Vec<[usize; 2]>,
-    /// Where the tensor begins among all parameters, padding included: the random bits go by it.
+    /// The offset of the tensor among all parameters, including padding: the random bits depend on it.
     first: u32,
 }
 
-/// The levels of a moment, from 0 up to 1: eight to a factor of two.
+/// Returns the levels of a moment, from 0 up to 1: eight per factor of two.
 fn levels(count: usize) -> Vec<f64> {
     let mut levels: Vec<f64> =
         (0..count - 1).map(|i| (1.0 + ((8 - i % 8) % 8) as f64 / 8.0) * 0.5f64.powi(i.div_ceil(8) as i32)).collect();
@@ -56,7 +56,7 @@ fn levels(count: usize) -> Vec<f64> {
     levels
 }
 
-/// Twenty random bits for each moment of a parameter at a step.
+/// Returns twenty random bits for each moment of a parameter at a step.
 fn chances(parameter: u32, step: u32) -> [f64; 2] {
     let mix = |mut h: u32| {
         h = (h ^ (h >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -104,7 +104,7 @@ impl Textbook {
     }
 }
 
-/// The codes of an arena's tensor, without what is behind its end.
+/// Returns the codes of an arena's tensor, without those after its end.
 fn codes(arena: &Arena, tensor: usize, length: usize) -> Vec<u8> {
     let bytes: Vec<u8> = words(arena.get(tensor)).iter().flat_map(|word| word.to_le_bytes()).collect();
     assert!(bytes[length..].iter().all(|&code| code == 0), "padding is not zero");
@@ -135,7 +135,7 @@ fn it_follows_the_textbook() {
             optimizer.step().unwrap();
         }
         let state: Vec<&Arena> = optimizer.state().map(|(_, arena)| arena).collect();
-        // A moment in f32 falls on the other side of its random bits some three times in a million.
+        // A moment in f32 is on the other side of its random bits some three times in a million.
         let mut others = 0;
         for (tensor, textbook) in textbooks.iter().enumerate() {
             let values = floats(params.values().get(tensor));
@@ -159,7 +159,7 @@ fn it_follows_the_textbook() {
     }
 }
 
-/// All parameters, one after the other.
+/// Returns all parameters, concatenated.
 fn all(params: &Params) -> Vec<f32> {
     params.values().tensors().iter().flat_map(floats).collect()
 }
@@ -192,17 +192,17 @@ fn it_stays_near_adamw() {
         let moved = rms(&|i| exact[i] - start[i]);
         let apart = rms(&|i| coarse[i] - exact[i]);
         let (updated, updated_apart) = (rms(&|i| exact_update[i]), rms(&|i| coarse_update[i] - exact_update[i]));
-        // A code is off by some 5 % of its moment at random, and what v is off by stays for as long as v remembers: its root
-        // wanders by some 15 %. The mean stays, and the ways of parameters add up, so that most of it averages out.
+        // A code has a random error of some 5 % of its moment, and the error of v stays for as long as v remembers: its
+        // root varies by some 15 %. The mean stays, and the paths of parameters add up, so most of it averages out.
         assert!(updated_apart < 0.25 * updated, "on {device}: an update of {updated} is off by {updated_apart}");
         assert!(apart < 0.1 * moved, "on {device}: {apart} apart after {moved}");
-        // No parameter is thrown off: where a v became 0 before its m, one step would be thousands of learning rates.
+        // No parameter jumps: if a v became 0 before its m, one step would be thousands of learning rates.
         let farthest = (0..start.len()).map(|i| (coarse[i] - exact[i]).abs()).fold(0.0, f32::max);
         assert!(farthest < 100.0 * 1e-3, "on {device}: one is {farthest} apart");
     }
 }
 
-/// Bytes of state for a parameter, padding included.
+/// Returns the bytes of state per parameter, including padding.
 fn bytes_of_state(params: &Params) -> f64 {
     let optimizer = Optimizer::new(params, AdamW8bit::new(), 1e-3).unwrap();
     let words: usize = optimizer.state().flat_map(|(_, arena)| arena.pages()).map(|page| page.len()).sum();
@@ -218,7 +218,7 @@ fn the_state_takes_less_than_two_bytes_and_a_fifth() {
     assert_eq!(bytes_of_state(&params(&device, &[1 << 20])), 2.125);
 }
 
-/// The digits, and the network of the command line.
+/// Returns the digits, and the network of the command line.
 fn digits(seed: u64, device: &Device) -> (TabularData, TabularModel) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/digits.csv.gz");
     let data = TabularData::prepare(&Table::read(path).unwrap(), "label", None, 0.2, seed, device).unwrap();
@@ -227,7 +227,7 @@ fn digits(seed: u64, device: &Device) -> (TabularData, TabularModel) {
     (data, model)
 }
 
-/// As `thalweg train --optimizer adamw8bit` does it.
+/// The same training as `thalweg train --optimizer adamw8bit`.
 #[test]
 fn digits_are_learned_to_96_5_percent_in_the_mean_of_five_seeds() {
     let accuracy = |seed: u64| {

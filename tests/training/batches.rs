@@ -6,7 +6,7 @@ use thalweg::tensor::Device;
 
 use crate::common::devices;
 
-/// The samples of two epochs in batches of 8, the last one running on into the first.
+/// Returns the samples of two epochs in batches of 8, the last of which continues into the first.
 fn samples(device: &Device) -> Result<(Vec<f32>, Vec<u32>)> {
     let features: Vec<f32> = (0..3 * 101).map(|i| i as f32 * 0.5).collect();
     let classes: Vec<u32> = (0..101).map(|i| i % 7).collect();
@@ -14,7 +14,7 @@ fn samples(device: &Device) -> Result<(Vec<f32>, Vec<u32>)> {
     let (mut xs, mut ys) = (Vec::new(), Vec::new());
     for epoch in [4, 5] {
         batches.start_epoch(epoch)?;
-        // Taken before any is read, so that the next epoch is started while work is pending.
+        // Gathered before any is read, so that the next epoch starts while work is pending.
         for _ in 0..13 {
             let (x, y) = batches.next(8)?;
             xs.push(x);

@@ -1,6 +1,6 @@
-//! The steps written by hand, which the benches compare the library with, compute the same as the library.
+//! The hand-written steps, with which the benches compare the library, compute the same as the library.
 
-// Where the program measures them.
+// From the program, which measures them.
 #[allow(clippy::module_inception, reason = "the other file finds it beside itself by this name")]
 #[path = "../../crates/cli/src/bench/by_hand.rs"]
 mod by_hand;
@@ -15,7 +15,7 @@ use thalweg::tensor::{DType, Device, Tensor, ValueLog, next_batch};
 
 const STEPS: usize = 20;
 
-/// The losses of the library's steps from the same parameters and data.
+/// Returns the losses of the library's steps from the same parameters and data.
 fn losses_of_the_library(device: &Device, by_hand: &ByHand, batch: usize) -> Vec<f32> {
     let config =
         MlpConfig { inputs: WIDTHS[0], hidden: WIDTHS[1..3].to_vec(), outputs: WIDTHS[3], ..Default::default() };
@@ -46,7 +46,7 @@ fn losses_of_the_library(device: &Device, by_hand: &ByHand, batch: usize) -> Vec
     }
     let losses = log.take().unwrap();
     assert!(optimizer.read_clock().unwrap().clipped > 0, "clipping has no part in it");
-    // Far enough from where it began for a wrong gradient to show.
+    // Far enough from the start for a wrong gradient to show.
     assert!((losses[STEPS - 1] - losses[0]).abs() > 0.1, "{losses:?}");
     losses
 }
@@ -73,7 +73,7 @@ fn losses_of_the_step_in_wgpu_are_ours() {
         let losses = on_gpu.losses(STEPS).unwrap();
         let ours = losses_of_the_library(&device, &by_hand, batch);
         for (step, (ours, theirs)) in ours.iter().zip(&losses).enumerate() {
-            // Sums of up to 784 products round in another order, and the optimizer carries that on.
+            // Sums of up to 784 products round in another order, and the optimizer accumulates the differences.
             assert!((ours - theirs).abs() <= 2e-4 * ours.abs(), "step {step} of batch {batch}: {ours} and {theirs}");
         }
         assert!(on_gpu.dispatches() <= 12);

@@ -1,4 +1,4 @@
-//! Ways of clipping, what is done where gradients are not finite, and statistics: launches, replays, what is reported.
+//! Kinds of clipping, gradients that are not finite, and statistics: launches, replays, reports.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,10 +10,10 @@ use thalweg::nn::{
 };
 use thalweg::tensor::Device;
 
-/// Profiles see the work of all threads on a GPU, so tests that count take turns.
+/// Profiles include the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A model of so many tensors of several sizes.
+/// Makes a model of `tensors` tensors of several sizes.
 fn params(device: &Device, tensors: usize) -> Params {
     let mut builder = ParamsBuilder::new(7);
     for i in 0..tensors {
@@ -23,7 +23,7 @@ fn params(device: &Device, tensors: usize) -> Params {
     builder.build(device).unwrap()
 }
 
-/// Puts gradients of a step in their places.
+/// Writes the gradients of a step.
 fn set_grads(params: &Params, step: u64) {
     for (i, grad) in params.grads().unwrap().tensors().iter().enumerate() {
         grad.write(&numbers(100 * step + i as u64, grad.len(), -1.0, 1.0)).unwrap();
@@ -34,7 +34,7 @@ fn bits(params: &Params) -> Vec<u32> {
     params.values().pages().iter().flat_map(floats).map(f32::to_bits).collect()
 }
 
-/// What an optimizer is made to do beside its method.
+/// The settings of an optimizer besides its method.
 type Setup = fn(Optimizer) -> Optimizer;
 
 /// Setups, and the launches that they add to a step.
@@ -140,7 +140,7 @@ fn tensors_are_clipped_by_themselves_and_groups_hold() {
     }
 }
 
-/// A NaN in the gradients of the second of three steps: parameters behind it, and the clock.
+/// Runs three steps with a NaN in the gradients of the second. Returns the parameters after it, and the clock.
 fn run_with_nan(device: &Device, setup: Setup) -> (Vec<f32>, Result<ClockState, Error>) {
     let params = params(device, 5);
     let mut optimizer = setup(optimizer(&params, false));
@@ -169,7 +169,7 @@ fn run_with_nan(device: &Device, setup: Setup) -> (Vec<f32>, Result<ClockState, 
 fn gradients_that_are_not_finite_are_skipped_or_refused_or_spread() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
-        // By default they are looked for where there is a norm.
+        // By default they are checked if there is a norm.
         let skipping: [Setup; 4] = [
             |o| o.with_clip_norm(1.0).unwrap(),
             |o| o.with_clip(Clip::TensorNorm(1.0)).unwrap(),
@@ -217,7 +217,7 @@ fn a_step_that_is_not_finite_is_reported_once_and_the_run_goes_on() {
         step(&mut optimizer, 1, true);
         step(&mut optimizer, 2, false);
         step(&mut optimizer, 3, false);
-        // Two reads on their way see the same step; one of them reports it.
+        // Two reads in flight see the same step; one of them reports it.
         let mut pending = [optimizer.read_clock_later().unwrap(), optimizer.read_clock_later().unwrap()];
         device.synchronize().unwrap();
         let reports = pending.each_mut().map(|pending| pending.poll().err().map(|error| error.to_string()));
@@ -228,7 +228,7 @@ fn a_step_that_is_not_finite_is_reported_once_and_the_run_goes_on() {
             let clock = optimizer.read_clock().unwrap();
             assert_eq!((clock.step, clock.skipped, clock.first_skipped), (number as u32 - 2, 2, None), "{device}");
         }
-        // The next one is reported by its own number, and by a clock that was loaded as well.
+        // The next one is reported with its own number, also by a clock that was loaded.
         let saved = optimizer.state_dict().unwrap();
         for _ in 0..2 {
             step(&mut optimizer, 7, false);

@@ -1,4 +1,4 @@
-//! The committed table of Friedman's function is what the generator gives.
+//! The committed table of Friedman's function equals the generator's output.
 
 use thalweg::nn::data::{Table, Task, friedman1};
 

@@ -1,5 +1,5 @@
-//! Groups of parameters, schedules of every setting and clipping by value, held against the rule written out in f64, eager
-//! and recorded.
+//! Groups of parameters, schedules of every setting and clipping by value, compared with the rule in f64, eager and
+//! recorded.
 
 use crate::common::{Tolerance, assert_close, devices, floats, numbers};
 use thalweg::nn::{AdamW, Init, Method, Optimizer, ParameterGroup, Params, ParamsBuilder, Result, Schedule, Sgd};
@@ -40,7 +40,7 @@ fn groups() -> Vec<ParameterGroup> {
     ]
 }
 
-/// What the groups say of a parameter: the scale of its learning rate, its weight decay where it has its own, frozen or not.
+/// Returns the group settings of a parameter: the scale of its learning rate, its own weight decay, frozen or not.
 fn said(name: &str) -> (f64, Option<f64>, bool) {
     match name {
         "stem.weight" => (0.25, None, false),
@@ -55,7 +55,7 @@ fn gradients(step: usize, tensor: usize) -> Vec<f32> {
     numbers((10 * step + tensor) as u64, SIZES[tensor], -1.0, 1.0)
 }
 
-/// The parameters after all steps on a device.
+/// Returns the parameters after all steps on a device.
 fn run(device: &Device, method: Box<dyn Method>, recorded: bool) -> Vec<f32> {
     let mut builder = ParamsBuilder::new(3);
     for (name, size) in NAMES.iter().zip(SIZES) {
@@ -83,8 +83,8 @@ fn run(device: &Device, method: Box<dyn Method>, recorded: bool) -> Vec<f32> {
     params.values().tensors().iter().flat_map(floats).collect()
 }
 
-/// The same by the rule, in f64; `update` takes a parameter, its gradient, two numbers that the method keeps, and the
-/// learning rate, weight decay, momentum and number of the step, with the product of all momentums so far.
+/// Computes the same by the rule, in f64. `update` takes a parameter, its gradient, two numbers that the method keeps,
+/// the learning rate, weight decay, momentum and number of the step, and the product of all momentums so far.
 fn expected(update: impl Fn(&mut f64, f64, &mut [f64; 2], [f64; 4], usize)) -> Vec<f32> {
     let mut builder = ParamsBuilder::new(3);
     for (name, size) in NAMES.iter().zip(SIZES) {
@@ -113,7 +113,7 @@ fn expected(update: impl Fn(&mut f64, f64, &mut [f64; 2], [f64; 4], usize)) -> V
 fn hold(what: &str, method: impl Method + Clone + 'static, expected: &[f32]) {
     for device in devices() {
         let eager = run(&device, Box::new(method.clone()), false);
-        // Thirty steps of f32 beside f64: some ten roundings of 6e-8 each.
+        // Thirty steps of f32 compared with f64: some ten roundings of 6e-8 each.
         assert_close(&format!("{what} on {device}"), &eager, expected, Tolerance::new(1e-5, 1e-5));
         assert_eq!(eager, run(&device, Box::new(method.clone()), true), "{what} on {device}: a replay differs");
     }

@@ -1,4 +1,4 @@
-//! Scaling of the loss: it changes no bit of what is learned, follows the gradients, and goes on where it was.
+//! Scaling of the loss: it changes no bit of the training, adapts to the gradients, and resumes.
 
 use crate::common::{devices, numbers};
 use thalweg::autograd::Tape;
@@ -11,7 +11,7 @@ use thalweg::tensor::{Device, Tensor};
 /// A method, and its learning rate.
 type Rated = (Box<dyn Method>, f64);
 
-/// A network of two layers with its data, at a first step.
+/// A network of two layers with its data, before its first step.
 struct Run {
     layers: [Linear; 2],
     features: Tensor,
@@ -82,7 +82,7 @@ fn powers_of_two_change_no_bit_of_what_is_learned() {
     }
 }
 
-/// Wrappers take gradients in closures, of losses that are scaled there.
+/// Wrappers compute gradients in closures, with losses that are scaled there.
 #[test]
 fn wrappers_scale_as_well() {
     for device in devices() {
@@ -116,7 +116,7 @@ fn wrappers_scale_as_well() {
     }
 }
 
-/// At 2^126 gradients overflow: steps are skipped, and the scale is halved, until they fit; in a recording as well.
+/// At 2^126 gradients overflow: steps are skipped, and the scale is halved, until they fit; also in a recording.
 #[test]
 fn a_scale_that_is_too_large_backs_off_and_nothing_else_happens() {
     for device in devices() {
@@ -142,7 +142,7 @@ fn a_scale_that_is_too_large_backs_off_and_nothing_else_happens() {
         assert_eq!(one.step + one.skipped, 100);
         assert!(one.step > 0 && one.skipped > 1, "{one:?}");
         assert_eq!(one.loss_scale, Some(2f32.powi(126 - one.skipped as i32)));
-        // What was left is as a run that was never skipped has it, but for the place in the schedule.
+        // The rest equals a run without skipped steps, except for the position in the schedule.
         let mut plain = Run::new(&device, (Box::new(AdamW::new()), 1e-3), None);
         (0..one.step).for_each(|_| plain.step());
         assert_eq!(plain.bits(), eager.bits());

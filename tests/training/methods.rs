@@ -1,4 +1,4 @@
-//! Every method of optimization, from one table: launches, replays, settings that are refused.
+//! Every optimization method, from one table: launches, replays, invalid settings.
 
 mod frozen;
 mod precision;
@@ -17,16 +17,16 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{DType, Device, StepArguments, Tensor};
 
-/// Profiles see the work of all threads on a GPU, so tests that count take turns.
+/// Profiles include the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A method in a form that launches another kernel or keeps other state.
+/// A method in a form with another kernel or other state.
 struct Form {
     name: String,
     make: Box<dyn Fn() -> Box<dyn Method>>,
 }
 
-/// All methods of the registry: by the library's defaults, with weight decay, and in their other forms.
+/// Returns all methods of the registry: with the library's defaults, with weight decay, and in their other forms.
 fn forms() -> Vec<Form> {
     let mut forms = Vec::new();
     for entry in METHODS {
@@ -42,14 +42,15 @@ fn forms() -> Vec<Form> {
     forms
 }
 
-/// The shapes of parameters: many, of several sizes and of no to three dimensions; wide, tall and square matrices.
+/// Returns the shapes of parameters: many, of several sizes and of no to three dimensions; wide, tall and square
+/// matrices.
 fn shapes() -> Vec<Vec<usize>> {
     let matrices: [&[usize]; 8] = [&[17, 23], &[23], &[300, 5], &[], &[64, 64], &[3, 4, 5], &[1], &[2500]];
     let vectors = (0..16).map(|i| vec![[1, 5, 64, 300][i % 4]]);
     matrices.into_iter().map(<[usize]>::to_vec).chain(vectors).collect()
 }
 
-/// The tensors of a model.
+/// Makes the tensors of a model.
 fn params(device: &Device) -> Params {
     let mut builder = ParamsBuilder::new(7);
     for (i, shape) in shapes().iter().enumerate() {
@@ -58,7 +59,7 @@ fn params(device: &Device) -> Params {
     builder.build(device).unwrap()
 }
 
-/// The bits of a tensor, whatever its type.
+/// Returns the bits of a tensor of any type.
 fn bits(tensor: &Tensor) -> Vec<u32> {
     match tensor.dtype() {
         DType::F32 => crate::common::floats(tensor).into_iter().map(f32::to_bits).collect(),
@@ -83,7 +84,7 @@ impl Run {
         Self { params, optimizer, steps: 0 }
     }
 
-    /// Puts the gradients of the next step in their places.
+    /// Writes the gradients of the next step.
     fn set_grads(&mut self) {
         self.steps += 1;
         let grads = self.params.grads().unwrap();
@@ -92,13 +93,13 @@ impl Run {
         }
     }
 
-    /// The bits of parameters and state.
+    /// Returns the bits of parameters and state.
     fn bits(&self) -> Vec<u32> {
         let arenas = [self.params.values()].into_iter().chain(self.optimizer.state().map(|(_, arena)| arena));
         arenas.flat_map(|arena| arena.pages()).flat_map(bits).collect()
     }
 
-    /// The names of the kernels of a step.
+    /// Returns the names of the kernels of a step.
     fn launches(&mut self, device: &Device) -> Vec<String> {
         self.set_grads();
         let (profile, ()) = device.profile(|| self.optimizer.step()).unwrap();
@@ -106,8 +107,8 @@ impl Run {
     }
 }
 
-/// A method whose launches do not go by the rows of the table advances the clock by a launch of its own, which takes the norm
-/// along; for the others clipping adds both.
+/// A method whose launches do not use the rows of the table advances the clock with its own launch, which includes the
+/// norm; for the others clipping adds both.
 #[test]
 fn a_step_is_as_many_launches_as_its_method_says_and_clipping_adds_one_or_two() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,7 +125,7 @@ fn a_step_is_as_many_launches_as_its_method_says_and_clipping_adds_one_or_two() 
 
 #[test]
 fn methods_take_no_more_launches_than_before() {
-    // SOAP has two bases for three of the tensors that it sees as matrices, and one for the tall one.
+    // SOAP has two bases for three of the matrices, and one for the tall one.
     let matrices = shapes().iter().filter(|shape| shape.len() == 2).count();
     for (name, launches) in [
         ("adamw", 1),
@@ -148,7 +149,7 @@ fn methods_take_no_more_launches_than_before() {
     }
 }
 
-/// Temporary memory of a step comes from the pool and goes back to it.
+/// Temporary memory of a step comes from the pool and returns to it.
 #[test]
 fn steps_take_no_more_memory() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +179,7 @@ fn skipped_steps_and_frozen_parameters_change_nothing() {
             let name = format!("{} on {device}", form.name);
             let of_frozen = |run: &Run| -> Vec<Vec<u32>> {
                 let state = run.optimizer.state().map(|(_, arena)| arena);
-                // An arena that all parameters share has nothing of one alone.
+                // An arena that all parameters share has no part of a single one.
                 let arenas = [run.params.values()].into_iter().chain(state).filter(|arena| arena.len() > FROZEN[2]);
                 arenas.flat_map(|arena| FROZEN.map(|i| bits(arena.get(i)))).collect()
             };
@@ -187,7 +188,7 @@ fn skipped_steps_and_frozen_parameters_change_nothing() {
             run.optimizer.step().unwrap();
             let before = run.bits();
             run.set_grads();
-            // Of a parameter that is not frozen: others do not count.
+            // In a parameter that is not frozen: others do not count.
             run.params.grads().unwrap().get(2).write(&[f32::NAN; 1500]).unwrap();
             run.optimizer.step().unwrap();
             assert!(run.bits() == before, "{name}: a skipped step has changed something");
@@ -253,7 +254,7 @@ fn a_gradient_that_is_not_a_number_makes_its_parameter_one_where_methods_go_by_s
     }
 }
 
-/// A tensor of a group has the bits of a run where all tensors are like that group.
+/// A tensor of a group has the bits of a run in which all tensors have that group's settings.
 #[test]
 fn groups_hold_for_methods_that_need_norms_of_tensors() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -396,7 +397,7 @@ fn wrong_settings_are_refused_by_the_name_of_the_field() {
     }
 }
 
-/// A method that says of its state what is not so.
+/// A method with wrong information about its state.
 #[derive(Debug)]
 struct Wrong(Capabilities);
 
@@ -448,8 +449,8 @@ fn a_method_that_names_a_state_which_it_does_not_keep_is_refused() {
     optimizer.eval().unwrap();
 }
 
-/// Products of the columns of SOAP's bases, in the first step by rotations and in the next ones by iteration; and a driver in
-/// software refuses sides whose loops it would end.
+/// SOAP's bases have orthogonal columns, in the first step by rotations and in the next ones by iteration. With a
+/// software driver, sides whose loops it would end are an error.
 #[test]
 fn soap_has_orthogonal_bases_or_says_that_it_cannot() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! Training as a user does it: what a network reaches, that a run repeats to the bit, what a step asks of the device,
-//! and the corners: NaN in the data, dropout, accumulation, parameters that are unused or used twice.
+//! Training as users do it: the results of networks, repetition to the bit, the device work of a step, and special
+//! cases: NaN in the data, dropout, accumulation, parameters that are unused or used twice.
 
 use std::path::Path;
 
@@ -13,24 +13,24 @@ use thalweg::nn::{
 use thalweg::nn::{Params, ParamsBuilder, Predictions, Sgd, TabularData, TabularModel, Trainer};
 use thalweg::tensor::{Device, Tensor};
 
-/// The default network of the command line.
+/// Returns the default network of the command line.
 fn default_network() -> MlpConfig {
     MlpConfig { inputs: 0, hidden: vec![128, 64], outputs: 0, activation: Activation::Relu, dropout: 0.0 }
 }
 
-/// A table that ships with the examples.
+/// Reads a table of the examples.
 fn table(name: &str) -> Table {
     Table::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name)).unwrap()
 }
 
-/// A table made ready, by its last column.
+/// Prepares a table, with its last column as the target.
 fn prepare(name: &str, device: &Device) -> TabularData {
     let table = table(name);
     let target = table.column_names().last().unwrap().clone();
     TabularData::prepare(&table, &target, None, 0.2, 0, device).unwrap()
 }
 
-/// Trains a network by AdamW with clipping.
+/// Trains a network with AdamW and clipping.
 fn train(data: &TabularData, network: MlpConfig, lr: f64, epochs: u64) -> (TabularModel, History) {
     let device = data.train.device();
     let model = TabularModel::new(data.schema.clone(), network, 0, device).unwrap();
@@ -41,12 +41,12 @@ fn train(data: &TabularData, network: MlpConfig, lr: f64, epochs: u64) -> (Tabul
     (trainer.into_parts().0, history)
 }
 
-/// The values of all parameters, one after the other.
+/// Returns the values of all parameters, concatenated.
 fn values(params: &Params) -> Vec<f32> {
     params.parameters().iter().flat_map(|p| floats(p.value().unwrap())).collect()
 }
 
-/// The gradients of all parameters, one after the other.
+/// Returns the gradients of all parameters, concatenated.
 fn grads(params: &Params) -> Vec<f32> {
     params.parameters().iter().flat_map(|p| floats(p.grad().unwrap())).collect()
 }
@@ -70,7 +70,7 @@ fn small_tables_are_learned_on_every_device() {
     }
 }
 
-/// The losses of the first epoch, step by step.
+/// Returns the losses of the first epoch, step by step.
 fn first_losses(device: &Device, name: &str) -> Vec<f32> {
     let data = prepare(name, device);
     let model = TabularModel::new(data.schema.clone(), default_network(), 0, device).unwrap();
@@ -118,7 +118,7 @@ fn a_run_repeats_to_the_byte() {
 
 #[test]
 fn a_step_is_few_launches_and_waits_for_nothing() {
-    // A device of its own, so that its counters count this test alone.
+    // A separate device, so that its counters include only this test.
     if crate::common::gpu().is_none() {
         return;
     }
@@ -149,7 +149,7 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
         let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
         let options = FitOptions { epochs: 10, batch_size: 16, seed: 0 };
         let (mut skipped, mut steps) = (Vec::new(), 0);
-        // The loss over all rows is NaN, for the row is among them; fit may say so at its end.
+        // The loss over all rows is NaN, because the row is among them; fit may return this error at its end.
         let _ = trainer.fit(&dirty, None, &options, |event| match event {
             Event::Epoch(report) => skipped.push(report.skipped),
             Event::Step { step, .. } => steps = step,
@@ -168,14 +168,14 @@ fn nan_in_a_batch_skips_its_step_and_training_goes_on() {
 
 #[test]
 fn losses_arrive_during_an_epoch_each_once_and_in_order() {
-    // A device of its own, so that its counters count this test alone.
+    // A separate device, so that its counters include only this test.
     let own = crate::common::gpu().map(|_| Device::open_new("gpu").unwrap());
     for device in [Device::cpu()].into_iter().chain(own) {
         let data = prepare("digits.csv.gz", &device);
         let model = TabularModel::new(data.schema.clone(), default_network(), 0, &device).unwrap();
         let optimizer = Optimizer::new(model.params(), AdamW::new(), 1e-3).unwrap();
         let mut trainer = Trainer::new(model, optimizer, CrossEntropy);
-        // 359 steps an epoch, all batches but the last of 4 rows.
+        // 359 steps per epoch, all batches but the last of 4 rows.
         let options = FitOptions { epochs: 3, batch_size: 4, seed: 0 };
         let (mut losses, mut pieces, mut reports) = (Vec::new(), Vec::new(), Vec::new());
         let history = trainer.fit(&data.train, None, &options, |event| match event {
@@ -237,7 +237,7 @@ fn dropout_layers_draw_numbers_of_their_own() {
             // Three standard deviations of the number.
             assert!((2370..2630).contains(&dropped), "{device}: {dropped} of 10000 dropped");
             assert!(values.iter().all(|&y| y == 0.0 || (y - 4.0 / 3.0).abs() < 1e-6));
-            // The gradient goes through the same mask.
+            // The gradient uses the same mask.
             let gradient = tape.grad(y.sum().unwrap(), &[x]).unwrap()[0];
             assert_same_bits(&format!("gradient {i} on {device}"), &floats(&gradient.value()), values);
         }
@@ -245,8 +245,8 @@ fn dropout_layers_draw_numbers_of_their_own() {
     }
 }
 
-/// The product with the weights may mask the gradient of a hidden layer that ends with a ReLU on its way, but only where
-/// nothing else reads the layer.
+/// The product with the weights may also mask the gradient of a hidden layer that ends with a ReLU, but only if nothing
+/// else reads the layer.
 #[test]
 fn a_hidden_layer_that_is_read_twice_masks_both_gradients() {
     for device in devices() {
@@ -272,7 +272,7 @@ fn a_hidden_layer_that_is_read_twice_masks_both_gradients() {
     }
 }
 
-/// A layer, features and targets for the tests of gradients.
+/// Makes a layer, features and targets for the tests of gradients.
 fn line(device: &Device) -> (Linear, Params, Tensor, Tensor) {
     let mut builder = ParamsBuilder::new(1);
     let layer = Linear::with_init(&mut builder, "line", 5, 3, Init::XavierUniform).unwrap();
@@ -298,7 +298,7 @@ fn gradients_of_two_halves_add_up_to_that_of_the_whole() {
         pass(0, 3);
         pass(3, 8);
         assert_close(&format!("{device}"), &grads(&params), &whole, Tolerance::new(1e-7, 1e-5));
-        // Without zero_grad in between, they go on adding up.
+        // Without zero_grad in between, they accumulate.
         pass(0, 8);
         let twice: Vec<f32> = whole.iter().map(|g| 2.0 * g).collect();
         assert_close(&format!("{device}, again"), &grads(&params), &twice, Tolerance::new(1e-7, 1e-5));
@@ -344,7 +344,7 @@ fn a_parameter_that_is_used_twice_gets_the_sum_of_its_gradients() {
         let params = builder.build(&device).unwrap();
         let x = tensor(&device, &numbers(1, 24, -1.0, 1.0), &[6, 4]);
 
-        // The same with variables that are not tied, by operations that are not fused.
+        // The same with separate variables, and operations that are not fused.
         let tape = Tape::new();
         let (weight, bias) = (layer.weight().value().unwrap(), layer.bias().value().unwrap());
         let [first, second, third] = [tape.input(weight), tape.input(weight), tape.input(weight)];
@@ -359,7 +359,7 @@ fn a_parameter_that_is_used_twice_gets_the_sum_of_its_gradients() {
         let weights = sum(&[gradient(first), gradient(second), gradient(third)]);
         let biases = sum(&[gradient(first_bias), gradient(second_bias)]);
 
-        // The penalty comes to the weight before, between or behind the layers.
+        // The penalty reaches the weight before, between or after the layers.
         for order in 0..3 {
             let tape = Tape::new();
             let penalty = || tape.parameter(layer.weight()).unwrap().square().unwrap().sum().unwrap();

@@ -1,5 +1,5 @@
-//! Prodigy against the textbook, where the oracle does not go: a limited growth, groups, more parameters than one partial
-//! sum has.
+//! Prodigy compared with the textbook, for cases that the oracle does not have: limited growth, groups, more parameters
+//! than one partial sum has.
 
 use crate::common::{devices, floats, numbers};
 use thalweg::nn::{Init, Optimizer, ParameterGroup, Params, ParamsBuilder, Prodigy};
@@ -24,7 +24,7 @@ fn params(device: &Device) -> Params {
     builder.build(device).unwrap()
 }
 
-/// Gradients of a step: mostly the same direction, so that the distance grows.
+/// Returns the gradients of a step: mostly the same direction, so that the distance grows.
 fn grads(step: usize, tensor: usize) -> Vec<f32> {
     let length = LENGTHS[tensor];
     let direction = numbers(tensor as u64, length, -1.0, 1.0);
@@ -32,8 +32,8 @@ fn grads(step: usize, tensor: usize) -> Vec<f32> {
     direction.iter().zip(noise).map(|(x, noise)| x + noise).collect()
 }
 
-/// The method in f64, tensor by tensor, from the paper's algorithm 4 with the authors' limit of growth. Returns d at
-/// every step, and the parameters in the end.
+/// Runs the method in f64, tensor by tensor, from the paper's algorithm 4 with the authors' limit of growth. Returns d
+/// at every step, and the final parameters.
 fn textbook(start: &[Vec<f32>]) -> (Vec<f64>, Vec<Vec<f64>>) {
     let p0: Vec<Vec<f64>> = start.iter().map(|p| p.iter().map(|&x| f64::from(x)).collect()).collect();
     let mut p = p0.clone();

@@ -1,5 +1,5 @@
-//! A learning-rate range test leaves no trace: what was before stands there again, and what comes after has the bits of a run
-//! without it.
+//! A learning-rate range test changes nothing: the state is restored, and the next run has the bits of a run without
+//! the test.
 
 use crate::common::{devices, numbers};
 use thalweg::nn::data::Dataset;
@@ -32,7 +32,7 @@ fn trainer(device: &Device, method: Box<dyn Method>) -> Trainer<Mlp> {
     Trainer::new(model, optimizer, CrossEntropy)
 }
 
-/// Everything that a run goes on from, bit by bit.
+/// Everything that determines the rest of a run, bit by bit.
 #[derive(PartialEq)]
 struct State {
     optimizer: Checkpoint,
@@ -80,7 +80,7 @@ fn nothing_tells_that_there_was_a_test() {
             let mut runs = [trainer(&device, make()), trainer(&device, make())];
             let name = format!("{} on {device}", runs[0].optimizer().method().name());
             let [plain, tested] = &mut runs;
-            // Before the first step, and in the middle of a run, where averages may stand in the place of parameters.
+            // Before the first step, and in the middle of a run, where averages may replace the parameters.
             for part in ["at the start", "between", "at the end"] {
                 assert!(state(plain) == state(tested), "{name}, {part}: the runs differ");
                 let report = tested.range_test(&data, &test, &OPTIONS).unwrap();

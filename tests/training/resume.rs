@@ -1,4 +1,4 @@
-//! Training runs that are stopped and go on from a file, against runs that are not stopped: the same bits.
+//! Training runs that are stopped and resumed from a file, compared with uninterrupted runs: the same bits.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -28,7 +28,7 @@ fn trainer(device: &Device, (method, lr): Rated, dropout: f32) -> Trainer<Mlp> {
     let config = MlpConfig { inputs: 4, hidden: vec![12, 6], outputs: 2, dropout, ..MlpConfig::default() };
     let model = Mlp::new(&mut builder, &config).unwrap();
     let params = builder.build(device).unwrap();
-    // 100 rows in batches of 16: 7 steps an epoch, the last of them shorter.
+    // 100 rows in batches of 16: 7 steps per epoch, the last of them shorter.
     let rate = WarmupCosine::new(lr, 4, 42).over(42);
     let optimizer = Optimizer::new(&params, method, rate).unwrap().with_clip_norm(0.5).unwrap();
     let optimizer =
@@ -36,13 +36,13 @@ fn trainer(device: &Device, (method, lr): Rated, dropout: f32) -> Trainer<Mlp> {
     Trainer::new(model, optimizer, CrossEntropy)
 }
 
-/// The bits of the parameters, as the run leaves them: those that are evaluated.
+/// Returns the bits of the parameters at the end of a run: those for evaluation.
 fn bits(trainer: &Trainer<Mlp>) -> Vec<u32> {
     let params = trainer.optimizer().params();
     params.values().tensors().iter().flat_map(floats).map(f32::to_bits).collect()
 }
 
-/// What reports say; not how long it took.
+/// Returns the reports, without the duration.
 fn reports(history: &History) -> String {
     format!("{:?} {:?}", history.epochs, history.train)
 }
@@ -51,7 +51,7 @@ fn reports(history: &History) -> String {
 fn a_run_that_was_stopped_ends_in_the_same_bits() {
     let methods: [fn() -> Rated; 6] = [
         || (Box::new(AdamW8bit::new()), 0.01),
-        // Estimates of the Hessian's diagonal fall on other steps of an epoch than the first.
+        // Estimates of the Hessian's diagonal are at other steps of an epoch than the first.
         || (Box::new(Sophia::new().update_interval(5)), 0.01),
         || (Box::new(AdamW::new()), 0.01),
         || (Box::new(Sgd::new().momentum(0.9)), 0.1),
@@ -67,7 +67,7 @@ fn a_run_that_was_stopped_ends_in_the_same_bits() {
             let mut whole = trainer(&device, method(), 0.25);
             let history = whole.fit(&train, Some(&test), &OPTIONS, |_| ()).unwrap();
 
-            // With checkpoints it is the same run; the one behind epoch 4 is put aside before the next is written.
+            // With checkpoints it is the same run; the one after epoch 4 is copied before the next is written.
             let mut saved = trainer(&device, method(), 0.25);
             saved.set_checkpoints(&path, 2).unwrap();
             let keep = |event: Event<'_>| match event {
@@ -120,7 +120,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
         assert!(matches!(error, Error::Model { .. } | Error::Io { .. }) && error.is_user_error(), "{error:?}");
         text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_string()
     };
-    // Of another optimizer, another model, another file.
+    // From another optimizer, another model, another file.
     let refused = |mut trainer: Trainer<Mlp>, path: &Path| {
         let before = bits(&trainer);
         let text = message(trainer.resume(path).unwrap_err(), path);
@@ -146,7 +146,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
     );
     assert!(refused(trainer(&device, method(), 0.25), &folder.path().join("none")).starts_with("cannot read"));
 
-    // Of other data, or options.
+    // With other data, or options.
     let refused = |train: &Dataset, options: FitOptions| {
         let mut trainer = trainer(&device, method(), 0.25);
         trainer.resume(&path).unwrap();
@@ -165,7 +165,7 @@ fn a_checkpoint_of_another_run_is_refused_and_changes_nothing() {
     assert!(trainer(&device, method(), 0.0).set_checkpoints(folder.path(), 1).is_err());
 }
 
-/// The learning rates of the epochs.
+/// Returns the learning rates of the epochs.
 fn rates(history: &History) -> Vec<f32> {
     history.epochs.iter().map(|report| report.lr as f32).collect()
 }
@@ -184,7 +184,7 @@ fn a_run_goes_on_beyond_its_planned_length() {
         };
         let fit =
             |trainer: &mut Trainer<Mlp>, epochs| trainer.fit(&train, Some(&test), &options(epochs), |_| ()).unwrap();
-        // 7 steps an epoch.
+        // 7 steps per epoch.
         let cosine = |epochs: u64| WarmupCosine::new(0.01, 4, 7 * epochs).over(7 * epochs);
         let stop_after_4 = |rate: Rate, planned| {
             let mut first = with_rate(rate);
@@ -207,7 +207,7 @@ fn a_run_goes_on_beyond_its_planned_length() {
         assert_eq!((reports(&rest), rest.steps), (reports(&history), 28), "{device}");
         assert!(bits(&longer) == bits(&whole), "{device}");
 
-        // A rate that does: the old curve as far as it went, then the new one.
+        // A rate that does: the old curve for the completed steps, then the new one.
         let (short, long) = (stop_after_4(cosine(4), 4), fit(&mut with_rate(cosine(8)), 8));
         let expected = [&rates(&short)[..], &rates(&long)[4..]].concat();
         assert!(expected[4] > expected[3], "{expected:?}");

@@ -1,5 +1,5 @@
-//! Sophia: what its estimates of the Hessian's diagonal are in the mean, and that training by it repeats to the bit,
-//! recorded or not.
+//! Sophia: the mean of its estimates of the Hessian's diagonal, and that training with it repeats to the bit, recorded
+//! or not.
 
 use crate::common::{devices, floats, numbers, tensor};
 use thalweg::autograd::Tape;
@@ -14,7 +14,7 @@ const ROWS: usize = 7;
 const INPUTS: usize = 3;
 const OUTPUTS: usize = 4;
 
-/// A linear model, the rows that it sees, and its output.
+/// Makes a linear model, its input rows, and its output.
 fn linear(device: &Device) -> (Linear, Params, Vec<f32>, Tensor, Vec<f32>) {
     let mut builder = ParamsBuilder::new(5);
     let model = Linear::new(&mut builder, "line", INPUTS, OUTPUTS).unwrap();
@@ -26,7 +26,8 @@ fn linear(device: &Device) -> (Linear, Params, Vec<f32>, Tensor, Vec<f32>) {
     (model, params, rows, x, output)
 }
 
-/// The mean of many estimates: at a learning rate of 0 the model stays, and with beta2 = 0 the average is the last estimate.
+/// Returns the mean of many estimates: with a learning rate of 0 the model stays, and with beta2 = 0 the average is the
+/// last estimate.
 fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>> {
     let (model, params, _, x, _) = linear(device);
     let method = Sophia::new().betas((0.9, 0.0));
@@ -34,7 +35,7 @@ fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>
     let mut sums: Vec<Vec<f64>> = params.values().tensors().iter().map(|tensor| vec![0.0; tensor.len()]).collect();
     for _ in 0..draws {
         params.zero_grad();
-        // A step by gradients of zero.
+        // A step with gradients of zero.
         params.grads().unwrap();
         optimizer.step().unwrap();
         let tape = Tape::new();
@@ -47,8 +48,8 @@ fn mean_estimate(device: &Device, loss: &dyn Loss, draws: usize) -> Vec<Vec<f32>
     sums.iter().map(|sum| sum.iter().map(|sum| (sum / draws as f64) as f32).collect()).collect()
 }
 
-/// The diagonal of the Gauss-Newton matrix, from its definition: `curvature` is the second derivative of a row's loss by
-/// its output.
+/// Returns the diagonal of the Gauss-Newton matrix, from its definition: `curvature` is the second derivative of a
+/// row's loss with respect to its output.
 fn exact(rows: &[f32], terms: f64, curvature: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
     let mut weight = vec![0.0; OUTPUTS * INPUTS];
     let mut bias = vec![0.0; OUTPUTS];
@@ -64,8 +65,8 @@ fn exact(rows: &[f32], terms: f64, curvature: impl Fn(usize, usize) -> f64) -> V
     vec![weight, bias]
 }
 
-/// A sampled gradient is a sum over the rows, nearly normal, so its square is off by √2 of itself; of so many draws the
-/// mean by the root of 2 / draws. Five times that are allowed.
+/// Checks a mean of estimates. A sampled gradient is a sum over the rows, nearly normal, so its square has a relative
+/// deviation of √2, and the mean of all draws one of √(2 / draws). Five times that are allowed.
 fn hold(what: &str, got: &[Vec<f32>], expected: &[Vec<f64>], draws: usize) {
     let allowed = 5.0 * (2.0 / draws as f64).sqrt();
     assert_eq!(got.len(), expected.len());
@@ -129,7 +130,7 @@ fn recorded_training_has_the_bits_of_eager_training() {
         crate::common::assert_same_bits(&format!("recorded on {device}"), &recorded, &eager);
         assert!(accuracy > 0.9, "{accuracy} on {device}");
     }
-    // Ten steps an epoch are no multiple of the interval: a second fit goes on where the first has ended.
+    // Ten steps per epoch are no multiple of the interval: a second fit continues where the first has ended.
     let device = Device::cpu();
     let (in_two, _) = train(&device, true, &[2, 1]);
     let (in_two_eager, _) = train(&device, false, &[2, 1]);

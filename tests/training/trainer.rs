@@ -1,4 +1,4 @@
-//! The trainer's interfaces: steps and losses from outside, several inputs, wrappers, stopping, and what it refuses.
+//! The trainer's interfaces: custom steps and losses, several inputs, wrappers, stopping, and errors.
 
 mod interfaces;
 mod wrappers;
@@ -23,7 +23,7 @@ use interfaces::AbsoluteError;
 
 const OPTIONS: FitOptions = FitOptions { epochs: 6, batch_size: 16, seed: 3 };
 
-/// Rows of four features, and a number that depends on them.
+/// Makes rows of four features, and a number that depends on them.
 fn data(device: &Device, rows: usize) -> Dataset {
     let features = numbers(1, 4 * rows, -1.0, 1.0);
     let values: Vec<f32> = features.chunks(4).map(|x| x[0] - 2.0 * x[1] * x[2]).collect();
@@ -52,7 +52,7 @@ fn bits(params: &Params) -> Vec<u32> {
     params.values().tensors().iter().chain(buffers).flat_map(floats).map(f32::to_bits).collect()
 }
 
-/// What reports say, without how long it took.
+/// Returns the reports, without the duration.
 fn reports(history: &History) -> String {
     format!("{:?} {:?}", history.epochs, history.train)
 }
@@ -90,7 +90,7 @@ fn steps_of_every_length_are_recorded_and_give_the_bits_of_eager_ones() {
             };
             let (eager, recorded) = (run(false), run(true));
             assert!(eager.0 == recorded.0 && eager.1 == recorded.1, "{rows} rows on {device}");
-            // The first step, and two captures of each kind where debug builds compare them.
+            // The first step, and two captures of each kind if debug builds compare them.
             assert!(recorded.2 <= 1 + 2 * kinds, "{rows} rows on {device}: {} steps were done anew", recorded.2);
             assert_eq!(eager.2 as u64, 20 * rows.div_ceil(batch_size) as u64);
         }
@@ -121,7 +121,7 @@ fn a_trainer_refuses_the_optimizer_of_another_model() {
     assert!(before == (bits(&own), bits(&other)), "nothing is changed");
 }
 
-/// Two layers, of whose parts some are forgotten.
+/// Two layers, some of whose parts are missing.
 struct Forgetful {
     first: Linear,
     second: Linear,
@@ -220,7 +220,7 @@ fn targets_of_a_type_that_the_loss_does_not_take_are_refused_before_the_first_st
                 assert!(trainer.evaluate(good).is_ok());
             }
         }
-        // A step of one's own may use targets of any type.
+        // A custom step may use targets of any type.
         let (model, params) = network(&device, 1);
         let mut trainer = Trainer::with_step(model, adam(&params), |context, batch| {
             context.model().forward(context.constant(&batch.inputs[0]))?.square()?.mean()
@@ -249,7 +249,7 @@ fn an_observer_ends_a_run_at_an_epoch_and_in_the_midst_of_one() {
         });
         let stopped = stopped.unwrap();
         assert!(stopped.stopped && stopped.steps == 14 && stopped.epochs == history.epochs[..2], "{device}");
-        // What was stopped between two epochs goes on from its checkpoint as if it had not been.
+        // A run that was stopped between two epochs continues from its checkpoint as if it had not been.
         let (model, params) = network(&device, 1);
         let mut again = Trainer::new(model, adam(&params), Mse);
         assert_eq!(again.resume(&path).unwrap(), 2);
@@ -281,7 +281,7 @@ fn the_learning_rate_falls_where_the_metric_does_not() {
     let (model, params) = network(&device, 1);
     let settings = PlateauSettings { patience: 1, factor: 0.5, ..PlateauSettings::new(0.02) };
     let schedule = ReduceOnPlateau::new(settings).unwrap();
-    // A metric that never gets better.
+    // A metric that never improves.
     let mut trainer = Trainer::new(model, adam(&params), Mse).with_plateau(schedule, |_| 1.0).unwrap();
     let history = trainer.fit(&train, None, &OPTIONS, |_| ()).unwrap();
     let rates: Vec<f32> = history.epochs.iter().map(|report| report.lr as f32).collect();
@@ -290,7 +290,7 @@ fn the_learning_rate_falls_where_the_metric_does_not() {
 }
 
 /// Anomaly detection names the operation and the module, and it changes no bit of a run that stays finite. The error of a
-/// diverged run hints at it.
+/// diverged run mentions it.
 #[test]
 fn a_run_that_diverges_can_be_searched_for_its_first_operation() {
     for device in devices() {
@@ -360,7 +360,7 @@ fn host_state_that_a_replay_would_freeze_is_found_in_debug_builds() {
             assert_eq!((done.unwrap(), passes), (24, 2));
         }
         assert_eq!(run(true, false).0.unwrap(), 24);
-        // Dropout moves on by a counter on the device, so that comparing two steps changes no bit.
+        // Dropout advances by a counter on the device, so the comparison of two steps changes no bit.
         let (eager, recorded) = (run(false, false), run(false, true));
         assert!(eager.2 == recorded.2 && recorded.0.unwrap() == 24, "{device}");
     }

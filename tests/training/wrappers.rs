@@ -1,5 +1,5 @@
-//! What stands around a method (SAM, Lookahead, averages, accumulation) and what stands in the place of parameters:
-//! launches, replays, and going on from a file in the middle, all to the bit.
+//! Wrappers of a method (SAM, Lookahead, averages, accumulation) and values that replace the parameters: launches,
+//! replays, and resuming from a file in the middle, all to the bit.
 
 mod behaviour;
 
@@ -17,7 +17,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{Device, Tensor};
 
-/// Profiles see the work of all threads on a GPU, so tests that count take turns.
+/// Profiles include the work of all threads on a GPU, so tests that count take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
 const BATCH: usize = 12;
@@ -42,7 +42,7 @@ impl Problem {
         Self { model, params, x, y }
     }
 
-    /// A backward pass over the batch, or a part of it.
+    /// Runs a backward pass over the batch, or a part of it.
     fn gradients(&self, part: usize, parts: usize) -> Result<()> {
         let rows = BATCH / parts;
         let of = |tensor: &Tensor| tensor.slice(0, part * rows, (part + 1) * rows)?.copy();
@@ -65,19 +65,19 @@ impl Problem {
     }
 }
 
-/// One of the wrappers at work. A step may be done in parts, between which it is saved.
+/// One of the wrappers. A step may have parts, between which it is saved.
 trait Wrapper {
     fn new(problem: &Problem) -> Self;
     fn step(&mut self, problem: &Problem) -> Result<()>;
-    /// The first part of a step; nothing where it has one part.
+    /// Runs the first part of a step, if it has several.
     fn first_part(&mut self, _: &Problem) {}
-    /// The rest of it.
+    /// Runs the rest of it.
     fn rest(&mut self, problem: &Problem) {
         self.step(problem).unwrap();
     }
     fn state_dict(&self) -> Checkpoint;
     fn load(&mut self, saved: &Checkpoint) -> Result<()>;
-    /// Its own kernels and how often a step launches them.
+    /// Its own kernels and the number of launches of each per step.
     const LAUNCHES: &[(&str, usize)];
 }
 
@@ -200,7 +200,7 @@ impl Wrapper for GradientAccumulation {
     const LAUNCHES: &[(&str, usize)] = &[("scale", 1)];
 }
 
-/// An optimizer with an average beside it.
+/// An optimizer with an average.
 struct Averaged<const KIND: usize>(Optimizer, WeightAverage);
 
 const AVERAGES: [Averaging; 3] =
@@ -232,7 +232,7 @@ impl<const KIND: usize> Wrapper for Averaged<KIND> {
     const LAUNCHES: &[(&str, usize)] = &[("average", 1)];
 }
 
-/// What is saved of a run, as the bytes of a file.
+/// Returns the saved state of a run, as the bytes of a file.
 fn bytes(problem: &Problem, wrapper: &impl Wrapper, path: &Path) -> Vec<u8> {
     let mut saved = wrapper.state_dict();
     saved.tensors.extend(problem.params.to_host().unwrap());
@@ -249,7 +249,7 @@ fn load(problem: &Problem, wrapper: &mut impl Wrapper, path: &Path) {
     wrapper.load(&saved).unwrap();
 }
 
-/// Fifty steps: eager, recorded, and broken in the middle, between steps and within one, by a file.
+/// Runs fifty steps: eager, recorded, and interrupted in the middle, between steps and within one, with a file.
 fn hold<W: Wrapper>(what: &str) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     const STEPS: usize = 50;
@@ -278,14 +278,14 @@ fn hold<W: Wrapper>(what: &str) {
         wrapper.step(&recorded).unwrap();
         let (recording, ()) = device.record(|| wrapper.step(&recorded)).unwrap();
         recording.replay(STEPS - 3).unwrap();
-        // And an eager step behind.
+        // And an eager step after it.
         wrapper.step(&recorded).unwrap();
         assert!(bytes(&recorded, &wrapper, &path) == expected, "{what}: recorded");
 
         for (middle, is_within, steps_before) in [(&between, false, 3), (&within, true, 3), (&within, true, 0)] {
             let fresh = Problem::new(&device);
             let mut wrapper = W::new(&fresh);
-            // From somewhere else, and from the beginning.
+            // From another state, and from the beginning.
             for _ in 0..steps_before {
                 wrapper.step(&fresh).unwrap();
             }
@@ -312,7 +312,7 @@ fn hold<W: Wrapper>(what: &str) {
     }
 }
 
-/// What AdamW launches with clipping, and what the wrappers have.
+/// The kernels of AdamW with clipping, and those of the wrappers.
 const OPTIMIZER: [&str; 3] = ["adam", "clock", "grad_norm"];
 const WRAPPERS: [&str; 7] =
     ["average", "lookahead", "scale", "sharpness_ascent", "sharpness_norm", "sharpness_scale", "swap_in"];

@@ -5,11 +5,12 @@ use thalweg_tensor::{DType, Origin, Pass, Tensor};
 use crate::{Error, Result, Tape};
 
 impl Tape {
-    /// Sets whether the tape searches the result of every operation, and in backward passes every gradient, for NaN and
-    /// infinity. The first operation that has one fails with [`Error::NotFinite`], which names it and its module.
+    /// Sets whether the tape checks the result of every operation, and in backward passes every gradient, for NaN and
+    /// infinity. The first operation with such a value fails with [`Error::NotFinite`], which contains its name and
+    /// its module.
     ///
-    /// It is for debugging: every value is read from the device, which waits each time. The bits are the same as without it.
-    /// An operation that gives infinity on purpose is named too. Default off.
+    /// It is for debugging: every value is read from the device, with a wait each time. The bits are the same as
+    /// without it. An operation that returns infinity on purpose is reported too. The default is off.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -30,7 +31,7 @@ impl Tape {
 
     /// Checks the value of an operation that is about to be recorded.
     pub(crate) fn check_output(&self, op: &'static str, value: &Tensor, inputs: &[usize]) -> Result<()> {
-        // What pullbacks compute on the way is none of the user's: the gradients that they give are checked.
+        // Intermediate values of pullbacks are not checked, only the gradients that they return.
         if !self.detects_anomalies.get() || Origin::current().pass == Pass::Backward {
             return Ok(());
         }
@@ -51,7 +52,7 @@ impl Tape {
         Err(not_finite(op, "output", found + &cause))
     }
 
-    /// Checks the gradient that an operation gives an input.
+    /// Checks the gradient of an operation with respect to an input.
     pub(crate) fn check_gradient(&self, node: usize, input: usize, gradient: &Tensor) -> Result<()> {
         if !self.detects_anomalies.get() {
             return Ok(());
@@ -68,7 +69,7 @@ fn not_finite(op: &'static str, what: &'static str, found: String) -> Error {
     Error::NotFinite { path, what, op, found }
 }
 
-/// Says what in a tensor is not finite; `None` if nothing is.
+/// Describes the values in a tensor that are not finite; `None` if there are none.
 fn find(tensor: &Tensor) -> Result<Option<String>> {
     if tensor.dtype() != DType::F32 {
         return Ok(None);
@@ -144,7 +145,7 @@ mod tests {
         );
         assert!(text.ends_with("for its input 0"), "{text}");
 
-        // A gradient that a product writes into the place of its parameter.
+        // A product writes this gradient directly into the parameter's memory.
         let weight = Parameter::declare("weight", &[1, 2]);
         let zeros = || Tensor::zeros(&device, DType::F32, &[1, 2]).unwrap();
         weight.bind(zeros(), zeros()).unwrap();

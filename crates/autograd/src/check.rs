@@ -1,4 +1,4 @@
-//! [`check_gradient`]: gradients compared with differences.
+//! [`check_gradient`]: compares gradients with finite differences.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use thalweg_tensor::{Device, Tensor};
 
 use crate::{Result, Tape, Var};
 
-/// How to check. The defaults are the literature's.
+/// The settings of a check. The defaults are from the literature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GradientCheck {
     /// The step h, relative to max(1, |x|). Default ε^⅓ = 4.9e-3 for f32, which balances the truncation error h² of
     /// centred differences against the rounding error ε / h (Press et al., Numerical Recipes, section 5.7).
     pub step: f64,
-    /// Relative errors up to this are right. Default 1e-4 (the course notes of Stanford's CS231n: fine for objectives
-    /// with kinks, and within the reach of f32).
+    /// The largest relative error of a right gradient. Default 1e-4 (the course notes of Stanford's CS231n: fine for
+    /// objectives with kinks, and achievable in f32).
     pub right: f64,
-    /// Relative errors above this are wrong. Default 1e-2 (ibid.).
+    /// The smallest relative error of a wrong gradient. Default 1e-2 (ibid.).
     pub wrong: f64,
-    /// The seed of the cotangent that results with more than one element are multiplied with.
+    /// The seed of the random cotangent for results with more than one element.
     pub seed: u64,
 }
 
@@ -27,14 +27,14 @@ impl Default for GradientCheck {
     }
 }
 
-/// What a check says.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The relative error is at most [`GradientCheck::right`].
     Right,
-    /// It lies between: a kink near by, cancellation, or a small mistake.
+    /// The relative error is in between: a kink nearby, cancellation, or a small mistake.
     Doubtful,
-    /// It is above [`GradientCheck::wrong`], or not a number.
+    /// The relative error is above [`GradientCheck::wrong`], or NaN.
     Wrong,
 }
 
@@ -48,27 +48,28 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The element whose two gradients differ most.
+/// The element with the largest difference between its two gradients.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorstElement {
-    /// Which input.
+    /// The index of the input.
     pub input: usize,
-    /// Where in it.
+    /// The index of the element.
     pub index: Vec<usize>,
-    /// Its gradient by the rules.
+    /// The gradient from the rules.
     pub analytic: f64,
-    /// Its gradient by differences.
+    /// The gradient from differences.
     pub numeric: f64,
 }
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientReport {
-    /// ‖a - n‖ / (‖a‖ + ‖n‖) over all elements of all inputs, a by the rules and n by differences; 0 where both vanish.
+    /// ‖a - n‖ / (‖a‖ + ‖n‖) over all elements of all inputs, where a is from the rules and n from differences; 0 if
+    /// both vanish.
     pub relative_error: f64,
-    /// What that means.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The element that differs most; `None` where there is no element.
+    /// The element with the largest difference; `None` if there are no elements.
     pub worst: Option<WorstElement>,
 }
 
@@ -86,15 +87,15 @@ impl fmt::Display for GradientReport {
     }
 }
 
-/// Holds the gradients of a function against centred differences.
+/// Compares the gradients of a function with centred differences.
 ///
 /// ```text
 /// n[i] = (F(x + h eᵢ) - F(x - h eᵢ)) / 2h,    relative error = ‖a - n‖ / (‖a‖ + ‖n‖)
 /// ```
 ///
-/// Where the result has more than one element, F is its product with a random cotangent of [-1, 1); products and sums
-/// are taken in f64 on the host. `function` is called with a tape and the inputs as variables, twice for each element:
-/// keep the inputs small, and away from kinks. It must give the same every time (no dropout).
+/// If the result has more than one element, F is its product with a random cotangent in [-1, 1). Products and sums
+/// are computed in f64 on the host. `function` is called with a tape and the inputs as variables, twice for each
+/// element: keep the inputs small, and away from kinks. It must be deterministic (no dropout).
 ///
 /// # Errors
 /// If the function fails, or its result depends on no input.
@@ -123,7 +124,7 @@ where
     };
     let device = y.value().device().clone();
     let on_device = tape.constant(&cotangent.to_device(&device)?);
-    // As a backward pass computes it, fused kernels included, not as variables.
+    // Computed like in a backward pass, including fused kernels, not as variables.
     let gradients = tape.backward(y.mul(on_device)?.sum()?)?;
     let weights: Vec<f32> = cotangent.to_vec()?;
     let objective = |inputs: &[Tensor]| -> Result<f64> {
@@ -150,7 +151,7 @@ where
                 Ok((f64::from(elements[i]), objective(&moved)?))
             };
             let ((above, f_above), (below, f_below)) = (at(h)?, at(-h)?);
-            // Divided by the step as it was taken, after rounding.
+            // Divided by the actual step, after rounding.
             let numeric = (f_above - f_below) / (above - below);
             sums.add(input, i, f64::from(analytic[i]), numeric);
         }
@@ -163,7 +164,7 @@ struct Sums {
     difference: f64,
     analytic: f64,
     numeric: f64,
-    /// Input, element, both gradients and their distance.
+    /// Input, element, both gradients and their difference.
     worst: Option<(usize, usize, f64, f64, f64)>,
 }
 
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn a_wrong_rule_is_found_and_named() {
         let x = Tensor::from_slice(&Device::cpu(), &[1.0f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
-        // x² with a pullback that forgets the 2 where x is large.
+        // x² with a pullback that omits the 2 where x is large.
         let report = check_gradient(&GradientCheck::default(), &[x], |tape, x| {
             tape.record("wrong", x[0].value().square()?, &[x[0]], |pull| {
                 let x = pull.input(0);

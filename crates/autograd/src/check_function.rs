@@ -1,4 +1,4 @@
-//! [`check_function`]: the derivatives of an element-wise function against differences.
+//! [`check_function`]: compares the derivatives of an element-wise function with finite differences.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::{GradientCheck, GradientReport, Result, Tape, Var, check_gradient};
 /// The shape of the arguments.
 const SHAPE: [usize; 2] = [3, 5];
 
-/// The least distance of arguments from a kink: ten times the step of the differences.
+/// The smallest distance of arguments from a kink: ten times the step of the differences.
 const LEAST_DISTANCE: f32 = 0.05;
 
 /// The derivatives of an element-wise function, for one check of its entry.
@@ -22,13 +22,13 @@ pub struct FunctionReport {
     pub numbers: &'static [f32],
     /// The gradients with respect to all arguments.
     pub first: GradientReport,
-    /// The second derivatives, by the gradients of gradients: one report for each argument.
+    /// The second derivatives, computed as gradients of gradients: one report for each argument.
     pub second: Vec<GradientReport>,
 }
 
 impl FunctionReport {
-    /// Returns whether the relative errors are below 1e-3 for first and 3e-3 for second derivatives. Rounding in f32 over a
-    /// step of 5e-3 leaves some 1e-5 to 1e-4 of them; near the zero of a third derivative it is more.
+    /// Returns whether the relative errors are below 1e-3 for first and 3e-3 for second derivatives. Rounding in f32
+    /// over a step of 5e-3 causes errors of some 1e-5 to 1e-4, and larger ones near the zero of a third derivative.
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.first.relative_error < 1e-3 && self.second.iter().all(|report| report.relative_error < 3e-3)
@@ -42,8 +42,8 @@ impl fmt::Display for FunctionReport {
     }
 }
 
-/// Compares the first and second derivatives of an element-wise function with centred differences, once for each check of
-/// its entry that has a smooth range. Arguments keep away from kinks.
+/// Compares the first and second derivatives of an element-wise function with centred differences, once for each
+/// check of its entry that has a smooth range. The arguments avoid kinks.
 ///
 /// # Errors
 /// If the device fails.
@@ -70,14 +70,14 @@ fn report(device: &Device, function: &'static Elementwise, check: &Check, range:
     let numbers = check.own_numbers();
     let options = GradientCheck::default();
     let first = check_gradient(&options, &inputs, |_, x| x[0].apply_with(function, &x[1..], numbers))?;
-    // The gradient of the sum of (f + ½)² with respect to one argument: its own gradient is a Hessian-vector product. It is
-    // zero neither for a linear function nor for a square root.
+    // The gradient of the sum of (f + ½)² with respect to one argument; its own gradient is a Hessian-vector product.
+    // It is not zero for a linear function or a square root.
     let gradient_in = |i: usize| {
         check_gradient(&options, &inputs, move |tape, x| {
             if x[i].is_tracked() {
                 return gradient_of_squares(tape, x, i, function, numbers);
             }
-            // Differences need values only; the gradient itself needs a tape that tracks.
+            // Differences need only values; the gradient needs a tape that tracks.
             let inner = Tape::new();
             let inputs: Vec<Var<'_>> = x.iter().map(|x| inner.input(&x.value())).collect();
             Ok(tape.constant(&gradient_of_squares(&inner, &inputs, i, function, numbers)?.value()))
@@ -87,7 +87,7 @@ fn report(device: &Device, function: &'static Elementwise, check: &Check, range:
     Ok(FunctionReport { function: function.name(), numbers, first, second })
 }
 
-/// The gradient of the sum of (f + ½)² with respect to argument `i`.
+/// Returns the gradient of the sum of (f + ½)² with respect to argument `i`.
 fn gradient_of_squares<'t>(
     tape: &'t Tape,
     x: &[Var<'t>],
@@ -97,11 +97,11 @@ fn gradient_of_squares<'t>(
 ) -> Result<Var<'t>> {
     let squares = x[0].apply_with(function, &x[1..], numbers)?.affine(1.0, 0.5)?.square()?.sum()?;
     let gradient = tape.grad(squares, &[x[i]])?[0];
-    // Added, zero times the arguments: a gradient that does not depend on them still has one, of zeros.
+    // Adds zero times the arguments, so that a gradient that does not depend on them has a gradient of zeros.
     x.iter().try_fold(gradient, |sum, x| sum.add(x.affine(0.0, 0.0)?))
 }
 
-/// Arguments from the range, away from kinks: a list for each argument.
+/// Returns arguments in the range, away from kinks: a list for each argument.
 fn draw(arguments: usize, check: &Check, (low, high): (f32, f32)) -> Vec<Vec<f32>> {
     const TRIES: u32 = 1000;
     let unit = |word: u32| (word >> 8) as f32 / 16_777_216.0;

@@ -1,4 +1,4 @@
-//! The tape as a graph, in the language of Graphviz.
+//! The tape as a Graphviz graph.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,11 +7,11 @@ use crate::Tape;
 use crate::tape::Node;
 
 impl Tape {
-    /// Writes the recorded operations as a graph for Graphviz: a box for each operation with its name and its shape, an
-    /// ellipse for each input, constant and parameter, and a frame around the operations of each module
-    /// ([`scope`](Self::scope)). What no gradient flows to is dashed.
+    /// Returns the recorded operations as a graph for Graphviz: a box for each operation with its name and its shape,
+    /// an ellipse for each input, constant and parameter, and a frame around the operations of each module
+    /// ([`scope`](Self::scope)). Nodes without gradients are dashed.
     ///
-    /// `dot -Tsvg` draws it. Values that a backward pass has freed keep their shapes.
+    /// `dot -Tsvg` draws it. Values freed by a backward pass keep their shapes.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -40,7 +40,7 @@ impl Tape {
         outer.for_each(|path| cluster(&mut text, 1, path, &paths, &modules, &nodes));
         for (i, node) in nodes.iter().enumerate() {
             for input in &node.inputs {
-                // Nothing that is written to a string fails.
+                // Writing to a string does not fail.
                 let _ = writeln!(text, "  n{input} -> n{i};");
             }
         }
@@ -48,7 +48,7 @@ impl Tape {
     }
 }
 
-/// The innermost of the modules around a module.
+/// Returns the innermost module that contains a module.
 fn around<'a>(paths: &[&'a str], path: &str) -> Option<&'a str> {
     let is_around = |other: &&&str| path.strip_prefix(**other).is_some_and(|rest| rest.starts_with('.'));
     paths.iter().filter(is_around).max_by_key(|other| other.len()).copied()
@@ -126,7 +126,7 @@ mod tests {
 }
 "#;
         assert_eq!(tape.to_dot(), expected);
-        // It is the same when a backward pass has freed the values.
+        // The graph is the same after a backward pass has freed the values.
         tape.backward_and_free(loss).unwrap();
         assert_eq!(tape.to_dot(), expected);
     }

@@ -1,10 +1,11 @@
 //! Reverse-mode automatic differentiation over [`thalweg_tensor`].
 //!
-//! A [`Tape`] records what is computed on [`Var`]s; [`Tape::backward`] walks it back and leaves the gradients of
-//! [`Parameter`]s in their memory, [`Tape::grad`] gives gradients as variables that can be differentiated again, and
-//! [`check_gradient`] holds gradients against differences.
+//! A [`Tape`] records the operations on [`Var`]s. [`Tape::backward`] computes the gradients and stores those of
+//! [`Parameter`]s in their memory. [`Tape::grad`] returns gradients as variables that can be differentiated again.
+//! [`check_gradient`] compares gradients with finite differences.
 //!
-//! A rule is the value of an operation and its pullback, side by side, written on variables: see the files of `rules`.
+//! A rule consists of the value of an operation and its pullback, which is written on variables: see the files of
+//! `rules`.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::should_implement_trait, reason = "operations return `Result`: they cannot be operators")]

@@ -1,4 +1,4 @@
-//! [`Parameter`]: a tensor that is learned, and the place of its gradient.
+//! [`Parameter`]: a trainable tensor with its gradient.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,11 +7,11 @@ use thalweg_tensor::{DType, Tensor};
 
 use crate::{Error, Result};
 
-/// A tensor that is learned: a name, a shape, and, once they are made, a value and a place for the gradient, which are
-/// slices of arenas. A cheap clone of the same parameter.
+/// A trainable tensor: a name, a shape, and, once it has memory, a value and a gradient, which are slices of arenas.
+/// A clone is the same parameter, and cheap.
 ///
-/// Backward passes add to the gradient until [`zero_grad`](Self::zero_grad), which touches no memory: the first pass
-/// after it writes over what is there.
+/// Backward passes add to the gradient until [`zero_grad`](Self::zero_grad), which writes no memory: the first pass
+/// after it overwrites the gradient.
 ///
 /// ```
 /// use thalweg_autograd::{Parameter, Tape};
@@ -39,7 +39,8 @@ struct Inner {
     shape: Vec<usize>,
     memory: OnceLock<Memory>,
     grad_state: AtomicU8,
-    /// Whether a caller was given the memory of the gradient since the gradient was last made zero, and may have written it.
+    /// Whether a caller has got the memory of the gradient since the gradient was last zeroed, and may have written
+    /// it.
     grad_exposed: AtomicBool,
     frozen: AtomicBool,
 }
@@ -52,13 +53,13 @@ struct Memory {
 
 /// The gradient is zero, and so is its memory.
 const ZERO: u8 = 0;
-/// The memory holds the gradient.
+/// The memory contains the gradient.
 const WRITTEN: u8 = 1;
-/// The gradient is zero, but its memory holds an old one.
+/// The gradient is zero, but its memory contains an old one.
 const STALE: u8 = 2;
 
 impl Parameter {
-    /// A parameter without memory.
+    /// Creates a parameter without memory.
     #[must_use]
     pub fn declare(name: impl Into<String>, shape: &[usize]) -> Self {
         Self(Arc::new(Inner {
@@ -71,11 +72,11 @@ impl Parameter {
         }))
     }
 
-    /// Gives it memory, once: a value and a place for the gradient, both f32 of the declared shape. The gradient's must
-    /// be zero.
+    /// Sets its memory, once: a value and a gradient, both f32 of the declared shape. The gradient must be zero.
     ///
     /// # Errors
-    /// If a shape is not the declared one, a type is not f32, the devices differ, or the parameter has memory already.
+    /// If a shape is not the declared one, a type is not f32, the devices differ, or the parameter already has
+    /// memory.
     pub fn bind(&self, value: Tensor, grad: Tensor) -> Result<()> {
         let refused = |found: &Tensor| Error::Binding {
             name: self.0.name.clone(),
@@ -114,8 +115,8 @@ impl Parameter {
         Ok(&self.memory()?.value)
     }
 
-    /// Returns its gradient, as backward passes have left it. From then on it counts as written, as
-    /// [`has_grad`](Self::has_grad) tells: the caller may write it.
+    /// Returns its gradient, as left by backward passes. From then on it counts as written
+    /// ([`has_grad`](Self::has_grad)), since the caller may write it.
     ///
     /// # Errors
     /// If it has no memory yet, or work on the device has failed.
@@ -126,18 +127,19 @@ impl Parameter {
         Ok(grad)
     }
 
-    /// Returns whether something may have written the gradient since it was last made zero: a backward pass, or a caller of
-    /// [`grad`](Self::grad).
+    /// Returns whether the gradient may have been written since it was last zeroed: by a backward pass, or by a
+    /// caller of [`grad`](Self::grad).
     #[must_use]
     pub fn has_grad(&self) -> bool {
         self.accumulates() || self.0.grad_exposed.load(Ordering::Relaxed)
     }
 
-    /// Freezes the parameter, or unfreezes it, as PyTorch's `requires_grad_`.
+    /// Freezes or unfreezes the parameter, like PyTorch's `requires_grad_`.
     ///
-    /// A tape treats a frozen parameter as a constant: no gradient is computed for it, and the one that it has becomes zero.
-    /// No optimizer changes it, nor what it keeps of it, whatever its moments and its weight decay. A recording that uses the
-    /// parameter cannot be replayed after a change: it fails with [`thalweg_tensor::Error::Stale`].
+    /// A tape treats a frozen parameter as a constant: its gradient is not computed, and the existing one becomes
+    /// zero. Optimizers change neither the parameter nor its state, regardless of moments and weight decay. A
+    /// recording that uses the parameter cannot be replayed after a change: it fails with
+    /// [`thalweg_tensor::Error::Stale`].
     pub fn set_frozen(&self, frozen: bool) {
         self.0.frozen.store(frozen, Ordering::Relaxed);
         if frozen {
@@ -151,7 +153,7 @@ impl Parameter {
         self.0.frozen.load(Ordering::Relaxed)
     }
 
-    /// Has the recording that this thread makes, if it makes one, refuse to be replayed once the parameter is frozen or
+    /// Makes the recording in progress on this thread, if any, fail on replay once the parameter is frozen or
     /// unfrozen. Tapes and optimizers do so for the parameters that they use.
     ///
     /// # Errors
@@ -173,23 +175,23 @@ impl Parameter {
         Ok(())
     }
 
-    /// Makes the gradient zero. No memory is touched; the next backward pass writes over it.
+    /// Zeroes the gradient. No memory is written; the next backward pass overwrites it.
     pub fn zero_grad(&self) {
         if self.0.grad_exposed.swap(false, Ordering::Relaxed) {
             self.0.grad_state.store(STALE, Ordering::Relaxed);
             return;
         }
-        // Only a written gradient becomes stale; zero memory stays what it is.
+        // Only a written gradient becomes stale; zero memory stays zero.
         let _ = self.0.grad_state.compare_exchange(WRITTEN, STALE, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Says that something else than a backward pass has written the memory of the gradient, so that the next pass adds to
-    /// what is there.
+    /// Marks the memory of the gradient as written by other code than a backward pass, so that the next pass adds to
+    /// it.
     pub fn mark_grad_written(&self) {
         self.0.grad_state.store(WRITTEN, Ordering::Relaxed);
     }
 
-    /// Zeroes the memory of a gradient that no backward pass has written since it was made zero. Optimizers call it
+    /// Zeroes the memory of a gradient that no backward pass has written since it was zeroed. Optimizers call it
     /// before they read all gradients at once.
     ///
     /// # Errors
@@ -202,28 +204,28 @@ impl Parameter {
         Ok(())
     }
 
-    /// The memory of the gradient, and whether to add to what is there; from now on it counts as written.
+    /// Returns the memory of the gradient, and whether to add to it; from now on it counts as written.
     pub(crate) fn claim(&self) -> Result<(Tensor, bool)> {
         let grad = self.memory()?.grad.clone();
         let before = self.0.grad_state.swap(WRITTEN, Ordering::Relaxed);
-        // A replay writes the memory again, whatever the host has said of it in between.
+        // A replay writes the memory again, regardless of the state on the host.
         let written = self.0.clone();
         thalweg_tensor::on_replay(move || written.grad_state.store(WRITTEN, Ordering::Relaxed));
         Ok((grad, before == WRITTEN))
     }
 
-    /// Whether the gradient holds something that a backward pass adds to.
+    /// Returns whether a backward pass adds to the gradient instead of overwriting it.
     pub(crate) fn accumulates(&self) -> bool {
         self.0.grad_state.load(Ordering::Relaxed) == WRITTEN
     }
 
-    /// Returns whether both are the same parameter, and not only of one name.
+    /// Returns whether both are the same parameter, and not just parameters of the same name.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Returns a number that no other living parameter has.
+    /// Returns a number that is unique among living parameters.
     pub(crate) fn key(&self) -> usize {
         Arc::as_ptr(&self.0).addr()
     }

@@ -1,4 +1,4 @@
-//! [`Tape`]: what was computed, in order, and how to go back.
+//! [`Tape`]: the operations of a forward pass, in order, and their pullbacks.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,10 +11,10 @@ use crate::parameter::Parameter;
 use crate::walk::{Cotangent, Gradients, Pull, Walk};
 use crate::{Error, Result, Var};
 
-/// The record of a forward pass. Each operation on a [`Var`] appends its value and its pullback; a backward pass walks
-/// the record from its end.
+/// The record of a forward pass. Each operation on a [`Var`] appends its value and its pullback. A backward pass
+/// walks the record in reverse.
 ///
-/// A tape is for one pass: make a new one for each step. It lives on one thread.
+/// A tape is for one pass: create a new one for each step. It is used on one thread.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -29,16 +29,16 @@ use crate::{Error, Result, Var};
 /// # }
 /// ```
 pub struct Tape {
-    /// Different for every tape of the process: variables of one tape mean nothing on another.
+    /// Unique among the tapes of the process: variables of one tape are invalid on another.
     id: u64,
     pub(crate) nodes: RefCell<Vec<Node>>,
     /// The node of each parameter, by the parameter's key and whether the node is tracked.
     parameters: RefCell<HashMap<(usize, bool), usize>>,
     paused: Cell<bool>,
-    /// Whether a backward pass has let go of values.
+    /// Whether a backward pass has freed values.
     freed: Cell<bool>,
     inference: bool,
-    /// Whether values are searched for what is not finite.
+    /// Whether values are checked for NaN and infinity.
     pub(crate) detects_anomalies: Cell<bool>,
 }
 
@@ -47,31 +47,31 @@ pub(crate) type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
 pub(crate) struct Node {
     /// The operation's name.
     pub(crate) op: &'static str,
-    /// The module and the pass that it was recorded in.
+    /// The module and the pass of the operation.
     pub(crate) origin: Origin,
     pub(crate) value: Tensor,
-    /// The shape that the value had, where a backward pass has freed it.
+    /// The shape of a value that a backward pass has freed.
     pub(crate) freed: Option<Vec<usize>>,
     /// Whether gradients flow to it.
     pub(crate) tracked: bool,
     pub(crate) inputs: Vec<usize>,
-    /// How to go back; leaves and what is not tracked have none.
+    /// The pullback; `None` for leaves and untracked nodes.
     pub(crate) pullback: Option<Pullback>,
-    /// How many tracked operations read it.
+    /// The number of tracked operations that read it.
     pub(crate) uses: usize,
-    /// Whether it is the output of a ReLU that its pullback accounts for, so that a gradient may come masked already.
+    /// Whether it is the output of a ReLU whose pullback accepts a gradient that is already masked.
     pub(crate) relu: bool,
     pub(crate) parameter: Option<Parameter>,
 }
 
 impl Node {
-    /// An operation that is not tracked.
+    /// Creates an untracked node.
     fn new(op: &'static str, value: Tensor, inputs: Vec<usize>) -> Self {
         let (origin, freed, pullback, parameter) = (Origin::current(), None, None, None);
         Self { op, origin, value, freed, tracked: false, inputs, pullback, uses: 0, relu: false, parameter }
     }
 
-    /// The shape of its value, freed or not.
+    /// Returns the shape of its value, freed or not.
     pub(crate) fn shape(&self) -> &[usize] {
         self.freed.as_deref().unwrap_or(self.value.shape())
     }
@@ -90,7 +90,7 @@ impl Tape {
         Self::of(false)
     }
 
-    /// Returns an empty tape that tracks nothing, for evaluation: modules behave as at prediction.
+    /// Returns an empty tape that tracks nothing, for evaluation: modules behave as for prediction.
     #[must_use]
     pub fn inference() -> Self {
         Self::of(true)
@@ -123,18 +123,18 @@ impl Tape {
         !self.inference && !self.paused.get()
     }
 
-    /// A variable whose gradient [`backward`](Self::backward) gives.
+    /// Returns a variable whose gradient [`backward`](Self::backward) returns.
     pub fn input(&self, value: &Tensor) -> Var<'_> {
         self.leaf("input", value.clone(), self.is_tracking(), None)
     }
 
-    /// Returns a variable that no gradient flows to.
+    /// Returns a variable without a gradient.
     pub fn constant(&self, value: &Tensor) -> Var<'_> {
         self.leaf("constant", value.clone(), false, None)
     }
 
-    /// Returns the variable of a parameter; a backward pass writes its gradient where the parameter keeps it. Asked for
-    /// twice, it is the same variable.
+    /// Returns the variable of a parameter; a backward pass stores its gradient in the parameter. Repeated calls
+    /// return the same variable.
     ///
     /// # Errors
     /// If the parameter has no memory yet.
@@ -171,11 +171,11 @@ impl Tape {
         Var::new(self, nodes.len() - 1)
     }
 
-    /// Appends an operation of one's own: its value, what it was computed from, and its pullback, which gives the
-    /// inputs their gradients by [`Pull::give`]. The rules of this crate are written with it.
+    /// Appends a custom operation: its value, its inputs, and its pullback, which passes gradients to the inputs with
+    /// [`Pull::give`]. The rules of this crate use it.
     ///
-    /// A pullback is written on variables, so that it can be differentiated again. It is dropped at once where no
-    /// gradient flows to any input.
+    /// A pullback is written on variables, so that it can be differentiated again. It is dropped at once if no input
+    /// has a gradient.
     ///
     /// # Errors
     /// If an input belongs to another tape.
@@ -235,8 +235,8 @@ impl Tape {
         Ok(self.push(Node { tracked, pullback: Some(pullback), relu, ..Node::new(op, value, inputs) }))
     }
 
-    /// Names the module that the work of this thread belongs to, until the result is dropped: see
-    /// [`thalweg_tensor::scope`]. Operations on tapes and their launches carry the name, in backward passes too.
+    /// Sets the module of this thread's work until the result is dropped: see [`thalweg_tensor::scope`]. Operations
+    /// on tapes and their launches have its name, in backward passes too.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -279,23 +279,23 @@ impl Tape {
         self.nodes.borrow()[index].tracked
     }
 
-    /// Computes the gradients of one number with respect to everything that is tracked. Those of parameters are added
-    /// to what the parameters hold (see [`Parameter::zero_grad`]); those of inputs are returned.
+    /// Computes the gradients of one number with respect to everything that is tracked. Gradients of parameters are
+    /// added to the existing ones (see [`Parameter::zero_grad`]); those of inputs are returned.
     ///
     /// # Errors
-    /// If `loss` has more than one element or depends on nothing that is tracked, or work on the device has failed.
+    /// If `loss` has more than one element or depends on no tracked variable, or work on the device has failed.
     pub fn backward(&self, loss: Var<'_>) -> Result<Gradients> {
         self.walk_back(loss, None)
     }
 
-    /// As [`backward`](Self::backward), and lets go of each value between the leaves and the loss as soon as no gradient
-    /// needs it any more: a step of training takes less memory, most of all in a deep network.
+    /// Computes gradients like [`backward`](Self::backward), and frees each value between the leaves and the loss as
+    /// soon as no gradient needs it. A training step then needs less memory, especially in a deep network.
     ///
-    /// Afterwards the tape is spent: a further pass is refused, and [`Var::value`] of what was freed is an empty tensor.
-    /// Leaves and the loss itself keep their values, and so does a tensor that was taken out before.
+    /// Afterwards another pass returns an error, and [`Var::value`] of a freed value is an empty tensor. The leaves,
+    /// the loss and tensors taken out before keep their values.
     ///
     /// # Errors
-    /// As [`backward`](Self::backward).
+    /// See [`backward`](Self::backward).
     pub fn backward_and_free(&self, loss: Var<'_>) -> Result<Gradients> {
         let nothing = Tensor::zeros(loss.value().device(), DType::F32, &[0])?;
         self.walk_back(loss, Some(nothing))
@@ -315,11 +315,11 @@ impl Tape {
     }
 
     /// Computes the gradients of one number with respect to some variables, as variables that can be differentiated
-    /// again: Hessian-vector products are the gradient of a gradient's product with a vector. Zero where `y` does not
-    /// depend on a variable. What parameters hold is not touched.
+    /// again: a Hessian-vector product is the gradient of a gradient's product with a vector. The gradient is zero if
+    /// `y` does not depend on a variable. Gradients of parameters do not change.
     ///
     /// # Errors
-    /// If `y` has more than one element or depends on nothing that is tracked, or variables belong to another tape.
+    /// If `y` has more than one element or depends on no tracked variable, or variables belong to another tape.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -346,7 +346,7 @@ impl Tape {
     /// variables, as variables that can be differentiated again.
     ///
     /// # Errors
-    /// If the shapes differ, `y` depends on nothing that is tracked, or variables belong to another tape.
+    /// If the shapes differ, `y` depends on no tracked variable, or variables belong to another tape.
     pub fn vector_jacobian_product<'t>(
         &'t self,
         y: Var<'t>,
@@ -407,7 +407,7 @@ mod tests {
     fn gradients_of_one_tape_mean_nothing_on_another_at_its_place_in_memory() {
         let one = Tensor::scalar(&Device::cpu(), 1f32).unwrap();
         let mut kept: Option<Gradients> = None;
-        // The tape of each turn is at the place of the one before.
+        // Each iteration's tape has the address of the previous one.
         for _ in 0..3 {
             let tape = Tape::new();
             let x = tape.input(&one);
@@ -427,7 +427,8 @@ mod tests {
         let tape = Tape::new();
         let x = tape.input(&Tensor::scalar(&device, 2f32).unwrap());
         let by_parameter = parameter.clone();
-        // The pullback asks for the parameter while nothing is tracked, and what it makes is removed after it.
+        // The pullback uses the parameter while nothing is tracked, and the nodes that it creates are removed after
+        // it.
         let y = tape.record("scaled", x.value(), &[x], move |pull| {
             let factor = pull.input(0).tape().parameter(&by_parameter)?;
             pull.give(0, pull.cotangent()?.mul(factor)?)

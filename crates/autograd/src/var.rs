@@ -6,7 +6,7 @@ use thalweg_tensor::Tensor;
 
 use crate::{Result, Tape};
 
-/// A tensor on a [`Tape`]: a reference and a number, so it is `Copy`. Its operations are those of [`Tensor`], under the
+/// A tensor on a [`Tape`]: a reference and a number, so it is `Copy`. It has the operations of [`Tensor`], with the
 /// same names; each appends its result to the tape.
 #[derive(Clone, Copy)]
 pub struct Var<'t> {
@@ -19,7 +19,7 @@ impl<'t> Var<'t> {
         Self { tape, index }
     }
 
-    /// The tape it lies on.
+    /// Returns its tape.
     #[must_use]
     pub fn tape(&self) -> &'t Tape {
         self.tape
@@ -47,7 +47,7 @@ impl<'t> Var<'t> {
         self.tape.is_tracked(self.index)
     }
 
-    /// The same value without its past: no gradient flows through it.
+    /// Returns the same value as a constant: no gradient flows through it.
     #[must_use]
     pub fn detach(&self) -> Self {
         self.tape.constant(&self.value())
@@ -56,7 +56,7 @@ impl<'t> Var<'t> {
     /// Returns the one f32 element of its value. Waits for the device.
     ///
     /// # Errors
-    /// If it has more or fewer, or work on the device has failed.
+    /// If it has another number of elements, or work on the device has failed.
     pub fn item(&self) -> Result<f32> {
         Ok(self.value().item()?)
     }

@@ -1,4 +1,4 @@
-//! The way back: a walk over a tape from a root to the leaves, and what a pullback sees of it.
+//! The backward pass: a walk over a tape from a root to the leaves, and the interface of a pullback.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -16,8 +16,8 @@ pub struct Gradients {
 }
 
 impl Gradients {
-    /// Returns the gradient with respect to an input, or `None` if nothing flowed to it or it is on another tape.
-    /// Parameters hold their own gradients.
+    /// Returns the gradient with respect to an input, or `None` if there is none or the input is on another tape.
+    /// Parameters store their own gradients.
     #[must_use]
     pub fn get(&self, input: Var<'_>) -> Option<&Tensor> {
         if input.tape().id() != self.tape {
@@ -27,7 +27,7 @@ impl Gradients {
     }
 }
 
-/// Shows the gradient of each input by the number of its variable.
+/// Formats the gradient of each input with the number of its variable.
 impl fmt::Debug for Gradients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gradients = self.of.iter().enumerate().filter_map(|(i, slot)| Some((i, slot.as_ref()?.tensor()?)));
@@ -36,12 +36,12 @@ impl fmt::Debug for Gradients {
     }
 }
 
-/// A gradient on its way.
+/// A gradient within a walk.
 #[derive(Clone)]
 pub(crate) enum Cotangent {
-    /// Of the root: one, without memory.
+    /// That of the root: one, without memory.
     One,
-    /// In a backward pass: values alone.
+    /// In a backward pass: only a value.
     Tensor(Tensor),
     /// In [`Tape::grad`]: a variable, so that it can be differentiated again.
     Var(usize),
@@ -50,7 +50,7 @@ pub(crate) enum Cotangent {
 #[derive(Clone)]
 struct Slot {
     cotangent: Cotangent,
-    /// Whether the ReLU that made the node has been accounted for.
+    /// Whether it is already masked by the node's ReLU.
     masked: bool,
 }
 
@@ -68,11 +68,12 @@ pub(crate) struct Walk<'t> {
     tape: &'t Tape,
     root: usize,
     slots: RefCell<Vec<Option<Slot>>>,
-    /// Nodes whose gradient is asked for, besides the leaves.
+    /// Nodes whose gradient is requested, besides the leaves.
     wanted: RefCell<Vec<bool>>,
     /// Whether gradients are variables.
     graph: bool,
-    /// Gradients that the pullback of the node has written into their places, to be searched for what is not finite.
+    /// Gradients that the pullback of the node has stored directly, which are still to be checked for NaN and
+    /// infinity.
     claimed: RefCell<Vec<(usize, Tensor)>>,
 }
 
@@ -85,12 +86,12 @@ impl<'t> Walk<'t> {
         Self { tape, root, slots: RefCell::new(slots), wanted, graph, claimed: RefCell::default() }
     }
 
-    /// Keeps the gradient of a node, which would be dropped when its pullback has run.
+    /// Keeps the gradient of a node, which is otherwise dropped after its pullback.
     pub(crate) fn keep(&self, node: usize) {
         self.wanted.borrow_mut()[node] = true;
     }
 
-    /// The gradient of a node as a variable; `None` where nothing has flowed to it.
+    /// Returns the gradient of a node as a variable; `None` if there is none.
     pub(crate) fn gradient_of(&self, node: usize) -> Option<Var<'t>> {
         match self.slots.borrow().get(node) {
             Some(Some(Slot { cotangent: Cotangent::Var(index), .. })) => Some(Var::new(self.tape, *index)),
@@ -102,7 +103,7 @@ impl<'t> Walk<'t> {
         Gradients { tape: self.tape.id(), of: self.slots.into_inner() }
     }
 
-    /// Goes from the root to the leaves. Values that no pullback needs any more are replaced by `nothing`, if it is given.
+    /// Walks from the root to the leaves. If `nothing` is given, it replaces values that no pullback needs any more.
     pub(crate) fn run(&self, nothing: Option<&Tensor>) -> Result<()> {
         for node in (0..=self.root).rev() {
             let Some(slot) = self.slots.borrow()[node].clone() else { continue };
@@ -118,14 +119,14 @@ impl<'t> Walk<'t> {
                     pullback(&Pull { walk: self, node, slot })?;
                     self.check_claimed(node)?;
                     if !self.graph {
-                        // What the pullback has computed on the way is no longer needed.
+                        // The intermediate values of the pullback are no longer needed.
                         self.tape.truncate(mark);
                     }
                     if !self.wanted.borrow()[node] {
                         self.slots.borrow_mut()[node] = None;
                     }
                     if let Some(nothing) = nothing {
-                        // Whatever reads this value stands behind it, and the walk has passed it.
+                        // All readers of this value come after it, so the walk has already passed them.
                         let mut nodes = self.tape.nodes.borrow_mut();
                         nodes[node].pullback = None;
                         if node != self.root {
@@ -141,12 +142,12 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    /// Searches the gradients that a pullback has written into their places for what is not finite.
+    /// Checks the gradients that a pullback has stored directly for NaN and infinity.
     fn check_claimed(&self, node: usize) -> Result<()> {
         self.claimed.take().into_iter().try_for_each(|(i, gradient)| self.tape.check_gradient(node, i, &gradient))
     }
 
-    /// Writes the gradient of a parameter into its place.
+    /// Stores the gradient of a parameter in its memory.
     fn store(&self, node: usize, parameter: &Parameter, slot: &Slot) -> Result<()> {
         let gradient = self.as_tensor(node, &slot.cotangent)?;
         let (target, accumulate) = parameter.claim()?;
@@ -156,7 +157,7 @@ impl<'t> Walk<'t> {
         Ok(())
     }
 
-    /// The root may be a leaf itself: its gradient of one gets memory.
+    /// Allocates the gradient of one if the root itself is a leaf.
     fn materialise(&self, node: usize, slot: Slot) -> Result<()> {
         if matches!(slot.cotangent, Cotangent::One) {
             let tensor = self.as_tensor(node, &slot.cotangent)?;
@@ -184,8 +185,8 @@ impl<'t> Walk<'t> {
     }
 }
 
-/// A pullback's view of its operation: inputs, output, the gradient that has come to the output, and the way to hand
-/// gradients on to the inputs.
+/// The interface of a pullback to its operation: inputs, output, the gradient with respect to the output, and
+/// functions that pass gradients to the inputs.
 pub struct Pull<'t, 'w> {
     walk: &'w Walk<'t>,
     node: usize,
@@ -193,7 +194,7 @@ pub struct Pull<'t, 'w> {
 }
 
 impl<'t> Pull<'t, '_> {
-    /// Input number `i` of the operation.
+    /// Returns input number `i` of the operation.
     #[must_use]
     pub fn input(&self, i: usize) -> Var<'t> {
         Var::new(self.walk.tape, self.input_index(i))
@@ -219,19 +220,19 @@ impl<'t> Pull<'t, '_> {
         self.walk.tape.value(self.node).device().clone()
     }
 
-    /// Returns a variable that no gradient flows to.
+    /// Returns a variable without a gradient.
     #[must_use]
     pub fn constant(&self, value: &Tensor) -> Var<'t> {
         self.walk.tape.constant(value)
     }
 
-    /// Returns whether a gradient flows to input number `i` at all.
+    /// Returns whether input number `i` needs a gradient.
     #[must_use]
     pub fn needs(&self, i: usize) -> bool {
         self.walk.tape.is_tracked(self.input_index(i))
     }
 
-    /// Hands a gradient, of the input's shape, to input number `i`. Gradients from several operations add up.
+    /// Passes a gradient, of the input's shape, to input number `i`. Gradients from several operations are added.
     ///
     /// # Errors
     /// If the shapes differ.
@@ -239,36 +240,37 @@ impl<'t> Pull<'t, '_> {
         self.add(i, gradient, false)
     }
 
-    /// Whether the gradient of the result is known to be one, so that values worked out for it can be used as they are.
+    /// Returns whether the gradient of the result is known to be one, so that values computed for it can be used
+    /// directly.
     pub(crate) fn is_unit(&self) -> bool {
         matches!(self.slot.cotangent, Cotangent::One)
     }
 
-    /// Whether the gradient of the result has been masked by the ReLU that made it.
+    /// Returns whether the gradient of the result is already masked by the ReLU that produced it.
     pub(crate) fn is_masked(&self) -> bool {
         self.slot.masked
     }
 
-    /// Whether gradients are values alone, so that fused kernels may compute them.
+    /// Returns whether gradients are only values, so that fused kernels may compute them.
     pub(crate) fn is_plain(&self) -> bool {
         !self.walk.graph
     }
 
-    /// Whether input number `i` is the output of a ReLU that nothing else reads, so that its gradient may be masked on
-    /// the way.
+    /// Returns whether input number `i` is the output of a ReLU without other readers, so that its gradient may be
+    /// masked here.
     pub(crate) fn may_mask(&self, i: usize) -> bool {
         let nodes = self.walk.tape.nodes.borrow();
         let node = &nodes[self.input_index_in(&nodes, i)];
         self.is_plain() && node.relu && node.uses == 1
     }
 
-    /// As [`give`](Self::give), of a gradient that the input's ReLU has masked already.
+    /// Passes a gradient like [`give`](Self::give); it is already masked by the input's ReLU.
     pub(crate) fn give_masked(&self, i: usize, gradient: Var<'t>) -> Result<()> {
         self.add(i, gradient, true)
     }
 
-    /// The memory for the gradients of several inputs, where they are different parameters whose gradients nothing has
-    /// come to in this walk, and whether to add to what is there. `None` where they must go by [`give`](Self::give).
+    /// Returns the memory for the gradients of several inputs, and whether to add to it, if the inputs are different
+    /// parameters without a gradient in this walk. Returns `None` if [`give`](Self::give) must be used instead.
     pub(crate) fn claim<const N: usize>(&self, inputs: [usize; N]) -> Result<Option<([Tensor; N], bool)>> {
         if !self.is_plain() {
             return Ok(None);

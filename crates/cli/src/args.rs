@@ -125,7 +125,7 @@ fn batch(text: &str) -> Result<u32, String> {
 #[derive(Debug, Clone)]
 pub(crate) struct Network(pub(crate) Vec<usize>);
 
-/// Weights of a network at most: what a training step of it keeps is 1 GiB.
+/// The maximum number of weights of a network: a training step then keeps 1 GiB.
 const MOST_WEIGHTS: usize = 1 << 26;
 
 fn network(text: &str) -> Result<Network, String> {

@@ -1,4 +1,4 @@
-//! `thalweg bench`: kernels measured on the user's own device, each beside its roof.
+//! `thalweg bench`: kernels measured on the user's own device, each next to its roofline.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) mod training_step;
 
 use measure::Pace;
 
-/// What every file of figures holds.
+/// The content of every file of measurements.
 #[derive(Debug, Serialize)]
 struct Report<R> {
     device: String,
@@ -31,7 +31,7 @@ struct Report<R> {
     rows: Vec<R>,
 }
 
-/// Measures on the device of the arguments, prints a table, and writes the rows as JSON where that is asked for.
+/// Measures on the device of the arguments, prints a table, and writes the rows as JSON if a file is given.
 fn report<R: Serialize>(
     args: &BenchArgs,
     measure: impl FnOnce(&Device, Pace) -> Result<Vec<R>>,
@@ -45,18 +45,18 @@ fn report<R: Serialize>(
     let text = format!("{}\n{}", heading(&info), render(&rows));
     let json = output::to_json(&Report { device: info.name, driver: info.driver, processor: processor(), rows });
     let written = file.map_or(Ok(()), |file| file.write(json.as_bytes()));
-    // What took minutes to measure is shown in any case.
+    // Results of minutes of work are printed first.
     output::print(&text)?;
     written
 }
 
-/// Returns the device that figures were taken on, its driver and the processor, a line each.
+/// Returns the measured device, its driver and the processor, a line each.
 pub(crate) fn heading(info: &DeviceInfo) -> String {
     let DeviceInfo { name, kind, backend, driver, .. } = info;
     format!("device     {name} ({kind}, {backend})\ndriver     {driver}\nprocessor  {}\n", processor())
 }
 
-/// Returns the name of the processor, which drivers in software compute on, and the number of threads that it offers.
+/// Returns the name of the processor, which software drivers use, and its number of threads.
 fn processor() -> String {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let name = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| processor_of(&text));
@@ -64,7 +64,8 @@ fn processor() -> String {
     format!("{} ({threads} threads)", name.unwrap_or_else(|| std::env::consts::ARCH.to_string()))
 }
 
-/// Returns the name in Linux's list of processors, with the family and the model, since clouds name many alike.
+/// Returns the name in Linux's list of processors, with the family and the model, because clouds give many the same
+/// name.
 fn processor_of(cpuinfo: &str) -> Option<String> {
     let field = |wanted: &str| {
         let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
@@ -77,7 +78,7 @@ fn processor_of(cpuinfo: &str) -> Option<String> {
     })
 }
 
-/// A spinner with what is being measured and how far it is.
+/// Returns a spinner with the current measurement and the progress.
 fn progress(length: usize) -> ProgressBar {
     let progress = ProgressBar::new(length as u64);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {msg}") {

@@ -74,7 +74,7 @@ fn save_to(path: &Path, info: &DeviceInfo, choices: &[ProductChoice]) -> Result<
         let failed = |source| Error::Output { flag: FOLDER, path: path.to_path_buf(), source };
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    // A file that cannot be read is written anew.
+    // A file that cannot be read is replaced.
     let mut file = read(path).unwrap_or_default();
     file.version = PRODUCT_KERNELS_VERSION;
     let before =
@@ -99,13 +99,13 @@ fn load(path: &Path, info: &DeviceInfo) -> Vec<ProductChoice> {
     }
 }
 
-/// Reads the file. That of another version counts as empty.
+/// Reads the file. A file of another version counts as empty.
 fn read(path: &Path) -> io::Result<Choices> {
     let file: Choices = serde_json::from_slice(&fs::read(path)?)?;
     Ok(if file.version == PRODUCT_KERNELS_VERSION { file } else { Choices::default() })
 }
 
-/// The place of the file: in the folder that `THALWEG_CACHE_DIR` names, or in `thalweg` in the user's folder of caches.
+/// Returns the path of the file: in the folder of `THALWEG_CACHE_DIR`, or in `thalweg` in the user's folder of caches.
 fn path() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = variable(FOLDER).or_else(|| {

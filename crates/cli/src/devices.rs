@@ -1,4 +1,4 @@
-//! `thalweg devices`, and opening the one that `--device` names.
+//! `thalweg devices`, and opening the device of `--device`.
 
 use serde::Serialize;
 use thalweg::tensor::{Device, DeviceInfo, DeviceProducts, MatmulPrecision};
@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 use crate::table::table;
 use crate::{choices, output};
 
-/// Opens the device that the user has chosen.
+/// Opens the user's device.
 pub(crate) fn open(choice: &DeviceArg) -> Result<Device> {
     Device::open(&choice.device).map_err(|source| Error::Device { choice: choice.device.clone(), source })
 }
 
-/// Opens the device that the user has chosen, to compute as the user wants it to.
+/// Opens the user's device with the user's precision.
 pub(crate) fn open_to_compute(args: &ComputeArgs) -> Result<Device> {
     let device = open(&args.choice)?;
     choices::set(&device);
@@ -30,7 +30,7 @@ struct Listing {
     devices: Vec<Entry>,
 }
 
-/// A device as it is listed. The CPU has neither an index nor limits.
+/// A device in the list. The CPU has neither an index nor limits.
 #[derive(Debug, Serialize)]
 struct Entry {
     index: Option<usize>,
@@ -114,7 +114,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
     let mut devices: Vec<Entry> = Device::list_gpus()
         .into_iter()
         .enumerate()
-        // Where `best` is a GPU, it is the first.
+        // If `best` is a GPU, it is the first.
         .map(|(index, info)| Entry::gpu(index, info, index == 0 && !best.is_cpu()))
         .collect();
     devices.push(Entry::cpu(Device::cpu().info(), best.is_cpu()));

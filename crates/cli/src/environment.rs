@@ -1,10 +1,10 @@
-//! A variable that a driver reads and that a program cannot set for itself without unsafe code: so the program starts
-//! itself anew in its own place, once, with the variable set.
+//! A variable that a driver reads. A program cannot set it for itself without unsafe code, so the program replaces
+//! itself once by a new process with the variable set.
 //!
-//! `LP_NATIVE_VECTOR_WIDTH=512`: lavapipe computes in vectors of 256 bits, also if the processor has AVX-512. With twice
-//! as many lanes a training step takes a fifth to a third less time, and gives the same bits.
+//! `LP_NATIVE_VECTOR_WIDTH=512`: lavapipe computes in vectors of 256 bits, even if the processor has AVX-512. With
+//! twice as many lanes a training step takes a fifth to a third less time, with the same bits.
 
-/// Returns where nothing needs to be set, or nothing can be.
+/// Sets the variable in a new process. Returns if it need not or cannot be set.
 #[cfg(target_os = "linux")]
 pub(crate) fn prepare() {
     use std::env;
@@ -18,12 +18,12 @@ pub(crate) fn prepare() {
         if let Some(name) = words.next() {
             command.arg0(name);
         }
-        // Comes back only where it fails; then lavapipe is slower, and all else works.
+        // Returns only after an error; then lavapipe is slower, and everything else works.
         let _ = command.args(words).env(name, value).exec();
     }
 }
 
-/// Lavapipe's vectors, unless somebody has chosen them.
+/// Returns the variable for lavapipe's vectors, unless the user has set it.
 #[cfg(target_os = "linux")]
 fn wide() -> Option<(&'static str, &'static str)> {
     const WIDTH: &str = "LP_NATIVE_VECTOR_WIDTH";
@@ -37,6 +37,6 @@ fn wide() -> Option<(&'static str, &'static str)> {
     (has_them && std::env::var_os(WIDTH).is_none()).then_some((WIDTH, "512"))
 }
 
-/// No driver needs any.
+/// Does nothing: no driver needs it.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn prepare() {}

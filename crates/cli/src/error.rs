@@ -1,4 +1,4 @@
-//! What the program ends with where it fails: one line, and an exit status.
+//! The errors of the program: one line, and an exit status.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -11,10 +11,10 @@ use crate::output::one_line;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Wrong usage or bad input, which the user can mend.
+/// Wrong usage or bad input, which the user can fix.
 const USAGE: u8 = 2;
 
-/// Threads that the library takes at most.
+/// The maximum number of threads of the library.
 pub(crate) const MOST_THREADS: usize = 512;
 
 /// A failure of the machine: device, memory, disk.
@@ -22,29 +22,29 @@ const FAILURE: u8 = 1;
 
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The command line is wrong, or asks for help or the version.
+    /// The command line is wrong, or requests help or the version.
     Arguments(clap::Error),
-    /// `--device` names none, or one that cannot be opened.
+    /// `--device` names no device, or one that cannot be opened.
     Device { choice: String, source: tensor::Error },
-    /// Data, settings, models, training.
+    /// An error in data, settings, models or training.
     Nn(nn::Error),
     /// `--resume` names no checkpoint of this run.
     Resume(nn::Error),
     /// `--resume` names a checkpoint of a run that had another value of a flag.
     Changed { checkpoint: PathBuf, flag: String, old: String, new: String },
-    /// Work on the device.
+    /// An error in work on the device.
     Tensor(tensor::Error),
     /// A file that a flag names cannot be written.
     Output { flag: &'static str, path: PathBuf, source: io::Error },
-    /// A file is to be written that another argument names too.
+    /// Another argument names the same file as an output.
     SameFile { flag: &'static str, path: PathBuf, other: &'static str },
-    /// A flag's value is within its range, but does not go with other flags or with the device.
+    /// A flag's value is within its range, but does not fit other flags or the device.
     Unfit { flag: &'static str, problem: String },
-    /// A flag sets what the chosen method has not.
+    /// A flag sets a value that the chosen method does not have.
     NoSetting { flag: &'static str, optimizer: &'static str, others: String },
-    /// A row is no number to the model.
+    /// The model's result for a row is not a number.
     Row { path: PathBuf, line: u64 },
-    /// `THALWEG_THREADS` is no number of threads.
+    /// `THALWEG_THREADS` is not a number of threads.
     Threads { value: String },
     /// Standard output cannot be written.
     Stdout(io::Error),
@@ -67,9 +67,9 @@ impl Error {
         }
     }
 
-    /// Prints it: one line on stderr; help and version as they are.
+    /// Prints it: one line on stderr; help and version unchanged.
     pub(crate) fn report(&self) {
-        // Where this cannot be printed there is nobody to tell; the exit status still says it.
+        // If this cannot be printed, only the exit status remains.
         let _ = match self {
             Self::Arguments(error) if is_help(error) => error.print(),
             _ => writeln!(io::stderr().lock(), "error: {}", one_line(&self.to_string())),
@@ -82,7 +82,7 @@ fn is_help(error: &clap::Error) -> bool {
     matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion)
 }
 
-/// What the parser says, without its usage lines.
+/// Returns the parser's message, without its usage lines.
 fn without_usage(text: &str) -> String {
     let end = ["\n\nUsage:", "\n\nFor more information"].iter().filter_map(|mark| text.find(mark)).min();
     let text = &text[..end.unwrap_or(text.len())];
@@ -96,7 +96,7 @@ impl fmt::Display for Error {
             Self::Device { choice, source } => {
                 write!(f, "--device {choice}: {source}; `thalweg devices` lists what there is")
             }
-            // The fields are those of the library; the flags have their names.
+            // The fields are those of the library; the flags have the same names.
             Self::Nn(nn::Error::Setting { field, value, rule }) => {
                 write!(f, "--{} {value}: it must be {rule}", field.replace('_', "-"))
             }

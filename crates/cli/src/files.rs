@@ -1,4 +1,4 @@
-//! The files of a run: found out before the work whether they can be written, and that none is another one's.
+//! The files of a run: checks before the work that they can be written, and that no two of them are the same.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -24,12 +24,12 @@ impl<'a> Named<'a> {
         Self { argument, path }
     }
 
-    /// Whether it is the program's standard input, or its standard output.
+    /// Returns whether it is the program's standard input or standard output.
     pub(crate) fn is_pipe(&self) -> bool {
         self.path == Path::new("-")
     }
 
-    /// Whether it is written to standard output.
+    /// Returns whether it is standard output.
     fn is_stdout(&self) -> bool {
         self.is_pipe()
             || ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.path == Path::new(name))
@@ -53,29 +53,29 @@ impl<'a> Named<'a> {
         self.written(nn::write_whole(self.path, bytes))
     }
 
-    /// The result of writing it, with the argument in the error.
+    /// Adds the argument to an error of writing.
     pub(crate) fn written(&self, result: nn::Result<()>) -> Result<()> {
         result.or_else(|error| match error {
-            // Who reads from a pipe and has closed it has seen enough.
+            // A reader that has closed its pipe needs no more.
             nn::Error::Io { source, .. } if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             nn::Error::Io { path, source, .. } => Err(Error::Output { flag: self.argument, path, source }),
             other => Err(other.into()),
         })
     }
 
-    /// Whether it is a terminal, a pipe or a device.
+    /// Returns whether it is a terminal, a pipe or a device.
     fn is_stream(&self) -> bool {
         self.is_stdout() || fs::metadata(self.path).is_ok_and(|found| !found.is_file() && !found.is_dir())
     }
 
-    /// What it is called in a message.
+    /// Returns its name in messages.
     pub(crate) fn name(&self) -> String {
         if self.is_pipe() { "standard output".to_string() } else { self.path.display().to_string() }
     }
 }
 
 /// Checks that each output can be written now, and is neither an input nor another output. If one is standard output, all
-/// that the program says goes to standard error.
+/// messages go to standard error.
 pub(crate) fn check_outputs(inputs: &[Named<'_>], outputs: &[Named<'_>]) -> Result<()> {
     let mut taken = inputs.to_vec();
     for output in outputs {
@@ -96,8 +96,8 @@ pub(crate) fn check_outputs(inputs: &[Named<'_>], outputs: &[Named<'_>]) -> Resu
     Ok(())
 }
 
-/// Several may write to one device, but two files in one pipe cannot be told apart. The two pipes called `-` are not the
-/// same.
+/// Returns whether two files are the same. Several may write to one device, but two files in one pipe would be mixed.
+/// The two pipes called `-` are not the same.
 fn is_same(one: &Named<'_>, other: &Named<'_>) -> bool {
     match (one.is_stream(), other.is_stream()) {
         (false, false) => resolve(one.path) == resolve(other.path),
@@ -106,7 +106,7 @@ fn is_same(one: &Named<'_>, other: &Named<'_>) -> bool {
     }
 }
 
-/// The path without links; of a file that does not exist yet, its folder's.
+/// Returns the path without links; for a file that does not exist yet, with its folder resolved.
 fn resolve(path: &Path) -> PathBuf {
     let folder = || match (path.parent(), path.file_name()) {
         (Some(folder), Some(name)) if !folder.as_os_str().is_empty() => Some(fs::canonicalize(folder).ok()?.join(name)),

@@ -50,7 +50,7 @@ fn run() -> Result<()> {
     }
 }
 
-/// The library takes all threads where the variable says none that there can be; whoever has set it shall know.
+/// Checks the number of threads in the variable: the library would ignore an invalid one and use all threads.
 fn check_threads() -> Result<()> {
     let Some(value) = std::env::var_os("THALWEG_THREADS") else { return Ok(()) };
     let value = value.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! What the program prints, and how it writes figures.
+//! Output of the program: messages, and JSON.
 
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 /// Whether a file of this run goes to standard output, so that messages go to standard error.
 static STDOUT_IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Leaves standard output to a file that the user has sent there.
+/// Reserves standard output for a file of the user.
 pub(crate) fn leave_stdout() {
     STDOUT_IS_TAKEN.store(true, Ordering::Relaxed);
 }
@@ -19,14 +19,14 @@ pub(crate) fn leave_stdout() {
 /// Prints a message to standard output, or to standard error if a file goes to standard output.
 pub(crate) fn print(text: &str) -> Result<()> {
     if STDOUT_IS_TAKEN.load(Ordering::Relaxed) {
-        // As warnings: if this cannot be printed, there is nobody to tell.
+        // As with warnings: if this cannot be printed, the message is lost.
         let _ = io::stderr().lock().write_all(text.as_bytes());
         return Ok(());
     }
     print_bytes(text.as_bytes()).map_err(Error::Stdout)
 }
 
-/// Writes bytes to standard output. A reader that has closed its end has seen enough: that is no error.
+/// Writes bytes to standard output. A reader that has closed its end needs no more: this is no error.
 pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
@@ -40,14 +40,14 @@ pub(crate) fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {}", one_line(text));
 }
 
-/// Puts a text on one line and escapes control characters: messages of drivers and parsers run over several lines, and
-/// names of files, columns and classes may hold anything.
+/// Puts a text on one line and escapes control characters: messages of drivers and parsers have several lines, and
+/// names of files, columns and classes may contain anything.
 pub(crate) fn one_line(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     words.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
-/// A path as it is written on a command line: in quotes if it has characters that the shell would take for its own.
+/// Returns a path as written on a command line: in quotes if it has characters with a meaning in the shell.
 pub(crate) fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     let is_plain = |c: char| c.is_alphanumeric() || "_-./:+,@%=".contains(c) || (cfg!(windows) && c == '\\');
@@ -58,12 +58,12 @@ pub(crate) fn quoted(path: &Path) -> String {
     }
 }
 
-/// A number of things.
+/// Formats a number of things.
 pub(crate) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A value as JSON, indented, with a line feed at its end.
+/// Returns a value as JSON, indented, with a line feed at its end.
 pub(crate) fn to_json(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value)
         .unwrap_or_else(|error| unreachable!("structures of numbers and texts are JSON: {error}"));
@@ -90,7 +90,7 @@ mod tests {
         ] {
             assert_eq!(quoted(Path::new(path)), expected);
         }
-        // On Unix a backslash is the shell's.
+        // On Unix a backslash has a meaning in the shell.
         assert_eq!(quoted(Path::new("a\\b")), "'a\\b'");
     }
 

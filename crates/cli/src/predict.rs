@@ -37,7 +37,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     print(&format!("{predictions} of {:?} written to {}\n", model.schema().target, out.name()))
 }
 
-/// Cells are finite numbers, but what a network makes of them may not be.
+/// Checks that predictions are finite: cells are finite numbers, but the output of a network may not be.
 fn check_finite(predictions: &Predictions, table: &Table) -> Result<()> {
     let row = match predictions {
         Predictions::Classes { classes, probabilities } => {
@@ -56,7 +56,7 @@ fn check_finite(predictions: &Predictions, table: &Table) -> Result<()> {
     }
 }
 
-/// A line for each row: the prediction, and for a classification the probability of each class.
+/// Returns a line for each row: the prediction, and for a classification the probability of each class.
 fn to_csv(model: &TabularModel, predictions: &Predictions) -> io::Result<Vec<u8>> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     match predictions {

@@ -1,4 +1,4 @@
-//! `thalweg profile`: what the kernels of a training step take, and where they stand beside a plain copy.
+//! `thalweg profile`: the time of the kernels of a training step, compared with a plain copy.
 
 mod spans;
 mod trace;
@@ -18,14 +18,14 @@ use crate::table::table;
 use crate::{devices, output, updates};
 use spans::{HostSpan, Spans};
 
-/// Steps of a submission, as the trainer replays them.
+/// The steps per submission, as the trainer replays them.
 const STEPS: usize = 8;
 
-/// How long to watch, and how often at least.
+/// The minimum duration of the measurement, and the minimum number of profiles.
 const WATCH: Duration = Duration::from_millis(500);
 const LEAST_SUBMISSIONS: usize = 3;
 
-/// Whether a kernel reads what it writes, so that it counts twice: the updates of parameters and their state do.
+/// Returns whether a kernel reads its output, which then counts twice: the updates of parameters and their state do.
 fn is_in_place(name: &str) -> bool {
     let kernel = kernels().find(|kernel| kernel.name() == name);
     kernel.is_some_and(|kernel| kernel.shader.path.starts_with("optim/") && kernel.shader.text.contains("fn factors("))
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
     written
 }
 
-/// The first steps of a run, for the trace: one done eagerly, one recorded, then replays one and several at a time.
+/// Runs the first steps of a run, for the trace: one eager, one recorded, then replays one and several at a time.
 fn watch_start(device: &Device, step: &mut TrainingStep) -> Result<(Vec<HostSpan>, Profile, Recording)> {
     let spans = Arc::new(Spans::default());
     let (profile, recording) = tracing::subscriber::with_default(spans.clone(), || {
@@ -60,29 +60,29 @@ fn watch_start(device: &Device, step: &mut TrainingStep) -> Result<(Vec<HostSpan
     Ok((spans.take(), profile, recording))
 }
 
-/// What was seen of many steps.
+/// The measurements of many steps.
 struct Watched {
     lines: Vec<Line>,
     layers: Vec<Layer>,
-    /// Seconds of a step without being watched.
+    /// Seconds per step without a profile.
     step_seconds: f64,
     source: String,
 }
 
-/// Launches of a step that are alike, with their time together.
+/// Equal launches of a step, with their total time.
 struct Line {
     launch: LaunchProfile,
     calls: usize,
     seconds: f64,
 }
 
-/// A module of the network: the seconds of a step that its launches take forward, back and in the update.
+/// A module of the network: the seconds per step of its launches forward, backward and in the update.
 struct Layer {
     path: String,
     seconds: [f64; 3],
 }
 
-/// Profiles replays, and times some without.
+/// Profiles replays, and times some without a profile.
 fn watch(device: &Device, recording: &Recording) -> Result<Watched> {
     let start = Instant::now();
     let (mut profiles, mut plain) = (Vec::new(), Vec::new());
@@ -98,14 +98,14 @@ fn watch(device: &Device, recording: &Recording) -> Result<Watched> {
     Ok(Watched { lines: lines(&profiles), layers: layers(&profiles), step_seconds, source })
 }
 
-/// The median times of the launches of a step, each at its place.
+/// Returns the median times of the launches of a step, by position.
 fn medians(profiles: &[Profile]) -> Vec<f64> {
     let each = profiles[0].launches().len() / STEPS;
     let at_place = |place| profiles.iter().flat_map(move |profile| profile.launches().iter().skip(place).step_by(each));
     (0..each).map(|place| median(at_place(place).map(|launch| launch.duration).collect())).collect()
 }
 
-/// The modules of a step, in the order in which they first run.
+/// Returns the modules of a step, in the order in which they first run.
 fn layers(profiles: &[Profile]) -> Vec<Layer> {
     let mut layers: Vec<Layer> = Vec::new();
     for (launch, seconds) in profiles[0].launches().iter().zip(medians(profiles)) {
@@ -119,8 +119,8 @@ fn layers(profiles: &[Profile]) -> Vec<Layer> {
     layers
 }
 
-/// The launches of a step, each with the median of its times over all steps, those that are alike put together; the
-/// longest first.
+/// Returns the launches of a step, each with the median of its times over all steps. Equal launches are combined; the
+/// longest come first.
 fn lines(profiles: &[Profile]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     for (place, seconds) in medians(profiles).into_iter().enumerate() {
@@ -141,14 +141,14 @@ fn lines(profiles: &[Profile]) -> Vec<Line> {
     lines
 }
 
-/// In seconds.
+/// Returns the median in seconds.
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort_unstable();
     times[times.len() / 2].as_secs_f64()
 }
 
 impl Line {
-    /// Bytes that its launches move.
+    /// Returns the bytes that its launches move.
     fn bytes(&self) -> u64 {
         let Cost { bytes_read, bytes_written, .. } = self.launch.cost;
         let in_place = is_in_place(self.launch.kernel);
@@ -160,7 +160,7 @@ impl Line {
     }
 }
 
-/// Bytes a second of the best copy kernel that moves as much as the largest launch which is no product.
+/// Returns the bytes per second of the best copy kernel that moves as much as the largest launch other than a product.
 fn roof(device: &Device, lines: &[Line]) -> Result<f64> {
     let largest = lines.iter().filter(|line| line.operations() == 0).map(|line| line.bytes() / line.calls as u64).max();
     let elements = (largest.unwrap_or(0) / updates::COPY_BYTES).next_multiple_of(1024).max(1024);

@@ -1,7 +1,7 @@
 //! Tables of text with aligned columns.
 
-/// Lines of cells under a line of headings, each column as wide as its widest cell, two spaces apart. Columns named in
-/// `numbers` are aligned at their right end.
+/// Formats lines of cells under a line of headings, each column as wide as its widest cell, two spaces apart. Columns
+/// in `numbers` are aligned at their right end.
 pub(crate) fn table<const N: usize>(headings: [&str; N], numbers: [bool; N], rows: &[[String; N]]) -> String {
     let headings = headings.map(str::to_string);
     let lines = || std::iter::once(&headings).chain(rows);

@@ -23,11 +23,11 @@ use crate::{choices, devices};
 use flags::Flags;
 use report::Metrics;
 
-/// The most steps, each of which has its learning rate in a table on the device.
+/// The maximum number of steps, each of which has its learning rate in a table on the device.
 const MAX_STEPS: u64 = 1 << 25;
 
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
-    // What may be wrong is looked at before the work.
+    // Everything that can be wrong is checked before the work.
     args.check_method()?;
     args.check_schedule()?;
     args.check_checkpoint()?;
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let picture = args.range_test.as_deref().map(|path| Named::new("--range-test", path));
     // A range test saves no model.
     let outputs = [picture.is_none().then_some(out), metrics_file, checkpoint, picture];
-    // A run that goes on may write over the checkpoint that it comes from.
+    // A resumed run may write over the checkpoint that it continues.
     let inputs = [Some(data_file), resume.filter(|_| args.checkpoint != args.resume)];
     check_outputs(
         &inputs.into_iter().flatten().collect::<Vec<_>>(),
@@ -153,17 +153,17 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     out.write(&model.to_bytes()?)?;
     let metrics = Metrics::new(&device, &data, parameters, &history, args)?;
     let written = metrics_file.map_or(Ok(()), |file| file.write(to_json(&metrics).as_bytes()));
-    // The model is saved, whatever became of the metrics.
+    // The model is saved, even if the metrics cannot be.
     print(&metrics.summary(out))?;
     metrics.warn();
     written
 }
 
-/// The data on the device, and the name of their source. The table is let go of before the training.
+/// Returns the data on the device, and the name of their source. The table is dropped before the training.
 fn prepare(args: &TrainArgs, table: Table, device: &Device) -> Result<(TabularData, String)> {
     let target = match &args.target {
         Some(target) => target.clone(),
-        // A table that was read has a column.
+        // Every table has a column.
         None => table.column_names().last().cloned().unwrap_or_default(),
     };
     let task = args.task.map(|task| match task {
@@ -182,7 +182,7 @@ fn prepare(args: &TrainArgs, table: Table, device: &Device) -> Result<(TabularDa
     Ok((data, table.path().display().to_string()))
 }
 
-/// What a range test says.
+/// Formats the suggestions of a range test.
 fn suggestions(report: &RangeReport, picture: Named<'_>) -> String {
     let (Some(first), Some(last)) = (report.points.first(), report.points.last()) else { return String::new() };
     let end = if report.stopped_early { "where the loss was over four times its least" } else { "the end of the test" };
@@ -197,7 +197,7 @@ fn suggestions(report: &RangeReport, picture: Named<'_>) -> String {
     text + &format!("picture saved to {}; nothing was trained\n", picture.name())
 }
 
-/// The progress of a run, on a terminal only: elsewhere it would fill logs. It is cleared however the run ends.
+/// The progress of a run, on a terminal only: elsewhere it would fill logs. It is cleared at any end of the run.
 struct Bar(ProgressBar);
 
 impl Bar {
@@ -221,7 +221,7 @@ fn mean(losses: &[f32]) -> f64 {
     losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64
 }
 
-/// A number as people read it, however large.
+/// Formats a number of any size for people.
 fn short(value: f64) -> String {
     if value.abs() < 1e4 { format!("{value:.4}") } else { format!("{value:.3e}") }
 }

@@ -1,4 +1,4 @@
-//! `thalweg tune`: which kernels compute matrix products fastest on a device, measured and kept.
+//! `thalweg tune`: measures which kernels compute matrix products fastest on a device, and stores the choice.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use thalweg::tensor::tune::{DeviceProducts, ProductShape, TunedProduct};
@@ -24,7 +24,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<()> {
     if info.kind == DeviceKind::Cpu {
         return output::print("the CPU computes matrix products in one way: there is nothing to tune\n");
     }
-    // Keeps nothing: an error shows before the work.
+    // Stores nothing: an error is reported before the work.
     choices::save(&info, &[])?;
     let layers = if args.quick { &QUICK[..] } else { &FULL[..] };
     let large = (info.kind == DeviceKind::Hardware && !args.quick).then_some((LARGE, LARGE, LARGE));

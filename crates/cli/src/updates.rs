@@ -1,5 +1,5 @@
-//! The updates that are measured: fused ones over an arena, the same as a composition of tensor operations, and copies
-//! as the roof.
+//! The measured updates: fused ones over an arena, the same as a composition of tensor operations, and copies as the
+//! roofline.
 
 use std::rc::Rc;
 
@@ -8,21 +8,22 @@ use thalweg::tensor::{
     Arena, Clip, Clock, DType, Device, DeviceKind, Packing, Result, StepArguments, Tensor, copy_by_kernel,
 };
 
-/// Bytes that the composition of AdamW moves: nine operations of one operand, four of two.
+/// The bytes that the composition of AdamW moves: nine operations of one operand, four of two.
 pub(crate) const ADAMW_COMPOSED_BYTES: u64 = 9 * 8 + 4 * 12;
 
-/// Bytes that a copy moves for an element.
+/// The bytes that a copy moves per element.
 pub(crate) const COPY_BYTES: u64 = 8;
 
 /// AdamW with its defaults.
 pub(crate) const ADAMW: AdamW = AdamW::new();
 
-/// The most parameters that methods with products of matrices are measured with.
+/// The maximum number of parameters for measuring methods with matrix products.
 const MOST_WITH_PRODUCTS: usize = 64 << 10;
 
-/// The methods that are measured with so many parameters: all of the registry, by their defaults, and some in other forms.
+/// Returns the methods to measure with `parameters` parameters: all of the registry, with defaults, and some in other
+/// forms.
 pub(crate) fn updates_of(device: &Device, parameters: usize) -> impl Iterator<Item = (&'static str, Rc<dyn Method>)> {
-    // SOAP refuses sides like these on drivers in software.
+    // SOAP refuses sides like these on software drivers.
     let has_soap = device.info().kind != DeviceKind::Software;
     METHODS
         .iter()
@@ -35,24 +36,24 @@ pub(crate) fn updates_of(device: &Device, parameters: usize) -> impl Iterator<It
         .filter(move |(_, method): &(_, Rc<dyn Method>)| has_soap || method.name() != "soap")
 }
 
-/// The names of all that can be measured.
+/// Returns the names of all measurements.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     METHODS.iter().flat_map(|entry| std::iter::once(entry.name).chain(entry.forms.iter().map(|(name, _)| *name)))
 }
 
-/// The sides of a matrix of so many elements that is as square as it can be.
+/// Returns the sides of a matrix of `elements` elements that is as square as possible.
 fn sides(elements: usize) -> Vec<usize> {
     let rows = (1..=elements.isqrt()).rev().find(|rows| elements.is_multiple_of(*rows)).unwrap_or(1);
     vec![rows, elements / rows]
 }
 
-/// Bytes that a method must move for a parameter by its own mathematics; where gradients are clipped by their norm, the
-/// gradient in once more.
+/// Returns the bytes that a method must move per parameter by its own mathematics. Clipping by the norm reads the
+/// gradient once more.
 pub(crate) fn update_bytes(method: &dyn Method, clip: Clip) -> u64 {
     method.bytes_per_parameter() + if matches!(clip, Clip::Norm(_)) { 4 } else { 0 }
 }
 
-/// The error of a method, as an error of the device.
+/// Converts the error of a method into an error of the device.
 fn tensor_error(error: thalweg::nn::Error) -> thalweg::tensor::Error {
     match error {
         thalweg::nn::Error::Tensor(error) => error,
@@ -65,12 +66,12 @@ fn tensor_error(error: thalweg::nn::Error) -> thalweg::tensor::Error {
     }
 }
 
-/// The most arenas of state that an update has.
+/// The maximum number of arenas of state of an update.
 const MOST_STATE: usize = 5;
 
 const LEARNING_RATE: f64 = 1e-3;
 
-/// Parameters with gradients and state. All updates of them go over the same memory.
+/// Parameters with gradients and state. All updates of them use the same memory.
 pub(crate) struct Parameters {
     values: Arena,
     grads: Arena,
@@ -78,7 +79,7 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// So many tensors of so many elements each.
+    /// Makes `tensors` tensors of `elements` elements each.
     pub(crate) fn new(device: &Device, tensors: usize, elements: usize) -> Result<Self> {
         let values = Arena::new(device, &vec![sides(elements); tensors])?;
         let grads = values.zeros_like()?;
@@ -88,7 +89,8 @@ impl Parameters {
         Ok(Self { values, grads, state })
     }
 
-    /// A step of a method, whose gradients are clipped so. Its state is common to all methods where it is as the parameters.
+    /// Returns a step of a method with this clipping. All methods share its state if its layout is that of the
+    /// parameters.
     pub(crate) fn update(&self, method: Rc<dyn Method>, clip: Clip) -> Result<impl FnMut() -> Result<()>> {
         let shapes: Vec<Vec<usize>> = self.values.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect();
         let arena = |(number, wanted): (usize, &StateArena)| {
@@ -107,7 +109,7 @@ impl Parameters {
         })
     }
 
-    /// A step of AdamW as a composition of tensor operations, tensor by tensor.
+    /// Returns a step of AdamW as a composition of tensor operations, tensor by tensor.
     pub(crate) fn adamw_composed(&self) -> Result<impl FnMut() -> Result<()>> {
         let zeros = |value: &Tensor| Tensor::zeros(value.device(), DType::F32, value.shape());
         let mut states = self
@@ -127,7 +129,7 @@ impl Parameters {
     }
 }
 
-/// The formula of [`AdamUpdate`], an operation a launch.
+/// Computes the formula of [`AdamUpdate`], with a launch per operation.
 pub(crate) fn compose_adamw(
     value: &mut Tensor,
     grad: &Tensor,
@@ -145,16 +147,16 @@ pub(crate) fn compose_adamw(
     Ok(())
 }
 
-/// A multiple of the elements that copy kernels need to fill all of their workgroups.
+/// The multiple of elements that fills all workgroups of copy kernels.
 const WHOLE: usize = 1024;
 
-/// Copies of so many elements, rounded up so that no load needs a test, by kernels whose lanes move one, two and four
-/// vectors.
+/// Returns copies of `elements` elements, rounded up so that no load needs a test, by kernels whose lanes move one, two
+/// and four vectors.
 pub(crate) fn copies(device: &Device, elements: usize) -> Result<Vec<impl FnMut() -> Result<()> + use<>>> {
     let elements = elements.next_multiple_of(WHOLE);
     let x = Tensor::full(device, 0.5f32, &[elements])?;
     let y = Tensor::zeros(device, DType::F32, &[elements])?;
-    // On the CPU the three are one.
+    // On the CPU the three are the same.
     let widths: &[u32] = if device.is_cpu() { &[1] } else { &[1, 2, 4] };
     Ok(widths
         .iter()

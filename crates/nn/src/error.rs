@@ -1,37 +1,37 @@
-//! What can go wrong, one enum for the crate.
+//! The errors of the crate, as one enum.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thalweg_tensor::DType;
 
-/// The result of everything that can fail here.
+/// The result of all fallible functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in one line that names the file, the place in it or the setting.
+/// An error, in one line that names the file, the position in it or the setting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
-        /// What was tried: `read` or `write`.
+        /// The action that failed: `read` or `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The answer of the operating system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A table of data is not what it must be.
+    /// A table of data is not valid.
     #[error("{}{}{}: {problem}", .path.display(), line_text(*.line), column_text(.column.as_deref()))]
     Data {
         /// The file.
         path: PathBuf,
-        /// The line in it, counted from 1.
+        /// The line, counted from 1.
         line: Option<u64>,
         /// The column's name.
         column: Option<String>,
-        /// What is wrong there.
+        /// The problem.
         problem: DataProblem,
     },
     /// A file is not a model that this library can load.
@@ -39,39 +39,39 @@ pub enum Error {
     Model {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// A saved state is of something else than what it is to be loaded into.
+    /// A saved state does not fit the object that loads it.
     #[error("{name}: {problem}")]
     State {
         /// The tensor, or the setting.
         name: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// A setting lies outside of its range.
+    /// A setting is out of its range.
     #[error("{field} = {value}, but it must be {rule}")]
     Setting {
         /// The field's name; the flag of the program is the same with hyphens.
         field: &'static str,
-        /// Its value.
+        /// The value.
         value: String,
-        /// What it must be.
+        /// The rule for the value.
         rule: &'static str,
     },
     /// A call came at the wrong time.
     #[error("{call}: {problem}")]
     Order {
-        /// The call, as `Optimizer::step`.
+        /// The call, such as `Optimizer::step`.
         call: &'static str,
-        /// Why it is refused, and which call must come first.
+        /// The reason, and the call that must come first.
         problem: String,
     },
     /// A picture cannot be drawn.
     #[error("cannot draw: {problem}")]
     Picture {
-        /// What the drawing library says.
+        /// The message of the drawing library.
         problem: String,
     },
     /// A model takes another number of inputs than the data have.
@@ -98,22 +98,22 @@ pub enum Error {
         /// The number of outputs.
         outputs: usize,
     },
-    /// Training has left the numbers that floats reach.
+    /// Training has left the range of floats.
     #[error(
         "training diverged in epoch {epoch}: losses, gradients or parameters are no longer finite; lower the learning rate, or the \
              weight decay if it is large, or find the first operation with Trainer::with_anomaly_detection"
     )]
     Diverged {
-        /// Counted from 1.
+        /// The epoch, counted from 1.
         epoch: u64,
     },
-    /// Two steps of a run are not the same work, so that a replay of one is not the other. Debug builds find it.
+    /// Two steps of a run do different work, so that a replay of one is not the other. Debug builds find this.
     #[error(
         "a recorded step would repeat a value of the host, which differs between two steps: {difference}; keep the value in a \
              tensor on the device, or train with Trainer::with_recording(false)"
     )]
     HostState {
-        /// The first launch that differs, and in what.
+        /// The first launch that differs, and the difference.
         difference: String,
     },
     /// An operation on tensors failed.
@@ -124,7 +124,7 @@ pub enum Error {
     Autograd(thalweg_autograd::Error),
 }
 
-/// An error is the same whether it came up in a forward pass or not.
+/// An error is the same inside and outside of a forward pass.
 impl From<thalweg_autograd::Error> for Error {
     fn from(error: thalweg_autograd::Error) -> Self {
         use thalweg_autograd::Error as Autograd;
@@ -138,7 +138,7 @@ impl From<thalweg_autograd::Error> for Error {
     }
 }
 
-/// So that [`Module::forward`](crate::Module::forward) may fail with the errors of this crate.
+/// Lets [`Module::forward`](crate::Module::forward) fail with the errors of this crate.
 impl From<Error> for thalweg_autograd::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -149,7 +149,7 @@ impl From<Error> for thalweg_autograd::Error {
     }
 }
 
-/// Targets of a type, in words.
+/// Returns the targets of a type, in words.
 fn kind(targets: DType) -> &'static str {
     match targets {
         DType::F32 => "values of f32",
@@ -168,10 +168,10 @@ fn column_text(column: Option<&str>) -> String {
 }
 
 impl Error {
-    /// Returns whether the user's input is at fault and another one would do, and not the machine.
+    /// Returns whether the user can fix the error with other input, in contrast to an error of the machine.
     ///
-    /// Missing or unreadable files, bad data, bad settings and paths that cannot be written are the user's; a full disk,
-    /// exhausted memory and a lost device are the machine's.
+    /// Missing or unreadable files, bad data, bad settings and paths that cannot be written are the user's errors. A
+    /// full disk, exhausted memory and a lost device are the machine's.
     ///
     /// ```
     /// assert!(thalweg_nn::data::Table::read("no/such/file.csv").unwrap_err().is_user_error());
@@ -220,7 +220,7 @@ impl Error {
     }
 }
 
-/// Whether a failure of this kind is the path's, so that another path would do.
+/// Returns whether an error of this kind depends on the path, so that another path would work.
 pub(crate) fn is_about_path(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -238,17 +238,17 @@ pub(crate) fn is_about_path(kind: io::ErrorKind) -> bool {
     )
 }
 
-/// What is wrong with a table of data.
+/// A problem in a table of data.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataProblem {
-    /// There is nothing in the file.
+    /// The file is empty.
     #[error("the file is empty; it needs a line of column names, then one line per row")]
     Empty,
     /// The file ends after its header line.
     #[error("there is no row after the column names")]
     NoRows,
-    /// A row has another number of cells than the header line.
+    /// A row and the header line differ in their number of cells.
     #[error("the row has {}, but the file has {}", count(*.found, "cell"), count(*.expected, "column"))]
     Ragged {
         /// The number of columns.
@@ -262,13 +262,13 @@ pub enum DataProblem {
     /// The file is a gzip archive, but a damaged one.
     #[error("the gzip archive is truncated or damaged ({reason}); fetch or pack it again")]
     Gzip {
-        /// What the decoder says.
+        /// The message of the decoder.
         reason: String,
     },
     /// The columns are not separated by commas.
     #[error("the columns are separated by {found}; separate them by commas")]
     Separator {
-        /// What separates them.
+        /// The separator.
         found: &'static str,
     },
     /// A line is a title, a comment or a note on the separator.
@@ -285,25 +285,25 @@ pub enum DataProblem {
         "a quoted cell begins in this line and has text after its closing quote; write two quotes for one that is part of a cell"
     )]
     TextAfterQuote,
-    /// The first line holds numbers where names must be.
+    /// The first line has numbers instead of names.
     #[error("the first line holds numbers where names must be; put a line of column names in front of it")]
     NoHeader,
     /// A column has no name.
     #[error("column {position} has no name; name it, or leave it out of the file")]
     Unnamed {
-        /// Its position, counted from 1.
+        /// The position, counted from 1.
         position: usize,
     },
     /// Two columns have the same name.
     #[error("two columns have this name; rename one")]
     Duplicate,
-    /// A column is asked for that the file does not have.
+    /// The file does not have a column.
     #[error("there is no such column; the file has {}", list(.columns))]
     NoSuchColumn {
-        /// The columns that it has.
+        /// The columns of the file.
         columns: Vec<String>,
     },
-    /// A cell holds something else in a column of numbers.
+    /// A cell in a column of numbers is not a number.
     #[error("{cell:?} is not a number; correct it, or leave the row or the column out")]
     NotANumber {
         /// The cell's text.
@@ -315,7 +315,7 @@ pub enum DataProblem {
         /// The cell's text.
         cell: String,
     },
-    /// A cell of the target holds a word, but most of the others hold numbers.
+    /// A cell of the target is a word, but most of the others are numbers.
     #[error(
         "{cell:?} is not a number, but most of the column is; correct it, or leave the row out; if the column holds classes, set \
          the task to classification"
@@ -324,7 +324,7 @@ pub enum DataProblem {
         /// The cell's text.
         cell: String,
     },
-    /// A cell holds NaN, an infinity, or a number larger than the largest f32.
+    /// A cell is NaN, an infinity, or a number larger than the largest f32.
     #[error("{cell} is not a finite 32-bit number; correct it, or leave the row out")]
     NotFinite {
         /// The cell's text.
@@ -333,13 +333,13 @@ pub enum DataProblem {
     /// A cell is empty.
     #[error("the cell is empty; fill it, or leave the row out")]
     EmptyCell,
-    /// The target of a classification has one class only.
+    /// The target of a classification has only one class.
     #[error("every row is of class {class:?}; a classification needs at least two classes")]
     OneClass {
         /// The class.
         class: String,
     },
-    /// A class occurs that the model does not have.
+    /// The model does not have a class of the data.
     #[error("{cell:?} is no class of the model; it has {}", list(.classes))]
     UnknownClass {
         /// The cell's text.
@@ -350,7 +350,7 @@ pub enum DataProblem {
     /// The target is the only column.
     #[error("there is no other column to predict this one from; add one")]
     NoFeature,
-    /// Every row is of a class of its own.
+    /// Every row has its own class.
     #[error(
         "every row has a class of its own, so none can be held back to test on; choose another target, or a test \
          fraction of 0"
@@ -364,12 +364,12 @@ pub enum DataProblem {
     },
 }
 
-/// A number of things.
+/// Formats a number of things.
 fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The first names of a list, so that the line stays readable.
+/// Formats the first names of a list, so that the line stays readable.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -418,7 +418,7 @@ mod tests {
         assert!(matches!(Error::from(through), Error::Setting { field: "lr", .. }));
         let through = thalweg_autograd::Error::from(Error::Tensor(thalweg_tensor::Error::OutOfMemory { bytes: 1 }));
         assert!(matches!(through, thalweg_autograd::Error::Tensor(_)));
-        // An error of another crate stays as it is.
+        // An error of another crate is unchanged.
         let foreign = Error::from(thalweg_autograd::Error::Module("no such token".into()));
         assert_eq!(foreign.to_string(), "no such token");
     }

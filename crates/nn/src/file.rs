@@ -10,13 +10,13 @@ use tempfile::NamedTempFile;
 use crate::error::is_about_path;
 use crate::{Error, Result};
 
-/// Writes a file whole or not at all: whatever fails, a file that was there before stays as it was.
+/// Writes a file whole or not at all: after any failure an existing file is unchanged.
 ///
-/// The bytes go to a temporary file in the same folder, are handed to the disk, and take the name last. A symbolic link
-/// to a file is followed; something that is no regular file, such as `/dev/stdout`, is written to as it is.
+/// The bytes go to a temporary file in the same folder, are flushed to the disk, and get the name last. A symbolic link
+/// to a file is followed; something that is no regular file, such as `/dev/stdout`, is written to directly.
 ///
-/// A process that is killed leaves its temporary file, `.thalweg-….tmp`, behind. The next one that writes into the folder
-/// removes it: a file that is being written is locked, and the lock ends with the process.
+/// A process that is killed leaves its temporary file, `.thalweg-….tmp`. The next process that writes to the folder
+/// removes it: a file in use is locked, and the lock ends with the process.
 ///
 /// # Errors
 /// [`Error::Io`] with the path, if the folder does not exist or cannot be written, the file is write-protected or a
@@ -48,23 +48,24 @@ pub fn write_whole(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     write().map_err(|source| Error::write(path, source))
 }
 
-/// Checks that [`write_whole`] could write this file now, so that hours of work do not end in an error; changes nothing.
+/// Checks that [`write_whole`] could write this file now, so that hours of work do not end in an error. Changes
+/// nothing.
 ///
 /// # Errors
-/// Those of [`write_whole`], but for what only the writing itself can show.
+/// Same as [`write_whole`], except for errors that only writing can show.
 pub fn check_writable(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let check = || match Target::of(path)? {
-        // To open a pipe and close it again would end it for its reader.
+        // Opening and closing a pipe would end it for its reader.
         Target::Stream => Ok(()),
         Target::Regular { folder, .. } => temporary(&folder)?.close(),
     };
     check().map_err(|source| Error::write(path, source))
 }
 
-/// What a path leads to.
+/// The target of a path.
 enum Target {
-    /// A regular file, or none yet.
+    /// A regular file, which may not exist yet.
     Regular { path: PathBuf, folder: PathBuf },
     /// A terminal, a pipe, a device.
     Stream,
@@ -94,10 +95,11 @@ impl Target {
     }
 }
 
-/// The name of a temporary file, around characters that are drawn.
+/// The name of a temporary file, around random characters.
 const TEMPORARY: (&str, usize, &str) = (".thalweg-", 12, ".tmp");
 
-/// A temporary file with the rights that a new file has, and not only the owner's. It is locked as long as it is open.
+/// Creates a temporary file with the permissions of a new file, and not only the owner's. It is locked while it is
+/// open.
 fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     remove_abandoned(folder);
     let mut builder = tempfile::Builder::new();
@@ -105,7 +107,7 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     loop {
-        // Its error names the temporary file, which means nothing to anybody.
+        // Its error names the temporary file, which does not help the user.
         let file = builder
             .tempfile_in(folder)
             .map_err(|error| if is_about_path(error.kind()) { error.kind().into() } else { error })?;
@@ -116,7 +118,7 @@ fn temporary(folder: &Path) -> io::Result<NamedTempFile> {
     }
 }
 
-/// Removes the temporary files of processes that have ended: nobody holds their locks.
+/// Removes the temporary files of processes that have ended, which nobody locks.
 fn remove_abandoned(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name())) {
@@ -135,7 +137,7 @@ fn is_temporary(name: &OsStr) -> bool {
     drawn.is_some_and(|drawn| drawn.len() == TEMPORARY.1 && drawn.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// Makes the new name last through a power failure. Some file systems cannot; the file is whole with or without.
+/// Makes the new name survive a power failure. Some file systems cannot; the file is whole either way.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) {
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
@@ -170,7 +172,7 @@ mod tests {
         for name in kept.iter().chain(&[".thalweg-abcdefghijkl.tmp", ".thalweg-ABC123ghijkl.tmp"]) {
             fs::write(at(name), b"half of a").unwrap();
         }
-        // This one is being written.
+        // This one is in use.
         let other = temporary(folder.path()).unwrap();
         write_whole(at("a.bin"), b"all").unwrap();
         let mut found: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -4,7 +4,7 @@ use thalweg_tensor::{Device, Tensor};
 
 use crate::{Error, Result};
 
-/// How a parameter starts. The fan-in of a matrix `[out, in]` is `in`, its fan-out `out`.
+/// The initial values of a parameter. The fan-in of a matrix `[out, in]` is `in`, its fan-out `out`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Init {
@@ -26,8 +26,8 @@ pub enum Init {
         /// The standard deviation.
         deviation: f32,
     },
-    /// Uniform in ±1 / √fan_in: what PyTorch starts its linear layers with. Smaller than He's, so that a network starts
-    /// near a constant; small tables are learned with fewer errors on new rows.
+    /// Uniform in ±1 / √fan_in, as PyTorch initialises linear layers. Smaller than He's, so that a network starts near
+    /// a constant; on small tables it gives fewer errors on new rows.
     FanInUniform,
     /// Normal with deviation √(2 / fan_in), for layers before a ReLU (He et al., ICCV 2015).
     HeNormal,
@@ -40,11 +40,13 @@ pub enum Init {
 }
 
 impl Init {
-    /// Whether it is the kind that depends on fan-in and fan-out.
+    /// Returns whether the values depend on fan-in and fan-out.
     fn needs_matrix(self) -> bool {
         matches!(self, Self::FanInUniform | Self::HeNormal | Self::HeUniform | Self::XavierNormal | Self::XavierUniform)
     }
 
+    /// Checks that the initialisation fits a shape.
+    ///
     /// # Errors
     /// If the shape has no fan-in.
     pub(crate) fn validate(self, shape: &[usize]) -> Result<()> {
@@ -58,7 +60,7 @@ impl Init {
         Ok(())
     }
 
-    /// The values of a parameter; drawn on the CPU, so that they are the same bits for every device.
+    /// Returns the values of a parameter. The CPU draws them, so they are the same bits on every device.
     pub(crate) fn draw(self, seed: u64, stream: u64, shape: &[usize]) -> Result<Vec<f32>> {
         let cpu = Device::cpu();
         let count = shape.iter().product();
@@ -80,7 +82,7 @@ impl Init {
     }
 }
 
-/// Fan-in and fan-out: the extents of a matrix `[out, in]`, times the receptive field of a convolution.
+/// Returns fan-in and fan-out: the extents of a matrix `[out, in]`, times the receptive field of a convolution.
 fn fans(shape: &[usize]) -> (f64, f64) {
     let extent = |d: usize| shape.get(d).copied().unwrap_or(1) as f64;
     let field: f64 = shape.iter().skip(2).map(|&extent| extent as f64).product();

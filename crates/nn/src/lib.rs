@@ -1,16 +1,16 @@
 //! Modules, losses, optimizers, schedules, data and the trainer of thalweg.
 //!
-//! A model is a [`Module`]; its parameters are declared to a [`ParamsBuilder`], which gives them common memory. An
-//! [`Optimizer`] takes them all one step further by one launch. [`Trainer`] is the loop around both, and
-//! [`TabularModel`] a whole model of a table that saves to one file.
+//! A model is a [`Module`]. It declares its parameters to a [`ParamsBuilder`], which allocates them together. An
+//! [`Optimizer`] updates them all in one launch. [`Trainer`] is the loop around both, and [`TabularModel`] is a
+//! complete model of a table, in one file.
 //!
 //! # Features
 //!
 //! Both are on by default.
 //!
-//! | feature | brings |
+//! | feature | items |
 //! | --- | --- |
-//! | `csv` | `Table::read` and `Table::from_reader`, by the crates `csv` and `flate2`; without it [`Table::from_rows`](data::Table::from_rows) makes tables |
+//! | `csv` | `Table::read` and `Table::from_reader`, by the crates `csv` and `flate2`; without it use [`Table::from_rows`](data::Table::from_rows) |
 //! | `plot` | `plot_schedule` and `RangeReport::plot`, by the crate `plotters` |
 
 #![forbid(unsafe_code)]
@@ -52,14 +52,14 @@ pub use plot::plot_schedule;
 pub use range_test::{Ramp, RangePoint, RangeReport, RangeTest};
 pub use schedule::registry::*;
 pub use schedule::{Chain, CyclicMode, Interpolated, Join, PiecewiseConstant, Rate, ReduceOnPlateau, Scaled, Schedule};
-/// The crate whose `Value` the metadata of a [`Checkpoint`] are.
+/// The crate that defines the `Value` of the metadata of a [`Checkpoint`].
 pub use serde_json;
 pub use state_dict::{LoadReport, StateDict};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{Context, EpochReport, Evaluation, Event, FitOptions, Flow, History, Trainer};
 
-/// Returns all kernels that are written by hand, those of the methods last: for tests and benches that try them all.
+/// Returns all hand-written kernels, those of the methods last, for tests and benches of all kernels.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     thalweg_tensor::kernels().chain(METHODS.iter().flat_map(|entry| entry.kernels).copied())
 }

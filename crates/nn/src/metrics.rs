@@ -1,6 +1,6 @@
-//! Metrics: how well predictions fit, in numbers that people compare.
+//! Metrics: the quality of predictions as numbers.
 
-/// Returns the share, from 0 to 1, of predicted classes that are the expected ones. Without classes it is NaN.
+/// Returns the share, from 0 to 1, of predicted classes that equal the expected ones. Without rows it is NaN.
 ///
 /// ```
 /// assert_eq!(thalweg_nn::metrics::accuracy(&[0, 1, 2, 2], &[0, 1, 1, 2]), 0.75);
@@ -11,10 +11,10 @@ pub fn accuracy(predicted: &[u32], expected: &[u32]) -> f64 {
     right as f64 / expected.len() as f64
 }
 
-/// Returns the coefficient of determination, 1 - Σ (y - ŷ)² / Σ (y - ȳ)², averaged over the columns; `None` if a column of
-/// expected values is constant, or there is no column. Sums run in f64.
+/// Returns the coefficient of determination, 1 - Σ (y - ŷ)² / Σ (y - ȳ)², averaged over the columns. Returns `None` if
+/// a column of expected values is constant, or there is no column. Sums are in f64.
 ///
-/// Both are `[rows, columns]` row-major. scikit-learn's `r2_score`.
+/// Both are `[rows, columns]` row-major. The same as scikit-learn's `r2_score`.
 ///
 /// ```
 /// assert_eq!(thalweg_nn::metrics::r2(&[1.0, 2.0, 6.0], &[1.0, 2.0, 6.0], 1), Some(1.0));

@@ -1,24 +1,24 @@
-//! Portions of rows that go through a model at once, where nothing is learned from them.
+//! Portions of rows that a model computes at once, outside of training.
 
 use std::ops::Range;
 
 use thalweg_tensor::Device;
 
-/// The most rows of a portion, as a rule; a multiple of [`LEAST_ROWS`].
+/// The maximum number of rows of a portion, as a rule; a multiple of [`LEAST_ROWS`].
 const MOST_ROWS: usize = 4096;
 
-/// The fewest rows of a portion on a GPU. A slice of a data set's classes may begin at each multiple, since a binding begins
-/// at a multiple of 256 bytes.
+/// The minimum number of rows of a portion on a GPU. A slice of a data set's classes may begin at each multiple,
+/// because a binding begins at a multiple of 256 bytes.
 const LEAST_ROWS: usize = 64;
 
-/// The fewest rows of a portion on the CPU. It adds up products with a vector in another order if they have at most 256
-/// results, so that no portion of many rows may be as short as that.
+/// The minimum number of rows of a portion on the CPU. The CPU sums products with a vector in another order if they
+/// have at most 256 results, so no portion of many rows may be as short as that.
 const LEAST_ROWS_OF_CPU: usize = 512;
 
-/// The most bytes that the outputs of the widest layer take, as a rule. Every device binds four times as much.
+/// The maximum number of bytes of the outputs of the widest layer, as a rule. Every device can bind four times as much.
 const MOST_BYTES: u64 = 32 << 20;
 
-/// The rows of a portion for a model with layers of these widths on a device: a multiple of 64.
+/// Returns the rows of a portion for a model with layers of these widths on a device: a multiple of 64.
 pub(crate) fn rows_at_once(device: &Device, widths: impl IntoIterator<Item = usize>) -> usize {
     let bytes = MOST_BYTES.min(device.info().max_binding_bytes);
     let widest = widths.into_iter().max().unwrap_or(1).max(1);
@@ -27,7 +27,7 @@ pub(crate) fn rows_at_once(device: &Device, widths: impl IntoIterator<Item = usi
     (rows / LEAST_ROWS * LEAST_ROWS).clamp(least, MOST_ROWS)
 }
 
-/// The ranges of portions of so many rows: each has at least `at_once`, and less than twice as many, or all of them.
+/// Returns the ranges of portions of `rows` rows: each has at least `at_once` and less than twice as many, or all rows.
 pub(crate) fn even_portions(rows: usize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
     let portions = (rows / at_once).max(1);
     (0..portions).map(move |i| i * rows / portions..(i + 1) * rows / portions).filter(|portion| !portion.is_empty())

@@ -1,4 +1,4 @@
-//! The learning-rate range test: which learning rate to take.
+//! The learning-rate range test: finds a learning rate.
 
 use thalweg_tensor::ValueLog;
 
@@ -6,26 +6,26 @@ use crate::data::{Batches, Dataset};
 use crate::setting::{check, fraction, positive};
 use crate::{Checkpoint, CheckpointTensor, FitOptions, Parts, Result, Schedule, Stepper, Trainer, WeightAverage};
 
-/// How the learning rate rises in a [`RangeTest`].
+/// The ramp of the learning rate in a [`RangeTest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ramp {
-    /// By the same factor from step to step.
+    /// By the same factor at each step.
     #[default]
     Exponential,
-    /// By the same amount from step to step.
+    /// By the same amount at each step.
     Linear,
 }
 
 /// A learning-rate range test: some steps of training in which the learning rate rises from very small to too large, until
-/// the loss does. Where the loss falls fastest is a good learning rate to begin with.
+/// the loss rises. The rate at which the loss falls fastest is a good first learning rate.
 ///
 /// With r = i / (steps - 1), step i = 0, 1, … uses `from_lr (to_lr / from_lr)^r`, or on a linear ramp
 /// `from_lr + r (to_lr - from_lr)`. Losses are smoothed by an exponential average with bias correction,
-/// `a = smoothing a + (1 - smoothing) loss`, `smoothed = a / (1 - smoothing^(i + 1))`. The test ends early where a smoothed
-/// loss is greater than `stop_factor` times the least one before it, or not finite.
+/// `a = smoothing a + (1 - smoothing) loss`, `smoothed = a / (1 - smoothing^(i + 1))`. The test ends early if a
+/// smoothed loss is greater than `stop_factor` times the smallest one before it, or not finite.
 ///
-/// It takes a step after another and waits for the loss of each. [`Trainer::range_test`](crate::Trainer::range_test) runs
-/// it on a model and leaves no trace; [`run`](Self::run) takes any step.
+/// It waits for the loss of each step before the next one. [`Trainer::range_test`](crate::Trainer::range_test) runs it
+/// on a model and restores the model; [`run`](Self::run) takes any step.
 ///
 /// Sources: Smith, Cyclical learning rates for training neural networks (WACV 2017); the smoothing and the factor of 4 are
 /// those of fastai's `lr_find`.
@@ -53,14 +53,14 @@ pub struct RangeTest {
     pub from_lr: f64,
     /// The learning rate of the last step, greater than `from_lr`. Default 10.
     pub to_lr: f64,
-    /// Steps, where it is not ended early; at least 2. Default 100.
+    /// The number of steps, unless it ends early; at least 2. Default 100.
     pub steps: u64,
-    /// How the learning rate rises. Default exponential.
+    /// The ramp of the learning rate. Default exponential.
     pub ramp: Ramp,
-    /// What the average of losses keeps from step to step; at least 0 and less than 1. Default 0.9: fastai's 0.98 lags
-    /// behind by half of the test.
+    /// The decay rate of the average of losses; at least 0 and less than 1. Default 0.9: fastai's 0.98 lags behind by
+    /// half of the test.
     pub smoothing: f64,
-    /// The test ends where the smoothed loss is greater than so many times the least; greater than 1. Default 4.
+    /// The test ends if the smoothed loss is greater than this factor times the smallest; greater than 1. Default 4.
     pub stop_factor: f64,
 }
 
@@ -94,10 +94,11 @@ impl Schedule for RangeTest {
 }
 
 impl RangeTest {
-    /// Runs the test. `step` gets a learning rate, takes one step of training with it, and returns the loss before that.
+    /// Runs the test. `step` gets a learning rate, takes one step of training with it, and returns the loss before the
+    /// step.
     ///
     /// # Errors
-    /// Those of the settings, and the first that `step` returns.
+    /// If a setting is not valid, or with the first error of `step`.
     pub fn run(&self, mut step: impl FnMut(f64) -> Result<f64>) -> Result<RangeReport> {
         self.validate()?;
         let (mut average, mut kept, mut least) = (0.0, 1.0, f64::INFINITY);
@@ -116,17 +117,17 @@ impl RangeTest {
             }
             least = least.min(smoothed);
         }
-        // So many losses the average is of.
+        // The number of losses that the average covers.
         let window = (1.0 / (1.0 - self.smoothing)).ceil() as usize;
         Ok(RangeReport::of(points, stopped_early, self.ramp, window))
     }
 }
 
 impl<M: Parts, S: Stepper> Trainer<M, S> {
-    /// Runs a learning-rate range test on the model, with batches as [`fit`](Self::fit) takes them; of the options the number
-    /// of epochs is left out of account. It leaves no trace: parameters, state of the optimizer, schedule and random numbers
-    /// are put back bit by bit, also where it fails, and `fit` begins with the order of rows with which it would have begun.
-    /// Gradients are zero afterwards.
+    /// Runs a learning-rate range test on the model, with the batches of [`fit`](Self::fit); the number of epochs of
+    /// the options is ignored. Parameters, state of the optimizer, schedule and random numbers are restored bit by bit,
+    /// even after an error. `fit` then begins with the same order of rows as without the test. Gradients are zero
+    /// afterwards.
     ///
     /// ```
     /// use thalweg_nn::data::{Dataset, friedman1};
@@ -151,7 +152,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) if a setting of the test is out of its range or the batch size is 0; as [`fit`](Self::fit).
+    /// [`Error::Setting`](crate::Error::Setting) if a setting of the test is out of its range or the batch size is 0.
+    /// Otherwise the same as [`fit`](Self::fit).
     pub fn range_test(&mut self, data: &Dataset, test: &RangeTest, options: &FitOptions) -> Result<RangeReport> {
         test.validate()?;
         let FitOptions { batch_size, seed, .. } = *options;
@@ -191,13 +193,13 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
             let estimates = self.until_estimate(step) == 0;
             self.step(&mut batches, rows, &loss, estimates)?;
             step += 1;
-            // A log of one number that one was written to.
+            // A log of one number, after one write.
             Ok(loss.take()?.first().copied().map_or(f64::NAN, f64::from))
         })
     }
 }
 
-/// All that a range test changes, as it was before.
+/// Everything that a range test changes, as it was before.
 struct Before {
     state: Checkpoint,
     parameters: Vec<CheckpointTensor>,
@@ -228,23 +230,23 @@ pub struct RangePoint {
     pub lr: f64,
     /// The loss before the step with it.
     pub loss: f64,
-    /// The average of the losses so far.
+    /// The smoothed loss.
     pub smoothed: f64,
 }
 
-/// What a range test came to.
+/// The result of a range test.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RangeReport {
-    /// Its steps.
+    /// The steps.
     pub points: Vec<RangePoint>,
-    /// Whether the loss rose so much that it ended before its last step.
+    /// Whether the loss rose so much that the test ended before its last step.
     pub stopped_early: bool,
-    /// The learning rate at which the smoothed loss falls steepest along the ramp: a suggestion. The first steps do not
-    /// count, as many as the average is of. `None` where it never falls.
+    /// The learning rate at which the smoothed loss falls steepest along the ramp: a suggestion. The first steps, as
+    /// many as the average covers, do not count. `None` if the loss never falls.
     pub steepest: Option<f64>,
-    /// A tenth of the learning rate at which the smoothed loss is least: a suggestion that is on the safe side. `None`
-    /// where the loss never falls.
+    /// A tenth of the learning rate at which the smoothed loss is smallest: a cautious suggestion. `None` if the loss
+    /// never falls.
     pub minimum_over_ten: Option<f64>,
     #[serde(skip)]
     pub(crate) ramp: Ramp,
@@ -255,8 +257,8 @@ impl RangeReport {
         let finite = points.iter().take_while(|point| point.smoothed.is_finite()).count();
         let smoothed = |i: usize| points[i].smoothed;
         let least = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))).filter(|&i| i > 0);
-        // Central differences as far as the minimum, so that neither the noise of two neighbours nor what comes behind
-        // counts; nor the first ones, where the average is of a few batches and falls or rises with each.
+        // Central differences up to the minimum, so that neither the noise of two neighbours nor later steps count. The
+        // first ones do not count either: there the average covers few batches, and falls or rises with each.
         let settled = |least: usize| window.min(least / 2).max(1);
         let slope = |i: usize| (smoothed(i + 1) - smoothed(i - 1)) / 2.0;
         let steepest = least.and_then(|least| {
@@ -276,7 +278,7 @@ mod tests {
     use super::*;
     use crate::Error;
 
-    /// Gradient descent on a x², whose loss falls by (1 - 2 a lr)² a step.
+    /// Runs gradient descent on a x², whose loss falls by (1 - 2 a lr)² per step.
     fn descent(test: &RangeTest, curvature: f64) -> RangeReport {
         let mut x = 1.0f64;
         test.run(|lr| {
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(report.minimum_over_ten, Some(report.points[2].lr / 10.0));
     }
 
-    /// A second batch that is easier than the first is no descent.
+    /// A second batch with a smaller loss than the first is no descent.
     #[test]
     fn the_steepest_place_is_not_that_of_an_average_of_two() {
         let test = RangeTest { from_lr: 1e-7, to_lr: 1.0, steps: 80, ..RangeTest::default() };

@@ -1,5 +1,5 @@
-//! The settings of methods, modules and schedules: checks that name the field and its range, and the macro that declares the
-//! settings of a method.
+//! The settings of methods, modules and schedules: checks that name the field and its range, and the macro that
+//! declares the settings of a method.
 
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ pub(crate) fn positive(field: &'static str, value: f64) -> Result<()> {
     ranges::positive().check(field, value)
 }
 
-/// Returns an error with the rule unless the setting is good.
+/// Returns an error with the rule unless the setting is valid.
 pub(crate) fn check(field: &'static str, value: impl ToString, good: bool, rule: &'static str) -> Result<()> {
     if good { Ok(()) } else { Err(Error::Setting { field, value: value.to_string(), rule }) }
 }
@@ -38,7 +38,7 @@ impl Range {
 /// Declares ranges: the function of each, and its text as a literal, for documentation.
 macro_rules! ranges {
     ($($name:ident $text:literal $holds:expr;)*) => {
-        /// The ranges that settings are declared with.
+        /// The ranges of settings.
         pub(crate) mod ranges {
             $(pub(crate) fn $name() -> super::Range {
                 super::Range { text: $text, holds: $holds }
@@ -81,7 +81,8 @@ macro_rules! as_number {
 }
 as_number! { f64 u32 u64 usize }
 
-/// A setting of one or several numbers, all of which must be in a range. `names` has the field's name, then those of its parts.
+/// A setting of one or several numbers, all of which must be in a range. `names` has the field's name, then those of
+/// its parts.
 pub(crate) trait Ranged {
     fn check(&self, names: [&'static str; 4], range: &Range) -> Result<()>;
 }
@@ -119,9 +120,9 @@ impl Ranged for (f64, f64, f64) {
 
 /// Declares the settings of a method from one list of fields: name, type, default and range.
 ///
-/// Makes the struct with its documentation, `Default`, `new`, a setter for each field, its form in JSON, and `NAME`, `to_json`
-/// and `check`, which [`method_of_settings`] turns into methods of [`Method`](crate::Method). A range applies to each number of
-/// a tuple. The closure after `check` sees what ranges do not say.
+/// Makes the struct with its documentation, `Default`, `new`, a setter for each field, its JSON form, and `NAME`,
+/// `to_json` and `check`, which [`method_of_settings`] turns into methods of [`Method`](crate::Method). A range applies
+/// to each number of a tuple. The closure after `check` has the rules that ranges cannot express.
 macro_rules! settings {
     (
         $(#[$attribute:meta])*

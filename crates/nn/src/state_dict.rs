@@ -7,12 +7,12 @@ use crate::{CheckpointTensor, Error, Result, write_whole};
 
 /// The parameters and buffers of a model by name, on the host.
 ///
-/// [`Parts::state_dict`](crate::Parts::state_dict) makes one of any module, under PyTorch's names;
+/// [`Parts::state_dict`](crate::Parts::state_dict) makes one from any module, with PyTorch's names;
 /// [`Parts::load_state_dict`](crate::Parts::load_state_dict) loads one. The shapes are PyTorch's too: the weight of a
 /// [`Linear`](crate::Linear) is `[outputs, inputs]`.
 ///
-/// The file is a plain safetensors file without metadata. `safetensors.torch.load_file` reads it, and files from
-/// `safetensors.torch.save_file` are read by [`read`](Self::read).
+/// The file is a plain safetensors file without metadata. `safetensors.torch.load_file` reads it, and
+/// [`read`](Self::read) reads files from `safetensors.torch.save_file`.
 ///
 /// ```
 /// use thalweg_nn::{Linear, ParamsBuilder, Parts, Sequential, StateDict};
@@ -55,7 +55,7 @@ impl LoadReport {
         self.missing.is_empty() && self.unexpected.is_empty()
     }
 
-    /// Refuses a load in which a name did not match.
+    /// Returns an error if a name did not match.
     pub(crate) fn require_complete(&self) -> Result<()> {
         const MOST: usize = 5;
         let list = |kind: &str, names: &[String]| {
@@ -73,7 +73,7 @@ impl LoadReport {
 }
 
 impl StateDict {
-    /// Makes one of these tensors.
+    /// Makes a state dict of these tensors.
     #[must_use]
     pub fn new(tensors: Vec<CheckpointTensor>) -> Self {
         Self { tensors }
@@ -149,7 +149,7 @@ impl StateDict {
         }
     }
 
-    /// A name that two tensors have.
+    /// Returns a name that two tensors have.
     fn repeated(&self) -> Option<&str> {
         let mut names: Vec<&str> = self.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         names.sort_unstable();
@@ -157,7 +157,7 @@ impl StateDict {
     }
 }
 
-/// The name with `to` in the place of `from`, if it starts with `from` as a whole path.
+/// Returns the name with `to` instead of `from`, if it starts with `from` as a whole path.
 fn replace_beginning(name: &str, from: &str, to: &str) -> Option<String> {
     let rest = if from.is_empty() { name } else { name.strip_prefix(from)? };
     let rest = match rest.strip_prefix('.') {

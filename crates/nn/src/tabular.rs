@@ -1,4 +1,4 @@
-//! [`TabularModel`]: a perceptron with all that it needs to predict from a table, and back from its file.
+//! [`TabularModel`]: a perceptron that predicts from a table, with its file.
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -14,52 +14,53 @@ use crate::{
     write_whole,
 };
 
-/// What kind of model a file holds, so that another one is told apart.
+/// The kind of model in a file, to recognise others.
 const KIND: &str = "tabular-mlp";
 
-/// A table made ready: split, standardised by its training rows, on the device.
+/// A prepared table: split, standardised by its training rows, on the device.
 ///
 /// See [`TabularModel`] for an example.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct TabularData {
-    /// What it says of its columns.
+    /// The columns.
     pub schema: Schema,
-    /// The rows to learn from.
+    /// The rows for training.
     pub train: Dataset,
-    /// The rows that were held back; `None` if `test_fraction` was 0.
+    /// The rows for testing; `None` if `test_fraction` was 0.
     pub test: Option<Dataset>,
-    /// The rows of each class in the whole table, in the order of [`Schema::classes`]; empty for a regression.
+    /// The number of rows of each class in the whole table, in the order of [`Schema::classes`]; empty for a
+    /// regression.
     pub class_counts: Vec<usize>,
 }
 
-/// The columns of a table as a model sees them.
+/// The columns of a table for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Schema {
     /// Classification or regression.
     pub task: Task,
-    /// The column that is predicted.
+    /// The column to predict.
     pub target: String,
-    /// The columns that it is predicted from, in the order of the model's inputs.
+    /// The columns to predict from, in the order of the model's inputs.
     pub features: Vec<String>,
     /// The classes, in the order of the model's outputs; empty for a regression.
     pub classes: Vec<String>,
-    /// How features are brought to mean 0 and deviation 1.
+    /// The standardizer of the features.
     pub feature_scale: Standardizer,
-    /// How the target is, for a regression.
+    /// The standardizer of the target, for a regression.
     pub target_scale: Option<Standardizer>,
 }
 
 impl TabularData {
-    /// Makes a table ready. All columns but the target are features, and must hold numbers. Without a task it is inferred
-    /// from the target by [`Table::infer_task`].
+    /// Prepares a table. All columns except the target are features, and must contain numbers. Without a task it is
+    /// inferred from the target by [`Table::infer_task`].
     ///
-    /// The seed decides which rows are held back, a share of `test_fraction` in [0, 1), of a classification class by
-    /// class; see [`train_test_split`]. Features, and the target of a regression, are brought to mean 0 and deviation 1
-    /// by the training rows alone.
+    /// The seed determines the test rows: a share of `test_fraction` in [0, 1), for a classification class by class;
+    /// see [`train_test_split`]. Features, and the target of a regression, are standardised to mean 0 and deviation 1
+    /// by the training rows only.
     ///
     /// # Errors
-    /// [`Error::Data`] with file, line and column where the table does not fit the task, [`Error::Setting`] if the
+    /// [`Error::Data`] with file, line and column if the table does not fit the task, [`Error::Setting`] if the
     /// fraction is out of range or leaves a part without rows, [`Error::Tensor`] if the device has no room.
     pub fn prepare(
         table: &Table,
@@ -146,7 +147,7 @@ impl Schema {
         }
     }
 
-    /// Whether the parts agree with each other and with a network: a file may say anything.
+    /// Checks that the parts agree with each other and with a network: a file may contain anything.
     fn check(&self, mlp: &MlpConfig) -> std::result::Result<(), &'static str> {
         let usable = |scale: &Standardizer, width: usize| {
             scale.mean.len() == width
@@ -168,7 +169,7 @@ impl Schema {
     }
 }
 
-/// A perceptron with the columns it was trained on. Its file holds both, as a [`Checkpoint`].
+/// A perceptron with its columns. Its file contains both, as a [`Checkpoint`].
 ///
 /// ```
 /// use thalweg_nn::data::Table;
@@ -204,18 +205,18 @@ pub struct TabularModel {
     params: Params,
 }
 
-/// What a model says of some rows.
+/// The predictions of a model for some rows.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Predictions {
-    /// Of a classification.
+    /// For a classification.
     Classes {
         /// The most probable class of each row, as an index into [`Schema::classes`].
         classes: Vec<u32>,
         /// The probabilities of all classes, `[rows, classes]` row-major.
         probabilities: Vec<f32>,
     },
-    /// Of a regression: one value for each row, in the target's own unit. A network gives some seven digits of the
+    /// For a regression: one value per row, in the target's own unit. A network gives some seven digits of the
     /// standardised value, and [`Schema::target_scale`] is applied in f64.
     Values(Vec<f64>),
 }
@@ -229,8 +230,8 @@ struct Metadata {
 }
 
 impl TabularModel {
-    /// A model with fresh parameters, drawn from the seed. Inputs and outputs of the network follow from the columns,
-    /// whatever `mlp` says; the other settings are those of `mlp`.
+    /// Makes a model with fresh parameters, drawn from the seed. The columns determine the inputs and outputs of the
+    /// network; the other settings are those of `mlp`.
     ///
     /// # Errors
     /// [`Error::Setting`] if a setting is not valid, [`Error::Tensor`] if the device has no room.
@@ -242,7 +243,7 @@ impl TabularModel {
         Ok(Self { schema, config, mlp, params })
     }
 
-    /// The columns it was trained on.
+    /// Returns the columns it was trained on.
     #[must_use]
     pub fn schema(&self) -> &Schema {
         &self.schema
@@ -254,7 +255,7 @@ impl TabularModel {
         &self.params
     }
 
-    /// Writes the model to a file, whole or not at all. The same model gives the same bytes.
+    /// Writes the model to a file, whole or not at all. Equal models give equal bytes.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be written (its old content stays), [`Error::Tensor`] if the device fails.
@@ -276,7 +277,7 @@ impl TabularModel {
     /// Reads a model from a file, onto a device.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or holds no such model,
+    /// [`Error::Io`] if the file cannot be read, [`Error::Model`] if it is damaged or contains no such model,
     /// [`Error::Tensor`] if the device has no room.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
@@ -289,7 +290,7 @@ impl TabularModel {
         schema.check(&config).map_err(|problem| Error::model(path, problem))?;
         let mut builder = ParamsBuilder::new(0);
         let mlp = Mlp::new(&mut builder, &config).map_err(|error| Error::model(path, error.to_string()))?;
-        // Held against the file before memory is made: sizes in a file may be anything.
+        // Compared with the file before the allocation: sizes in a file may be anything.
         let expected = mlp.parameters();
         let fits = expected.len() == tensors.len()
             && expected.iter().zip(&tensors).all(|(p, t)| p.name() == t.name && p.shape() == t.shape);
@@ -306,20 +307,20 @@ impl TabularModel {
         Ok(Self { schema, config, mlp, params })
     }
 
-    /// Predicts for rows of features in their own units, `[rows, features]` row-major, in the order of
+    /// Predicts for rows of features in their original units, `[rows, features]` row-major, in the order of
     /// [`Schema::features`].
     ///
-    /// The rows go through the network in portions that the device has room for; on the CPU and on software drivers the
-    /// predictions have the same bits whatever the portions are.
+    /// The network computes the rows in portions that fit on the device. On the CPU and on software drivers the
+    /// predictions have the same bits for any portions.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the number of values is not a multiple of that of the features, or the device fails.
+    /// [`Error::Tensor`] if the number of values is not a multiple of the number of features, or the device fails.
     pub fn predict(&self, rows: &[f64]) -> Result<Predictions> {
         let widths = [self.config.inputs, self.config.outputs].into_iter().chain(self.config.hidden.iter().copied());
         self.predict_by(rows, rows_at_once(self.params.device(), widths))
     }
 
-    /// Predicts in portions of at least so many rows, and less than twice as many.
+    /// Predicts in portions of at least `at_once` rows, and less than twice as many.
     fn predict_by(&self, rows: &[f64], at_once: usize) -> Result<Predictions> {
         let (device, width) = (self.params.device(), self.config.inputs);
         let features = self.schema.feature_scale.apply(rows)?;
@@ -344,7 +345,7 @@ impl TabularModel {
     }
 }
 
-/// The parts are those of the network, under the same names.
+/// The parts are those of the network, with the same names.
 impl Parts for TabularModel {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         self.mlp.visit(visitor);
@@ -380,7 +381,7 @@ mod tests {
         for device in devices() {
             let least = rows_at_once(&device, [usize::MAX]);
             for task in Task::ALL {
-                // Products of matrices, and products with vectors.
+                // Matrix products, and products with vectors.
                 for hidden in [&[24, 16][..], &[], &[1]] {
                     for count in [1025, 3000] {
                         let model = model(&device, task, hidden);
@@ -397,7 +398,7 @@ mod tests {
         }
     }
 
-    /// On the CPU a profile has the launches of its own thread alone.
+    /// On the CPU a profile has only the launches of its own thread.
     #[test]
     fn loading_draws_no_initial_values() {
         let device = Device::cpu();
@@ -420,7 +421,7 @@ mod tests {
         assert!(model(Task::Regression).predict(&[1.0; 7]).is_err());
     }
 
-    /// A file keeps means and scales in the same form, whether they were f32 or are f64.
+    /// Means and scales have the same form in a file, as f32 or as f64.
     #[test]
     fn scales_of_either_precision_are_read_from_a_file() {
         let text = r#"{"mean":[5.831666469573975,0.1],"scale":[0.8330649733543396,2.0]}"#;

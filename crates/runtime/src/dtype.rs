@@ -1,4 +1,4 @@
-//! The types of elements.
+//! Element types.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl DType {
         }
     }
 
-    /// Returns the WGSL type of a word of a storage binding: one element, or two of 16 bits.
+    /// Returns the WGSL type of a word of a storage binding: one element, or two 16-bit elements.
     #[must_use]
     pub const fn wgsl_word(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl DType {
         }
     }
 
-    /// Returns the WGSL expression of the values of four elements, a `vec4f`, from that of their
+    /// Returns the WGSL expression for the values of four elements, a `vec4f`, given the expression for their
     /// [vector](Self::wgsl_vector).
     #[must_use]
     pub fn wgsl_load(self, vector: &str) -> String {
@@ -67,7 +67,8 @@ impl DType {
         }
     }
 
-    /// Returns the WGSL expression of the [vector](Self::wgsl_vector) of four elements, from that of their values.
+    /// Returns the WGSL expression for the [vector](Self::wgsl_vector) of four elements, given the expression for
+    /// their values.
     #[must_use]
     pub fn wgsl_store(self, values: &str) -> String {
         match self {
@@ -77,7 +78,7 @@ impl DType {
         }
     }
 
-    /// Returns the WGSL expression of the value of one element of a binding of [words](Self::wgsl_word).
+    /// Returns the WGSL expression for the value of one element of a binding of [words](Self::wgsl_word).
     #[must_use]
     pub fn wgsl_at(self, binding: &str, place: &str) -> String {
         match self {
@@ -87,7 +88,7 @@ impl DType {
         }
     }
 
-    /// Returns the text that loads and stores of this type call, if they call any.
+    /// Returns the shared text with the functions that loads and stores of this type call, if any.
     #[must_use]
     pub const fn wgsl_text(self) -> Option<&'static str> {
         match self {
@@ -97,7 +98,7 @@ impl DType {
         }
     }
 
-    /// Returns the elements between two places at which a binding may start.
+    /// Returns the alignment of a binding in elements.
     #[must_use]
     pub const fn alignment(self) -> usize {
         BINDING_ALIGNMENT / self.size()
@@ -117,7 +118,7 @@ impl fmt::Display for DType {
 
 /// A Rust type that can be an element: `f32`, `u32`, [`f16`](struct@f16) or [`bf16`].
 pub trait Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
-    /// Its name at run time.
+    /// The type at run time.
     const DTYPE: DType;
 }
 
@@ -137,11 +138,11 @@ impl Element for bf16 {
     const DTYPE: DType = DType::BF16;
 }
 
-/// A floating-point element type, which twins load as f32 and store rounded.
+/// A floating-point element type. Twins load it as f32 and round when they store.
 ///
 /// Rounding is to nearest, ties to even. Numbers beyond the range become infinities, and NaN stays NaN.
 pub trait Float: Element {
-    /// Writes the values of elements.
+    /// Converts elements to values.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -150,7 +151,7 @@ pub trait Float: Element {
     /// Returns the value of an element.
     fn value(self) -> f32;
 
-    /// Writes values into elements, rounded.
+    /// Rounds values and stores them as elements.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -166,7 +167,7 @@ pub trait Float: Element {
         room
     }
 
-    /// Rounds values to those that elements have.
+    /// Rounds values to this type.
     fn round(values: &mut [f32]) {
         let mut stored = [Self::zeroed(); 64];
         for values in values.chunks_mut(stored.len()) {
@@ -176,8 +177,8 @@ pub trait Float: Element {
         }
     }
 
-    /// Calls `compute` with a slice for the values of elements, and writes them into the elements, rounded. The slice is
-    /// the elements themselves if they are f32, else the beginning of `scratch`.
+    /// Calls `compute` with a slice for the values of elements, and stores them as rounded elements. The slice is the
+    /// elements themselves if they are f32, else the beginning of `scratch`.
     ///
     /// # Panics
     /// If `scratch` is shorter than the elements.

@@ -1,8 +1,9 @@
-//! [`Function`]: an element-wise function as kernels, twins and recordings use it. It knows no tensor and no operation.
+//! [`Function`]: an element-wise function, as used by kernels, twins and recordings, independent of tensors and
+//! operations.
 //!
-//! A launch of a kernel that applies such a function carries an [`Application`]: the function, its numbers and the way
-//! its operands are addressed. Recordings join neighbouring applications into one generated kernel, whoever wrote the
-//! function.
+//! A launch that applies such a function carries an [`Application`]: the function, its numbers and the addressing of
+//! its operands. Recordings fuse neighbouring applications into one generated kernel, for built-in and user-defined
+//! functions alike.
 
 use std::fmt;
 
@@ -14,22 +15,22 @@ pub const MOST_ARGUMENTS: usize = 3;
 /// The most numbers of a function.
 pub const MOST_NUMBERS: usize = 4;
 
-/// The twin of a function: for each element of the result, the function of the elements of the operands at that place,
-/// and of its numbers. The [`twin!`](crate::twin) macro writes it from a formula for one element.
+/// The twin of a function. Each element of the result is the function of the corresponding elements of the operands,
+/// and of its numbers. The [`twin!`](crate::twin) macro creates it from a formula for one element.
 pub type Twin = fn(operands: &[&[f32]], numbers: &[f32], result: &mut [f32]);
 
-/// A function that is applied to the elements of tensors one by one.
+/// A function that is applied to tensors element by element.
 ///
-/// It exists as a `static`, because kernels and recordings refer to it by its address.
+/// It is a `static`, because kernels and recordings refer to it by its address.
 pub struct Function {
-    /// The name: a lower-case identifier, in kernels and in errors.
+    /// The name, a lower-case identifier used in kernels and errors.
     pub name: &'static str,
-    /// The names of its arguments in [`wgsl`](Self::wgsl), one to three.
+    /// The names of its one to three arguments in [`wgsl`](Self::wgsl).
     pub arguments: &'static [&'static str],
-    /// The names of its numbers in [`wgsl`](Self::wgsl): at most four constants, such as a slope or a bound, that are the
-    /// same for all elements.
+    /// The names of its numbers in [`wgsl`](Self::wgsl): at most four constants, such as a slope or a bound, that are
+    /// the same for all elements.
     pub numbers: &'static [&'static str],
-    /// The body of a WGSL function of the arguments and the numbers, all of type `f32`, which returns an `f32`. It may
+    /// The body of a WGSL function of the arguments and the numbers, all of type `f32`, that returns an `f32`. It may
     /// call the functions of `shaders/shared/math.wgsl`.
     pub wgsl: &'static str,
     /// The same computation on the CPU.
@@ -37,7 +38,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// Returns the function of one element of each operand, as the twin computes it.
+    /// Computes the function for one element of each operand, with the twin.
     ///
     /// # Panics
     /// If there are fewer operands or numbers than the function has.
@@ -52,7 +53,7 @@ impl Function {
         result[0]
     }
 
-    /// Writes the function as WGSL under a name: of one element, and as `name_each` of four.
+    /// Writes the function as WGSL under a name: for one element, and as `name_each` for four.
     pub fn write_wgsl(&self, name: &str, text: &mut String) -> fmt::Result {
         use fmt::Write;
         let parameters = |kind: &str| {
@@ -88,7 +89,7 @@ impl PartialEq for Function {
 
 impl Eq for Function {}
 
-/// The beginning of the entry point of a kernel over elements, up to the lane's number `i`.
+/// The beginning of the entry point of an element-wise kernel, up to the lane's number `i`.
 pub const MAIN: &str = "
 @compute @workgroup_size(64)
 fn main(
@@ -99,16 +100,25 @@ fn main(
     let i = group_index(group, groups) * 64u + lane;
 ";
 
-/// Returns the shared texts that the text of such a kernel needs: the scalar functions are many, so that they are appended
-/// only if it calls one.
+/// Returns the shared texts that an element-wise kernel needs. There are many scalar functions, so they are appended
+/// only if the kernel calls one.
 pub fn shared_texts(text: &str) -> &'static [&'static str] {
-    use thalweg_shaders::{GRID, MATH, TAIL};
-    let mut names = MATH.split("fn ").skip(1).filter_map(|text| text.split('(').next());
-    if names.any(|name| text.contains(&format!("{name}("))) { &[GRID, TAIL, MATH] } else { &[GRID, TAIL] }
+    use thalweg_shaders::{GRID, MATH, SPECIAL, TAIL};
+    let calls = |shared: &str| {
+        let mut names = shared.split("\nfn ").skip(1).filter_map(|text| text.split('(').next());
+        names.any(|name| text.contains(&format!("{name}(")))
+    };
+    if calls(SPECIAL) {
+        &[GRID, TAIL, MATH, SPECIAL]
+    } else if calls(MATH) {
+        &[GRID, TAIL, MATH]
+    } else {
+        &[GRID, TAIL]
+    }
 }
 
-/// Applies a formula to the elements of slices, in a loop that is compiled for the widest vectors of the processor.
-/// [`twin!`](crate::twin) is the way to call it.
+/// Applies a formula to the elements of slices, in a loop compiled for the widest vectors of the processor. Call it
+/// through [`twin!`](crate::twin).
 ///
 /// # Panics
 /// If there are fewer than `A` operands or `N` numbers, or an operand is shorter than the result.
@@ -132,8 +142,8 @@ pub fn for_each_element<const A: usize, const N: usize>(
     );
 }
 
-/// Writes the [`Twin`] of an element-wise [`Function`] from a formula for one element. After a semicolon follow the
-/// function's numbers.
+/// Creates the [`Twin`] of an element-wise [`Function`] from a formula for one element. The function's numbers follow
+/// a semicolon.
 ///
 /// The loop over the elements is compiled for the processor's vectors, so a formula of plain arithmetic is fast.
 ///
@@ -165,42 +175,43 @@ macro_rules! twin {
     }};
 }
 
-/// The places of an operand's elements in its binding.
+/// The addressing of an operand's elements in its binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressing {
     /// Element i of the binding.
     AsBound,
     /// Element i at offset + i.
     Plain {
-        /// The place of the first element.
+        /// The index of the first element.
         offset: u32,
     },
-    /// All elements at one place.
+    /// The same element for all.
     Single {
-        /// The place.
+        /// The index of the element.
         offset: u32,
     },
-    /// Element i at offset + stride ((i / divisor) mod modulus): a row, a column, or a plain one that is not aligned.
+    /// Element i is at offset + stride ((i / divisor) mod modulus): a row, a column, or contiguous elements that are
+    /// not aligned.
     Repeated {
-        /// The place of the first element.
+        /// The index of the first element.
         offset: u32,
-        /// The number of neighbours that share a place.
+        /// The number of consecutive elements that share an index.
         divisor: u32,
-        /// The number of places after which they start again.
+        /// The number of indices before they repeat.
         modulus: u32,
-        /// The distance between two places.
+        /// The distance between two indices.
         stride: u32,
     },
 }
 
 impl Addressing {
-    /// Returns the places of elements that are read through strides, 0 where they repeat; `None` if no quotient and
-    /// remainder find them. Plain places start at multiples of `alignment`.
+    /// Returns the addressing of elements that are read through strides, 0 for repeated dimensions. Returns `None` if
+    /// one quotient and one remainder do not suffice. `Plain` offsets are multiples of `alignment`.
     pub fn new(shape: &[u32], strides: &[u32], offset: u32, alignment: u32) -> Option<Self> {
         let stretched = |d: &usize| strides[*d] == 0 || shape[*d] == 1;
         let kept: Vec<usize> = (0..shape.len()).filter(|d| !stretched(d)).collect();
         let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { return Some(Self::Single { offset }) };
-        // Dimensions that are kept must be neighbours without gaps, so that one quotient and one remainder find the place.
+        // Kept dimensions must be adjacent without gaps, so that one quotient and one remainder suffice.
         let dense = (first..last).all(|d| strides[d] == strides[d + 1] * shape[d + 1]);
         let divisor = shape[last + 1..].iter().product();
         let modulus = shape[first..=last].iter().product();
@@ -214,23 +225,23 @@ impl Addressing {
     }
 }
 
-/// What a launch applies: its first bindings are the operands, its last one is the result.
+/// The function that a launch applies. Its first bindings are the operands, its last one is the result.
 #[derive(Debug, Clone, Copy)]
 pub struct Application {
     /// The function.
     pub function: &'static Function,
     numbers: [f32; MOST_NUMBERS],
-    /// For each operand its places; `None` if they are not simple.
+    /// The addressing of each operand; `None` if it is not simple.
     places: [Option<Addressing>; MOST_ARGUMENTS],
 }
 
 impl Application {
-    /// An application to operands that are bound as they are.
+    /// Creates an application whose operands are bound directly.
     pub fn new(function: &'static Function, numbers: &[f32]) -> Self {
         Self::at(function, numbers, &[Some(Addressing::AsBound); MOST_ARGUMENTS])
     }
 
-    /// An application to operands at places of their own in their bindings.
+    /// Creates an application whose operands have the given addressing in their bindings.
     pub fn at(function: &'static Function, numbers: &[f32], places: &[Option<Addressing>]) -> Self {
         let mut application = Self { function, numbers: [0.0; MOST_NUMBERS], places: [None; MOST_ARGUMENTS] };
         application.numbers[..numbers.len()].copy_from_slice(numbers);
@@ -238,12 +249,12 @@ impl Application {
         application
     }
 
-    /// The numbers, as many as the function has.
+    /// Returns the numbers of the function.
     pub fn numbers(&self) -> &[f32] {
         &self.numbers[..self.function.numbers.len()]
     }
 
-    /// The places of the operands, as many as the function has arguments.
+    /// Returns the addressing of the function's operands.
     pub fn places(&self) -> &[Option<Addressing>] {
         &self.places[..self.function.arguments.len()]
     }

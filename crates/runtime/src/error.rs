@@ -1,18 +1,18 @@
-//! What can go wrong, one enum for the crate.
+//! The error type of the crate.
 
-/// The result of everything that can fail here.
+/// The result type of all fallible functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, with the operation and the shapes.
+/// An error, with the operation and the shapes.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two shapes do not fit together.
+    /// Two shapes are incompatible.
     #[error("{op}: {rule}, {left:?} × {right:?}")]
     Shape {
         /// The operation.
         op: &'static str,
-        /// What the shapes break.
+        /// The rule that the shapes violate.
         rule: &'static str,
         /// The shape of the first operand.
         left: Vec<usize>,
@@ -24,9 +24,9 @@ pub enum Error {
     Rank {
         /// The operation.
         op: &'static str,
-        /// The number of dimensions it takes, in words.
+        /// The expected number of dimensions, in words.
         expected: &'static str,
-        /// The shape it got.
+        /// The actual shape.
         shape: Vec<usize>,
     },
     /// A tensor has the wrong element type.
@@ -34,9 +34,9 @@ pub enum Error {
     DType {
         /// The operation.
         op: &'static str,
-        /// The type it takes.
+        /// The expected type.
         expected: crate::DType,
-        /// The type it got.
+        /// The actual type.
         found: crate::DType,
     },
     /// Two operands have different element types.
@@ -46,10 +46,10 @@ pub enum Error {
         op: &'static str,
         /// The type of the first operand.
         left: crate::DType,
-        /// The type of another one.
+        /// The type of another operand.
         right: crate::DType,
     },
-    /// Two tensors lie on different devices.
+    /// Two tensors are on different devices.
     #[error("{op}: the tensors lie on different devices, {left} and {right}")]
     Device {
         /// The operation.
@@ -59,7 +59,7 @@ pub enum Error {
         /// The device of the second operand.
         right: String,
     },
-    /// An argument lies outside of its range.
+    /// An argument is out of range.
     #[error("{op}: {name} = {value}, but it must be {rule}")]
     Argument {
         /// The operation.
@@ -68,80 +68,80 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// The rule for the value.
         rule: &'static str,
     },
-    /// A launch would write a buffer that it also reads, or write a place twice: no device allows it.
+    /// A launch would write a buffer that it also reads, or write an element twice. No device supports this.
     #[error("{op}: a result lies in the same buffer as an operand, or on another result")]
     Aliasing {
         /// The kernel.
         op: &'static str,
     },
-    /// A recording cannot hold this.
+    /// A recording cannot contain this.
     #[error("{op}: not while a recording is made; {rule}")]
     Recording {
-        /// What was tried.
+        /// The operation.
         op: &'static str,
-        /// Why it cannot be.
+        /// The reason.
         rule: &'static str,
     },
-    /// A recording cannot be replayed as things are: state that it uses has changed since it was made.
+    /// A recording is out of date: state that it uses has changed since it was made.
     #[error("replay: {problem}")]
     Stale {
-        /// What has changed, and what to do: in most cases, to record again.
+        /// The change and the remedy: in most cases, to record again.
         problem: String,
     },
-    /// Gradients were not finite, and that is to be an error.
+    /// Gradients were not finite, and this is configured to be an error.
     #[error(
         "step {step}: the norm of the gradients is not finite, so the update was skipped; lower the learning rate, or look for NaN in the data"
     )]
     NotFinite {
-        /// The first such step, counted from 1 with those that were skipped.
+        /// The first such step, counted from 1, including skipped steps.
         step: u32,
     },
-    /// The elements of a read-back are given out once.
+    /// The elements of a read-back have already been taken.
     #[error("read-back: its elements have been given out already; ask for them again with read_later")]
     Taken,
-    /// A web page cannot block until its GPU is done.
+    /// A web page cannot block on its GPU.
     #[error("a web page cannot wait for its GPU; await read_later or synchronize_async instead")]
     CannotWait,
-    /// Profiles of one device do not nest.
+    /// Profiles of one device cannot be nested.
     #[error("profile: the device is being profiled already; end that profile first")]
     Profile,
-    /// No adapter fits the request.
+    /// No adapter matches the request.
     #[error("no adapter matches {wanted:?}; {}", choices(.found))]
     NoAdapter {
-        /// What was asked for.
+        /// The request.
         wanted: String,
-        /// The adapters that are there.
+        /// The available adapters.
         found: Vec<String>,
     },
-    /// The adapter refused to open a device.
+    /// The adapter could not open a device.
     #[error("cannot open adapter {adapter:?}: {reason}")]
     Adapter {
         /// The adapter's name.
         adapter: String,
-        /// The driver's answer.
+        /// The driver's error.
         reason: String,
     },
-    /// A size passes a limit of the device.
+    /// A size exceeds a limit of the device.
     #[error("{op}: {asked} is over the device's limit {limit} = {allowed}")]
     Limit {
         /// The operation.
         op: &'static str,
         /// The limit's name.
         limit: &'static str,
-        /// What was asked for.
+        /// The requested size.
         asked: u64,
-        /// What the device allows.
+        /// The largest size that the device allows.
         allowed: u64,
     },
-    /// A kernel does not compile on this device, or was launched in a way that it refuses.
+    /// A kernel does not compile on this device, or the device rejected its launch.
     #[error("kernel {kernel}: {log}")]
     Kernel {
         /// The kernel's name.
         kernel: &'static str,
-        /// The driver's or the validator's text.
+        /// The log of the driver or validator.
         log: String,
     },
     /// The device has no room for a buffer.
@@ -150,17 +150,17 @@ pub enum Error {
         /// The size of the buffer in bytes.
         bytes: u64,
     },
-    /// The device is gone: unplugged, reset by the system, or closed. Everything on it is lost.
+    /// The device is lost: unplugged, reset by the system, or closed. Everything on it is lost.
     #[error("the device is lost: {reason}; open it again, and resume from a checkpoint if there is one")]
     DeviceLost {
         /// The driver's reason.
         reason: String,
     },
-    /// The driver has refused work that was handed over. What it was to compute is missing, so every later call on the
-    /// device returns this error.
+    /// The driver has rejected submitted work. Its results are missing, so every later call on the device returns
+    /// this error.
     #[error("the driver refused work: {reason}")]
     Driver {
-        /// The driver's or the validator's text.
+        /// The log of the driver or validator.
         reason: String,
     },
     /// The device does not finish a submission.
@@ -168,12 +168,12 @@ pub enum Error {
         "the device has not finished a submission within {patience:?}: it hangs, or works slowly; Device::set_wait_timeout sets another time"
     )]
     Timeout {
-        /// The time that was waited.
+        /// The time waited.
         patience: std::time::Duration,
     },
 }
 
-/// The choices that there are, for a message.
+/// Formats the available choices for a message.
 fn choices(found: &[String]) -> String {
     let names = found.iter().enumerate().map(|(index, name)| format!("{index} = {name}"));
     match found.is_empty() {

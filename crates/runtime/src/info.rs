@@ -1,15 +1,15 @@
-//! What is known of a device: its kind, its limits, and what it has done.
+//! The properties of a device: its kind, its limits, and its counters.
 
 use std::fmt;
 
-/// What a device has done since it was opened.
+/// The work of a device since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// Launches of kernels.
+    /// Kernel launches.
     pub launches: u64,
-    /// Submissions of collected launches to the driver; none on the CPU.
+    /// Submissions of collected launches to the driver; 0 on the CPU.
     pub submissions: u64,
-    /// Times the host has waited for the device: read-backs and explicit waits.
+    /// How often the host has waited for the device: read-backs and explicit waits.
     pub host_syncs: u64,
     /// Submissions that had to wait because too many were in flight: see
     /// [`Device::in_flight`](crate::Device::in_flight).
@@ -42,14 +42,14 @@ impl std::ops::Sub for Counters {
     }
 }
 
-/// What kind of device it is.
+/// The kind of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// The CPU backend of this crate.
+    /// The CPU backend.
     Cpu,
-    /// A GPU in hardware.
+    /// A hardware GPU.
     Hardware,
-    /// A GPU that a driver imitates in software, such as lavapipe or WARP.
+    /// A GPU emulated in software by a driver, such as lavapipe or WARP.
     Software,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for DeviceKind {
     }
 }
 
-/// The optional features of an adapter that thalweg uses; it needs none of them.
+/// The optional features of an adapter that thalweg uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DeviceFeatures {
@@ -75,15 +75,15 @@ pub struct DeviceFeatures {
     pub timestamps: bool,
 }
 
-/// The submissions of a device that it has not finished: see [`Device::in_flight`](crate::Device::in_flight).
+/// The unfinished submissions of a device: see [`Device::in_flight`](crate::Device::in_flight).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct InFlight {
-    /// Submissions that have not been finished; 0 on the CPU.
+    /// The number of unfinished submissions; 0 on the CPU.
     pub submissions: usize,
-    /// The most that there have been at a time.
+    /// The maximum so far.
     pub most: usize,
-    /// The most that there may be.
+    /// The limit.
     pub limit: usize,
 }
 
@@ -105,12 +105,12 @@ pub struct DeviceInfo {
     pub max_workgroups_per_dimension: u32,
     /// The most storage buffers in one launch.
     pub max_storage_buffers: u32,
-    /// Lanes of a subgroup, smallest and largest; 0 where there are none.
+    /// The smallest and largest number of lanes of a subgroup; 0 if there are no subgroups.
     pub subgroup_size: (u32, u32),
     /// The optional features that thalweg uses.
     pub features: DeviceFeatures,
-    /// Rows, and columns, of the largest square matrices of f16 that the adapter multiplies in one instruction of a
-    /// subgroup and adds to one of f32; `None` where it has none.
+    /// The number of rows and columns of the largest square f16 matrices that the adapter multiplies in one subgroup
+    /// instruction and adds to an f32 matrix. `None` if it has no such instruction.
     pub cooperative_matrix_side: Option<u32>,
 }
 

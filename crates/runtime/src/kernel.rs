@@ -1,4 +1,4 @@
-//! [`Kernel`] and [`Launch`]: the one description of work that both kinds of device run.
+//! [`Kernel`] and [`Launch`]: a description of work that runs on both CPU and GPU.
 //!
 //! A kernel is a WGSL shader and its CPU twin, with one list of bindings for both. A launch is a kernel with constants,
 //! parameters, buffer views and a number of workgroups. The GPU encodes a launch; the CPU calls the twin with slices in
@@ -19,25 +19,25 @@ use crate::{DType, Element, Origin, Result};
 
 pub use call::{Call, Slice};
 
-/// The most bytes of parameters: they share one buffer, in slots of the portable alignment.
+/// The most bytes of parameters: launches share one buffer, in slots of the portable alignment.
 pub(crate) const MOST_PARAMETERS: usize = 256;
 
-/// The most bindings of a kernel: what every adapter that WebGPU allows can bind.
+/// The most bindings of a kernel, which every WebGPU adapter supports.
 pub const MOST_BINDINGS: usize = 8;
 
-/// The most workgroups along one dimension that every device allows.
+/// The most workgroups along one dimension that every device supports.
 const MOST_UNFOLDED: usize = 65_535;
 
-/// The use of a binding by a kernel, and the storage type of its elements.
+/// How a kernel uses a binding, and the storage type of its elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It reads elements of 32 bits, f32 or u32.
+    /// Reads 32-bit elements, f32 or u32.
     Read,
-    /// It writes elements of 32 bits, f32 or u32, and may read them.
+    /// Writes 32-bit elements, f32 or u32, and may read them.
     Write,
-    /// It reads elements of this type, and of no other.
+    /// Reads elements of this type only.
     ReadAs(DType),
-    /// It writes elements of this type, and may read them.
+    /// Writes elements of this type, and may read them.
     WriteAs(DType),
 }
 
@@ -48,7 +48,7 @@ impl Access {
         matches!(self, Self::Write | Self::WriteAs(_))
     }
 
-    /// Returns the storage type; f32 if elements of u32 are allowed as well.
+    /// Returns the storage type; f32 if u32 elements are allowed as well.
     #[must_use]
     pub const fn dtype(self) -> DType {
         match self {
@@ -67,10 +67,10 @@ impl Access {
     }
 }
 
-/// One operation on buffers: the shader, how its bindings are used, and the twin that computes the same on the CPU.
+/// An operation on buffers: the shader, the use of its bindings, and the twin that computes the same on the CPU.
 ///
-/// Binding 0 of the shader is the uniform with the parameters where `uniform` says so; the storage buffers follow from
-/// binding 1 on. A kernel of one's own is made as those of this crate are:
+/// If `uniform` is not 0, binding 0 of the shader is the uniform with the parameters. The storage buffers follow from
+/// binding 1 on. A custom kernel is defined like those of this crate:
 ///
 /// ```
 /// use thalweg_runtime::kernel::{Access, Call, Kernel, Launch};
@@ -113,39 +113,39 @@ impl Access {
 /// # }
 /// ```
 ///
-/// A dimension of a grid has at most 65,535 workgroups on many devices, so a larger number is folded over x and y:
-/// `workgroup_id.x` alone is not the number of a workgroup. [`GRID`](crate::GRID) has the function `group_index`, which
+/// Many devices allow at most 65,535 workgroups along a dimension, so a larger number is folded over x and y. Then
+/// `workgroup_id.x` alone is not the number of a workgroup. The function `group_index` of [`GRID`](crate::GRID)
 /// undoes the fold. There may be workgroups past the end, so a kernel tests its index.
 #[derive(Debug)]
 pub struct Kernel {
     /// The shader; its name is the kernel's.
     pub shader: &'static Shader,
-    /// The size of the parameters in bytes, 0 without any; at most 256.
+    /// The size of the parameters in bytes, at most 256; 0 without parameters.
     pub uniform: usize,
     /// The storage bindings, in order; at most 8.
     pub access: &'static [Access],
-    /// The sets of override constants that operations launch it with, for tests that try them all.
+    /// The sets of override constants used by operations, so that tests can cover all of them.
     pub variants: &'static [&'static [(&'static str, f64)]],
     /// The same computation on the CPU.
     pub twin: fn(Call<'_>),
 }
 
 impl Kernel {
-    /// Returns the name that kernel, shader, twin and pipeline share.
+    /// Returns the name shared by kernel, shader, twin and pipeline.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.shader.name
     }
 }
 
-/// What a launch moves and computes, as its bindings and what was said of it have it.
+/// The memory traffic and the arithmetic of a launch, from its bindings and its declared costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
-    /// Bytes of the elements that it reads, each counted once.
+    /// Bytes of the elements read, each counted once.
     pub bytes_read: u64,
-    /// Bytes of the elements that it writes, and may read as well.
+    /// Bytes of the elements written, which may also be read.
     pub bytes_written: u64,
-    /// Arithmetic operations of a matrix product, a product and a sum counting as two; 0 for other kernels.
+    /// Arithmetic operations of a matrix product, where a product and a sum count as two; 0 for other kernels.
     pub operations: u64,
 }
 
@@ -161,7 +161,7 @@ impl std::ops::Add for Cost {
     }
 }
 
-/// A kernel with everything it needs to run.
+/// A kernel with everything needed to run it.
 #[derive(Debug, Clone)]
 pub struct Launch {
     pub(crate) kernel: &'static Kernel,
@@ -170,11 +170,11 @@ pub struct Launch {
     pub(crate) views: Vec<View>,
     pub(crate) workgroups: usize,
     operations: u64,
-    /// What its twin needs beside the parameters, where the kernel was generated.
+    /// Data for the twin of a generated kernel, besides the parameters.
     pub(crate) extra: Option<Extra>,
     /// The element-wise function that it applies, if it does nothing else.
     pub(crate) application: Option<Application>,
-    /// The module and the part of a step that it belongs to.
+    /// The module and the part of a step of the launch.
     pub(crate) origin: Origin,
 }
 
@@ -182,7 +182,7 @@ pub struct Launch {
 pub(crate) type Extra = &'static (dyn Any + Send + Sync);
 
 impl Launch {
-    /// A launch of `kernel` with its parameters; bindings follow by [`bind`](Self::bind).
+    /// Creates a launch of `kernel` with its parameters. Add its bindings with [`bind`](Self::bind).
     pub fn new<P: Pod>(kernel: &'static Kernel, params: P) -> Self {
         Self {
             kernel,
@@ -197,13 +197,13 @@ impl Launch {
         }
     }
 
-    /// Returns a launch of `kernel` with parameters of as many words as it has.
+    /// Creates a launch of `kernel` with the given words as parameters.
     #[must_use]
     pub fn with_words(kernel: &'static Kernel, words: &[u32]) -> Self {
         Self { params: bytemuck::cast_slice(words).to_vec(), ..Self::new(kernel, ()) }
     }
 
-    /// A launch of a generated kernel, whose twin gets `extra`.
+    /// Creates a launch of a generated kernel, whose twin receives `extra`.
     pub(crate) fn generated(
         kernel: &'static Kernel,
         extra: Extra,
@@ -216,8 +216,8 @@ impl Launch {
         Self { kernel, constants, params, views, workgroups, operations, extra, application, origin }
     }
 
-    /// Says that it applies an element-wise function to all bindings but the last, and stores the result there.
-    /// Recordings may join it with its neighbours.
+    /// Declares that the launch applies an element-wise function to all bindings but the last, and stores the result
+    /// in the last. Recordings may fuse it with its neighbours.
     #[must_use]
     pub fn applies(mut self, application: Application) -> Self {
         self.application = Some(application);
@@ -231,30 +231,31 @@ impl Launch {
         self
     }
 
-    /// Binds a tensor that is contiguous, or another view: its first element is the binding's first.
+    /// Binds a contiguous tensor or another view: its first element is the binding's first.
     #[must_use]
     pub fn bind(mut self, operand: &(impl ToView + ?Sized)) -> Self {
         self.views.push(operand.to_view());
         self
     }
 
-    /// Binds the whole buffer of a tensor or of another view. The kernel gets offset and strides as parameters.
+    /// Binds the whole buffer of a tensor or view. The kernel receives offset and strides as parameters.
     #[must_use]
     pub fn bind_whole(mut self, operand: &(impl ToView + ?Sized)) -> Self {
         self.views.push(operand.to_view().whole());
         self
     }
 
-    /// Sets the number of workgroups. Default: 1. A number above 65,535 may be folded over x and y, so the shader must
-    /// find its place by `group_index` of [`GRID`](crate::GRID), as the example of [`Kernel`] does: a launch of a shader
-    /// that does not read `num_workgroups` is refused on every device.
+    /// Sets the number of workgroups. The default is 1. A number above 65,535 may be folded over x and y, so the
+    /// shader must compute its index with `group_index` of [`GRID`](crate::GRID), as in the example of [`Kernel`].
+    /// Every device rejects such a launch if the shader does not read `num_workgroups`.
     #[must_use]
     pub fn workgroups(mut self, workgroups: usize) -> Self {
         self.workgroups = workgroups;
         self
     }
 
-    /// Says how many elements of a binding it uses, for profiles; all of what is bound unless said.
+    /// Sets the number of elements of a binding that the kernel uses, for profiles. The default is all bound
+    /// elements.
     #[must_use]
     pub fn uses(mut self, binding: usize, elements: usize) -> Self {
         if let Some(view) = self.views.get_mut(binding) {
@@ -263,14 +264,14 @@ impl Launch {
         self
     }
 
-    /// Says how many arithmetic operations it is, for profiles; 0 unless said.
+    /// Sets the number of arithmetic operations, for profiles. The default is 0.
     #[must_use]
     pub fn operations(mut self, operations: u64) -> Self {
         self.operations = operations;
         self
     }
 
-    /// What it moves and computes.
+    /// Returns the memory traffic and the arithmetic of the launch.
     pub(crate) fn cost(&self) -> Cost {
         let bytes = |written: bool| {
             let views = self.views.iter().zip(self.kernel.access).filter(|(_, access)| access.writes() == written);
@@ -279,7 +280,8 @@ impl Launch {
         Cost { bytes_read: bytes(false), bytes_written: bytes(true), operations: self.operations }
     }
 
-    /// Checks the launch against its kernel and its device, so that no executor meets a launch that it cannot run.
+    /// Checks the launch against its kernel and its device, so that executors only receive launches that they can
+    /// run.
     pub(crate) fn check(&self, device: &dyn Display, owns: impl Fn(&Buffer) -> bool) -> Result<()> {
         let problem = if self.workgroups > MOST_UNFOLDED && !self.kernel.shader.reads_grid() {
             Some(format!(
@@ -310,7 +312,7 @@ impl Launch {
         }
     }
 
-    /// No kernel may take the elements of a view for those of another type.
+    /// Checks that the elements of each view have the type of their binding.
     fn check_types(&self) -> Result<()> {
         let mut views = self.views.iter().zip(self.kernel.access);
         match views.find(|(view, access)| !access.takes(view.dtype)) {
@@ -321,8 +323,8 @@ impl Launch {
         }
     }
 
-    /// No buffer may be both read and written in one launch, and ranges that are written must not overlap: wgpu tracks
-    /// usage by whole buffers, and the CPU locks whole buffers.
+    /// Checks that no buffer is both read and written in one launch, and that written ranges do not overlap: wgpu
+    /// tracks usage by whole buffers, and the CPU locks whole buffers.
     fn check_aliasing(&self) -> Result<()> {
         let access = self.kernel.access;
         for (i, view) in self.views.iter().enumerate().filter(|(i, _)| access[*i].writes()) {
@@ -337,11 +339,11 @@ impl Launch {
     }
 }
 
-/// A piece of work of a device.
+/// A piece of work on a device.
 #[derive(Debug)]
 pub(crate) enum Work {
     Launch(Launch),
-    /// All in bytes, multiples of four.
+    /// All sizes are in bytes, multiples of four.
     Copy {
         source: Arc<Buffer>,
         source_offset: usize,
@@ -349,7 +351,7 @@ pub(crate) enum Work {
         target_offset: usize,
         bytes: usize,
     },
-    /// All in bytes, multiples of four.
+    /// All sizes are in bytes, multiples of four.
     Clear {
         buffer: Arc<Buffer>,
         offset: usize,
@@ -358,7 +360,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Calls `body` with each buffer and what is done with it; with one that is bound several times, several times.
+    /// Calls `body` with each buffer and its access; several times for a buffer that is bound several times.
     pub(crate) fn each_buffer<'a>(&'a self, mut body: impl FnMut(&'a Arc<Buffer>, Access)) {
         match self {
             Self::Launch(launch) => {
@@ -372,7 +374,7 @@ impl Work {
         }
     }
 
-    /// Calls `body` with each place where a buffer stands.
+    /// Calls `body` with each reference to a buffer.
     pub(crate) fn each_buffer_mut(&mut self, mut body: impl FnMut(&mut Arc<Buffer>)) {
         match self {
             Self::Launch(launch) => launch.views.iter_mut().for_each(|view| body(&mut view.buffer)),
@@ -384,7 +386,7 @@ impl Work {
         }
     }
 
-    /// Whether it uses a buffer.
+    /// Returns whether it uses a buffer.
     pub(crate) fn touches(&self, buffer: &Buffer) -> bool {
         let mut touches = false;
         self.each_buffer(|other, _| touches |= other.id() == buffer.id());

@@ -1,8 +1,8 @@
-//! Devices of thalweg and the work that they do: memory, kernels, launches, recordings and profiles.
+//! Devices of thalweg and their work: memory, kernels, launches, recordings and profiles.
 //!
 //! A [kernel](kernel::Kernel) is a WGSL shader with a twin that computes the same on the CPU. A
 //! [launch](kernel::Launch) is a kernel with parameters and views of memory. A [`Device`] runs launches, and a
-//! [`Recording`] replays them. This crate knows neither tensors nor operations: `thalweg-tensor` has them.
+//! [`Recording`] replays them. Tensors and operations are in `thalweg-tensor`.
 
 pub mod elementwise;
 pub mod kernel;
@@ -34,6 +34,6 @@ pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 pub use origin::{Origin, Pass, Scope, scope};
 pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};
 pub use thalweg_shaders::{GRID, Shader};
-/// The version of wgpu that [`Device::from_wgpu`] takes devices of.
+/// The version of wgpu whose devices [`Device::from_wgpu`] accepts.
 #[cfg(feature = "wgpu")]
 pub use wgpu;

@@ -1,55 +1,56 @@
 //! The scalar functions of the kernels, and the order in which a workgroup adds.
 //!
-//! Twin of `shaders/shared/math.wgsl` and `shaders/shared/tree.wgsl`. The standard library's functions are right on
-//! every platform, so they stand here where the shaders need wrappers of their own; what it lacks is computed as there.
+//! Twin of `shaders/shared/math.wgsl` and `shaders/shared/tree.wgsl`. The standard library's functions are correct on
+//! every platform, so they are used here where the shaders need their own wrappers. Functions that it lacks are
+//! computed as in the shaders.
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 /// The lanes of a workgroup.
 pub const LANES: usize = 64;
 
-/// Returns the larger one; NaN wins, as in PyTorch.
+/// Returns the larger one; NaN propagates, as in PyTorch.
 #[inline]
 #[must_use]
 pub fn maximum(x: f32, y: f32) -> f32 {
     if x.is_nan() || x > y { x } else { y }
 }
 
-/// Returns the smaller one; NaN wins.
+/// Returns the smaller one; NaN propagates.
 #[inline]
 #[must_use]
 pub fn minimum(x: f32, y: f32) -> f32 {
     if x.is_nan() || x < y { x } else { y }
 }
 
-/// max(x, 0) that lets NaN through.
+/// Returns max(x, 0); NaN propagates.
 #[inline]
 pub fn relu(x: f32) -> f32 {
     if x < 0.0 { 0.0 } else { x }
 }
 
-/// The cotangent where the activation is positive. NaN lets it through, as in PyTorch.
+/// Returns the cotangent where the activation is positive or NaN, as in PyTorch, else 0.
 #[inline]
 pub fn relu_grad(activation: f32, cotangent: f32) -> f32 {
     if activation <= 0.0 { 0.0 } else { cotangent }
 }
 
-/// 1 / (1 + e^-x).
+/// Returns 1 / (1 + e^-x).
 #[inline]
 pub fn sigmoid(x: f32) -> f32 {
     let e = (-x.abs()).exp();
     if x < 0.0 { e / (1.0 + e) } else { 1.0 / (1.0 + e) }
 }
 
-/// Returns the derivative of the sigmoid, σ(x) σ(-x), which keeps its digits far from 0.
+/// Returns the derivative of the sigmoid, σ(x) σ(-x), which stays accurate far from 0.
 #[inline(always)]
 pub fn sigmoid_slope(x: f32) -> f32 {
     let e = decaying_exp(-x.abs());
     e / ((1.0 + e) * (1.0 + e))
 }
 
-/// Returns e^x for x <= 0, of additions and products alone: a loop over it is computed in vectors, and has the bits of the shader
-/// on a GPU that does not contract.
+/// Returns e^x for x <= 0, computed from additions and products alone. So a loop over it is vectorized, and it has
+/// the same bits as the shader on a GPU that does not contract.
 #[inline(always)]
 fn decaying_exp(x: f32) -> f32 {
     let n = (x * std::f32::consts::LOG2_E + 0.5).floor();
@@ -62,13 +63,13 @@ fn decaying_exp(x: f32) -> f32 {
     if x < -103.972_1 { 0.0 } else { result }
 }
 
-/// ln(1 + e^x) without overflow.
+/// Returns ln(1 + e^x) without overflow.
 #[inline]
 pub fn softplus(x: f32) -> f32 {
     maximum(x, 0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// Returns the error function: its Taylor series below 0.5, and above it 1 - erfc.
+/// Returns the error function: its Taylor series below 0.5, and 1 - erfc above.
 #[inline]
 pub fn erf(x: f32) -> f32 {
     let magnitude = minimum(x.abs(), 10.0);
@@ -82,7 +83,7 @@ pub fn erf(x: f32) -> f32 {
     (1.0 - erfc_positive(magnitude)).copysign(x)
 }
 
-/// 1 - erf(x) for x >= 0: the Chebyshev fit of Press et al., Numerical Recipes, section 6.2.
+/// Returns 1 - erf(x) for x >= 0: the Chebyshev fit of Press et al., Numerical Recipes, section 6.2.
 fn erfc_positive(x: f32) -> f32 {
     const COEFFICIENTS: [f32; 9] = [
         1.000_023_7,
@@ -98,6 +99,78 @@ fn erfc_positive(x: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.5 * x);
     let polynomial = COEFFICIENTS.iter().rev().fold(0.0, |sum, c| sum * t + c) * t - 1.265_512_2;
     t * (-x * x + polynomial).exp()
+}
+
+/// Returns 1 - erf(x), accurate in the upper tail as well.
+#[inline]
+#[must_use]
+pub fn erfc(x: f32) -> f32 {
+    if x.is_nan() {
+        return x;
+    }
+    if x.abs() < 0.5 {
+        return 1.0 - erf(x);
+    }
+    let tail = erfc_positive(minimum(x.abs(), 20.0));
+    if x < 0.0 { 2.0 - tail } else { tail }
+}
+
+/// Returns the inverse hyperbolic sine.
+#[inline]
+#[must_use]
+pub fn asinh(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let result = if magnitude > 1e9 {
+        magnitude.ln() + std::f32::consts::LN_2
+    } else {
+        let square = magnitude * magnitude;
+        (magnitude + square / (1.0 + (square + 1.0).sqrt())).ln_1p()
+    };
+    result.copysign(x)
+}
+
+/// Returns the inverse hyperbolic cosine, NaN below 1, accurate near 1.
+#[inline]
+#[must_use]
+pub fn acosh(x: f32) -> f32 {
+    if x > 1e9 {
+        return x.ln() + std::f32::consts::LN_2;
+    }
+    if x < 1.0 {
+        return f32::NAN;
+    }
+    let above = x - 1.0;
+    (above + (2.0 * above + above * above).sqrt()).ln_1p()
+}
+
+/// Returns x - tanh x, by its series near 0.
+#[inline]
+#[must_use]
+pub fn tanhshrink(x: f32) -> f32 {
+    if x.is_nan() || x.abs() >= 0.25 {
+        return x - x.tanh();
+    }
+    let q = x * x;
+    let tail = -0.133_333_33 + q * (0.053_968_254 + q * (-0.021_869_488 + q * 0.008_863_235));
+    x * q * (0.333_333_34 + q * tail)
+}
+
+/// Returns x tanh(softplus(x)), with tanh(ln(1 + e)) = e (e + 2) / (e (e + 2) + 2).
+#[inline]
+#[must_use]
+pub fn mish(x: f32) -> f32 {
+    let e = (-x.abs()).exp();
+    let fraction =
+        if x < 0.0 { e * (e + 2.0) / (e * (e + 2.0) + 2.0) } else { (1.0 + 2.0 * e) / (1.0 + 2.0 * e * (1.0 + e)) };
+    x * fraction
+}
+
+/// Returns the remainder with the sign of y, as Python's `%`.
+#[inline]
+#[must_use]
+pub fn remainder(x: f32, y: f32) -> f32 {
+    let rest = x % y;
+    if rest.is_nan() || rest == 0.0 || (rest < 0.0) == (y < 0.0) { rest } else { rest + y }
 }
 
 /// Returns the distribution function of the standard normal, accurate in the lower tail as well.
@@ -120,7 +193,8 @@ pub fn normal_density(x: f32) -> f32 {
     0.398_942_3 * (-0.5 * x * x).exp()
 }
 
-/// ln x for positive, normal x, of additions and products alone: the same bits on a GPU that does not contract them.
+/// Returns ln x for positive, normal x, from additions and products alone: the same bits on a GPU that does not
+/// contract.
 #[inline]
 pub fn portable_log(x: f32) -> f32 {
     if x == 0.0 {
@@ -140,7 +214,7 @@ pub fn portable_log(x: f32) -> f32 {
     exponent * 0.693_359_4 + (exponent * -2.121_944_4e-4 + log_of_ratio)
 }
 
-/// Sine and cosine for |x| <= 8192, of additions and products alone.
+/// Returns sine and cosine for |x| <= 8192, from additions and products alone.
 #[inline]
 pub fn portable_sine_cosine(x: f32) -> (f32, f32) {
     let quarter = (x * std::f32::consts::FRAC_2_PI + 0.5).floor();
@@ -156,7 +230,7 @@ pub fn portable_sine_cosine(x: f32) -> (f32, f32) {
     }
 }
 
-/// Joins the lanes of a workgroup: halves are folded onto each other.
+/// Combines the lanes of a workgroup: halves are folded onto each other.
 #[inline]
 pub fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     let mut half = LANES / 2;
@@ -169,7 +243,8 @@ pub fn tree(mut lanes: [f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
-/// Returns the sum of a row in the order of a workgroup: lane j adds the elements j, j + 64, …, and a tree joins the lanes.
+/// Returns the sum of a row in the order of a workgroup: lane j adds the elements j, j + 64, …, and a tree adds the
+/// lanes.
 #[inline]
 pub fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
@@ -181,7 +256,7 @@ pub fn tree_sum(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     tree(lanes, |x, y| x + y)
 }
 
-/// Returns the largest element of a row; NaN where there is one, minus infinity where there is none.
+/// Returns the largest element of a row; NaN if it contains one, minus infinity if it is empty.
 #[inline]
 pub fn row_maximum(row: &[f32]) -> f32 {
     row.iter().fold(f32::NEG_INFINITY, |largest, &x| maximum(largest, x))

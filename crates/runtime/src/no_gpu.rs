@@ -1,4 +1,4 @@
-//! The executor of GPUs in a build without wgpu: there is none, so its types have no values.
+//! The GPU executor in a build without wgpu: there is none, so its types have no values.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,24 +10,24 @@ use crate::profile::{TimeSource, Times};
 use crate::time::Instant;
 use crate::{Error, Result};
 
-/// No submissions are ever in flight.
+/// The most submissions in flight: none.
 pub(crate) const MOST_IN_FLIGHT: usize = 0;
 
-/// No GPU.
+/// A GPU, which does not exist.
 pub(crate) enum Gpu {}
 
-/// No read-back.
+/// A read-back, which does not exist.
 #[derive(Debug)]
 pub(crate) enum GpuRead {}
 
-/// No recording.
+/// A recording, which does not exist.
 #[derive(Debug)]
 pub(crate) enum GpuRecording {}
 
-/// No end of work.
+/// A signal, which does not exist.
 pub(crate) enum GpuSignal {}
 
-/// No adapter.
+/// An adapter, which does not exist.
 pub(crate) struct Found {
     pub(crate) info: DeviceInfo,
     pub(crate) id: String,
@@ -36,18 +36,18 @@ pub(crate) struct Found {
 
 enum Never {}
 
-/// Returns no adapters.
+/// Returns an empty list.
 pub(crate) fn find() -> Vec<Found> {
     Vec::new()
 }
 
-/// Returns no adapters.
+/// Returns an empty list.
 #[allow(clippy::unused_async, reason = "as with wgpu")]
 pub(crate) async fn find_async() -> Vec<Found> {
     Vec::new()
 }
 
-/// Opens no adapter.
+/// Is never called, since there is no adapter.
 pub(crate) fn open(found: &Found) -> Result<Gpu> {
     match found.never {}
 }

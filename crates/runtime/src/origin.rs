@@ -1,19 +1,19 @@
-//! [`Origin`]: which module and which part of a training step work belongs to.
+//! [`Origin`]: the module and the part of a training step of some work.
 
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// The part of a training step that work belongs to.
+/// The part of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Pass {
-    /// The forward pass, and all work that belongs to none of the others.
+    /// The forward pass, and all other work.
     #[default]
     Forward,
     /// The backward pass.
     Backward,
-    /// The step of an optimizer.
+    /// The update by an optimizer.
     Update,
 }
 
@@ -27,11 +27,11 @@ impl fmt::Display for Pass {
     }
 }
 
-/// The module, the part of a training step and the operation that work comes from. Launches, profiles and the nodes of a
-/// tape carry it.
+/// The module, the part of a training step and the operation of some work. Launches, profiles and the nodes of a tape
+/// carry it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
-    /// The path of the module, as `layers.0`; `None` outside of modules.
+    /// The path of the module, such as `layers.0`; `None` outside modules.
     pub path: Option<Arc<str>>,
     /// The part of a training step.
     pub pass: Pass,
@@ -40,23 +40,23 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Returns the origin of the work that this thread does now.
+    /// Returns the origin of this thread's current work.
     #[must_use]
     pub fn current() -> Self {
         CURRENT.with_borrow(Self::clone)
     }
 
-    /// Makes this the origin of all work of this thread until the result is dropped.
+    /// Sets the origin of this thread's work until the result is dropped.
     pub fn enter(self) -> Scope {
         Scope { before: CURRENT.replace(self), _of_this_thread: PhantomData }
     }
 
-    /// Returns what both have in common: the modules that both lie in, and of the rest what is in the first.
+    /// Returns the innermost module that contains both, with the other fields of `self`.
     pub(crate) fn common(&self, other: &Self) -> Self {
         let path = self.path.as_deref().zip(other.path.as_deref()).and_then(|(one, other)| {
             let same = one.split('.').zip(other.split('.')).take_while(|(one, other)| one == other);
             let length: usize = same.map(|(part, _)| part.len() + 1).sum();
-            // Without the point after the last part.
+            // Removes the dot after the last part.
             (length > 0).then(|| &one[..length - 1])
         });
         let path = if path == self.path.as_deref() { self.path.clone() } else { path.map(Arc::from) };
@@ -69,13 +69,12 @@ thread_local! {
         const { RefCell::new(Origin { path: None, pass: Pass::Forward, operation: None }) };
 }
 
-/// Puts the origin of this thread's work back to what it was before, when it is dropped: [`Origin::enter`] and [`scope`]
-/// return it.
+/// Restores the previous origin of this thread's work when it is dropped. [`Origin::enter`] and [`scope`] return it.
 #[derive(Debug)]
 #[must_use = "the scope ends when this is dropped"]
 pub struct Scope {
     before: Origin,
-    /// A scope ends on the thread that it began on.
+    /// A scope ends on the thread where it began.
     _of_this_thread: PhantomData<*const ()>,
 }
 
@@ -85,10 +84,10 @@ impl Drop for Scope {
     }
 }
 
-/// Names the module that the work of this thread belongs to, until the result is dropped.
+/// Sets the module of this thread's work until the result is dropped.
 ///
-/// A scope within another one is a part of it, and their names are joined by a point. A name that begins with the path of
-/// the scope around it is taken as a whole, so that modules may use the full names of their parameters.
+/// A nested scope is a part of the outer one, and their names are joined by a dot. A name that begins with the path
+/// of the outer scope is a full path, so that modules may use the full names of their parameters.
 ///
 /// ```
 /// use thalweg_runtime::{Origin, scope};
@@ -110,7 +109,7 @@ pub fn scope(name: &str) -> Scope {
     Origin { path: Some(path), ..around }.enter()
 }
 
-/// Returns whether a path is another one, or goes on from it.
+/// Returns whether a path equals another one, or is nested in it.
 fn is_within(path: &str, around: &str) -> bool {
     path.strip_prefix(around).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

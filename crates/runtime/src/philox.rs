@@ -3,7 +3,7 @@
 //! Source: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
 //! Twin of `shaders/shared/philox.wgsl`.
 
-/// Four random words of a counter and a key.
+/// Returns the four random words of a counter and a key.
 ///
 /// ```
 /// assert_eq!(thalweg_runtime::philox::philox([0; 4], [0; 2])[0], 0x6627e8d5);
@@ -21,11 +21,11 @@ pub fn philox(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     c
 }
 
-/// Counters that [`philox_run`] takes at once.
+/// The number of counters that [`philox_run`] processes at once.
 pub const RUN: usize = 16;
 
-/// Returns the words of the counters {first + i, rest}, for i below [`RUN`]: the same as [`philox`] of each, in a form
-/// that vectorises.
+/// Returns the words of the counters {first + i, rest}, for i below [`RUN`]: the same as [`philox`] for each, but
+/// vectorizable.
 #[inline(always)]
 pub fn philox_run(first: u32, rest: [u32; 3], key: [u32; 2]) -> [[u32; 4]; RUN] {
     let mut c0: [u32; RUN] = std::array::from_fn(|i| first.wrapping_add(i as u32));
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn known_answers_of_the_paper() {
-        // The test vectors that the authors publish with their implementation (Random123, kat_vectors).
+        // The test vectors published with the authors' implementation (Random123, kat_vectors).
         assert_eq!(philox([0; 4], [0; 2]), [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
         assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! [`Profile`]: which launches some work came to, and what each took.
+//! [`Profile`]: the launches of some work and their durations.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::kernel::{Cost, Launch};
 use crate::time::Instant;
 use crate::{Error, Origin, Pass, Result};
 
-/// Launches that one profile keeps; those behind them run without being timed and are only counted.
+/// The most launches of a profile; later ones run without being timed and are only counted.
 pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
 
 /// One launch of a profile.
@@ -18,17 +18,17 @@ pub(crate) const MOST_LAUNCHES: usize = 1 << 16;
 pub struct LaunchProfile {
     /// The kernel's name.
     pub kernel: &'static str,
-    /// Workgroups, those included that folding over x and y adds.
+    /// The number of workgroups, including those added by folding over x and y.
     pub workgroups: u64,
-    /// When it began, from the start of the profile. A GPU has a clock of its own: its times are shifted, all by as much,
-    /// so that no launch begins before it was submitted.
+    /// When it began, relative to the start of the profile. A GPU has a separate clock: all its times are shifted by
+    /// the same amount, so that no launch begins before its submission.
     pub start: Duration,
-    /// How long it ran.
+    /// The duration.
     pub duration: Duration,
-    /// What it moved and computed.
+    /// Its memory traffic and arithmetic.
     pub cost: Cost,
-    /// The module and the part of a training step that it belongs to. A launch of a fused chain belongs to the module around
-    /// all that was fused.
+    /// The module and the part of a training step of the launch. A launch of a fused chain belongs to the innermost
+    /// module that contains all fused operations.
     pub origin: Origin,
 }
 
@@ -38,17 +38,17 @@ pub struct LaunchProfile {
 pub struct LaunchSum {
     /// The number of launches.
     pub launches: u64,
-    /// Their durations.
+    /// The sum of their durations.
     pub duration: Duration,
-    /// Their costs.
+    /// The sum of their costs.
     pub cost: Cost,
 }
 
-/// All launches of one module in a profile, those of the modules within it not included.
+/// All launches of one module in a profile, without those of nested modules.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct LayerProfile {
-    /// The path of the module, as `layers.0`; `None` for launches outside of modules.
+    /// The path of the module, such as `layers.0`; `None` for launches outside modules.
     pub path: Option<Arc<str>>,
     /// Its launches in forward passes.
     pub forward: LaunchSum,
@@ -59,7 +59,7 @@ pub struct LayerProfile {
 }
 
 impl LayerProfile {
-    /// Returns the durations of all its launches, summed.
+    /// Returns the sum of the durations of all its launches.
     #[must_use]
     pub fn duration(&self) -> Duration {
         self.forward.duration + self.backward.duration + self.update.duration
@@ -74,18 +74,18 @@ pub struct KernelProfile {
     pub kernel: &'static str,
     /// The number of launches.
     pub launches: u64,
-    /// Their durations, summed.
+    /// The sum of their durations.
     pub duration: Duration,
-    /// Their costs, summed.
+    /// The sum of their costs.
     pub cost: Cost,
 }
 
-/// How durations were taken.
+/// How durations were measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
-    /// By the GPU's own clock, at the start and at the end of each launch.
+    /// By the GPU's clock, at the start and at the end of each launch.
     Timestamps,
-    /// By the host's clock: each launch submitted and waited for alone, which adds the cost of both.
+    /// By the host's clock: each launch is submitted and waited for separately, which adds the cost of both.
     Waits,
     /// By the host's clock, around the twin on the CPU.
     Twins,
@@ -101,9 +101,10 @@ impl fmt::Display for TimeSource {
     }
 }
 
-/// The launches of some work, in order, each with its duration: [`Device::profile`](crate::Device::profile) makes it.
+/// The launches of some work, in order, each with its duration, returned by
+/// [`Device::profile`](crate::Device::profile).
 ///
-/// Copies and clears of the driver are no launches and do not appear.
+/// Copies and clears of the driver are not launches and are not included.
 #[derive(Debug, Clone)]
 pub struct Profile {
     pub(crate) began: Instant,
@@ -113,37 +114,37 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// When it was begun, on the host's clock: the zero of [`LaunchProfile::start`].
+    /// Returns when it began, on the host's clock: the zero of [`LaunchProfile::start`].
     #[must_use]
     pub fn began(&self) -> Instant {
         self.began
     }
 
-    /// How durations were taken.
+    /// Returns how durations were measured.
     #[must_use]
     pub fn source(&self) -> TimeSource {
         self.source
     }
 
-    /// Returns the launches, in the order in which they ran; the first 65,536.
+    /// Returns the first 65,536 launches, in the order in which they ran.
     #[must_use]
     pub fn launches(&self) -> &[LaunchProfile] {
         &self.launches
     }
 
-    /// Launches behind those, which ran and were not timed.
+    /// Returns the number of later launches, which ran but were not timed.
     #[must_use]
     pub fn omitted(&self) -> u64 {
         self.omitted
     }
 
-    /// Returns the durations of all launches, summed.
+    /// Returns the sum of the durations of all launches.
     #[must_use]
     pub fn kernel_time(&self) -> Duration {
         self.launches.iter().map(|launch| launch.duration).sum()
     }
 
-    /// Returns the launches summed up by kernel, the one that took longest first.
+    /// Returns the launches summed by kernel, the longest duration first.
     #[must_use]
     pub fn by_kernel(&self) -> Vec<KernelProfile> {
         let mut kernels: Vec<KernelProfile> = Vec::new();
@@ -161,8 +162,8 @@ impl Profile {
         kernels
     }
 
-    /// Returns the launches summed up by module, in the order in which the modules first ran. Modules name themselves by
-    /// [`scope`](crate::scope).
+    /// Returns the launches summed by module, in the order in which the modules first ran. Modules set their names
+    /// with [`scope`](crate::scope).
     ///
     /// ```
     /// use thalweg_runtime::profile::Profile;
@@ -194,7 +195,7 @@ impl Profile {
     }
 }
 
-/// What was timed so far.
+/// The times measured so far.
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     pub(crate) launches: Vec<LaunchProfile>,
@@ -210,7 +211,7 @@ thread_local! {
     static TWINS: RefCell<Option<TwinTimes>> = const { RefCell::new(None) };
 }
 
-/// Has this thread time the twins that it runs.
+/// Starts timing the twins that run on this thread.
 pub(crate) fn start_twins(began: Instant) -> Result<()> {
     TWINS.with_borrow_mut(|twins| match twins {
         Some(_) => Err(Error::Profile),
@@ -221,12 +222,12 @@ pub(crate) fn start_twins(began: Instant) -> Result<()> {
     })
 }
 
-/// Ends it, with what it came to.
+/// Stops timing and returns the times.
 pub(crate) fn take_twins() -> Times {
     TWINS.take().map(|twins| twins.times).unwrap_or_default()
 }
 
-/// Runs a twin, and takes its time where this thread does.
+/// Runs a twin, and times it if timing is on for this thread.
 pub(crate) fn time_twin(launch: &Launch, run: impl FnOnce()) {
     if TWINS.with_borrow(Option::is_none) {
         return run();

@@ -1,8 +1,8 @@
-//! Loops on several threads, in pieces of a fixed size: the bits do not depend on the number of threads.
+//! Parallel loops in pieces of a fixed size, so that the bits do not depend on the number of threads.
 //!
-//! The thread that calls works as well, and helpers that the process keeps join it. A helper runs nothing but pieces of
-//! the loop at hand, so a caller may hold locks; and handing a loop out takes no memory from the heap, which a queue of
-//! tasks would. While one thread has the helpers, loops of others run on those others alone.
+//! The calling thread works too, together with helper threads that live as long as the process. A helper runs only
+//! pieces of the current loop, so a caller may hold locks. Starting a loop allocates nothing, unlike a task queue.
+//! While one thread uses the helpers, loops of other threads run without them.
 
 #![allow(unsafe_code, reason = "lends a loop's body to helpers, and pieces of a slice to whoever runs them")]
 
@@ -13,24 +13,24 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// Elements of a piece of an element-wise loop: large enough that handing it out is small against it.
+/// The number of elements in a piece of an element-wise loop, large enough that the overhead is small.
 pub const CHUNK: usize = 16 * 1024;
 
-/// How long a helper looks for the next loop before it sleeps. Loops of one training step follow each other faster.
+/// How long a helper polls for the next loop before it sleeps. Loops of one training step follow faster than this.
 const PATIENCE: Duration = Duration::from_micros(60);
 
-/// Runs of pieces that a thread takes of a long loop, so that all end at about the same time.
+/// The number of runs of pieces per thread in a long loop, so that all threads end at about the same time.
 const RUNS: usize = 4;
 
-/// A loop's body, lent for the time that [`Team::run`] takes.
+/// A loop's body, borrowed for the duration of [`Team::run`].
 type Body = &'static (dyn Fn(usize) + Sync);
 
-/// The loop at hand: its body and its number of pieces. Helpers hold it for reading while they work on it.
+/// The current loop: its body and its number of pieces. Helpers hold a read lock while they work on it.
 #[derive(Clone, Copy)]
 struct Loop {
     body: Body,
     pieces: usize,
-    /// How many pieces in a row a thread takes at a time: memory likes to be read in order.
+    /// The number of consecutive pieces that a thread takes at a time: memory is faster when read in order.
     run: usize,
 }
 
@@ -39,16 +39,16 @@ struct Shared {
     current: RwLock<Option<Loop>>,
     /// The number of the latest loop.
     number: AtomicUsize,
-    /// The next piece that nobody has taken.
+    /// The next free piece.
     next: AtomicUsize,
-    /// A helper's piece has panicked.
+    /// Whether a helper's piece has panicked.
     panicked: AtomicBool,
     sleeping: AtomicUsize,
     door: Mutex<()>,
     bell: Condvar,
 }
 
-/// A number of threads that share out loops.
+/// A team of threads that share loops.
 struct Team {
     threads: usize,
     taken: AtomicBool,
@@ -56,7 +56,7 @@ struct Team {
 }
 
 impl Team {
-    /// A team of so many threads, of which the caller is one. Threads that the system does not give are done without.
+    /// Creates a team of so many threads, including the caller. If the system refuses threads, the team is smaller.
     fn new(threads: usize) -> Self {
         let shared: Arc<Shared> = Arc::default();
         let start = |i: &usize| {
@@ -69,17 +69,17 @@ impl Team {
 
     /// Calls `body` with every number below `pieces`, once each, and returns when all are done.
     fn run(&self, pieces: usize, body: &(dyn Fn(usize) + Sync)) {
-        // Within a loop, or while another thread has the helpers, the caller goes alone.
+        // Within a loop, or while another thread uses the helpers, the caller runs alone.
         if pieces < 2 || self.threads == 1 || self.taken.swap(true, Ordering::Acquire) {
             (0..pieces).for_each(body);
             return;
         }
         let run = (pieces / (RUNS * self.threads)).max(1);
-        // SAFETY: `finish` has taken the body back from every helper before this function returns or unwinds.
+        // SAFETY: `finish` removes the body from every helper before this function returns or unwinds.
         let body: Body = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Body>(body) };
         let shared = &*self.shared;
         {
-            // A helper that is late for the loop before may begin with this one as soon as it is to be seen.
+            // A helper that is late for the previous loop may start on this one as soon as it is visible.
             let mut current = shared.current.write().unwrap_or_else(PoisonError::into_inner);
             shared.next.store(0, Ordering::Relaxed);
             shared.panicked.store(false, Ordering::Relaxed);
@@ -113,9 +113,9 @@ impl Shared {
         }
     }
 
-    /// Takes the loop back, once no helper works on it any more.
+    /// Removes the loop, once no helper works on it any more.
     fn finish(&self) {
-        // No new pieces, should one of them have panicked.
+        // Stops new pieces, in case one of them has panicked.
         self.next.store(usize::MAX / 2, Ordering::Relaxed);
         let start = Instant::now();
         loop {
@@ -137,7 +137,7 @@ impl Shared {
         }
     }
 
-    /// What a helper does all its life.
+    /// The main loop of a helper.
     fn help(&self) {
         let mut seen = 0;
         loop {
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    /// Waits for a loop of another number than the last, awake at first.
+    /// Waits for a loop with a number other than the last one, polling at first.
     fn wait_for_more_than(&self, seen: usize) -> usize {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -194,7 +194,7 @@ thread_local! {
     static OWN_TEAM: std::cell::Cell<Option<&'static Team>> = const { std::cell::Cell::new(None) };
 }
 
-/// Calls `body` with every number below `pieces`, on as many threads as there are.
+/// Calls `body` with every number below `pieces`, on all available threads.
 pub fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
     if pieces < 2 {
         (0..pieces).for_each(body);
@@ -203,23 +203,23 @@ pub fn for_each_piece(pieces: usize, body: impl Fn(usize) + Sync) {
     }
 }
 
-/// Returns the number of threads that a loop is shared out to at most.
+/// Returns the most threads that share a loop.
 pub fn thread_count() -> usize {
     team().threads
 }
 
-/// Slices that are cut into pieces at the same places.
+/// Slices that are cut into pieces at the same indices.
 pub struct Pieces<'a, T> {
     start: *mut T,
     length: usize,
     slice: std::marker::PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: it stands for the slice, of which it hands every piece to one thread, as `split_at_mut` would.
+// SAFETY: it represents the slice and passes each piece to one thread, as `split_at_mut` would.
 unsafe impl<T: Send> Sync for Pieces<'_, T> {}
 
 impl<'a, T> Pieces<'a, T> {
-    /// Lends a slice to several threads.
+    /// Borrows a slice for several threads.
     pub fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: std::marker::PhantomData }
     }
@@ -229,14 +229,14 @@ impl<'a, T> Pieces<'a, T> {
         self.start.wrapping_add(index)
     }
 
-    /// The elements from `start` on, `length` of them or as many as are left.
+    /// Returns `length` elements from `start` on, or fewer at the end.
     ///
     /// # Safety
-    /// No two calls for overlapping ranges whose results live at the same time.
+    /// Results of overlapping ranges must not be alive at the same time.
     #[allow(clippy::mut_from_ref, reason = "the caller sees to it that ranges do not overlap")]
     pub unsafe fn at(&self, start: usize, length: usize) -> &'a mut [T] {
         let start = start.min(self.length);
-        // SAFETY: the range lies within the slice, and by the caller's word nobody else has it.
+        // SAFETY: the range is within the slice, and the caller guarantees exclusive access.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), length.min(self.length - start)) }
     }
 }
@@ -246,12 +246,12 @@ pub fn for_each_chunk<T: Send>(y: &mut [T], body: impl Fn(usize, &mut [T]) + Syn
     for_each_chunk_of(CHUNK, y, body);
 }
 
-/// As [`for_each_chunk`], in chunks of so many elements.
+/// Calls `body` like [`for_each_chunk`], with chunks of `size` elements.
 pub fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn(usize, &mut [T]) + Sync) {
     let count = y.len().div_ceil(size);
     let pieces = Pieces::new(y);
     for_each_piece(count, |i| {
-        // SAFETY: every number comes once, and pieces of different numbers do not overlap.
+        // SAFETY: every number occurs once, and pieces of different numbers do not overlap.
         let chunk = unsafe { pieces.at(i * size, size) };
         vectorized(
             #[inline(always)]
@@ -260,7 +260,7 @@ pub fn for_each_chunk_of<T: Send>(size: usize, y: &mut [T], body: impl Fn(usize,
     });
 }
 
-/// Calls `body` with the number of each row of `y`; several rows make a piece.
+/// Calls `body` with the number of each row of `y`, and the row; several rows make a piece.
 pub fn for_each_row<T: Send>(y: &mut [T], row_length: usize, body: impl Fn(usize, &mut [T]) + Sync) {
     if row_length == 0 {
         return;
@@ -292,7 +292,7 @@ pub fn for_each_chunks<T: Send, const N: usize>(slices: [&mut [T]; N], body: imp
     });
 }
 
-/// As [`for_each_chunks`], of a slice and others beside it.
+/// Calls `body` like [`for_each_chunks`], with a slice and further ones.
 pub fn for_each_chunks_beside<const N: usize>(
     first: &mut [f32],
     others: [&mut [f32]; N],
@@ -314,11 +314,11 @@ pub fn for_each_chunks_beside<const N: usize>(
     });
 }
 
-/// Ranges of a loop that a thread takes at a time.
+/// The number of ranges that a thread takes at a time.
 const RANGES: usize = 8;
 
-/// Calls `body` with ranges of several slices, each with a result of its own. A range is where it begins and how long it is,
-/// both in so many elements; ranges follow each other without overlap.
+/// Calls `body` with ranges of several slices, each with its own result. A range is a start and a length, both in
+/// units of `elements`. Ranges are in order and do not overlap.
 pub fn for_each_range<R: Send, const N: usize>(
     ranges: &[[u32; 2]],
     elements: usize,
@@ -336,7 +336,7 @@ pub fn for_each_range<R: Send, const N: usize>(
         |first, results| {
             for (range, result) in ranges[first..].iter().zip(results) {
                 let [start, length] = range.map(|count| elements * count as usize);
-                // SAFETY: every range comes once, and they do not overlap.
+                // SAFETY: every range occurs once, and they do not overlap.
                 let slices = slices.each_ref().map(|slice| unsafe { slice.at(start, length) });
                 body(*range, result, slices);
             }
@@ -344,8 +344,8 @@ pub fn for_each_range<R: Send, const N: usize>(
     );
 }
 
-/// Calls `body` with the number of each block of `first`, of `length` elements or as many as are left, the block, and what
-/// the other slices have for it: so many words each.
+/// Calls `body` with the number of each block of `first`, the block, and the corresponding words of the other slices.
+/// A block has `length` elements, or fewer at the end; `words` are the words per block.
 pub fn for_each_block<const N: usize>(
     length: usize,
     words: [usize; N],
@@ -362,7 +362,7 @@ pub fn for_each_block<const N: usize>(
             #[inline(always)]
             || {
                 for block in start..blocks.min(start + blocks_of_a_piece) {
-                    // SAFETY: every block comes once, and blocks do not overlap.
+                    // SAFETY: every block occurs once, and blocks do not overlap.
                     let own = unsafe { first.at(block * length, length) };
                     let beside = std::array::from_fn(|number| {
                         // SAFETY: as above.
@@ -375,15 +375,15 @@ pub fn for_each_block<const N: usize>(
     });
 }
 
-/// Runs a loop that is compiled for the processor's widest vectors. The bits do not depend on them: nothing is contracted or
-/// reordered.
+/// Runs a loop that is compiled for the processor's widest vectors. The bits do not depend on their width: nothing is
+/// contracted or reordered.
 #[inline(always)]
 pub fn vectorized<T>(body: impl FnOnce() -> T) -> T {
     pulp::Arch::new().dispatch(body)
 }
 
-/// Runs `body` with a team of so many threads, whatever the machine has. The team stays for the life of the process, so
-/// this is for tests.
+/// Runs `body` with a team of so many threads, regardless of the machine. The team is never freed, so this is for
+/// tests.
 #[doc(hidden)]
 pub fn with_threads<T>(threads: usize, body: impl FnOnce() -> T) -> T {
     let before = OWN_TEAM.replace(Some(Box::leak(Box::new(Team::new(threads)))));
@@ -455,7 +455,7 @@ mod tests {
             for _ in 0..20 {
                 std::thread::sleep(2 * PATIENCE);
                 let both = std::sync::Barrier::new(2);
-                // Each piece waits for the other, so that one thread alone would never end.
+                // Each piece waits for the other, so a single thread would never finish.
                 for_each_piece(2, |_| {
                     both.wait();
                 });

@@ -1,8 +1,8 @@
 //! The clock of the host.
 
-/// The moments that profiles and the pace of submissions use: the standard library's, or the page's in a browser.
+/// The clock for profiles and the pace of submissions: the standard library's, or the page's in a browser.
 #[cfg(not(target_family = "wasm"))]
 pub use std::time::Instant;
-/// The moments that profiles and the pace of submissions use: the standard library's, or the page's in a browser.
+/// The clock for profiles and the pace of submissions: the standard library's, or the page's in a browser.
 #[cfg(target_family = "wasm")]
 pub use web_time::Instant;

@@ -1,18 +1,19 @@
-//! [`Arena`]: many tensors as slices of a few large ones, so that one launch reaches all.
+//! [`Arena`]: many tensors as slices of a few large ones, so that one launch covers all.
 
 use std::sync::Arc;
 
 use crate::memory::{PAGE_BLOCK, Pages, Placement};
 use crate::{DType, Device, Error, Result, Tensor, shape};
 
-/// Elements that one workgroup of an update takes at most; pages are padded to it, so that updates need no test for a tail.
+/// The most elements that one workgroup of an update processes. Pages are padded to it, so that updates need no test
+/// for a tail.
 pub(crate) const UPDATE_BLOCK: usize = PAGE_BLOCK;
 
-/// A place for tensors of one type and fixed shapes in common memory: each starts at a multiple of 256 bytes, and padding
-/// is zero. Elements are f32 unless said otherwise. Gradients and the state of an optimizer are arenas of the same layout,
-/// each in memory of its own; state may be packed ([`zeros_packed`](Self::zeros_packed)).
+/// Shared memory for tensors of one type and fixed shapes. Each tensor starts at a multiple of 256 bytes, and padding
+/// is zero. The default element type is f32. Gradients and the state of an optimizer are separate arenas of the same
+/// layout; state may be packed ([`zeros_packed`](Self::zeros_packed)).
 ///
-/// Where the device binds no buffer as large as the whole, the arena is split into pages; a tensor lies in one page.
+/// If the device cannot bind a buffer of the whole size, the arena is split into pages. Each tensor is in one page.
 ///
 /// ```
 /// use thalweg_tensor::{Arena, Device};
@@ -32,14 +33,14 @@ pub struct Arena {
     tensors: Vec<Tensor>,
 }
 
-/// How many parameters share a word of an optimizer's state, and what the word is.
+/// How many parameters share a word of an optimizer's state, and the type of the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// A number of 32 bits for each parameter.
+    /// A 32-bit number for each parameter.
     Plain,
-    /// Four codes of eight bits in a u32, that of the first parameter in the lowest bits.
+    /// Four eight-bit codes in a u32, that of the first parameter in the lowest bits.
     Codes,
-    /// A number of 32 bits for 64 parameters.
+    /// A 32-bit number for 64 parameters.
     Blocks,
 }
 
@@ -53,7 +54,7 @@ impl Packing {
         }
     }
 
-    /// Returns the parameters of a word; the alignment of tensors is a multiple of it.
+    /// Returns the number of parameters in a word; the alignment of tensors is a multiple of it.
     #[must_use]
     pub fn parameters(self) -> usize {
         match self {
@@ -64,7 +65,8 @@ impl Packing {
     }
 }
 
-/// The places of an arena's tensors. Arenas that share a layout have tensors of the same shapes at the same places.
+/// The positions of an arena's tensors. Arenas that share a layout have tensors of the same shapes at the same
+/// positions.
 #[derive(Debug)]
 pub struct Layout {
     dtype: DType,
@@ -76,15 +78,15 @@ impl Layout {
     /// Returns the layout of f32 tensors of these shapes, in pages of at most `page_elements` elements or the device's limit.
     ///
     /// # Errors
-    /// If one tensor alone exceeds the device's limit for a binding.
+    /// If a single tensor exceeds the device's limit for a binding.
     pub fn new(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         Self::with_dtype(device, DType::F32, shapes, page_elements)
     }
 
-    /// Returns the layout of tensors of one type, as [`new`](Self::new) does for f32.
+    /// Returns the layout of tensors of one type, like [`new`](Self::new) for f32.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn with_dtype(device: &Device, dtype: DType, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         let counts = shapes.iter().map(|shape| shape::element_count("arena", shape)).collect::<Result<Vec<_>>>()?;
         let device_limit = device.info().max_binding_bytes / dtype.size() as u64;
@@ -92,27 +94,27 @@ impl Layout {
         Ok(Self { dtype, shapes: shapes.to_vec(), pages: Pages::new(counts, dtype, limit)? })
     }
 
-    /// Where each tensor lies.
+    /// Returns the position of each tensor.
     pub(crate) fn places(&self) -> impl Iterator<Item = Placement> {
         self.pages.places().iter().copied()
     }
 
-    /// The shape of each tensor.
+    /// Returns the shape of each tensor.
     pub(crate) fn shapes(&self) -> impl Iterator<Item = &[usize]> {
         self.shapes.iter().map(|shape| &**shape)
     }
 }
 
 impl Arena {
-    /// Zeros for tensors of these shapes.
+    /// Returns zeros for tensors of these shapes.
     ///
     /// # Errors
-    /// If one tensor alone is over the device's limit for a binding, or the device has no room.
+    /// If a single tensor exceeds the device's limit for a binding, or the device has no room.
     pub fn new(device: &Device, shapes: &[Vec<usize>]) -> Result<Self> {
         Self::with_page_size(device, shapes, usize::MAX)
     }
 
-    /// Returns zeros of one type for tensors of these shapes. The updates of optimizers take f32 only.
+    /// Returns zeros of one type for tensors of these shapes. The updates of optimizers support f32 only.
     ///
     /// ```
     /// use thalweg_tensor::{Arena, DType, Device, f16};
@@ -125,21 +127,21 @@ impl Arena {
     /// ```
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn with_dtype(device: &Device, dtype: DType, shapes: &[Vec<usize>]) -> Result<Self> {
         let layout = Arc::new(Layout::with_dtype(device, dtype, shapes, usize::MAX)?);
         Self::with_layout(device, layout, Packing::Plain, Tensor::zeros)
     }
 
-    /// As [`new`](Self::new), with pages of at most `page_elements` elements where that is less than the device's limit.
+    /// Returns zeros like [`new`](Self::new), in pages of at most `page_elements` elements or the device's limit.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// See [`new`](Self::new).
     pub fn with_page_size(device: &Device, shapes: &[Vec<usize>], page_elements: usize) -> Result<Self> {
         Self::with_layout(device, Arc::new(Layout::new(device, shapes, page_elements)?), Packing::Plain, Tensor::zeros)
     }
 
-    /// Zeros in the same layout, in memory of their own.
+    /// Returns zeros in the same layout, in separate memory.
     ///
     /// # Errors
     /// If the device has no room.
@@ -147,8 +149,8 @@ impl Arena {
         Self::with_layout(self.device(), self.layout.clone(), self.packing, Tensor::zeros)
     }
 
-    /// Zeros for state of these tensors of which several elements share a word, in the same order and the same pages. A
-    /// tensor is then flat: the words that its elements have a share in.
+    /// Returns zeros for packed state of these tensors, in which several elements share a word. Order and pages are
+    /// the same. A tensor is then flat: the words that contain its elements.
     ///
     /// ```
     /// use thalweg_tensor::{Arena, Device, Packing};
@@ -170,8 +172,7 @@ impl Arena {
         Self::with_layout(self.device(), self.layout.clone(), packing, Tensor::zeros)
     }
 
-    /// Returns an arena of this layout whose elements, padding included, have any values. For arenas that are written before
-    /// they are read.
+    /// Returns an uninitialized arena of this layout, including its padding. It must be written before it is read.
     ///
     /// # Errors
     /// If the device has no room.
@@ -211,16 +212,16 @@ impl Arena {
         self.layout.dtype
     }
 
-    /// How many elements share a word.
+    /// Returns how many elements share a word.
     #[must_use]
     pub fn packing(&self) -> Packing {
         self.packing
     }
 
-    /// The device it lies on.
+    /// Returns its device.
     #[must_use]
     pub fn device(&self) -> &Device {
-        // A layout has a page even where it has no tensor.
+        // A layout has a page even without tensors.
         self.pages[0].device()
     }
 
@@ -236,7 +237,7 @@ impl Arena {
         self.tensors.is_empty()
     }
 
-    /// Returns the elements of all tensors, padding left out.
+    /// Returns the number of elements of all tensors, excluding padding.
     #[must_use]
     pub fn element_count(&self) -> usize {
         self.tensors.iter().map(Tensor::len).sum()
@@ -245,7 +246,7 @@ impl Arena {
     /// Returns the tensor at an index, as a view of its page.
     ///
     /// # Panics
-    /// Where there is none at it.
+    /// If the index is out of range.
     #[must_use]
     pub fn get(&self, index: usize) -> &Tensor {
         &self.tensors[index]
@@ -257,24 +258,24 @@ impl Arena {
         &self.tensors
     }
 
-    /// Returns the pages: all elements with their padding.
+    /// Returns the pages: all elements, including padding.
     #[must_use]
     pub fn pages(&self) -> &[Tensor] {
         &self.pages
     }
 
-    /// Returns the places of its tensors.
+    /// Returns the positions of its tensors.
     #[must_use]
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
-    /// Where each tensor lies.
+    /// Returns the position of each tensor.
     pub(crate) fn places(&self) -> impl Iterator<Item = Placement> {
         self.layout.places()
     }
 
-    /// Sets everything to zero.
+    /// Sets all elements to zero.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -283,7 +284,7 @@ impl Arena {
         self.pages.iter().try_for_each(|page| page.device().clear(page.buffer(), 0, bytes(page)))
     }
 
-    /// Checks that other arenas have this layout, packing and device; `op` names the operation in the error.
+    /// Checks that other arenas have the same layout, packing and device; `op` is the operation in the error.
     ///
     /// # Errors
     /// If one of them differs.
@@ -291,7 +292,7 @@ impl Arena {
         others.iter().try_for_each(|other| self.same_packed_layout(op, other, self.packing))
     }
 
-    /// Checks that an arena has the same layout, in this packing.
+    /// Checks that an arena has the same layout and the given packing.
     pub(crate) fn same_packed_layout(&self, op: &'static str, other: &Self, packing: Packing) -> Result<()> {
         let pages = self.layout.pages.elements();
         if (Arc::ptr_eq(&self.layout, &other.layout) || pages == other.layout.pages.elements())

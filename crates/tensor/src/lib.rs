@@ -1,8 +1,8 @@
 //! Tensors and devices of thalweg.
 //!
-//! A [`Tensor`] is an array of numbers on a [`Device`], a CPU or a GPU. Every operation ends in one or a few launches of
-//! kernels; a kernel is a WGSL shader with a CPU twin that computes the same, and a device is something that runs
-//! launches. On a GPU they are collected and handed over in batches.
+//! A [`Tensor`] is an array of numbers on a [`Device`], a CPU or a GPU. Every operation consists of one or a few
+//! kernel launches. A kernel is a WGSL shader with a CPU twin that computes the same. A device runs launches; on a
+//! GPU they are collected and submitted in batches.
 //!
 //! ```
 //! use thalweg_tensor::{Device, Tensor};
@@ -19,9 +19,9 @@
 //!
 //! # Recordings and profiles
 //!
-//! [`Device::record`] keeps the launches of a closure, and [`Recording::replay`] does them again without the host's work
-//! for each of them. Neighbouring element-wise operations become one generated kernel. [`Device::profile`] returns the
-//! duration of each launch.
+//! [`Device::record`] captures the launches of a closure, and [`Recording::replay`] replays them without the host's
+//! work for each of them. Neighbouring element-wise operations are fused into one generated kernel.
+//! [`Device::profile`] returns the duration of each launch.
 //!
 //! ```
 //! use thalweg_tensor::{Device, Tensor};
@@ -44,7 +44,7 @@
 //! The host's own work (`compile`, `record`, `replay`, `encode`, `submit`, `wait`, `read_back`) appears as spans of the
 //! `tracing` crate at the debug level.
 //!
-//! Devices, kernels and recordings are those of `thalweg-runtime`, which this crate re-exports.
+//! Devices, kernels and recordings are from `thalweg-runtime`, which this crate re-exports.
 
 mod arena;
 mod axis;
@@ -55,11 +55,12 @@ pub mod optim;
 mod print;
 mod shape;
 mod tensor;
+mod views;
 
 pub use arena::{Arena, Layout, Packing};
 pub use axis::{Axes, Axis};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
-pub use ops::{DropoutState, ValueLog, copy_by_kernel, next_batch};
+pub use ops::{DropoutState, Indexing, PadMode, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,
@@ -81,14 +82,14 @@ pub use thalweg_runtime::{
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 
-/// The choice of the kernels of matrix products by measurement.
+/// Chooses the kernels of matrix products by measurement.
 pub mod tune {
     pub use crate::matmul::{DeviceProducts, PRODUCT_KERNELS_VERSION, ProductChoice};
     #[cfg(feature = "tune")]
     pub use crate::matmul::{ProductShape, ProductTuning, TunedProduct};
 }
 
-/// Returns the kernels of this crate that are written by hand, folder by folder.
+/// Returns the hand-written kernels of this crate, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
     [ops::KERNELS, matmul::KERNELS, optim::KERNELS].into_iter().flatten().copied()
 }

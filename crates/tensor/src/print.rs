@@ -1,4 +1,4 @@
-//! Tensors as text, as NumPy prints arrays.
+//! Formats tensors like NumPy.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use crate::{DType, Element, Float, Result, Tensor, bf16, f16};
 
 /// Tensors with more elements are shortened,
 const THRESHOLD: usize = 1000;
-/// to so many at both ends of each dimension.
+/// to this many at both ends of each dimension.
 const EDGE_ITEMS: usize = 3;
-/// Characters of a line.
+/// The characters of a line.
 const LINE_WIDTH: usize = 75;
-/// Digits after the point.
+/// The digits after the decimal point.
 const PRECISION: usize = 8;
 
-/// Writes the elements as NumPy's `str` does: columns are aligned, long rows are wrapped after 75 characters, and of more
-/// than 1,000 elements three at both ends of each dimension stand for all.
+/// Writes the elements like NumPy's `str`: columns are aligned, and long rows are wrapped after 75 characters. Of
+/// more than 1,000 elements only three at both ends of each dimension are shown.
 ///
-/// Reads from the device, and waits for it. While a recording is made on this thread nothing may wait: then the text is
-/// type, shape and device alone, and so it is if the read fails.
+/// Reads from the device, and waits for it. While a recording is made on this thread, or if the read fails, the text
+/// contains only type, shape and device.
 ///
 /// ```
 /// use thalweg_tensor::{Device, Tensor};
@@ -38,7 +38,7 @@ impl fmt::Display for Tensor {
     }
 }
 
-/// Writes the elements, type, shape and device; as [`Display`](fmt::Display) it may wait for the device.
+/// Writes the elements, type, shape and device; like [`Display`](fmt::Display) it may wait for the device.
 ///
 /// ```
 /// use thalweg_tensor::{Device, Tensor};
@@ -61,14 +61,14 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// The elements that are printed, in row-major order.
+/// The elements to print, in row-major order.
 enum Shown {
     Floats(Vec<f32>),
     Whole(Vec<u32>),
 }
 
 impl Shown {
-    /// Returns the text of each, all of one width.
+    /// Returns the text of each, all of the same width.
     fn words(&self) -> Vec<String> {
         match self {
             Self::Floats(values) => float_words(values),
@@ -86,7 +86,7 @@ impl Tensor {
         write!(f, "{} {:?} on {}", self.dtype(), self.shape(), self.device())
     }
 
-    /// Reads what is printed; `None` if nothing can be read.
+    /// Reads the elements to print; `None` if nothing can be read.
     fn shown(&self) -> Option<Shown> {
         if crate::is_recording(self.device()) {
             return None;
@@ -104,13 +104,13 @@ impl Tensor {
         self.len() > THRESHOLD
     }
 
-    /// Reads all elements, or of a large tensor those at the ends of each dimension.
+    /// Reads all elements, or for a large tensor those at the ends of each dimension.
     fn edges<T: Element>(&self) -> Result<Vec<T>> {
         if self.is_shortened() { ends(self, 0) } else { self.to_vec() }
     }
 
-    /// Puts words in brackets and lines. The first line begins after `prefix`, and the last one leaves room for so many
-    /// characters.
+    /// Formats words with brackets and lines. The first line begins after `prefix`, and the last one leaves room for
+    /// `room` characters.
     fn layout(&self, words: &[String], separator: &str, prefix: &str, room: usize) -> String {
         if self.is_empty() {
             return "[]".to_string();
@@ -121,8 +121,8 @@ impl Tensor {
     }
 }
 
-/// Returns, for elements of 16 bits, the numbers with as few digits as tell each from its neighbours.
-/// Where an exponent asks for more digits, they are zeros; NumPy writes those of the exact value.
+/// Returns 16-bit elements as numbers with the fewest digits that distinguish them from their neighbours. If the
+/// exponent requires more digits, they are zeros, whereas NumPy writes those of the exact value.
 fn shortest<T: Float>(elements: Vec<T>) -> Shown {
     let is_same = |value: f32, x: T| {
         let mut stored = [T::zeroed()];
@@ -148,7 +148,7 @@ fn ends<T: Element>(tensor: &Tensor, dimension: usize) -> Result<Vec<T>> {
     Ok(rows.flat_map(|(first, last)| first.iter().chain(last)).copied().collect())
 }
 
-/// NumPy's `_formatArray`: takes one word after the other.
+/// NumPy's `_formatArray`: consumes one word after the other.
 struct Lines<'a> {
     words: std::slice::Iter<'a, String>,
     separator: &'a str,
@@ -164,7 +164,7 @@ impl Lines<'_> {
     fn dimension(&mut self, shape: &[usize], indent: &str, width: usize) -> String {
         let Some((&extent, rest)) = shape.split_first() else { return self.word().to_string() };
         let is_cut = self.is_shortened && extent > 2 * EDGE_ITEMS;
-        // `None` stands for what is left out.
+        // `None` represents the omitted elements.
         let shown = if is_cut { 2 * EDGE_ITEMS } else { extent };
         let items = (0..shown).flat_map(|i| (is_cut && i == EDGE_ITEMS).then_some(None).into_iter().chain([Some(i)]));
         let mut text = "[".to_string();
@@ -204,8 +204,9 @@ impl Lines<'_> {
     }
 }
 
-/// NumPy's `FloatingFormat`: the shortest digits that tell each number from its neighbours, at most eight after the point;
-/// with exponents if the sizes differ by more than a thousand or reach beyond 1e8 or below 1e-4.
+/// NumPy's `FloatingFormat`: the shortest digits that distinguish each number from its neighbours, at most eight
+/// after the decimal point. It uses exponents if the magnitudes differ by more than a thousand, reach 1e8 or are
+/// below 1e-4.
 fn float_words(values: &[f32]) -> Vec<String> {
     let finite: Vec<f32> = values.iter().copied().filter(|x| x.is_finite()).collect();
     let sizes = || finite.iter().map(|x| x.abs()).filter(|&x| x > 0.0);
@@ -243,7 +244,7 @@ fn float_words(values: &[f32]) -> Vec<String> {
     values.iter().map(text).collect()
 }
 
-/// A number cut at its point, without zeros at the end.
+/// A number split at its decimal point, without trailing zeros.
 struct Parts {
     /// With the sign.
     whole: String,
@@ -271,7 +272,7 @@ fn scientific(x: f32) -> Parts {
     Parts { whole: whole.to_string(), fraction: fraction.to_string(), exponent: format!("e{sign}{exponent:0>2}") }
 }
 
-/// One number, as NumPy writes a scalar: with all digits, and an exponent below 1e-4 and from 1e16 on.
+/// Formats one number like a NumPy scalar: with all digits, and an exponent below 1e-4 and from 1e16 on.
 fn scalar(x: f32) -> String {
     if !x.is_finite() {
         return float_words(&[x]).concat();
@@ -330,13 +331,13 @@ mod tests {
         );
     }
 
-    /// Each text is what `print(numpy.array([...], dtype=numpy.float32))` gives.
+    /// Each text is the output of `print(numpy.array([...], dtype=numpy.float32))`.
     #[test]
     fn floats_have_the_digits_that_they_need() {
         assert_eq!(floats(&[1.0, 2.0, 3.0], &[3]), "[1. 2. 3.]");
         assert_eq!(floats(&[1.5, 2.25, -3.0], &[3]), "[ 1.5   2.25 -3.  ]");
         assert_eq!(floats(&[0.1, 1.0 / 3.0], &[2]), "[0.1        0.33333334]");
-        // Nine digits after the point are cut to eight.
+        // Nine digits after the decimal point are rounded to eight.
         assert_eq!(floats(&[0.012345679, 0.5], &[2]), "[0.01234568 0.5       ]");
         assert_eq!(floats(&[1.0, 2.0, f32::NAN, f32::INFINITY], &[4]), "[ 1.  2. nan inf]");
         assert_eq!(floats(&[1.0, f32::NEG_INFINITY], &[2]), "[  1. -inf]");
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(floats(&[1.0, 1001.0], &[2]), "[1.000e+00 1.001e+03]");
         assert_eq!(floats(&[1e-5, f32::NAN], &[2]), "[1.e-05    nan]");
         assert_eq!(floats(&[3.4028235e38, 1e-45], &[2]), "[3.4028235e+38 1.0000000e-45]");
-        // Zeros do not count.
+        // Zeros are ignored.
         assert_eq!(floats(&[0.0, 1.0], &[2]), "[0. 1.]");
     }
 
@@ -379,7 +380,7 @@ mod tests {
         assert_eq!(Tensor::scalar(&Device::cpu(), 7u32).unwrap().to_string(), "7");
     }
 
-    /// As `print(numpy.arange(100))`; and as `numpy.arange(30)`, but for a prefix that is one character longer.
+    /// Like `print(numpy.arange(100))`; and like `numpy.arange(30)`, but with a prefix that is one character longer.
     #[test]
     fn long_rows_are_wrapped() {
         let text = counted(&[100]).to_string();

@@ -2,19 +2,19 @@
 
 use crate::{Error, Result};
 
-/// The most dimensions a tensor may have: strides travel to kernels in two vectors of four.
+/// The most dimensions of a tensor: strides are passed to kernels in two vectors of four.
 pub const MAX_RANK: usize = 8;
 
-/// The most elements of a tensor: kernels count the bytes of a place in 32 bits.
+/// The most elements of a tensor: kernels use 32-bit byte offsets.
 const MOST_ELEMENTS: u64 = 1 << 30;
 
-/// The number of elements of a shape, or an error if there are too many of them.
+/// Returns the number of elements of a shape, or an error if it is too large.
 pub(crate) fn element_count(op: &'static str, shape: &[usize]) -> Result<usize> {
     if shape.len() > MAX_RANK {
         return Err(Error::Rank { op, expected: "at most 8 dimensions", shape: shape.to_vec() });
     }
     let mut count: u64 = 1;
-    // Strides are products of extents, so they are held to the limit in an empty tensor as well.
+    // Strides are products of extents, so they must be within the limit in an empty tensor as well.
     for &extent in shape {
         count = count.saturating_mul(extent.max(1) as u64);
     }
@@ -24,7 +24,7 @@ pub(crate) fn element_count(op: &'static str, shape: &[usize]) -> Result<usize> 
     Ok(if shape.contains(&0) { 0 } else { count as usize })
 }
 
-/// Row-major strides of a shape.
+/// Returns the row-major strides of a shape.
 pub(crate) fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];
     for d in (1..shape.len()).rev() {
@@ -33,7 +33,7 @@ pub(crate) fn contiguous_strides(shape: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// Whether elements follow each other in memory without a gap. Extents of 1 may have any stride.
+/// Returns whether elements are contiguous in memory. Extents of 1 may have any stride.
 pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     let mut expected = 1;
     for (&extent, &stride) in shape.iter().zip(strides).rev() {
@@ -50,7 +50,8 @@ pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
     true
 }
 
-/// The shape that two shapes broadcast to, by NumPy's rule: aligned at the last dimension, an extent of 1 stretches.
+/// Returns the shape that two shapes broadcast to, by NumPy's rule: aligned at the last dimension, an extent of 1 is
+/// repeated.
 pub(crate) fn broadcast(op: &'static str, left: &[usize], right: &[usize]) -> Result<Vec<usize>> {
     let rank = left.len().max(right.len());
     let extent = |shape: &[usize], d: usize| if d + shape.len() < rank { 1 } else { shape[d + shape.len() - rank] };
@@ -69,7 +70,8 @@ pub(crate) fn broadcast(op: &'static str, left: &[usize], right: &[usize]) -> Re
         .collect()
 }
 
-/// The strides with which `shape` is read as `target`: 0 where it is stretched. `None` where it does not broadcast so.
+/// Returns the strides for reading `shape` as `target`: 0 for broadcast dimensions. Returns `None` if it does not
+/// broadcast.
 pub(crate) fn broadcast_strides(shape: &[usize], strides: &[usize], target: &[usize]) -> Option<Vec<usize>> {
     let missing = target.len().checked_sub(shape.len())?;
     let mut result = vec![0; target.len()];
@@ -83,8 +85,8 @@ pub(crate) fn broadcast_strides(shape: &[usize], strides: &[usize], target: &[us
     Some(result)
 }
 
-/// Joins neighbouring dimensions that all of the given strides run through without a gap, and drops extents of 1: fewer
-/// divisions per element in the kernels.
+/// Merges neighbouring dimensions that are contiguous under all of the given strides, and drops extents of 1, so that
+/// kernels need fewer divisions per element.
 pub(crate) fn collapse<const N: usize>(shape: &[usize], strides: [&[usize]; N]) -> (Vec<usize>, [Vec<usize>; N]) {
     let mut out_shape: Vec<usize> = Vec::new();
     let mut out_strides: [Vec<usize>; N] = std::array::from_fn(|_| Vec::new());
@@ -110,7 +112,7 @@ pub(crate) fn collapse<const N: usize>(shape: &[usize], strides: [&[usize]; N]) 
     (out_shape, out_strides)
 }
 
-/// A list of at most [`MAX_RANK`] numbers as a kernel's two vectors of four.
+/// Packs a list of at most [`MAX_RANK`] numbers into a kernel's two vectors of four.
 pub(crate) fn pack(values: &[usize]) -> [[u32; 4]; 2] {
     let mut packed = [[0; 4]; 2];
     for (d, &value) in values.iter().enumerate() {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crate::memory::{Buffer, ToView, View};
 use crate::{Axis, DType, Device, Element, Error, PendingRead, Result, bf16, f16, shape};
 
-/// An array of numbers on a device: a buffer, read by shape, strides and offset. A cheap clone.
+/// An array of numbers on a device: a buffer with shape, strides and offset. Clones are cheap.
 ///
-/// Tensors do not change, but for an explicit [`write`](Self::write) and the operations whose names end in `_into`.
-/// Views ([`transpose`](Self::transpose), [`slice`](Self::slice), [`broadcast_to`](Self::broadcast_to), …) share the
-/// buffer and copy nothing.
+/// Tensors do not change, except through an explicit [`write`](Self::write) and the operations whose names end in
+/// `_into`. Views ([`transpose`](Self::transpose), [`slice`](Self::slice), [`broadcast_to`](Self::broadcast_to), …)
+/// share the buffer and copy nothing.
 ///
 /// ```
 /// use thalweg_tensor::{Device, Tensor};
@@ -33,10 +33,10 @@ struct Inner {
 }
 
 impl Tensor {
-    /// A tensor with these elements, in row-major order.
+    /// Creates a tensor with these elements, in row-major order.
     ///
     /// # Errors
-    /// If the number of elements is not the shape's, or the device has no room.
+    /// If the number of elements does not match the shape, or the device has no room.
     pub fn from_slice<T: Element>(device: &Device, elements: &[T], shape: &[usize]) -> Result<Self> {
         let count = shape::element_count("from_slice", shape)?;
         if count != elements.len() {
@@ -52,7 +52,7 @@ impl Tensor {
         Ok(Self::from_parts(buffer, device.clone(), T::DTYPE, shape.to_vec(), strides, 0))
     }
 
-    /// A tensor without dimensions: one number.
+    /// Creates a tensor without dimensions: one number.
     ///
     /// # Errors
     /// If the device has no room.
@@ -60,20 +60,21 @@ impl Tensor {
         Self::from_slice(device, &[value], &[])
     }
 
-    /// A tensor of zeros.
+    /// Creates a tensor of zeros.
     ///
     /// # Errors
     /// If the shape is too large, or the device has no room.
     pub fn zeros(device: &Device, dtype: DType, shape: &[usize]) -> Result<Self> {
         let tensor = Self::uninitialized(device, dtype, shape)?;
-        // The padding is zeroed as well; but nothing of nothing, since a clear between launches costs a pass of its own.
+        // The padding is zeroed as well. An empty tensor is not cleared, since a clear between launches costs a
+        // separate pass.
         if !tensor.is_empty() {
             device.clear(tensor.buffer(), 0, tensor.buffer().bytes())?;
         }
         Ok(tensor)
     }
 
-    /// Returns a tensor whose elements have any values, for kernels that write all of it.
+    /// Creates an uninitialized tensor, for kernels that write all of it.
     ///
     /// # Errors
     /// If the device has no room.
@@ -95,18 +96,18 @@ impl Tensor {
         Self(Arc::new(Inner { buffer, device, dtype, shape, strides, offset }))
     }
 
-    /// The same bits, seen as elements of another type of the same size.
+    /// Returns the same bits as elements of another type of the same size.
     pub(crate) fn bits_as(&self, dtype: DType) -> Self {
         debug_assert_eq!(self.dtype().size(), dtype.size(), "places would change their meaning");
         let Inner { buffer, device, shape, strides, offset, .. } = &*self.0;
         Self::from_parts(buffer.clone(), device.clone(), dtype, shape.clone(), strides.clone(), *offset)
     }
 
-    fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
+    pub(crate) fn view(&self, shape: Vec<usize>, strides: Vec<usize>, offset: usize) -> Self {
         Self::from_parts(self.0.buffer.clone(), self.0.device.clone(), self.0.dtype, shape, strides, offset)
     }
 
-    /// The device it lies on.
+    /// Returns its device.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.0.device
@@ -124,7 +125,7 @@ impl Tensor {
         &self.0.shape
     }
 
-    /// Returns the distances between neighbours along each dimension, in elements; 0 where it is stretched.
+    /// Returns the distances between neighbours along each dimension, in elements; 0 for broadcast dimensions.
     #[must_use]
     pub fn strides(&self) -> &[usize] {
         &self.0.strides
@@ -148,7 +149,7 @@ impl Tensor {
         self.0.shape.contains(&0)
     }
 
-    /// Returns whether its elements follow each other in row-major order without a gap.
+    /// Returns whether its elements are contiguous in row-major order.
     #[must_use]
     pub fn is_contiguous(&self) -> bool {
         shape::is_contiguous(&self.0.shape, &self.0.strides)
@@ -162,7 +163,7 @@ impl Tensor {
         self.0.offset
     }
 
-    /// Whether a kernel can bind it as it lies: contiguous, from an aligned place.
+    /// Returns whether a kernel can bind it directly: contiguous, from an aligned offset.
     pub(crate) fn is_bindable(&self) -> bool {
         self.is_contiguous() && self.0.offset.is_multiple_of(self.dtype().alignment())
     }
@@ -177,8 +178,8 @@ impl Tensor {
         source.device().read(source.buffer(), source.offset(), source.len())
     }
 
-    /// Has the elements read, as they are after all work so far, without waiting: [`PendingRead`] gives them when they
-    /// are there. What is done to the tensor afterwards does not change them.
+    /// Starts reading the elements, as they are after all work so far, without waiting: [`PendingRead`] returns them
+    /// when they have arrived. Later changes of the tensor do not affect them.
     ///
     /// # Errors
     /// If `T` is not the element type, or work on the device has failed.
@@ -205,7 +206,7 @@ impl Tensor {
     /// Returns the one element of a tensor of one element. Waits for the device.
     ///
     /// # Errors
-    /// If it has more or fewer, `T` is not the element type, or work on the device has failed.
+    /// If it has another number of elements, `T` is not the element type, or work on the device has failed.
     pub fn item<T: Element>(&self) -> Result<T> {
         if self.len() != 1 {
             return Err(Error::Rank { op: "item", expected: "one element", shape: self.shape().to_vec() });
@@ -213,7 +214,7 @@ impl Tensor {
         Ok(self.to_vec()?[0])
     }
 
-    /// Overwrites the elements from the host, in row-major order. Every view of the buffer sees it.
+    /// Overwrites the elements from the host, in row-major order. Other views of the buffer change too.
     ///
     /// # Errors
     /// If the number or the type of the elements differs, or the tensor is not contiguous.
@@ -230,7 +231,7 @@ impl Tensor {
         self.device().write(self.buffer(), self.offset(), elements)
     }
 
-    /// The same elements on another device; the same tensor where it lies there already.
+    /// Returns the same elements on another device; the same tensor if it is already there.
     ///
     /// # Errors
     /// If work on the device has failed, or the other one has no room.
@@ -246,7 +247,7 @@ impl Tensor {
         }
     }
 
-    /// The same elements under another shape; a view where the tensor is contiguous, else a copy.
+    /// Returns the same elements with another shape; a view if the tensor is contiguous, else a copy.
     ///
     /// # Errors
     /// If the number of elements differs.
@@ -315,10 +316,11 @@ impl Tensor {
         Ok(self.view(shape, self.strides().to_vec(), self.offset() + start * self.strides()[axis]))
     }
 
-    /// The view stretched to a larger shape by NumPy's rule: extents of 1 repeat, missing outer dimensions are added.
+    /// Returns a view broadcast to a larger shape by NumPy's rule: extents of 1 are repeated, missing outer
+    /// dimensions are added.
     ///
     /// # Errors
-    /// If the shape does not broadcast so.
+    /// If the shape does not broadcast.
     pub fn broadcast_to(&self, shape: &[usize]) -> Result<Self> {
         shape::element_count("broadcast_to", shape)?;
         match shape::broadcast_strides(self.shape(), self.strides(), shape) {
@@ -372,12 +374,12 @@ impl Tensor {
     }
 }
 
-/// Checks that a tensor has the type an operation works on.
+/// Checks that a tensor has the type that an operation requires.
 pub(crate) fn expect_dtype(op: &'static str, tensor: &Tensor, expected: DType) -> Result<()> {
     if tensor.dtype() == expected { Ok(()) } else { Err(Error::DType { op, expected, found: tensor.dtype() }) }
 }
 
-/// Checks that a tensor has elements of 32 bits, of any type.
+/// Checks that a tensor has 32-bit elements, of any type.
 pub(crate) fn expect_words(op: &'static str, tensor: &Tensor) -> Result<()> {
     let (expected, found) = (DType::F32, tensor.dtype());
     if found.size() == 4 { Ok(()) } else { Err(Error::DType { op, expected, found }) }

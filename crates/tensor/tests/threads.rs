@@ -1,4 +1,4 @@
-//! The bits of all twins that share out their work do not depend on the number of threads.
+//! The bits of all parallel twins do not depend on the number of threads.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on in a test fails it")]
 
@@ -26,7 +26,7 @@ static UPDATE: Kernel = Kernel {
     },
 };
 
-/// Every twin that shares out its work, on more than one piece; the bits of all results.
+/// Runs every parallel twin, with several pieces, and returns the bits of all results.
 fn results() -> Result<Vec<u32>> {
     let device = Device::cpu();
     let x = Tensor::normal(&device, 1, 0, 0.0, 1.0, &[300, 257])?;
@@ -53,6 +53,9 @@ fn results() -> Result<Vec<u32>> {
         x.sum_along(0, true)?,
         x.min_along(1, true)?,
         x.argmax(-1, false)?,
+        x.cumsum(0)?,
+        x.cumsum(1)?,
+        x.reshape(&[300 * 257])?.cumsum_reversed(0)?,
         x.gather_rows(&rows)?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,

@@ -1,5 +1,5 @@
-//! Tensors of f16 and bf16 on the CPU, on a GPU as it is opened, and on one without optional features: conversions,
-//! copies, fills and element-wise functions, against formulas in f64 and against their twins.
+//! Tensors of f16 and bf16 on the CPU, on a GPU, and on one without optional features: conversions, copies, fills and
+//! element-wise functions, compared with formulas in f64 and with their twins.
 
 mod functions;
 
@@ -15,7 +15,7 @@ use thalweg::tensor::{
 use crate::common::{functions_of, numbers};
 use crate::parity::{FOLDED, Pair, SIZES};
 
-/// The adapter of the tests, opened without any optional feature.
+/// Opens the adapter of the tests without any optional feature.
 fn portable_gpu() -> Option<Device> {
     let name = crate::common::gpu()?.info().name;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
@@ -68,12 +68,12 @@ impl Half for bf16 {
     }
 }
 
-/// The exponent of a number: 2^exponent ≤ |x| < 2^(exponent + 1).
+/// Returns the exponent of a number: 2^exponent ≤ |x| < 2^(exponent + 1).
 fn exponent(x: f64) -> i32 {
     ((x.to_bits() >> 52) & 0x7ff) as i32 - 1023
 }
 
-/// The nearest number of a type, of two as near the even one: x in units of its last place, rounded, in f64.
+/// Returns the nearest number of a type, with ties to even: x in units of its last place, rounded, in f64.
 fn nearest<T: Half>(x: f64) -> f64 {
     if !x.is_finite() || x == 0.0 {
         return x;
@@ -83,7 +83,7 @@ fn nearest<T: Half>(x: f64) -> f64 {
     if rounded.abs() > T::MOST { f64::INFINITY.copysign(x) } else { rounded }
 }
 
-/// The value of an element by its fields.
+/// Returns the value of an element by its fields.
 fn decoded<T: Half>(element: T) -> f64 {
     let (bits, fraction_bits) = (u64::from(element.bits()), T::BITS - 1);
     let (fraction, biased) = (bits & ((1 << fraction_bits) - 1), (bits & 0x7fff) >> fraction_bits);
@@ -119,7 +119,7 @@ fn bits<T: Half>(elements: &[T]) -> Vec<u16> {
     elements.iter().map(|element| element.bits()).collect()
 }
 
-/// Numbers whose lower halves are at, around and between the ties of both types, for every upper half.
+/// Returns numbers whose lower halves are at, around and between the ties of both types, for every upper half.
 fn ties() -> Vec<f32> {
     const LOWER: [u32; 12] = [0, 1, 0x0fff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fff, 0x8000, 0x8001, 0xffff];
     (0..=0xffffu32).flat_map(|upper| LOWER.map(|lower| f32::from_bits(upper << 16 | lower))).collect()
@@ -142,7 +142,7 @@ fn rounds_to<T: Half>() {
 #[test]
 fn conversions_round_to_the_nearest_f16_and_ties_to_even() {
     rounds_to::<f16>();
-    // Half a step below the first number beyond the range, and half of the least one.
+    // Half a step below the first number out of range, and half of the smallest number.
     let x = Tensor::from_slice(&Device::cpu(), &[65_519.996f32, 65_520.0, 2.9802322e-8, 2.9802326e-8], &[4]).unwrap();
     let expected = [f16::MAX, f16::INFINITY, f16::ZERO, f16::MIN_POSITIVE_SUBNORMAL];
     assert_eq!(x.to_dtype(DType::F16).unwrap().to_vec::<f16>().unwrap(), expected);
@@ -214,7 +214,7 @@ fn round_trips<T: Half>(device: &Device) {
             assert_eq!(part.to_vec::<T>().unwrap(), host[start..], "{what}, from {start} on");
             assert_eq!(part.copy().unwrap().to_vec::<T>().unwrap(), host[start..], "{what}, copied from {start} on");
         }
-        // A write of some elements keeps those beside them, in whichever half of a word they are.
+        // A write of some elements keeps their neighbours, in either half of a word.
         for (start, end) in [(0, size), (0, size / 2), (size / 3, size), (size / 3, size / 2)] {
             let target = Tensor::from_slice(device, &host, &[size]).unwrap();
             let new = elements::<T>(2, end - start, -3.0, 3.0);
@@ -238,7 +238,7 @@ fn elements_come_back_as_they_went() {
     }
 }
 
-/// Every view is copied as the same view of f32, whose copy other tests check.
+/// Every view is copied like the same view of f32, whose copy other tests check.
 fn copies<T: Half>(device: &Device) {
     let count = 36 * 25;
     let host = elements::<T>(1, count, -3.0, 3.0);
@@ -266,7 +266,7 @@ fn copies<T: Half>(device: &Device) {
         assert_eq!((got.shape(), got.dtype()), (wide.shape(), T::DTYPE));
         let got: Vec<f32> = got.to_dtype(DType::F32).unwrap().to_vec().unwrap();
         assert_eq!(got, crate::common::floats(wide), "view {i} on {device}");
-        // Into elements between others, which stay.
+        // Into elements between others, which keep their values.
         let room = Tensor::full(device, T::of_bits(0x3555), &[view.len() + 300]).unwrap();
         let target = room.slice(0, 128, 128 + view.len()).unwrap().reshape(view.shape()).unwrap();
         view.copy_into(&target).unwrap();
@@ -276,7 +276,7 @@ fn copies<T: Half>(device: &Device) {
     }
     let parts = [x.slice(0, 1, 4), x.slice(0, 0, 0), x.slice(0, 30, 31), x.slice(0, 7, 13)].map(Result::unwrap);
     let expected = [&host[25..100], &host[750..775], &host[175..325]].concat();
-    assert_eq!(Tensor::concatenate(&parts).unwrap().to_vec::<T>().unwrap(), expected, "joined on {device}");
+    assert_eq!(Tensor::concatenate(&parts, 0).unwrap().to_vec::<T>().unwrap(), expected, "joined on {device}");
 }
 
 pub(crate) fn copy(_: &Pair) {
@@ -284,7 +284,7 @@ pub(crate) fn copy(_: &Pair) {
         copies::<f16>(&device);
         copies::<bf16>(&device);
     }
-    // Bits that are no numbers are copied as they are.
+    // NaN payloads are copied as they are.
     for device in devices() {
         let all = all_bits::<f16>();
         let x = Tensor::from_slice(&device, &all, &[256, 256]).unwrap();
@@ -387,6 +387,8 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("softmax", half.softmax(-1).map(drop)),
             ("log_softmax", half.log_softmax(-1).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
+            ("cumsum", half.cumsum(0).map(drop)),
+            ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),

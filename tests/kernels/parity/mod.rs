@@ -1,5 +1,5 @@
-//! Every kernel on the GPU against its twin on the CPU, through the public operations: sizes around a workgroup's, views,
-//! special values, grids that fold, and random shapes.
+//! Every kernel on the GPU compared with its twin on the CPU, through the public operations: sizes around a
+//! workgroup's, views, special values, grids that fold, and random shapes.
 
 mod elementwise;
 mod halves;
@@ -8,6 +8,7 @@ mod optim;
 mod pages;
 mod products;
 mod random;
+mod rearrange;
 mod reductions;
 mod rows;
 mod shapes;
@@ -21,10 +22,10 @@ use thalweg::tensor::{DType, Device, Kernel, Tensor};
 /// Numbers of elements: none, one, around a vector's, a wave's and a workgroup's, and a prime.
 const SIZES: [usize; 13] = [0, 1, 3, 4, 5, 63, 64, 65, 255, 256, 257, 512, 1009];
 
-/// More than the 65,535 workgroups that one dimension of a launch holds, so that the grid folds.
+/// More than 65,535 workgroups, the maximum of one dimension of a launch, so that the grid folds.
 const FOLDED: usize = 65_535 + 66;
 
-/// Declares a test for each kernel, named like it. What is missing here is found by `every_kernel_has_its_test`.
+/// Declares a test for each kernel, with its name. `every_kernel_has_its_test` finds missing ones.
 macro_rules! kernels {
     ($($kernel:ident: $test:path;)*) => {
         const COVERED: &[&str] = &[$(stringify!($kernel)),*];
@@ -59,6 +60,7 @@ kernels! {
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
+    batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
     clock: optim::clock;
     copy: elementwise::copy;
@@ -66,6 +68,8 @@ kernels! {
     copy_roof: elementwise::copy_roof;
     cross_entropy: rows::cross_entropy;
     cross_entropy_mean: rows::cross_entropy_mean;
+    cumsum_columns: reductions::cumsum_columns;
+    cumsum_rows: reductions::cumsum_rows;
     dropout: random::dropout;
     fill: elementwise::fill;
     fill_halves: halves::fill;
@@ -91,6 +95,7 @@ kernels! {
     nadam: optim::nadam;
     novograd: norms::novograd;
     novograd_moment: norms::novograd_moment;
+    one_hot: rearrange::one_hot;
     parameter_norms: norms::parameter_norms;
     prodigy: optim::prodigy;
     prodigy_estimate: optim::prodigy_estimate;
@@ -100,6 +105,8 @@ kernels! {
     record_value: rows::record_value;
     reduce_columns: reductions::reduce_columns;
     reduce_rows: reductions::reduce_rows;
+    remap: rearrange::remap;
+    remap_halves: rearrange::remap_halves;
     rmsprop: optim::rmsprop;
     rprop: optim::rprop;
     scale: pages::scale;
@@ -146,12 +153,12 @@ fn every_kernel_has_its_test() {
     assert_eq!(covered, names);
 }
 
-/// A kernel by its name.
+/// Returns a kernel by its name.
 fn kernel(name: &str) -> &'static Kernel {
     kernels().find(|kernel| kernel.name() == name).unwrap_or_else(|| panic!("no kernel {name}"))
 }
 
-/// The two devices that are compared.
+/// The two devices to compare.
 struct Pair {
     cpu: Device,
     gpu: Device,
@@ -162,8 +169,8 @@ impl Pair {
         Some(Self { cpu: Device::cpu(), gpu: crate::common::gpu()? })
     }
 
-    /// Software drivers round every operation as the CPU does; hardware may contract a b + c, divide within 2.5 ulp and
-    /// have its own square root.
+    /// Returns the tolerance for the device. Software drivers round every operation as the CPU does; hardware may
+    /// contract a b + c, divide within 2.5 ulp and have its own square root.
     fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
         if crate::common::is_software(&self.gpu) { software } else { hardware }
     }

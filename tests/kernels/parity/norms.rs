@@ -1,6 +1,6 @@
-//! Norms of tensors and of units: the methods that need them, clipping by them, statistics.
+//! Norms of tensors and of units: the methods that use them, clipping, statistics.
 //!
-//! The order of the sums is the same on all devices, so that software drivers have the CPU's bits.
+//! The order of the sums is the same on all devices, so software drivers have the CPU's bits.
 
 use thalweg::nn::{CautiousAdamW, Lamb, Lars, Method, NovoGrad, Sgd};
 use thalweg::tensor::{AdaptiveClip, Arena, Clip, Clock, Device, Launch, Tensor, UpdateNorms};
@@ -29,7 +29,7 @@ pub(crate) fn novograd(pair: &Pair) {
     hold(pair, &NOVOGRAD.weight_decay(0.0).maximize(true));
 }
 
-/// Two steps with tensors of these sizes on both devices, on pages of so many elements.
+/// Two steps with tensors of these sizes on both devices, on pages of `page_elements` elements.
 fn steps(pair: &Pair, method: &dyn Method, clip: Clip, sizes: &[usize], page_elements: usize) {
     let shapes: Vec<Vec<usize>> = sizes.iter().map(|n| vec![*n]).collect();
     let what = format!("{method:?}, {clip:?}, {} tensors, pages of {page_elements}", sizes.len());
@@ -49,7 +49,7 @@ fn steps(pair: &Pair, method: &dyn Method, clip: Clip, sizes: &[usize], page_ele
     assert_eq!((got_clock.step, got_clock.skipped), (2, 0), "{what}");
 }
 
-/// A thousand tensors of ten elements, on one page and on many; a grid of one workgroup each.
+/// A thousand tensors of ten elements, on one page and on many, with a grid of one workgroup each.
 pub(crate) fn trust_ratio(pair: &Pair) {
     for page_elements in [usize::MAX, 16 << 10] {
         steps(pair, &LARS, Clip::Off, &[10; 1000], page_elements);
@@ -74,7 +74,7 @@ pub(crate) fn cautious_scale(pair: &Pair) {
     }
 }
 
-/// Chunks that end with a tensor, within a vector, and one behind.
+/// Chunks that end with a tensor, within a vector, and one element after it.
 pub(crate) fn lamb_moments(pair: &Pair) {
     for page_elements in [usize::MAX, 200 << 10] {
         let sizes = [4095, 4096, 4097, 64, 0, 1, 8192, 100_001, 200_000];
@@ -82,7 +82,7 @@ pub(crate) fn lamb_moments(pair: &Pair) {
     }
 }
 
-/// A tensor of 16 Mi elements beside a small one: its norms against sums in f64.
+/// A tensor of 16 Mi elements and a small one: their norms compared with sums in f64.
 pub(crate) fn parameter_norms(pair: &Pair) {
     let (size, learning_rate) = (16 << 20, 0.5);
     let values: Vec<f32> = numbers(1, size, -1.0, 1.0);
@@ -106,7 +106,7 @@ pub(crate) fn parameter_norms(pair: &Pair) {
     }
 }
 
-/// Norms of other powers than 2: against sums in f64, and a NaN that is not lost.
+/// Norms with other exponents than 2 compared with sums in f64, and a NaN that is not lost.
 pub(crate) fn p_norms(pair: &Pair) {
     for p in [1.0, 3.0, 3.5, 0.5, f64::INFINITY] {
         for sizes in [&[10usize][..], &[300_001, 77, 5]] {
@@ -125,7 +125,7 @@ pub(crate) fn p_norms(pair: &Pair) {
                 (state, run.grads)
             };
             let ((expected, _), (got, grads)) = (run(&pair.cpu), run(&pair.gpu));
-            // With the element that has become a NaN.
+            // Including the element that has become NaN.
             let lost = numbers(300, sizes[0], -1.0, 1.0)[3];
             let magnitudes = grads.tensors().iter().flat_map(floats).filter(|x| !x.is_nan()).chain([lost]);
             let magnitudes = magnitudes.map(|x| f64::from(x.abs()));
@@ -150,7 +150,7 @@ pub(crate) fn tensor_norms(pair: &Pair) {
     }
 }
 
-/// Factors of tensors as they are: SGD from zero leaves them.
+/// The factors of tensors: SGD from zero leaves them in the parameters.
 pub(crate) fn tensor_clip(pair: &Pair) {
     let sizes = [5000, 3, 0, 700];
     let shapes: Vec<Vec<usize>> = sizes.iter().map(|n| vec![*n]).collect();
@@ -170,7 +170,7 @@ pub(crate) fn tensor_clip(pair: &Pair) {
                 assert_close(&format!("{clip:?} on {device}"), &value, &expected, Tolerance::new(1e-7, 1e-6));
             }
             assert_eq!(run.clock.read().unwrap().clipped, 1);
-            // Another way of clipping forgets the factors of this one.
+            // Another kind of clipping discards the factors of this one.
             run.values.clear().unwrap();
             run.step(&SGD, Clip::Off);
             let grads: Vec<f32> = run.grads.pages().iter().flat_map(floats).map(|x| -x).collect();
@@ -206,7 +206,7 @@ pub(crate) fn scale_rows(pair: &Pair) {
         let place = before.len() - 1;
         let factor = if clip_factor < 0.0 { 1.0 } else { factors[4 * (2 + place / 64) + 2] };
         assert_eq!(expected[place], before[place] * factor);
-        // The factors are used up, and the rows around them stay.
+        // The factors are consumed, and the neighbouring rows stay.
         let mut table = factors.clone();
         if clip_factor >= 0.0 {
             table[8..][..vectors as usize / 4].iter_mut().skip(2).step_by(4).for_each(|factor| *factor = 1.0);
@@ -215,7 +215,7 @@ pub(crate) fn scale_rows(pair: &Pair) {
     }
 }
 
-/// Units of all shapes, on pages that hold one tensor and on one that holds all.
+/// Units of all shapes, on pages of one tensor each and on one page.
 pub(crate) fn adaptive_clip(pair: &Pair) {
     let shapes = [vec![7, 5], vec![5], vec![], vec![0, 3], vec![3, 0], vec![2, 3, 40], vec![3, 1000], vec![2000]];
     for page_elements in [usize::MAX, 4096] {
@@ -249,7 +249,7 @@ pub(crate) fn adaptive_clip(pair: &Pair) {
     }
 }
 
-/// The norms that two arenas lead to, on both devices and in f64.
+/// The norms of two arenas, on both devices and in f64.
 fn measured(pair: &Pair, shapes: &[Vec<usize>], page_elements: usize) {
     let run = |device: &Device| {
         let values = Arena::with_page_size(device, shapes, page_elements).unwrap();
@@ -278,7 +278,7 @@ pub(crate) fn update_norms(pair: &Pair) {
     measured(pair, &[vec![1000], vec![77], vec![1009]], 1024);
 }
 
-/// More partial sums than a workgroup has lanes, and a clock whose other words stay.
+/// More partial sums than the lanes of a workgroup, and a clock whose other words stay.
 pub(crate) fn statistics(pair: &Pair) {
     measured(pair, &[vec![2_000_003]], usize::MAX);
     for device in [&pair.cpu, &pair.gpu] {

@@ -1,7 +1,8 @@
 //! The fused updates, the norm of the gradients and the clock, over several steps.
 //!
-//! An update is a fixed sequence of sums, products, quotients and roots, so that software drivers have the CPU's bits.
-//! Hardware contracts and divides in its own way: a few ulp a step, over the six steps here below 1e-5 of a parameter.
+//! An update is a fixed sequence of sums, products, quotients and roots, so software drivers have the CPU's bits.
+//! Hardware contracts and divides in its own way: a few ulp per step, over the six steps here below 1e-5 of a
+//! parameter.
 
 mod matrices;
 mod methods;
@@ -27,7 +28,7 @@ pub(crate) fn tolerance(pair: &Pair) -> Tolerance {
     pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-5, 1e-5))
 }
 
-/// Shapes of tensors in an arena: no element, one, around the alignment and a workgroup's block, a prime.
+/// Returns shapes of tensors in an arena: no element, one, around the alignment and a workgroup's block, a prime.
 pub(crate) fn shapes() -> Vec<Vec<usize>> {
     [0, 1, 63, 64, 65, 255, 256, 257, 511, 512, 513, 1009].into_iter().map(|n| vec![n]).collect()
 }
@@ -57,7 +58,7 @@ impl Run {
         method.step(StepArguments { values, grads, state, clock, clip }).unwrap();
     }
 
-    /// Every fourth tensor as it is, with a learning rate or a weight decay of its own, or frozen; and a schedule of all.
+    /// Gives every fourth tensor its own learning rate or weight decay, or freezes it; and sets a schedule for all.
     pub(crate) fn set_apart(&mut self) {
         let settings: Vec<SegmentSettings> = (0..self.values.len())
             .map(|i| SegmentSettings {
@@ -75,24 +76,24 @@ impl Run {
         self.clock.set_schedule(schedule).unwrap();
     }
 
-    /// Values and state of the tensors that [`set_apart`](Self::set_apart) freezes.
+    /// Returns values and state of the tensors that [`set_apart`](Self::set_apart) freezes.
     fn frozen(&self) -> Vec<Vec<f32>> {
         let frozen = |arena: &Arena| arena.tensors().iter().skip(3).step_by(4).map(state).collect::<Vec<_>>();
         self.written().flat_map(frozen).collect()
     }
 
-    /// The arenas that an update writes.
+    /// Returns the arenas that an update writes.
     fn written(&self) -> impl Iterator<Item = &Arena> {
         [&self.values].into_iter().chain(&self.state)
     }
 
-    /// The elements of all pages, padding included.
+    /// Returns the elements of all pages, including padding.
     pub(crate) fn pages(&self) -> Vec<f32> {
         self.written().flat_map(Arena::pages).flat_map(state).collect()
     }
 
-    /// Elements that are not zero, in the pages and in the tensors: as many, where padding is zero. That of the state
-    /// need not be: some methods add an epsilon to it.
+    /// Checks that pages and tensors have the same number of elements other than zero, so that padding is zero. The
+    /// padding of state need not be zero: some methods add an epsilon to it.
     pub(crate) fn assert_padding_is_zero(&self, what: &str) {
         let count = |tensors: &[Tensor]| -> usize {
             tensors.iter().map(|tensor| floats(tensor).iter().filter(|x| x.to_bits() != 0).count()).sum()
@@ -101,7 +102,7 @@ impl Run {
     }
 }
 
-/// The numbers of an arena's tensor; codes are shares of the largest one.
+/// Returns the numbers of an arena's tensor; codes as shares of the largest one.
 fn state(tensor: &Tensor) -> Vec<f32> {
     match tensor.dtype() {
         DType::F32 => floats(tensor),
@@ -109,7 +110,7 @@ fn state(tensor: &Tensor) -> Vec<f32> {
     }
 }
 
-/// Numbers for all tensors of an arena.
+/// Writes numbers to all tensors of an arena.
 pub(crate) fn write(arena: &Arena, seed: u64) {
     for (i, tensor) in arena.tensors().iter().enumerate() {
         tensor.write(&numbers(100 * seed + i as u64, tensor.len(), -1.0, 1.0)).unwrap();
@@ -121,9 +122,9 @@ pub(crate) fn hold(pair: &Pair, method: &dyn Method) {
     hold_within(pair, method, tolerance(pair));
 }
 
-/// As [`hold`], with a tolerance for parameters and state.
+/// Checks as [`hold`] does, with a tolerance for parameters and state.
 fn hold_within(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
-    // One page; several; in software more workgroups than one; and so few parameters that software shares them out as
+    // One page; several; in software more workgroups than one; and so few parameters that software divides them as
     // hardware does.
     let large = vec![vec![300_001], vec![77], vec![5], vec![130]];
     let small = vec![vec![700], vec![77], vec![5], vec![130]];
@@ -148,7 +149,7 @@ fn hold_within(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
                 let mut states = Vec::new();
                 for t in 0..STEPS {
                     write(&run.grads, 2 + t as u64);
-                    // Without a norm nothing is looked at, so that a NaN would spread.
+                    // Without a norm nothing is checked, so a NaN would spread.
                     if has_norm && (t == 3 || t == 4) {
                         let last = run.grads.tensors().last().unwrap();
                         let bad = [f32::NAN, f32::INFINITY][t - 3];
@@ -193,7 +194,7 @@ pub(crate) fn assert_same_clock(pair: &Pair, what: &str, got: &ClockState, expec
     );
 }
 
-/// Methods whose kernels have no test of their own here: by their defaults, in their other forms, and climbing with decay.
+/// Methods whose kernels have no test here: with their defaults, in their other forms, and ascending with decay.
 /// Hardware and software round as for the other methods.
 pub(crate) fn other_methods(pair: &Pair, covered: &[&str]) {
     for entry in METHODS {
@@ -212,7 +213,7 @@ pub(crate) fn other_methods(pair: &Pair, covered: &[&str]) {
     }
 }
 
-/// The norm as the clock reports it, of gradients of many sizes and magnitudes.
+/// The norm in the clock, for gradients of many sizes and magnitudes.
 pub(crate) fn grad_norm(pair: &Pair) {
     let norm = |device: &Device, shapes: &[Vec<usize>], page_elements: usize, scale: f32| {
         let update = Sgd::new().weight_decay(0.0);
@@ -225,7 +226,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
         run.step(&update, Clip::Norm(1.0));
         (run.clock.read().unwrap(), run.grads)
     };
-    // Some 8,192 elements make a partial sum; 256 partial sums are the most of a page, reached at 2,097,152.
+    // A partial sum has some 8,192 elements; a page has at most 256 partial sums, reached at 2,097,152.
     let sizes = [1, 64, 1023, 1025, 8191, 8192, 8193, 100_003, 2_097_152 + 5000];
     for size in sizes {
         for (page_elements, scale) in [(usize::MAX, 1.0), (usize::MAX, 1e-12), (1024 * 1024, 1e6), (usize::MAX, 1e25)] {
@@ -233,7 +234,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
                 continue;
             }
             let what = format!("{size} gradients of {scale:e}");
-            // Two tensors: with the smaller pages they may lie on two.
+            // Two tensors: with the smaller pages they may be on two.
             let shapes = [vec![size], vec![300]];
             let (expected, grads) = norm(&pair.cpu, &shapes, page_elements, scale);
             let (got, _) = norm(&pair.gpu, &shapes, page_elements, scale);
@@ -241,7 +242,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
             let exact: f64 = grads.tensors().iter().flat_map(floats).map(|x| f64::from(x) * f64::from(x)).sum();
             let exact = exact.sqrt();
             if exact * exact > f64::from(f32::MAX) {
-                // The sum of squares overflows: skipped, and counted.
+                // The sum of squares overflows: the step is skipped and counted.
                 assert_eq!((got.step, got.skipped, got.gradient_norm), (0, 1, f32::INFINITY), "{what}");
             } else {
                 let error = (f64::from(got.gradient_norm) - exact).abs() / exact;
@@ -252,7 +253,7 @@ pub(crate) fn grad_norm(pair: &Pair) {
     crate::parity::norms::p_norms(pair);
 }
 
-/// The clock over more steps than its schedule has, with several norms to clip at.
+/// The clock over more steps than its schedule has, with several norms to clip to.
 pub(crate) fn clock(pair: &Pair) {
     let run = |device: &Device| {
         let update = AdamW::new().betas((0.9, 0.999)).eps(1e-8).weight_decay(0.0);
@@ -260,7 +261,7 @@ pub(crate) fn clock(pair: &Pair) {
         let mut states = Vec::new();
         for t in 0..12 {
             write(&run.grads, t);
-            // With and without a norm in turn: whoever advances the clock, the next one goes on from there.
+            // Alternately with and without a norm: every way to advance the clock continues from the others.
             let clip = [Clip::Norm(0.5), Clip::Off, Clip::Norm(100.0)][t as usize % 3];
             run.step(&update, clip);
             states.push(run.clock.read().unwrap());

@@ -1,4 +1,4 @@
-//! Launches that go over an arena and are no updates: averages, swaps, Lookahead, SAM's step uphill.
+//! Launches over an arena other than updates: averages, swaps, Lookahead, SAM's ascent.
 
 use thalweg::nn::{Method, Sgd};
 use thalweg::tensor::{
@@ -32,7 +32,7 @@ fn pages(arenas: &[&Arena]) -> Vec<Tensor> {
     arenas.iter().flat_map(|arena| arena.pages()).cloned().collect()
 }
 
-/// Sums, products and quotients: software drivers have the CPU's bits.
+/// Returns the tolerance for sums, products and quotients: software drivers have the CPU's bits.
 fn tolerance(pair: &Pair) -> Tolerance {
     pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-6, 1e-5))
 }
@@ -59,7 +59,7 @@ pub(crate) fn average(pair: &Pair) {
                 for step in 1..=5 {
                     write(&values, step);
                     average.update(&values).unwrap();
-                    // The first is the parameters themselves.
+                    // The first update copies the parameters.
                     let same = floats(average.averages().get(0)) == floats(values.get(0));
                     assert!(same || step > 1, "{device}");
                 }
@@ -119,7 +119,7 @@ pub(crate) fn lookahead(pair: &Pair) {
             let (values, grads, slow) = (arena(device, layout, 1), arena(device, layout, 2), arena(device, layout, 1));
             let mut clock = Clock::new(device, 0.1).unwrap();
             if is_apart {
-                // The slow weights of what is frozen are somewhere else, and neither of them moves.
+                // The slow weights of frozen parameters differ from them, and neither of them moves.
                 let settings: Vec<_> = (0..values.len())
                     .map(|i| SegmentSettings { frozen: i % 2 == 0, ..SegmentSettings::default() })
                     .collect();
@@ -142,7 +142,7 @@ pub(crate) fn lookahead(pair: &Pair) {
     }
 }
 
-/// Both ways uphill; then with a norm that is not finite, which changes nothing.
+/// Both kinds of ascent; then with a norm that is not finite, which changes nothing.
 pub(crate) fn sharpness(pair: &Pair) {
     let large: (&[usize], usize) = (&[2_500_000], usize::MAX);
     for layout in LAYOUTS.into_iter().chain([large]) {
@@ -153,7 +153,7 @@ pub(crate) fn sharpness(pair: &Pair) {
                 let ascent = SharpnessAscent::new(&values, 0.5, eta).unwrap();
                 ascent.step(&values, &grads).unwrap();
                 assert!(ascent.kept().tensors().iter().map(floats).eq(before.clone()), "{device}: kept");
-                // The step's length, where t is 1: rho.
+                // The step's length if t is 1: rho.
                 let t = |x: f32| eta.map_or(1.0, |eta| f64::from(x).abs() + eta);
                 let moved = values.tensors().iter().zip(&before).flat_map(|(tensor, before)| {
                     let now = floats(tensor);

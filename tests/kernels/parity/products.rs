@@ -1,7 +1,7 @@
 //! Matrix products and the fully connected layer.
 //!
-//! Products of whole numbers are exact in f32 whatever the order of the sum, so that the devices have to agree in every
-//! bit: small numbers find every wrong index. Fractions, once, find wrong arithmetic.
+//! Products of whole numbers are exact in f32 in any order of the sum, so the devices must agree in every bit: small
+//! numbers find every wrong index. Fractions, once, find wrong arithmetic.
 
 use thalweg::tensor::{Device, Tensor};
 
@@ -11,7 +11,7 @@ use crate::parity::Pair;
 /// Around the edges of a tile of 64 rows and 32 columns, and more than one of them.
 const EXTENTS: [usize; 9] = [1, 7, 31, 32, 33, 63, 64, 65, 130];
 
-/// Each pair of extents for m and n, with the k's and the four transpositions in turn; then those that are empty.
+/// Returns each pair of extents for m and n, with the k's and the four transpositions in turn; then the empty ones.
 fn products() -> Vec<([usize; 3], bool, bool)> {
     let mut list = Vec::new();
     for (i, &m) in EXTENTS.iter().enumerate() {
@@ -28,12 +28,12 @@ fn products() -> Vec<([usize; 3], bool, bool)> {
     list
 }
 
-/// Whole numbers from -4 to 4.
+/// Returns whole numbers from -4 to 4.
 fn whole(seed: u64, count: usize) -> Vec<f32> {
     numbers(seed, count, -4.5, 4.5).into_iter().map(f32::round).collect()
 }
 
-/// A matrix of whole numbers, stored as it is or transposed.
+/// Makes a matrix of whole numbers, stored as it is or transposed.
 fn matrix(device: &Device, seed: u64, rows: usize, columns: usize, transposed: bool) -> Tensor {
     let elements = whole(seed, rows * columns);
     if transposed {
@@ -43,8 +43,8 @@ fn matrix(device: &Device, seed: u64, rows: usize, columns: usize, transposed: b
     }
 }
 
-/// The sum of k products of numbers up to 1 in another order: k roundings, each of at most 6e-8 of a partial sum that
-/// stays of the order of the root of k.
+/// Returns the tolerance of the sum of k products of numbers up to 1 in another order. It has k roundings, each of at
+/// most 6e-8 of a partial sum, which has the order of the root of k.
 fn reordered(k: usize) -> Tolerance {
     Tolerance::new(6e-8 * (k as f32).powf(1.5).max(1.0), 1e-6)
 }
@@ -79,6 +79,34 @@ pub(crate) fn matmul(pair: &Pair) {
         elements[40 * 33 + 32] = f32::INFINITY;
         let a = tensor(device, &elements, &[65, 33]);
         vec![a.matmul(&matrix(device, 6, 33, 34, false)).unwrap(), matrix(device, 7, 9, 65, false).matmul(&a).unwrap()]
+    });
+}
+
+pub(crate) fn batched_matmul(pair: &Pair) {
+    for (n, ([rows, columns, k], transposed_a, transposed_b)) in products().into_iter().enumerate() {
+        let what = format!("batch of [{rows}, {k}] × [{k}, {columns}], transposed {transposed_a} {transposed_b}");
+        let batches: [([usize; 2], [usize; 2]); 4] =
+            [([2, 3], [2, 3]), ([2, 1], [1, 3]), ([1, 1], [1, 2]), ([1, 70], [1, 70])];
+        let (a_batch, b_batch) = batches[n % 4];
+        pair.compare(&what, Tolerance::EXACT, |device| {
+            let operand = |seed, batch: [usize; 2], rows, columns, transposed| {
+                let elements = whole(seed, batch[0] * batch[1] * rows * columns);
+                let stored = if transposed { [columns, rows] } else { [rows, columns] };
+                let x = tensor(device, &elements, &[&batch[..], &stored].concat());
+                if transposed { x.transpose(-2, -1).unwrap() } else { x }
+            };
+            let a = operand(1, a_batch, rows, k, transposed_a);
+            let b = operand(2, b_batch, k, columns, transposed_b);
+            vec![a.matmul(&b).unwrap()]
+        });
+    }
+    pair.compare("views of one buffer", Tolerance::EXACT, |device| {
+        let x = tensor(device, &whole(3, 4 * 9 * 21), &[4, 9, 21]);
+        let part = x.slice(2, 1, 18).unwrap();
+        vec![
+            part.matmul(&part.transpose(1, 2).unwrap()).unwrap(),
+            x.slice(0, 1, 2).unwrap().transpose(1, 2).unwrap().matmul(&x).unwrap(),
+        ]
     });
 }
 

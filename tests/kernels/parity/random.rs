@@ -6,8 +6,9 @@ use thalweg::tensor::{Arena, Clip, Clock, Device, DropoutState, StepArguments, T
 use crate::common::{Tolerance, assert_close, assert_same_bits, is_software, numbers, tensor, words};
 use crate::parity::{FOLDED, Pair, SIZES};
 
-/// The bits of Philox are whole numbers. What is made of them are sums, products and one root, in a fixed order, so that
-/// software has the CPU's bits; hardware may contract, which is an ulp of the largest summand, and its root has 4.
+/// The bits of Philox are whole numbers. Numbers are derived from them with sums, products and one root, in a fixed
+/// order, so software has the CPU's bits. Hardware may contract, which is an ulp of the largest summand, and its root
+/// has 4.
 fn hold(pair: &Pair, what: &str, compute: impl Fn(&thalweg::tensor::Device) -> Vec<Tensor>) {
     let close = Tolerance::new(3e-6, 2e-6);
     pair.compare_by(what, compute, |what, got, expected| {
@@ -39,7 +40,7 @@ pub(crate) fn random(pair: &Pair) {
     hold(pair, "a folded grid", |device| vec![Tensor::uniform(device, 1, 2, 0.0, 1.0, &[256 * FOLDED]).unwrap()]);
 }
 
-/// A clock that has counted so many steps.
+/// Makes a clock after this number of steps.
 fn clock_at(device: &Device, steps: usize) -> Clock {
     let values = Arena::new(device, &[vec![1]]).unwrap();
     let grads = values.zeros_like().unwrap();
@@ -52,8 +53,8 @@ fn clock_at(device: &Device, steps: usize) -> Clock {
     clock
 }
 
-/// Devices have exponentials of their own, whose last bits decide where a sum is as good as equal to the number drawn: of
-/// ten thousand rows not one.
+/// Devices have their own exponentials. Their last bits decide if a sum is nearly equal to the drawn number: in at most
+/// one of ten thousand rows.
 pub(crate) fn sample_classes(pair: &Pair) {
     for (rows, classes, steps) in [(0, 3, 0), (1, 1, 0), (1, 10, 1), (63, 10, 2), (65, 1000, 3), (10_000, 10, 5)] {
         let logits = numbers(rows as u64, rows * classes, -4.0, 4.0);
@@ -93,7 +94,7 @@ pub(crate) fn dropout(pair: &Pair) {
                     let (y, mask) = x.dropout(probability, &state).unwrap();
                     results.extend([y, mask]);
                 }
-                // No launch, no call: nothing is drawn for nothing.
+                // No launch, no call: nothing is drawn.
                 assert_eq!(state.calls().unwrap(), if size == 0 { 0 } else { 3 });
                 results
             });
@@ -109,7 +110,7 @@ pub(crate) fn dropout(pair: &Pair) {
         let (z, _) = special.dropout(0.5, &state).unwrap();
         vec![y, mask, z]
     });
-    // The last workgroup to end advances the state, whatever the grid; the fold adds workgroups past the end.
+    // The last workgroup to end advances the state, for any grid; the fold adds workgroups past the end.
     let x = numbers(3, 256 * FOLDED, -3.0, 3.0);
     pair.compare_bits("a folded grid", |device| {
         let state = DropoutState::new(device, 1, 1).unwrap();

@@ -1,4 +1,4 @@
-//! Kernels that reduce rows or columns: sums, extremes, products and places.
+//! Kernels that reduce rows or columns: sums, running sums, extremes, products and places.
 
 use thalweg::tensor::Tensor;
 
@@ -43,7 +43,7 @@ pub(crate) fn reduce_rows(pair: &Pair) {
             [composed(&x, 1), composed(&x.transpose(1, 2).unwrap(), 2)].concat()
         });
     }
-    // From 4,097 elements on a row takes several stages; 16,777,217 elements take three.
+    // A row of 4,097 or more elements needs several stages; 16,777,217 elements need three.
     for length in SIZES.into_iter().chain(SHORT_AND_LONG).chain([4095, 4096, 4097, 10_007]) {
         for rows in [0, 1, 3] {
             let x = numbers(1, rows * length, -3.0, 3.0);
@@ -88,7 +88,7 @@ pub(crate) fn reduce_columns(pair: &Pair) {
             });
         }
     }
-    // 70,000 elements of a column take three stages; 2,099,232 columns fold the grid.
+    // 70,000 elements of a column need three stages; 2,099,232 columns fold the grid.
     for (outer, extent, inner) in [(1, 70_000, 3), (FOLDED, 1, 64)] {
         let x = numbers(2, outer * extent * inner, -1.0, 1.0);
         pair.compare(&format!("[{outer}, {extent}, {inner}]"), sums(pair), |device| {
@@ -109,6 +109,74 @@ fn hold_special(pair: &Pair, compute: impl Fn(&Tensor) -> Vec<Tensor>) {
     set(70, 3, f32::NEG_INFINITY);
     (0..100).for_each(|row| set(row, 4, if row % 2 == 0 { 0.0 } else { -0.0 }));
     pair.compare("special values", sums(pair), |device| compute(&tensor(device, &x, &[100, 5])));
+}
+
+fn running_sums(x: &Tensor, axis: isize) -> Vec<Tensor> {
+    vec![x.cumsum(axis).unwrap(), x.cumsum_reversed(axis).unwrap()]
+}
+
+/// A running sum adds in the same order on both devices, and only adds: nothing can be contracted. The sums of segments
+/// that go before it are reductions.
+pub(crate) fn cumsum_rows(pair: &Pair) {
+    // From 1,025 elements on a row has several segments, and from 1,048,577 on their sums have.
+    for length in SIZES.into_iter().chain(SHORT_AND_LONG).chain([1023, 1024, 1025, 10_007]) {
+        for rows in [0, 1, 3] {
+            let x = numbers(1, rows * length, -3.0, 3.0);
+            pair.compare(&format!("{rows} rows of {length}"), sums(pair), |device| {
+                running_sums(&tensor(device, &x, &[rows, length]), 1)
+            });
+        }
+    }
+    for (rows, length) in [(FOLDED, 2), (FOLDED, 33), (2, 1 << 20), (1, (1 << 20) + 1)] {
+        let x = numbers(2, rows * length, -1.0, 1.0);
+        pair.compare(&format!("{rows} rows of {length}"), running(pair, length), |device| {
+            running_sums(&tensor(device, &x, &[rows, length]), -1)
+        });
+    }
+    // A short row has the bits of the start of a longer one.
+    hold_short(pair, 0.0, |x| vec![x.cumsum(1).unwrap()]);
+    hold_special(pair, |x| running_sums(&x.t().unwrap(), 1));
+    for (start, end) in [(0, 32), (48, 72), (95, 100)] {
+        hold_special(pair, |x| running_sums(&x.slice(0, start, end).unwrap().t().unwrap(), 1));
+    }
+    let x = numbers(3, 30 * 40, -3.0, 3.0);
+    pair.compare("views and a number", sums(pair), |device| {
+        let x = tensor(device, &x, &[30, 40]);
+        let views = [x.t(), x.slice(1, 3, 20), x.slice(0, 2, 3).unwrap().broadcast_to(&[100, 40]), x.reshape(&[1200])];
+        let number = x.slice(0, 1, 2).unwrap().slice(1, 5, 6).unwrap().reshape(&[]);
+        views.into_iter().chain([number]).flat_map(|view| running_sums(&view.unwrap(), -1)).collect()
+    });
+}
+
+/// Of two thousand segments and more, hardware that puts two additions together in another way is off by some 1e-7 of the
+/// largest sum, which a walk of steps up to 1 has near the root of its length.
+fn running(pair: &Pair, length: usize) -> Tolerance {
+    pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-4 + 1e-6 * (length as f32).sqrt(), 1e-6))
+}
+
+pub(crate) fn cumsum_columns(pair: &Pair) {
+    for extent in [0, 1, 2, 63, 64, 65, 255, 256, 257, 1009] {
+        for (outer, inner) in [(1, 2), (1, 65), (2, 3), (3, 64), (0, 4), (2, 0)] {
+            let x = numbers(1, outer * extent * inner, -3.0, 3.0);
+            pair.compare(&format!("[{outer}, {extent}, {inner}]"), sums(pair), |device| {
+                running_sums(&tensor(device, &x, &[outer, extent, inner]), 1)
+            });
+        }
+    }
+    // 70,000 elements of a column have sums of segments with segments of their own; 4,194,304 columns fold the grid.
+    for (outer, extent, inner) in [(1, 70_000, 3), (FOLDED, 1, 64)] {
+        let x = numbers(2, outer * extent * inner, -1.0, 1.0);
+        pair.compare(&format!("[{outer}, {extent}, {inner}]"), running(pair, extent), |device| {
+            running_sums(&tensor(device, &x, &[outer, extent, inner]), 1)
+        });
+    }
+    hold_special(pair, |x| running_sums(x, 0));
+    let x = numbers(3, 2 * 3 * 2 * 5 * 3 * 2, -3.0, 3.0);
+    pair.compare("six dimensions, in order and not", sums(pair), |device| {
+        let x = tensor(device, &x, &[2, 3, 2, 5, 3, 2]);
+        let permuted = x.permute(&[3, 0, 5, 2, 4, 1]).unwrap();
+        (-6..6).flat_map(|axis| [&x, &permuted].map(|x| running_sums(x, axis))).flatten().collect()
+    });
 }
 
 /// The places of the largest and the smallest along the middle one of three dimensions.

@@ -5,7 +5,7 @@ use thalweg::tensor::{DType, Device, Launch, Tensor, ValueLog, next_batch};
 use crate::common::{Tolerance, assert_close, assert_same_bits, floats, numbers, tensor};
 use crate::parity::{FOLDED, Pair, SIZES, kernel};
 
-/// Sums run in the same order on both devices; hardware may still put two additions together in another way.
+/// Sums have the same order on both devices; hardware may still combine two additions differently.
 pub(super) fn sums(pair: &Pair) -> Tolerance {
     pair.tolerance(Tolerance::EXACT, Tolerance::new(1e-4, 1e-6))
 }
@@ -13,7 +13,7 @@ pub(super) fn sums(pair: &Pair) -> Tolerance {
 /// Up to 32 elements a lane takes a row, and from 33 on a workgroup; below 8, 16 and 24 a lane adds in fewer folds.
 pub(super) const SHORT_AND_LONG: [usize; 8] = [7, 8, 9, 16, 17, 31, 32, 33];
 
-/// Short rows have the bits of longer ones that are filled up with what changes nothing, which a workgroup takes.
+/// Short rows have the bits of longer ones with neutral elements appended, which a workgroup computes.
 pub(super) fn hold_short(pair: &Pair, filler: f32, compute: impl Fn(&Tensor) -> Vec<Tensor>) {
     const WIDE: usize = 40;
     for length in [1, 3, 8, 20, 32] {
@@ -29,7 +29,7 @@ pub(super) fn hold_short(pair: &Pair, filler: f32, compute: impl Fn(&Tensor) -> 
     }
 }
 
-/// e^x is right to some 2 ulp, and so are their sum and the quotient.
+/// e^x has an error of some 2 ulp, and so have their sum and the quotient.
 const SOFTMAX: Tolerance = Tolerance::new(1e-6, 1e-6);
 
 pub(crate) fn advance(pair: &Pair) {
@@ -43,7 +43,7 @@ pub(crate) fn advance(pair: &Pair) {
     }
 }
 
-/// Rows of logits as they are hard: large ones, masked ones, one that is all masked, NaN, infinity.
+/// Returns difficult rows of logits: large ones, masked ones, one that is entirely masked, NaN, infinity.
 fn hard_logits() -> Vec<f32> {
     let (n, inf) = (f32::NAN, f32::INFINITY);
     vec![
@@ -127,7 +127,7 @@ pub(crate) fn cross_entropy(pair: &Pair) {
     });
 }
 
-/// A mean with its gradient, once without a log and twice with one; the log is no different from the means.
+/// A mean with its gradient, once without a log and twice with one; the log equals the means.
 fn logged_mean(device: &Device, compute: impl Fn(Option<&ValueLog>) -> (Tensor, Tensor)) -> Vec<Tensor> {
     let log = ValueLog::new(device, 3).unwrap();
     let ((plain, grad), (first, _), (second, same_grad)) = (compute(None), compute(Some(&log)), compute(Some(&log)));
@@ -142,7 +142,7 @@ fn logged_mean(device: &Device, compute: impl Fn(Option<&ValueLog>) -> (Tensor, 
 }
 
 pub(crate) fn cross_entropy_mean(pair: &Pair) {
-    // The last two go by the kernel that gives a row a workgroup.
+    // The last two use the kernel with a workgroup per row.
     for (rows, classes) in [(1, 1), (7, 2), (63, 10), (64, 10), (65, 10), (512, 10), (256, 64), (9, 65), (257, 64)] {
         let x = numbers(1, rows * classes, -5.0, 5.0);
         let targets: Vec<u32> = (0..rows as u32).map(|i| (i * 37 + 5) % classes as u32).collect();
@@ -150,7 +150,7 @@ pub(crate) fn cross_entropy_mean(pair: &Pair) {
             let (x, targets) = (tensor(device, &x, &[rows, classes]), Tensor::from_slice(device, &targets, &[rows]));
             let (x, targets) = (x, targets.unwrap());
             let results = logged_mean(device, |log| x.cross_entropy_mean(&targets, log).unwrap());
-            // The same numbers as row by row, but for the order of the sums.
+            // The same numbers as row by row, except for the order of the sums.
             let (losses, grad) = x.cross_entropy(&targets, 1.0 / rows as f32).unwrap();
             let what = format!("{rows} rows of {classes} classes, row by row, on {device}");
             assert_close(&what, &floats(&results[0]), &floats(&losses.mean().unwrap()), SOFTMAX);
@@ -176,10 +176,10 @@ pub(crate) fn cross_entropy_mean(pair: &Pair) {
 }
 
 pub(crate) fn mse_mean(pair: &Pair) {
-    // The last one is past what one workgroup takes.
+    // The last one is more than one workgroup takes.
     for size in [0, 1, 3, 63, 64, 65, 1009, 16 << 10, (16 << 10) + 1] {
         let (x, y) = (numbers(1, size, -3.0, 3.0), numbers(2, size, -3.0, 3.0));
-        // Products, sums in a fixed order, one scale: on hardware a product and a sum may be contracted.
+        // Products, sums in a fixed order, one scale: hardware may contract a product and a sum.
         pair.compare(&format!("{size} elements"), sums(pair), |device| {
             let (x, y) = (tensor(device, &x, &[size]), tensor(device, &y, &[size]));
             logged_mean(device, |log| x.squared_error_mean(&y, log).unwrap())
@@ -217,7 +217,7 @@ pub(crate) fn mse(pair: &Pair) {
     });
 }
 
-/// Repeated rows, and numbers that are no row.
+/// Returns repeated rows, and numbers that are no row.
 fn indices(device: &Device, rows: usize, count: usize) -> Tensor {
     let indices: Vec<u32> = (0..count as u32)
         .map(|i| match i % 7 {
@@ -252,7 +252,7 @@ pub(crate) fn gather_rows(pair: &Pair) {
             list.gather_rows(&indices).unwrap(),
         ]
     });
-    // However many lanes share a row, on devices of other kinds too.
+    // For any number of lanes per row, as on devices of other kinds.
     let (rows, columns, count) = (6, 196, 21usize);
     let x = numbers(3, rows * columns, -3.0, 3.0);
     for lanes in [1, 4, 13, 16, 49] {
@@ -277,11 +277,11 @@ pub(crate) fn gather_rows(pair: &Pair) {
 
 pub(crate) fn scatter_add_rows(pair: &Pair) {
     for (rows, columns) in [(1, 1), (10, 1), (10, 3), (5, 64), (7, 65), (3, 1009), (4, 0)] {
-        // The last one is more than lavapipe's loops have turns.
+        // The last one is more than the iterations of lavapipe's loops.
         for count in [0, 1, 64, 65, 257, 70_001].into_iter().filter(|count| count * columns < 500_000) {
             let (x, table) = (numbers(1, count * columns, -3.0, 3.0), numbers(2, rows * columns, -3.0, 3.0));
             pair.compare(&format!("{count} into [{rows}, {columns}]"), sums(pair), |device| {
-                // What lies behind the table in its buffer shows whether it is left alone.
+                // The elements after the table in its buffer show whether it is left alone.
                 let whole = tensor(device, &[&table[..], &[1.0; 70]].concat(), &[table.len() + 70]);
                 let table = whole.slice(0, 0, table.len()).unwrap().reshape(&[rows, columns]).unwrap();
                 let indices = indices(device, rows, count);
@@ -324,7 +324,7 @@ pub(crate) fn batch(pair: &Pair) {
             results
         });
     }
-    // However many lanes share a row, on devices of other kinds too.
+    // For any number of lanes per row, as on devices of other kinds.
     let (rows, width, count) = (6, 196, 21usize);
     let x = numbers(3, rows * width, -3.0, 3.0);
     for lanes in [1, 4, 13, 16, 49] {

@@ -6,12 +6,12 @@ use proptest::test_runner::RngSeed;
 use crate::common::{Tolerance, numbers, tensor};
 use crate::parity::Pair;
 
-/// Few cases, always the same ones.
+/// Returns a configuration with few cases, always the same ones.
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 24, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
 }
 
-/// A shape, and which dimensions each of two operands has with extent 1, and how many outer ones it lacks.
+/// Returns a shape; for each of two operands the dimensions with extent 1, and the number of missing outer ones.
 fn broadcast_shapes() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
     proptest::collection::vec((1usize..6, any::<(bool, bool)>()), 0..6).prop_flat_map(|dimensions| {
         let rank = dimensions.len();
@@ -38,7 +38,7 @@ proptest! {
         pair.compare(&format!("{left:?} {right:?}"), Tolerance::EXACT, |device| {
             let (x, y) = (tensor(device, &x, &left), tensor(device, &y, &right));
             let z = x.sub(&y).unwrap();
-            // And the way back: sums in a fixed order, the same on both devices.
+            // And the inverse: sums in a fixed order, the same on both devices.
             let back = z.sum_to(&left).unwrap();
             let mut reversed: Vec<usize> = (0..z.rank()).collect();
             reversed.reverse();

@@ -5,8 +5,7 @@ use thalweg::autograd::{Result, Var};
 use thalweg::tensor::Tensor;
 
 use crate::common::floats;
-use crate::gradients::shapes::{concatenate, flip};
-use crate::gradients::{along_last, hold, place, places};
+use crate::gradients::{hold, place, places};
 
 #[test]
 fn programs() {
@@ -59,21 +58,16 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
         }
         // The last two dimensions.
         "transpose" => x.transpose(rank - 2, rank - 1),
-        "flip" => flip(x, axis()),
+        "flip" => x.flip(axis()),
         "slice" => x.slice(axis(), number("start"), number("start") + number("length")),
-        "concat" => concatenate(inputs, axis()),
+        "concat" => Var::concatenate(inputs, axis()),
         "sum" => kept(x.sum_along(axis(), true)?),
         "mean" => kept(x.mean_along(axis(), true)?),
         "softmax" => x.softmax(axis()),
         "log_softmax" => x.log_softmax(axis()),
         "logsumexp" => kept(x.logsumexp_along(axis(), true)?),
         "layer_norm" => x.layer_norm(&shape[rank - 1..], None, None, 1e-3),
-        "cumsum" => along_last(x, axis(), |x| {
-            let extent = *x.shape().last().unwrap();
-            let ones: Vec<f32> = (0..extent * extent).map(|i| f32::from(u8::from(i / extent <= i % extent))).collect();
-            let ones = x.tape().constant(&Tensor::from_slice(x.value().device(), &ones, &[extent, extent])?);
-            x.reshape(&[x.value().len() / extent, extent])?.matmul(ones)?.reshape(&x.shape())
-        }),
+        "cumsum" => x.cumsum(axis() as isize),
         "matmul" => matrices(x, inputs[1]),
         // Σ over its inputs of the mean of tanh(x) x
         "objective" => {
@@ -87,7 +81,7 @@ fn node<'t>(op: &str, attributes: &Value, inputs: &[Var<'t>]) -> Result<Var<'t>>
     }
 }
 
-/// Products of the matrices in the last two dimensions, one for each of the outer extents.
+/// Multiplies the matrices in the last two dimensions, one product for each index of the outer dimensions.
 fn matrices<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let (left, right) = (x.shape(), y.shape());
     let (rows, inner, columns) = (left[left.len() - 2], left[left.len() - 1], right[right.len() - 1]);
@@ -102,10 +96,10 @@ fn matrices<'t>(x: Var<'t>, y: Var<'t>) -> Result<Var<'t>> {
     let products = (0..count).map(|i| x.slice(0, i, i + 1)?.squeeze(0)?.matmul(y.slice(0, i, i + 1)?.squeeze(0)?));
     let products = products.map(|z| z?.unsqueeze(0)).collect::<Result<Vec<_>>>()?;
     let shape: Vec<usize> = outer.iter().copied().chain([rows, columns]).collect();
-    Var::concatenate(&products)?.reshape(&shape)
+    Var::concatenate(&products, 0)?.reshape(&shape)
 }
 
-/// An operation that thalweg has not, by [`Tape::record`].
+/// Computes an operation that thalweg does not have, by [`Tape::record`].
 fn arc_tangent(x: Var<'_>) -> Result<Var<'_>> {
     let value = x.value();
     let elements: Vec<f32> = floats(&value).iter().map(|x| x.atan()).collect();

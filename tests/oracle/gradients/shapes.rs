@@ -1,12 +1,13 @@
 //! Views, copies and joins.
 
-use thalweg::autograd::{Result, Var};
-use thalweg::tensor::{Device, Tensor};
+use thalweg::autograd::{Result, Tape, Var};
+use thalweg::tensor::{Device, PadMode, Tensor};
 
-use crate::common::oracle::Case;
-use crate::gradients::{hold, place, places};
+use crate::common::oracle::{Case, Oracle};
+use crate::common::{devices, floats};
+use crate::gradients::{hold, hold_gradient, place, places, upload};
 
-/// Indices that are an input of a case.
+/// Returns indices that are an input of a case.
 fn indices(case: Case<'_>, input: usize, device: &Device) -> Tensor {
     let array = case.array(&format!("in/{input}"));
     Tensor::from_slice(device, &array.u32(), &array.shape).unwrap()
@@ -14,12 +15,12 @@ fn indices(case: Case<'_>, input: usize, device: &Device) -> Tensor {
 
 #[test]
 fn shapes() {
-    hold("ops/shape", (44, 8), |case, x| {
+    hold("ops/shape", (65, 8), |case, x| {
         let input = x[0];
         let (shape, rank) = (input.shape(), input.shape().len());
         let device = input.value().device().clone();
         let axis = |name: &str, rank: usize| place(case.get(name), rank);
-        // A shape with one extent to be found out.
+        // A shape with one unknown extent.
         let complete = |name: &str| -> Vec<usize> {
             let given = places(case.get(name));
             let known: i64 = given.iter().filter(|&&extent| extent >= 0).product();
@@ -27,6 +28,8 @@ fn shapes() {
             given.iter().map(|&extent| if extent < 0 { count / known } else { extent } as usize).collect()
         };
         let sequence = |name: &str| -> Vec<usize> { places(case.get(name)).iter().map(|&i| i as usize).collect() };
+        let signed = |name: &str| -> Vec<isize> { places(case.get(name)).iter().map(|&i| i as isize).collect() };
+        let number = |name: &str| case.get(name).as_i64().unwrap() as isize;
         Some(match case.text("op") {
             "reshape" => input.reshape(&complete("attrs.shape")),
             "reshape_of_permuted" => {
@@ -37,26 +40,22 @@ fn shapes() {
                 let axes = sequence("attrs.axes");
                 input.transpose(axes[0], axes[1])
             }
-            "expand" => input.broadcast_to(&sequence("attrs.shape")),
-            "squeeze" if case.get("attrs.axis").is_null() => {
-                let kept: Vec<usize> = shape.iter().copied().filter(|&extent| extent != 1).collect();
-                input.reshape(&kept)
-            }
+            "expand" => input.expand(&signed("attrs.shape")),
+            "squeeze" if case.get("attrs.axis").is_null() => input.squeeze_all(),
             "unsqueeze" => input.unsqueeze(axis("attrs.axis", rank + 1)),
             "slice" => match case.text("attrs.python_index") {
-                ":, -3:-1" => input.slice(1, shape[1] - 3, shape[1] - 1),
-                "1" => (|| input.slice(0, 1, 2)?.squeeze(0))(),
-                "..., 2" => (|| input.slice(rank - 1, 2, 3)?.squeeze(rank - 1))(),
-                "2:2" => input.slice(0, 2, 2),
-                ":, None, 0" => (|| input.slice(1, 0, 1)?.squeeze(1)?.unsqueeze(1))(),
+                "0:4:2,1:5,0:6:3" => {
+                    (|| input.slice_step(0, 0..4, 2)?.slice_step(1, 1..5, 1)?.slice_step(2, 0..6, 3))()
+                }
+                ":, -3:-1" => input.slice_step(1, -3..-1, 1),
+                "1" => input.select(0, 1),
+                "..., 2" => input.select(-1, 2),
+                "2:2" => input.slice_step(0, 2..2, 1),
+                ":, None, 0" => (|| input.select(1, 0)?.unsqueeze(1))(),
                 _ => return None,
             },
-            "concat" => concatenate(x, axis("attrs.axis", rank)),
-            "stack" => (|| {
-                let axis = axis("attrs.axis", rank + 1);
-                let parts = x.iter().map(|part| part.unsqueeze(axis)).collect::<Result<Vec<_>>>()?;
-                concatenate(&parts, axis)
-            })(),
+            "concat" => Var::concatenate(x, axis("attrs.axis", rank)),
+            "stack" => Var::stack(x, number("attrs.axis")),
             "index_select" => {
                 let (axis, rows) = (axis("attrs.axis", rank), indices(case, 1, &device));
                 along_first(input, axis, |x| x.gather_rows(&rows))
@@ -69,37 +68,77 @@ fn shapes() {
                 let rows = indices(case, 1, &device);
                 (|| input.add(x[2].scatter_add_rows(&rows, shape[0])?))()
             }
-            "flip" => sequence("attrs.axes").iter().try_fold(input, |y, &axis| flip(y, axis)),
-            // [a, b] → [2 a, b 3] and [a, b] → [a, 3 b], by views of more dimensions.
-            "tile" => (|| {
-                let (repeats, [a, b]) = (sequence("attrs.repeats"), [shape[0], shape[1]]);
-                let copies = input.reshape(&[1, 1, a, 1, b])?;
-                let copies = copies.broadcast_to(&[repeats[0], repeats[1], a, repeats[2], b])?;
-                copies.reshape(&[repeats[0], repeats[1] * a, repeats[2] * b])
-            })(),
-            "repeat_interleave" => (|| {
-                let repeats = case.get("attrs.repeats").as_u64().unwrap() as usize;
-                let [a, b] = [shape[0], shape[1]];
-                input.reshape(&[a, b, 1])?.broadcast_to(&[a, b, repeats])?.reshape(&[a, b * repeats])
-            })(),
+            "pad" => input.pad(&widths(case), pad_mode(case)),
+            "flip" => input.flip(&sequence("attrs.axes")),
+            "roll" => input.roll(&signed("attrs.shifts"), &sequence("attrs.axes")),
+            "tile" => input.repeat(&sequence("attrs.repeats")),
+            "repeat_interleave" => {
+                input.repeat_interleave(number("attrs.repeats").unsigned_abs(), axis("attrs.axis", rank))
+            }
+            "tril" => input.tril(number("attrs.diagonal")),
+            "triu" => input.triu(number("attrs.diagonal")),
+            "diagonal" => input.diagonal(number("attrs.offset"), 0, 1),
+            "trace" => input.trace(),
             _ => return None,
         })
     });
 }
 
+/// The widths of a case of padding, in the order of the axes.
+pub(crate) fn widths(case: Case<'_>) -> Vec<(isize, isize)> {
+    let flat = places(case.get("attrs.pad"));
+    flat.chunks(2).rev().map(|pair| (pair[0] as isize, pair[1] as isize)).collect()
+}
+
+pub(crate) fn pad_mode(case: Case<'_>) -> PadMode {
+    match case.get("attrs.mode").as_str() {
+        None => PadMode::Constant(case.number("attrs.value") as f32),
+        Some("reflect") => PadMode::Reflect,
+        Some("replicate") => PadMode::Replicate,
+        Some("circular") => PadMode::Circular,
+        Some(other) => panic!("{other}"),
+    }
+}
+
+/// Splits and chunks have several outputs, each with a cotangent: the gradient is that of the sum of their products.
+#[test]
+fn splits() {
+    let oracle = Oracle::open("ops/shape");
+    let mut run = 0;
+    for case in oracle.cases().into_iter().filter(|case| matches!(case.text("op"), "split" | "chunk")) {
+        for device in devices() {
+            let tape = Tape::new();
+            let array = case.array("in/0");
+            let x = tape.input(&upload(&device, &array));
+            let axis = place(case.get("attrs.axis"), array.shape.len());
+            let parts = match case.text("op") {
+                "split" => {
+                    let sizes: Vec<usize> = places(case.get("attrs.sizes")).iter().map(|&size| size as usize).collect();
+                    x.split_sizes(axis, &sizes).unwrap()
+                }
+                _ => x.chunk(axis, case.number("attrs.chunks") as usize).unwrap(),
+            };
+            let mut sum: Option<Var<'_>> = None;
+            for (i, part) in parts.iter().enumerate() {
+                let name = case.name(&format!("part {i} on {device}"));
+                let expected = case.array(&format!("out/f64/{i}"));
+                assert_eq!((part.shape(), floats(&part.value())), (expected.shape.clone(), expected.f32()), "{name}");
+                let cotangent = tape.constant(&upload(&device, &case.array(&format!("cot/{i}"))));
+                let product = part.mul(cotangent).unwrap().sum().unwrap();
+                sum = Some(sum.map_or(product, |sum| sum.add(product).unwrap()));
+            }
+            assert!(case.find(&format!("out/f64/{}", parts.len())).is_none());
+            let gradients = tape.backward(sum.unwrap()).unwrap();
+            let name = case.name(&format!("on {device}"));
+            let inputs = [array];
+            hold_gradient(&name, case, 0, &floats(gradients.get(x).unwrap()), &inputs, &device);
+        }
+        run += 1;
+    }
+    assert!(run >= if oracle.is_whole { 2 } else { 0 }, "{run} cases ran");
+}
+
 /// An operation along the first dimension, along another one.
 fn along_first<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t>>) -> Result<Var<'t>> {
     op(x.transpose(0, axis)?)?.transpose(0, axis)
-}
-
-pub(crate) fn concatenate<'t>(parts: &[Var<'t>], axis: usize) -> Result<Var<'t>> {
-    let parts = parts.iter().map(|part| part.transpose(0, axis)).collect::<Result<Vec<_>>>()?;
-    Var::concatenate(&parts)?.transpose(0, axis)
-}
-
-pub(crate) fn flip(x: Var<'_>, axis: usize) -> Result<Var<'_>> {
-    let extent = x.shape()[axis];
-    let backwards: Vec<u32> = (0..extent as u32).rev().collect();
-    let backwards = Tensor::from_slice(x.value().device(), &backwards, &[extent])?;
-    along_first(x, axis, |x| x.gather_rows(&backwards))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// How a case of `optimizers/clipping` clips; `None` for one that thalweg leaves out.
+/// Returns the clipping of a case of `optimizers/clipping`; `None` if thalweg does not have it.
 fn clipping(case: Case<'_>) -> Option<Clip> {
     Some(match case.text("op") {
         "clip_grad_norm" => match (case.number("max_norm"), case.number("norm_type")) {
@@ -14,14 +14,14 @@ fn clipping(case: Case<'_>) -> Option<Clip> {
         "optax_global_norm" => Clip::Norm(case.number("max_norm")),
         "optax_block_rms" => Clip::TensorRms(case.number("threshold")),
         "optax_agc" => Clip::Off,
-        // The mean taken off each gradient is no clipping.
+        // Subtracting the mean of each gradient is no clipping.
         "optax_centralize" => return None,
         other => panic!("no clipping {other:?}"),
     })
 }
 
-/// Clipping as the update sees it: a plain step of SGD from zero, at a learning rate of 1, leaves the clipped gradients
-/// with the other sign.
+/// Clipping in the update: a plain step of SGD from zero, with a learning rate of 1, leaves the clipped gradients with
+/// the other sign.
 #[test]
 fn gradients_are_clipped_as_pytorch_and_optax_do() {
     let oracle = Oracle::open("optimizers/clipping");
@@ -45,8 +45,8 @@ fn gradients_are_clipped_as_pytorch_and_optax_do() {
     assert_eq!(held, expected);
 }
 
-/// A tensor with its first dimension last. optax takes the norms of units over the first dimension, as its linear weights
-/// are `[in, out]`; units of thalweg are rows of `[out, in]`.
+/// Returns a tensor with its first dimension last. optax takes the norms of units over the first dimension, because its
+/// linear weights are `[in, out]`. Units of thalweg are rows of `[out, in]`.
 fn units_first(x: &Array) -> Array {
     if x.shape.len() < 2 {
         return x.clone();
@@ -67,7 +67,7 @@ fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'
         inputs.iter().map(|x| Array { shape: x.shape.clone(), values: vec![0.0; x.values.len()] }).collect();
     let params = params(device, &start);
     let optimizer = || Optimizer::new(&params, Sgd::new(), 1.0).unwrap();
-    // Without a limit there is nothing to clip by; PyTorch clips everything to 0.
+    // Without a limit nothing is clipped; PyTorch clips everything to 0.
     if clip == Clip::Value(0.0) {
         let error = optimizer().with_clip(clip).unwrap_err().to_string();
         assert_eq!(error, "clip_value = 0, but it must be finite and greater than 0", "{name}");
@@ -77,7 +77,7 @@ fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'
     let mut optimizer = optimizer().with_clip(clip).unwrap().with_non_finite(policy);
     if is_agc {
         optimizer = optimizer.with_adaptive_clip(case.number("clipping"), case.number("eps")).unwrap();
-        // The oracle's parameters: a tenth of the input, turned around along its last dimension.
+        // The oracle's parameters: a tenth of the input, reversed along its last dimension.
         for (parameter, input) in params.parameters().iter().zip(whole) {
             let length = input.shape.last().copied().unwrap_or(1);
             let values = input.values.chunks(length).flat_map(|row| row.iter().rev().map(|x| 0.1 * x)).collect();
@@ -112,7 +112,7 @@ fn clip_case(case: Case<'_>, clip: Clip, whole: &[Array], device: &Device) -> &'
     }
     for (i, (parameter, values)) in params.parameters().iter().zip(values).enumerate() {
         let reference = turned(&case.array(&format!("f64/{i}")));
-        // Units are clipped in place, the rest on the way into the update.
+        // Units are clipped in place, the rest when the update reads them.
         let clipped = if is_agc { floats(parameter.grad().unwrap()) } else { values.iter().map(|x| -x).collect() };
         oracle::assert_scaled(&format!("{name}, tensor {i}"), &clipped, &reference.values, bound);
     }

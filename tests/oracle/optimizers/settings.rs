@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// The learning rate of a case; optax has a name of its own.
+/// Returns the learning rate of a case; optax has its own name for it.
 pub(super) fn rate(optimizer: &str, case: Case<'_>) -> f64 {
     case.number(if optimizer.starts_with("optax") { "hyper.learning_rate" } else { "hyper.lr" })
 }
 
-/// The method of a case. PyTorch's names are the fields' names; optax has others and leaves out its defaults.
+/// Returns the method of a case. PyTorch's names are the fields' names; optax has others and omits its defaults.
 pub(super) fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
     let number = |name: &str| case.number(&format!("hyper.{name}"));
     let number_or = |name: &str, default: f64| case.get(&format!("hyper.{name}")).as_f64().unwrap_or(default);
@@ -251,8 +251,8 @@ pub(super) fn method(optimizer: &str, case: Case<'_>) -> Box<dyn Method> {
     }
 }
 
-/// The array of a case that holds a method's state for a tensor: PyTorch's names are thalweg's, optax has others.
-/// The same for state that is several arrays there, one behind the other.
+/// Returns the arrays of a case with a method's state for a tensor: PyTorch's names are thalweg's, optax has others.
+/// State that is several arrays there is concatenated.
 pub(super) fn state_arrays(optimizer: &str, state: &str, tensor: &str) -> Vec<String> {
     let is_matrix = tensor.starts_with('w');
     match (optimizer, state) {

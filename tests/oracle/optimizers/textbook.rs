@@ -2,12 +2,12 @@
 
 use super::*;
 
-/// Element i of a vector, as a scalar.
+/// Returns element i of a vector, as a scalar.
 fn at<'t>(x: Var<'t>, i: usize) -> Result<Var<'t>> {
     x.slice(0, i, i + 1)?.reshape(&[])
 }
 
-/// The functions of `optimizers/functions` by their names.
+/// Computes the functions of `optimizers/functions` by name.
 pub(super) fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<'t>> {
     let n = x.shape()[0];
     let first = || at(x, 0);
@@ -62,16 +62,16 @@ pub(super) fn objective<'t>(name: &str, data: &Value, x: Var<'t>) -> Result<Var<
     }
 }
 
-/// Steps of a textbook run on a GPU; the CPU runs all of them.
+/// The steps of a textbook run on a GPU; the CPU runs all of them.
 pub(super) const GPU_STEPS: u64 = 100;
 
-/// Textbook runs that are none of a method of this library's: L-BFGS searches along lines, and SAM takes its gradient at
-/// another point.
+/// Textbook runs without a method of this library: L-BFGS uses line searches, and SAM takes its gradient at another
+/// point.
 pub(super) const NO_METHODS: &[&str] = &["lbfgs", "optax.contrib.sam"];
 
-/// PyTorch's methods from the start of a textbook function to its last record. A record counts where the
-/// reference's own run in f32 has stayed within 1e-4 so far; the bound is ten times its worst among these, as for every
-/// other case.
+/// PyTorch's methods from the start of a textbook function to its last record. A record counts if the reference's own
+/// run in f32 has stayed within 1e-4 so far; the bound is ten times its largest error among these, as for every other
+/// case.
 #[test]
 fn textbook_functions_are_descended() {
     let oracle = Oracle::open("optimizers/functions");
@@ -93,7 +93,7 @@ fn textbook_functions_are_descended() {
     assert!(records >= at_least, "{records} records, expected at least {at_least}");
 }
 
-/// Returns how many records were held against the reference.
+/// Returns the number of records that were compared with the reference.
 fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> usize {
     let list = |path: &str| case.get(path).as_array().unwrap().clone();
     let vector =
@@ -103,7 +103,7 @@ fn textbook(optimizer: &str, case: Case<'_>, data: &Value, device: &Device) -> u
     let parameter = &params.parameters()[0];
     let mut optimizer = Optimizer::new(&params, method(optimizer, case), rate(optimizer, case)).unwrap();
     let drifts = vector(case.get("drift_scaled_per_record"));
-    // RAdam flies off on some functions; drifts say nothing where the reference's run in f32 is infinite or NaN.
+    // RAdam diverges on some functions; drifts mean nothing if the reference's run in f32 is infinite or NaN.
     let is_tame = |record: &Value| vector(record).iter().all(|x| x.abs() < 1e4);
     let tame = list("params_f64").iter().take_while(|record| is_tame(record)).count();
     let within: Vec<f64> = drifts.into_iter().take(tame).take_while(|&drift| drift < 1e-4).collect();

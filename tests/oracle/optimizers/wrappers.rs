@@ -10,7 +10,7 @@ use super::{params, set_grads};
 use crate::common::oracle::{self, Array, Case, Oracle};
 use crate::common::{devices, floats};
 
-/// A trajectory of one tensor, to be held against the snapshots.
+/// A trajectory of one tensor, to compare with the snapshots.
 struct Trajectory<'a> {
     case: Case<'a>,
     tensor: &'a str,
@@ -32,7 +32,7 @@ impl<'a> Trajectory<'a> {
         self.grads[(step - 1) * length..][..length].to_vec()
     }
 
-    /// Holds what there is after a step, where the oracle has it.
+    /// Compares the result after a step, if the oracle has it.
     fn hold(&self, step: usize, what: &str, got: &[f32], device: &Device) -> usize {
         let Some(reference) = self.case.find(&format!("f64/step_{step}/{what}/{}", self.tensor)) else { return 0 };
         let name = self.case.name(&format!("{what} after step {step} on {device}"));
@@ -101,7 +101,7 @@ fn lookahead_follows_its_trajectory() {
 #[test]
 fn averages_are_those_of_the_oracle() {
     let oracle = Oracle::open("optimizers/averaging");
-    // The sequence of parameters is that of the gradients there.
+    // The sequence of parameters is that of the gradients in another file of the oracle.
     let sequence = Oracle::open("optimizers/problem_flat_small").array("grads/p");
     let length = sequence.shape[1];
     let mut run = 0;
@@ -120,7 +120,7 @@ fn averages_are_those_of_the_oracle() {
                 params.values().get(0).write(values).unwrap();
                 average.update().unwrap();
             }
-            // What optax has before it divides by 1 - decay^t.
+            // The average of optax before the division by 1 - decay^t.
             let mut reference = case.array("f64/avg").values;
             if let (Some(decay), Some(false)) = (decay, case.get("debias").as_bool()) {
                 let correction = 1.0 - decay.powi(sequence.shape[0] as i32);

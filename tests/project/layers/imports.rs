@@ -1,6 +1,6 @@
-//! The imports of a Rust source, as far as layers need them: paths that begin at a crate, in `use` lines and elsewhere.
+//! The imports of a Rust source that matter for layers: paths that begin at a crate, in `use` lines and elsewhere.
 
-/// Returns the words and signs of a source that is neither comment, text nor test: identifiers, and single characters.
+/// Returns the tokens of a source without comments, texts and tests: identifiers, and single characters.
 fn tokens(source: &str) -> Vec<&str> {
     let bytes = source.as_bytes();
     let is_word = |i: usize| bytes.get(i).is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
@@ -57,7 +57,7 @@ fn char_literal(text: &str) -> Option<usize> {
     inner[length..].starts_with('\'').then_some(length + 2)
 }
 
-/// Leaves out what follows `#[cfg(test)]`: the item, up to its semicolon or its closing brace.
+/// Removes the item after `#[cfg(test)]`, up to its semicolon or its closing brace.
 fn without_tests<'a>(tokens: &[&'a str]) -> Vec<&'a str> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let (mut kept, mut i) = (Vec::new(), 0);
@@ -80,19 +80,19 @@ fn without_tests<'a>(tokens: &[&'a str]) -> Vec<&'a str> {
     kept
 }
 
-/// A path that a source names, as it is written there.
+/// A path in a source, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Import {
     pub(crate) path: Vec<String>,
     /// The name that a `use` gives it.
     pub(crate) name: Option<String>,
-    /// The module in which it is written.
+    /// The module that contains it.
     pub(crate) module: Vec<String>,
 }
 
 impl Import {
-    /// Returns the path from the crate's root on, without `crate`; `None` if it is of another crate. `is_module` says
-    /// whether the crate has a module, since a path in a `use` may also begin at a child of its module.
+    /// Returns the path from the crate's root, without `crate`, or `None` if it is of another crate. `is_module` tells
+    /// whether the crate has a module, because a path in a `use` may also begin at a child of its module.
     pub(crate) fn within(&self, is_module: impl Fn(&[String]) -> bool) -> Option<Vec<String>> {
         let up = self.path.iter().take_while(|segment| *segment == "super").count();
         let joined = |base: &[String], rest: &[String]| base.iter().chain(rest).cloned().collect::<Vec<_>>();
@@ -105,12 +105,12 @@ impl Import {
     }
 }
 
-/// Returns the paths that a source names: those of its `use` lines, and all others that begin with `crate`, `self`,
-/// `super`, wgpu or a crate of this workspace. `module` is the module of the source.
+/// Returns the paths in a source: those of its `use` lines, and all others that begin with `crate`, `self`, `super`,
+/// wgpu or a crate of this workspace. `module` is the module of the source.
 pub(crate) fn imports(source: &str, module: &[String]) -> Vec<Import> {
     let tokens = tokens(source);
     let mut imports = Vec::new();
-    // The modules within the source that are open, with the depth of their braces.
+    // The open modules within the source, with the depth of their braces.
     let (mut inline, mut depth): (Vec<(String, usize)>, usize) = (Vec::new(), 0);
     let mut i = 0;
     while i < tokens.len() {
@@ -124,7 +124,7 @@ pub(crate) fn imports(source: &str, module: &[String]) -> Vec<Import> {
             }
         };
         match tokens[i] {
-            // `use<…>` names what a type captures.
+            // `use<…>` lists the captures of a type.
             "use" if tokens.get(i + 1) != Some(&"<") => {
                 i = tree(&tokens, i + 1, &[], &mut |path, name| add(path, Some(name)));
                 continue;
@@ -158,7 +158,7 @@ fn is_start(token: &str) -> bool {
     ["crate", "self", "super", "thalweg", "wgpu"].contains(&token) || token.starts_with("thalweg_")
 }
 
-/// Whether `::` follows.
+/// Returns whether `::` follows.
 fn is_joined(tokens: &[&str], i: usize) -> bool {
     tokens.get(i + 1) == Some(&":") && tokens.get(i + 2) == Some(&":")
 }
@@ -167,7 +167,7 @@ fn follows_path(tokens: &[&str], i: usize) -> bool {
     i >= 2 && tokens[i - 1] == ":" && tokens[i - 2] == ":" || i >= 1 && tokens[i - 1] == "$"
 }
 
-/// Reads one tree of a `use` and hands each of its paths on, with its name. Returns the place after it.
+/// Reads one tree of a `use` and passes each of its paths on, with its name. Returns the position after it.
 fn tree<'a>(tokens: &[&'a str], mut i: usize, before: &[&'a str], found: &mut impl FnMut(&[&'a str], &str)) -> usize {
     let mut path = before.to_vec();
     while let Some(&token) = tokens.get(i) {

@@ -1,5 +1,5 @@
-//! Parameters that are frozen and unfrozen, by themselves or by a group of one optimizer, and schedules that change: also
-//! under recordings.
+//! Parameters that are frozen and unfrozen, by themselves or by a group of one optimizer, and schedules that change,
+//! also with recordings.
 
 use std::sync::PoisonError;
 
@@ -13,7 +13,7 @@ use thalweg::tensor::{Device, Tensor};
 use super::{Run, TURN, bits, forms};
 use crate::common::{devices, floats, is_software, numbers};
 
-/// The bits of a parameter, and of all that a method keeps of it.
+/// Returns the bits of a parameter, and of its state.
 fn bits_of(run: &Run, i: usize) -> Vec<Vec<u32>> {
     let state = run.optimizer.state().map(|(_, arena)| arena).filter(|arena| arena.len() == run.params.len());
     [run.params.values()].into_iter().chain(state).map(|arena| bits(arena.get(i))).collect()
@@ -49,7 +49,7 @@ fn a_frozen_parameter_stays_to_the_bit_whatever_the_method_keeps_of_it() {
     }
 }
 
-/// Two layers of one input, and a batch that every parameter has a gradient for.
+/// Two layers of one input, and a batch that gives every parameter a gradient.
 struct Net {
     layers: [Linear; 2],
     params: Params,
@@ -84,7 +84,7 @@ impl Net {
         self.params.values().tensors().iter().map(bits).collect()
     }
 
-    /// The norm of the gradients of some layers, in f64.
+    /// Returns the norm of the gradients of some layers, in f64.
     fn norm(&self, parameters: &[Parameter]) -> f64 {
         let squares = |p: &Parameter| floats(p.grad().unwrap()).iter().map(|&g| f64::from(g).powi(2)).sum::<f64>();
         parameters.iter().map(squares).sum::<f64>().sqrt()
@@ -102,7 +102,7 @@ fn frozen(pattern: &str) -> ParameterGroup {
 #[test]
 fn a_group_freezes_for_its_own_optimizer_alone() {
     for device in devices() {
-        // One after the other: the second optimizer is as if there had not been a first.
+        // One after the other: the second optimizer works as without the first.
         let run = |has_first: bool| {
             let net = Net::new(&device);
             if has_first {
@@ -114,7 +114,7 @@ fn a_group_freezes_for_its_own_optimizer_alone() {
         };
         assert!(run(true) == run(false), "{device}: a dropped optimizer goes on freezing");
 
-        // Both at once, by turns, with clipping: each counts the gradients of its own parameters.
+        // Both in turns, with clipping: each counts the gradients of its own parameters.
         let net = Net::new(&device);
         let optimizer = |pattern| {
             let optimizer =
@@ -167,7 +167,7 @@ fn parameters_are_unfrozen_by_and_by_through_groups_and_by_themselves() {
         net.params.set_frozen("*", false).unwrap();
         assert_eq!(moved(&mut optimizer, &net), [true; 4], "{device}");
 
-        // What is saved of a frozen parameter is that it is frozen.
+        // The saved state contains that a parameter is frozen.
         net.params.set_frozen("body.bias", true).unwrap();
         let saved = optimizer.state_dict().unwrap();
         net.params.set_frozen("body.bias", false).unwrap();
@@ -188,7 +188,7 @@ fn lookahead_leaves_a_frozen_parameter_where_it_is() {
             net.backward().unwrap();
             lookahead.step().unwrap();
         };
-        // One step from the slow weights on.
+        // One step from the slow weights.
         (0..3).for_each(|_| step());
         net.params.set_frozen("head.*", true).unwrap();
         let before = net.bits();
@@ -218,7 +218,7 @@ fn a_recorded_step_is_refused_after_a_parameter_was_frozen_or_the_parameters_wer
         again.replay(3).unwrap();
         assert!(frozen_bits(&net) == before, "{device}: a replay has moved a frozen parameter");
 
-        // Unfrozen, but the table on the device still says otherwise.
+        // Unfrozen, but the table on the device is not updated yet.
         net.params.set_frozen("head.*", false).unwrap();
         assert!(refused(&recording).contains("record again"), "{device}");
         assert!(refused(&again).contains("was unfrozen"), "{device}");
@@ -227,7 +227,7 @@ fn a_recorded_step_is_refused_after_a_parameter_was_frozen_or_the_parameters_wer
         last.replay(1).unwrap();
         assert!(frozen_bits(&net) != before, "{device}");
 
-        // Groups of the optimizer: frozen ones must be recorded anew, other rates are followed.
+        // Groups of the optimizer: frozen ones must be recorded again, other rates are followed.
         optimizer.set_groups(&[ParameterGroup { lr_scale: Some(0.0), ..ParameterGroup::of("body.*") }]).unwrap();
         let before = net.bits();
         last.replay(1).unwrap();
@@ -273,7 +273,7 @@ fn a_recorded_step_follows_a_schedule_or_says_that_it_has_outgrown_its_table() {
         let rate = |optimizer: &Optimizer| optimizer.read_clock().unwrap().learning_rate;
         assert_eq!(rate(&optimizer), 0.5);
 
-        // Steps that are alike share a row.
+        // Equal steps share a row.
         optimizer.set_rate(Constant { lr: 0.25 }.over(2 * STEPS)).unwrap();
         recording.replay(STEPS as usize).unwrap();
         assert_eq!(rate(&optimizer), 0.25, "{device}");
@@ -284,7 +284,7 @@ fn a_recorded_step_follows_a_schedule_or_says_that_it_has_outgrown_its_table() {
         assert!(text.starts_with("replay: a longer schedule") && text.ends_with("record again"), "{text}");
         let (again, ()) = device.record(|| optimizer.step()).unwrap();
         again.replay(STEPS as usize).unwrap();
-        // Two steps that were recorded, and those that were replayed.
+        // Two recorded steps, and the replayed ones.
         assert_eq!(rate(&optimizer), ramp.at(2 * STEPS + 1) as f32, "{device}");
         // A shorter one is followed.
         optimizer.set_rate(Constant { lr: 0.125 }.over(10)).unwrap();
@@ -303,7 +303,7 @@ fn a_recorded_step_follows_a_schedule_or_says_that_it_has_outgrown_its_table() {
     }
 }
 
-/// Mesa's drivers in software bind 128 MiB, 8,388,608 rows.
+/// Mesa's software drivers bind 128 MiB, 8,388,608 rows.
 #[test]
 fn a_schedule_that_no_buffer_holds_is_an_error_that_says_so() {
     for device in devices().into_iter().filter(is_software) {
@@ -315,7 +315,7 @@ fn a_schedule_that_no_buffer_holds_is_an_error_that_says_so() {
         let ramp = LinearRamp { initial_lr: 0.0, final_lr: 1.0, steps };
         let text = optimizer.set_rate(ramp.over(steps)).unwrap_err().to_string();
         assert!(text.starts_with("steps = 8400000, but it must be fewer: each takes 16 bytes of one buffer"), "{text}");
-        // The schedule before it holds.
+        // The previous schedule still applies.
         params.grads().unwrap();
         optimizer.step().unwrap();
         assert_eq!(optimizer.read_clock().unwrap().learning_rate, 0.5);

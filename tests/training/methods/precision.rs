@@ -8,7 +8,7 @@ use thalweg::tensor::Device;
 use super::TURN;
 use crate::common::devices;
 
-/// The parameter, from 0 on, and the state with this name, after a step for each of these gradients.
+/// Returns the parameter, starting at 0, and the state with this name, after a step for each of these gradients.
 fn after(
     device: &Device,
     (method, rate): (impl Method + 'static, f64),
@@ -38,13 +38,14 @@ fn dampening_close_to_one_keeps_its_digits() {
             let sgd = Sgd::new().momentum(0.5).dampening(dampening);
             let [_, buffer] = after(&device, (sgd, 1.0), [1.0; 40], "momentum_buffer");
             let expected = (1..40).fold(1.0, |buffer, _| 0.5 * buffer + (1.0 - dampening));
-            // Of f32, at most three roundings of 6e-8 each: that of 1 - dampening, and one a step, halved by the next.
+            // At most three roundings of f32, of 6e-8 each: that of 1 - dampening, and one per step, halved by the
+            // next.
             approx::assert_relative_eq!(buffer, expected, max_relative = 1.8e-7);
         }
     }
 }
 
-/// The step of y is lr (1 - beta1 (1 - c)), where c is 1 / t for a constant rate; the last gradient alone is not 0.
+/// The step of y is lr (1 - beta1 (1 - c)), where c is 1 / t for a constant rate; only the last gradient is not 0.
 #[test]
 fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,11 +54,12 @@ fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
     for device in devices() {
         for beta1 in [0.9, 0.98, 0.999] {
             let expected = -0.5 * (1.0 - beta1 * (1.0 - 1.0 / STEPS as f64));
-            // A sum of two and a product with 0.5, which is exact: four roundings at most with those of the numbers.
+            // A sum of two and a product with 0.5, which is exact: at most four roundings, including those of the
+            // numbers.
             let sgd = ScheduleFreeSgd::new().beta1(beta1);
             let [y, _] = after(&device, (sgd, 0.5), gradients(), "z");
             approx::assert_relative_eq!(y, expected, max_relative = 2.4e-7);
-            // Without a memory of squares the direction is 1, but for eps.
+            // Without a memory of squares the direction is 1, except for eps.
             let betas = (beta1, 0.0);
             let adamw = ScheduleFreeAdamW::new().betas(betas).weight_decay(0.0);
             let [y, _] = after(&device, (adamw, 0.5), gradients(), "z");
@@ -66,7 +68,8 @@ fn schedule_free_steps_keep_their_digits_where_beta1_is_close_to_one() {
     }
 }
 
-/// Of a gradient and then none, the second step is that of the moment alone, over 1 - mu_1 mu_2 mu_3; mu is beta1 at once.
+/// After a gradient and then none, the second step is that of the moment only, over 1 - mu_1 mu_2 mu_3; mu is beta1 at
+/// once.
 #[test]
 fn nadam_keeps_its_digits_where_mu_is_close_to_one() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Trajectories of methods against their formulas, written out here in f64 for one tensor at a time.
+//! Trajectories of methods compared with their formulas, written here in f64 for one tensor at a time.
 
 use std::sync::PoisonError;
 
@@ -18,8 +18,9 @@ const SIZES: [usize; 5] = [391, 5, 1, 64, 5000];
 /// A step of a tensor: its number, the parameters, their gradients and three arrays of state, which begin with zeros.
 type Rule = fn(usize, &mut [f64], &[f64], &mut [Vec<f64>; 3]);
 
-/// The gradients of a step. The second tensor has an element without a gradient. The gradients of the last one go back by a
-/// half at every other step, but for one of 5,000, so that hardly a moment has the sign of its gradient.
+/// Returns the gradients of a step. The second tensor has an element without a gradient. The gradients of the last
+/// tensor change sign and halve at every other step, except one of 5,000, so that few moments have the sign of their
+/// gradient.
 fn gradients(step: usize) -> Vec<Vec<f32>> {
     let mut all: Vec<Vec<f32>> =
         SIZES.iter().enumerate().map(|(i, &n)| numbers((100 * step + i) as u64, n, -1.0, 1.0)).collect();
@@ -30,7 +31,7 @@ fn gradients(step: usize) -> Vec<Vec<f32>> {
     all
 }
 
-/// Holds the method of a name, with weight decay, against its formula after every step and on every device.
+/// Compares a method, with weight decay, with its formula after every step and on every device.
 fn hold(name: &str, settings: &serde_json::Value, rule: Rule) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for device in devices() {
@@ -62,8 +63,8 @@ fn hold(name: &str, settings: &serde_json::Value, rule: Rule) {
             optimizer.step().unwrap();
             for (i, tensor) in params.values().tensors().iter().enumerate() {
                 for (j, (got, expected)) in floats(tensor).into_iter().zip(&expected[i]).enumerate() {
-                    // Some ten roundings of 6e-8 a step: of the parameter at its largest, and of the direction, whose size
-                    // is about 1 and which the rate multiplies.
+                    // Some ten roundings of 6e-8 per step: of the parameter at its largest, and of the direction, whose
+                    // size is about 1 and which is multiplied by the rate.
                     let allowed = step as f64 * 6e-7 * (largest[i][j] + RATE);
                     let error = (f64::from(got) - expected).abs();
                     assert!(
@@ -78,7 +79,7 @@ fn hold(name: &str, settings: &serde_json::Value, rule: Rule) {
     }
 }
 
-/// The average of a rate, and the step that it takes.
+/// Updates an average with a decay rate, and returns it.
 fn average(old: &mut f64, beta: f64, x: f64) -> f64 {
     *old = beta * *old + (1.0 - beta) * x;
     *old

@@ -1,5 +1,5 @@
-//! Saved in the middle of a run and loaded into a fresh one, every method goes on to the bit; and what does not fit is
-//! refused, with nothing changed.
+//! Every method that is saved during a run and loaded into a new one continues to the bit. A state that does not fit is
+//! an error and changes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ const STEPS: usize = 50;
 /// The gradients of all steps take turns.
 const GRADIENTS: usize = 7;
 
-/// How a run is set up, beside its method.
+/// The settings of a run besides its method.
 type SetUp<'a> = &'a dyn Fn(Optimizer) -> Optimizer;
 
 struct Run {
@@ -68,7 +68,7 @@ impl Run {
     }
 }
 
-/// Holds a run that is broken in the middle against one that is not.
+/// Compares an interrupted run with one without interruption.
 fn hold(what: &str, make_params: impl Fn() -> Params, make: &dyn Fn() -> Box<dyn Method>, set_up: SetUp<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let [whole, middle, end] = ["whole", "middle", "end"].map(|name| folder.path().join(name));
@@ -79,7 +79,7 @@ fn hold(what: &str, make_params: impl Fn() -> Params, make: &dyn Fn() -> Box<dyn
     run.save(&whole);
 
     let mut fresh = Run::new(make_params(), make(), set_up);
-    // Somewhere else before, so that all has to be loaded.
+    // In another state before, so that everything must be loaded.
     fresh.go_on(3);
     fresh.load(&middle);
     fresh.step = STEPS / 2;
@@ -92,7 +92,7 @@ fn hold(what: &str, make_params: impl Fn() -> Params, make: &dyn Fn() -> Box<dyn
     assert_eq!((clock.step + clock.skipped) as usize, STEPS, "{what}");
 }
 
-/// Clipping, groups, and schedules of all that the method has.
+/// Sets clipping, groups, and schedules of everything that the method has.
 fn with_everything(optimizer: Optimizer) -> Optimizer {
     let method = optimizer.method();
     let capabilities = method.capabilities();
@@ -167,7 +167,7 @@ fn every_schedule_goes_on_from_a_file() {
             };
             hold(&format!("{schedule:?} on {device}"), || params(&device), &|| Box::new(AdamW::new()), &set_up);
         }
-        // The saved schedule holds, whatever stood there.
+        // The saved schedule replaces any other.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let mut run = Run::new(params(&device), Box::new(AdamW::new()), &with_everything);
@@ -215,7 +215,7 @@ fn every_way_of_clipping_goes_on_from_a_file() {
     }
 }
 
-/// The schedule that has state of its own, which is saved beside the optimizer's.
+/// The schedule with its own state, which is saved with the optimizer's.
 #[test]
 fn reduce_on_plateau_goes_on_from_a_file() {
     let settings = PlateauSettings { patience: 2, factor: 0.5, cooldown: 1, ..PlateauSettings::new(0.1) };
@@ -254,7 +254,7 @@ fn reduce_on_plateau_goes_on_from_a_file() {
     }
 }
 
-/// A method whose state is of other shapes than its parameters: a tensor for each, and some for all together.
+/// A method whose state has other shapes than its parameters: a tensor for each, and some for all together.
 #[derive(Debug)]
 struct Odd;
 
@@ -286,7 +286,7 @@ impl Method for Odd {
     }
 }
 
-/// Two matrices.
+/// Makes two matrices.
 fn matrices(device: &Device, shapes: [[usize; 2]; 2]) -> Params {
     let mut builder = ParamsBuilder::new(3);
     for (name, shape) in ["first.weight", "second.weight"].into_iter().zip(shapes) {
@@ -396,7 +396,7 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     });
     assert!(text.starts_with("state.schedule: "), "{text}");
 
-    // And so with parameters.
+    // The same for parameters.
     let params = own();
     let mut tensors = params.to_host().unwrap();
     tensors[1].shape = vec![10];
@@ -409,8 +409,8 @@ fn what_does_not_fit_is_named_and_changes_nothing() {
     assert_eq!(params.to_host().unwrap(), before);
 }
 
-/// A file that was saved, read by its bytes alone: eight of them for the length of a JSON header, which has the names, types
-/// and shapes; then the elements.
+/// A saved file, read by its bytes only: eight of them for the length of a JSON header, which has the names, types and
+/// shapes; then the elements.
 #[test]
 fn any_reader_of_safetensors_finds_the_state() {
     let device = Device::cpu();

@@ -1,4 +1,4 @@
-//! Losses, steps, inputs and buffers from outside.
+//! Custom losses, steps, inputs and buffers.
 
 use super::*;
 
@@ -45,7 +45,7 @@ fn a_loss_and_a_step_from_outside_are_trained_in_recorded_steps() {
     }
 }
 
-/// Compares two inputs by one layer.
+/// Compares two inputs with one layer.
 struct Twin {
     layer: Linear,
 }
@@ -87,7 +87,7 @@ fn a_model_with_two_inputs_is_trained_and_evaluated() {
     }
 }
 
-/// Shifts its input by a running mean, which each step of training takes further.
+/// Shifts its input by a running mean, which each step of training updates.
 struct Centred {
     layer: Linear,
     mean: Buffer,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Trains by a wrapper: recorded, eagerly, and stopped and resumed, which must give the same bits. Returns them.
+/// Trains with a wrapper: recorded, eagerly, and stopped and resumed, which must give the same bits. Returns them.
 fn hold_wrapper<S: Stepper>(what: &str, device: &Device, make: impl Fn(Mlp, Optimizer) -> Trainer<Mlp, S>) -> Vec<u32> {
     let folder = tempfile::tempdir().unwrap();
     let [path, stopped] = ["run", "stopped"].map(|name| folder.path().join(name));
@@ -28,7 +28,7 @@ fn hold_wrapper<S: Stepper>(what: &str, device: &Device, make: impl Fn(Mlp, Opti
     let mut resumed = new();
     assert_eq!(resumed.resume(&stopped).unwrap(), 3, "{what} on {device}");
     assert!(run(&mut resumed) == eager, "{what} on {device}: resumed");
-    // Neither a plain trainer nor this one takes the checkpoint of the other.
+    // Neither a plain trainer nor this one accepts the checkpoint of the other.
     if what != "plain" {
         let (model, params) = network(device, 1);
         let error = Trainer::new(model, adam(&params), Mse).resume(&stopped).unwrap_err().to_string();
@@ -111,7 +111,7 @@ fn a_run_ends_with_the_average_of_the_weights_and_goes_on_from_those_that_are_tr
         assert!(bits(&params) == average, "{device}");
         assert_eq!(history.epochs[2].test.unwrap(), history.train, "{device}");
         assert_eq!(trainer.average().unwrap().updates().unwrap(), 21);
-        // A range test leaves no trace in it.
+        // A range test changes nothing in it.
         let test = thalweg::nn::RangeTest { steps: 5, ..thalweg::nn::RangeTest::default() };
         trainer.range_test(&train, &test, &OPTIONS).unwrap();
         assert!(bits(&params) == average && trainer.average().unwrap().updates().unwrap() == 21, "{device}");

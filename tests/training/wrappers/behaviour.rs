@@ -1,8 +1,9 @@
-//! Formulas, refusals, evaluation and owners of wrappers.
+//! Formulas, errors, evaluation and owners of wrappers.
 
 use super::*;
 
-/// Both ways uphill against their formulas in f64; and that a step goes from where the parameters were.
+/// Both kinds of ascent compared with their formulas in f64; and a step begins at the parameters from before the
+/// ascent.
 #[test]
 fn sam_goes_uphill_by_its_formula() {
     for device in devices() {
@@ -27,7 +28,7 @@ fn sam_goes_uphill_by_its_formula() {
             }
             assert!(values() != before);
             assert!(matches!(sam.first_step(), Err(Error::Setting { field: "step", .. })));
-            // Without a learning rate it is back where it was.
+            // With a learning rate of 0 the parameters are restored.
             sam.second_step().unwrap();
             assert_eq!(values(), before);
             assert!(matches!(sam.second_step(), Err(Error::Setting { field: "step", .. })));
@@ -35,7 +36,7 @@ fn sam_goes_uphill_by_its_formula() {
     }
 }
 
-/// A closure that fails, or panics, in the midst of a step leaves a run that goes on as if it had not been called.
+/// After a closure that fails, or panics, during a step, the run continues as if it had not been called.
 #[test]
 fn gradients_that_fail_halfway_leave_no_trace() {
     for device in devices() {
@@ -87,7 +88,7 @@ fn gradients_that_fail_halfway_leave_no_trace() {
     }
 }
 
-/// A step needs gradients of a backward pass since they were last made zero.
+/// A step needs gradients of a backward pass since they were last zeroed.
 #[test]
 fn a_step_without_gradients_is_refused_and_changes_nothing() {
     for device in devices() {
@@ -109,7 +110,7 @@ fn a_step_without_gradients_is_refused_and_changes_nothing() {
         refused(accumulation.micro_step(|| Ok(())).map(drop), "GradientAccumulation::micro_step");
         assert!(problem.bits() == before, "{device}: a refused step has changed something");
 
-        // A step that ends without a gradient at its second point goes back, and is refused.
+        // A step without a gradient at its second point goes back, and is an error.
         let mut calls = 0;
         let half = sam.step(|| {
             calls += 1;
@@ -175,7 +176,7 @@ fn wrong_settings_and_states_are_refused() {
     );
 }
 
-/// Looking at the averages in the midst of a run leaves no trace, and no step is taken from them.
+/// Evaluating the averages during a run changes nothing, and no step is taken from them.
 #[test]
 fn evaluation_leaves_no_trace() {
     for device in devices() {
@@ -224,7 +225,7 @@ fn evaluation_leaves_no_trace() {
     }
 }
 
-/// An average beside a schedule-free method: each of them puts its values in the place of the parameters, one at a time.
+/// An average and a schedule-free method: each of them replaces the parameters by its values, one at a time.
 #[test]
 fn two_owners_cannot_exchange_the_parameters_at_once() {
     for device in devices() {
@@ -281,13 +282,13 @@ fn two_owners_cannot_exchange_the_parameters_at_once() {
         average.swap_out().unwrap();
         assert!(problem.bits() == trained, "{device}");
 
-        // The same optimizer by another call.
+        // The same optimizer, with another call.
         lookahead.eval().unwrap();
         refused(lookahead.optimizer_mut().step(), "Lookahead::eval", "Lookahead::train");
         lookahead.train().unwrap();
         assert!(problem.bits() == trained, "{device}");
 
-        // What an owner has put in place stays when the owner is dropped, and is trained from there.
+        // Values that an owner has put in place stay when the owner is dropped, and training continues from them.
         average.swap_in().unwrap();
         let averaged = problem.bits();
         drop(average);
@@ -296,7 +297,7 @@ fn two_owners_cannot_exchange_the_parameters_at_once() {
     }
 }
 
-/// What the trainer reports of a schedule-free method, and what it leaves in the model, are the averages.
+/// The trainer reports the averages of a schedule-free method, and leaves them in the model.
 #[test]
 fn the_trainer_evaluates_averages() {
     for device in devices() {

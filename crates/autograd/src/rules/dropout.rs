@@ -5,8 +5,9 @@ use thalweg_tensor::DropoutState;
 use crate::{Result, Var};
 
 impl Var<'_> {
-    /// Dropout: zero with this probability p, else x / (1 - p); see [`Tensor::dropout`](thalweg_tensor::Tensor::dropout).
-    /// The gradient goes through the same mask. Every call advances `state`.
+    /// Applies dropout: zero with probability p, else x / (1 - p); see
+    /// [`Tensor::dropout`](thalweg_tensor::Tensor::dropout). The gradient is multiplied by the same mask. Every call
+    /// advances `state`.
     ///
     /// # Errors
     /// If the probability is not in [0, 1), the elements are not f32, or the devices differ.

@@ -13,18 +13,18 @@ impl Var<'_> {
     /// [`Tensor::apply`](thalweg_tensor::Tensor::apply). It can be differentiated as often as its derivatives can.
     ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, or the elements are not f32.
+    /// If the number of arguments or numbers is wrong, or the elements are not floating-point numbers.
     pub fn apply(self, function: &'static Elementwise, numbers: &[f32]) -> Result<Self> {
         self.apply_with(function, &[], numbers)
     }
 
-    /// Applies an element-wise function of several arguments, of which this variable is the first; see
-    /// [`Tensor::apply_with`](thalweg_tensor::Tensor::apply_with). The gradients of operands that were stretched are
-    /// summed.
+    /// Applies an element-wise function of several arguments; see
+    /// [`Tensor::apply_with`](thalweg_tensor::Tensor::apply_with). This variable is the first argument. The gradients
+    /// of broadcast operands are summed.
     ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, the shapes do not broadcast, the elements are not
-    /// f32, or the operands are on different devices or tapes.
+    /// If the number of arguments or numbers is wrong, the shapes do not broadcast, the elements are not floating-point
+    /// numbers or have several types, or the operands are on different devices or tapes.
     pub fn apply_with(self, function: &'static Elementwise, others: &[Self], numbers: &[f32]) -> Result<Self> {
         let values: Vec<Tensor> = others.iter().map(Self::value).collect();
         let result = self.value().apply_with(function, &values.iter().collect::<Vec<_>>(), numbers)?;
@@ -36,7 +36,7 @@ impl Var<'_> {
     }
 }
 
-/// Gives each input its gradient.
+/// Passes each input its gradient.
 fn pullback(function: &Elementwise, numbers: &Numbers, pull: &Pull<'_, '_>) -> Result<()> {
     let wanted =
         |(i, derivative)| Option::as_ref(derivative).filter(|_| pull.needs(i)).map(|derivative| (i, derivative));
@@ -46,7 +46,7 @@ fn pullback(function: &Elementwise, numbers: &Numbers, pull: &Pull<'_, '_>) -> R
     }
     let cotangent = pull.cotangent()?;
     for (i, derivative) in wanted {
-        // A product may have masked the gradient of a ReLU already.
+        // A product may already have masked the gradient of a ReLU.
         let gradient = if pull.is_masked() { cotangent } else { evaluate(derivative, numbers, cotangent, pull)? };
         pull.give(i, gradient.sum_to(&pull.input(i).shape())?)?;
     }

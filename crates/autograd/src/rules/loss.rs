@@ -5,7 +5,8 @@ use thalweg_tensor::{Tensor, ValueLog};
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The mean cross-entropy of rows of logits with their classes, in nats: `1/n Σ -ln softmax(logits)[target]`.
+    /// Returns the mean cross-entropy of rows of logits with their classes, in nats: `1/n Σ -ln
+    /// softmax(logits)[target]`.
     ///
     /// Its gradient, (softmax(logits) - one-hot(target)) / n, is computed in the same launch.
     ///
@@ -13,20 +14,20 @@ impl<'t> Var<'t> {
     /// logits `[n, classes]`, targets u32 `[n]` → `[]`.
     ///
     /// # Numerics
-    /// The row's maximum is subtracted first, so that large logits do not overflow. A target that is no class gives
-    /// NaN, and so does a batch without rows.
+    /// The row's maximum is subtracted first, so that large logits do not overflow. An invalid target gives NaN, and
+    /// so does a batch without rows.
     ///
     /// # Errors
-    /// If shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not match, or the devices differ.
     pub fn cross_entropy(self, targets: &Tensor) -> Result<Self> {
         self.cross_entropy_logged(targets, None)
     }
 
-    /// As [`cross_entropy`](Self::cross_entropy); the value is kept in a log on the device too, where possible in the
-    /// same launch.
+    /// Computes the same as [`cross_entropy`](Self::cross_entropy), and appends the value to a log on the device, in
+    /// the same launch if possible.
     ///
     /// # Errors
-    /// As [`cross_entropy`](Self::cross_entropy).
+    /// See [`cross_entropy`](Self::cross_entropy).
     pub fn cross_entropy_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
         let (mean, grad) = self.value().cross_entropy_mean(targets, log)?;
         self.tape().record("cross_entropy", mean, &[self], move |pull| {
@@ -43,16 +44,16 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The cross-entropy of each row of logits with its class, in nats: `-ln softmax(logits)[target]`.
+    /// Returns the cross-entropy of each row of logits with its class, in nats: `-ln softmax(logits)[target]`.
     ///
     /// # Shapes
     /// logits `[n, classes]`, targets u32 `[n]` → `[n]`.
     ///
     /// # Numerics
-    /// As [`cross_entropy`](Self::cross_entropy).
+    /// See [`cross_entropy`](Self::cross_entropy).
     ///
     /// # Errors
-    /// As [`cross_entropy`](Self::cross_entropy).
+    /// See [`cross_entropy`](Self::cross_entropy).
     pub fn cross_entropy_per_row(self, targets: &Tensor) -> Result<Self> {
         let (losses, grad) = self.value().cross_entropy(targets, 1.0)?;
         self.tape().record("cross_entropy_per_row", losses, &[self], move |pull| {
@@ -62,7 +63,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// The mean squared error over all N elements, `1/N Σ (x - target)²`.
+    /// Returns the mean squared error over all N elements, `1/N Σ (x - target)²`.
     ///
     /// Its gradient, 2 (x - target) / N, is computed in the same launch.
     ///
@@ -70,7 +71,7 @@ impl<'t> Var<'t> {
     /// `self` and `targets` of one shape → `[]`.
     ///
     /// # Numerics
-    /// NaN where there is no element.
+    /// The mean of no elements is NaN.
     ///
     /// # Errors
     /// If the shapes or the devices differ, or the elements are not f32.
@@ -78,10 +79,11 @@ impl<'t> Var<'t> {
         self.mse_logged(targets, None)
     }
 
-    /// As [`mse`](Self::mse); the value is kept in a log on the device too, where possible in the same launch.
+    /// Computes the same as [`mse`](Self::mse), and appends the value to a log on the device, in the same launch if
+    /// possible.
     ///
     /// # Errors
-    /// As [`mse`](Self::mse).
+    /// See [`mse`](Self::mse).
     pub fn mse_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
         let (mean, grad) = self.value().squared_error_mean(targets, log)?;
         let scale = 1.0 / grad.len() as f32;
@@ -100,8 +102,8 @@ impl<'t> Var<'t> {
     }
 }
 
-/// softmax(logits) - one-hot, whose value is given, of operations that can be differentiated again. The one-hot part does
-/// not depend on the logits: it is the difference of their softmax and this value.
+/// Returns softmax(logits) - one-hot, whose value is given, with operations that can be differentiated again. The
+/// one-hot part does not depend on the logits: it is the difference of their softmax and this value.
 fn softmax_less_one_hot<'t>(logits: Var<'t>, value: &Tensor) -> Result<Var<'t>> {
     let softmax = logits.softmax(-1)?;
     let one_hot = softmax.tape().constant(&softmax.value().sub(value)?);

@@ -1,4 +1,4 @@
-//! The rules: for every operation its value and its pullback, side by side, on variables.
+//! The rules: the value and the pullback of every operation, on variables.
 
 mod dropout;
 mod elementwise;
@@ -7,6 +7,8 @@ mod norm;
 mod normalize;
 mod prod;
 mod product;
+mod rearrange;
 mod reduce;
 mod shape;
 mod statistics;
+mod views;

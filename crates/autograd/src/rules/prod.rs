@@ -69,7 +69,7 @@ impl Kept {
             let parts = [level.slice(0, 0, half)?, level.slice(0, half, 2 * half)?];
             let mut next = parts[0].mul(parts[1])?;
             if is_odd {
-                next = Var::concatenate(&[next, level.slice(0, extent - 1, extent)?])?;
+                next = Var::concatenate(&[next, level.slice(0, extent - 1, extent)?], 0)?;
             }
             halves.push(parts);
             level = next;
@@ -82,7 +82,7 @@ impl Kept {
             if extent > half {
                 parts.push(others.slice(0, half, extent)?);
             }
-            others = Var::concatenate(&parts)?;
+            others = Var::concatenate(&parts, 0)?;
         }
         let permuted_shape = permuted.shape();
         let mut inverse = vec![0; order.len()];

@@ -1,4 +1,4 @@
-//! Matrix products and the fully connected layer. With g the gradient of the output.
+//! Matrix products and the fully connected layer. g is the gradient of the output.
 
 use thalweg_tensor::functions::RELU_GRAD;
 use thalweg_tensor::{DType, Tensor};
@@ -7,34 +7,58 @@ use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The matrix product; see [`Tensor::matmul`].
+    /// Returns the matrix product, or that of each pair of matrices in a batch; see [`Tensor::matmul`].
     ///
     /// # Shapes
-    /// `[n, k]` and `[k, m]` → `[n, m]`.
+    /// `[…, m, k]` and `[…, k, n]` → `[…, m, n]`; a vector `[k]` is a row on the left, a column on the right, and its axis is
+    /// not in the result.
     ///
     /// # Errors
-    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices or the tapes differ.
+    /// If the inner dimensions differ, the batches do not broadcast, an operand has no dimension, the elements are not f32,
+    /// or the devices or the tapes differ.
     pub fn matmul(self, other: Self) -> Result<Self> {
+        let (left, right) = (self.shape(), other.shape());
+        if left.len() == 1 && !right.is_empty() {
+            return self.unsqueeze(0)?.matmul(other)?.squeeze(if right.len() == 1 { -1 } else { -2 });
+        }
+        if right.len() == 1 && !left.is_empty() {
+            return self.matmul(other.unsqueeze(1)?)?.squeeze(-1);
+        }
+        if right.len() == 2 && left.len() > 2 {
+            return self.fold_rows()?.matmul(other)?.reshape(&[&left[..left.len() - 1], &right[1..]].concat());
+        }
         self.tape().record("matmul", self.value().matmul(&other.value())?, &[self, other], |pull| {
             let (a, b, g) = (pull.input(0), pull.input(1), pull.cotangent()?);
             if pull.needs(0) {
-                give_product(pull, 0, g, b.t()?)?;
+                give_product(pull, 0, g, b.transpose(-2, -1)?)?;
             }
             if pull.needs(1) {
-                give_product(pull, 1, a.t()?, g)?;
+                give_product(pull, 1, a.transpose(-2, -1)?, g)?;
             }
             Ok(())
         })
     }
 
-    /// A fully connected layer, x Wᵀ + bias, with ReLU behind it if asked; see [`Tensor::linear`].
+    /// The rows of all matrices as those of one.
+    fn fold_rows(self) -> Result<Self> {
+        let shape = self.shape();
+        let (&columns, outer) = shape.split_last().unwrap_or((&1, &[]));
+        self.reshape(&[outer.iter().product(), columns])
+    }
+
+    /// Returns a fully connected layer, x Wᵀ + bias, with an optional ReLU; see [`Tensor::linear`].
     ///
     /// # Shapes
-    /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
+    /// x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
     ///
     /// # Errors
-    /// If the shapes do not fit, the elements are not f32, or the devices or the tapes differ.
+    /// If the shapes do not match, the elements are not f32, or the devices or the tapes differ.
     pub fn linear(self, weight: Self, bias: Self, relu: bool) -> Result<Self> {
+        let shape = self.shape();
+        if shape.len() != 2 && !shape.is_empty() {
+            let y = self.fold_rows()?.linear(weight, bias, relu)?;
+            return y.reshape(&[&shape[..shape.len() - 1], &y.shape()[1..]].concat());
+        }
         let y = self.value().linear(&weight.value(), &bias.value(), relu)?;
         self.tape().record_node("linear", y, &[self, weight, bias], relu, move |pull| {
             let (x, weight) = (pull.input(0), pull.input(1));
@@ -64,7 +88,7 @@ impl<'t> Var<'t> {
     }
 }
 
-/// Both gradients of a layer's parameters in one launch, into their places where they have some.
+/// Computes both gradients of a layer's parameters in one launch, directly into the parameters' memory if possible.
 fn weight_and_bias(pull: &Pull<'_, '_>, g: &Tensor, x: &Tensor) -> Result<()> {
     if let Some(([weight_grad, bias_grad], accumulate)) = pull.claim([1, 2])? {
         g.linear_weight_grad_into(x, &weight_grad, &bias_grad, accumulate)?;
@@ -77,10 +101,11 @@ fn weight_and_bias(pull: &Pull<'_, '_>, g: &Tensor, x: &Tensor) -> Result<()> {
     pull.give(2, pull.constant(&bias_grad))
 }
 
-/// The product a b as the gradient of input number `i`, straight into its place where it is a parameter.
+/// Passes the product a b as the gradient of input number `i`, directly into its memory if it is a parameter.
 fn give_product<'t>(pull: &Pull<'t, '_>, i: usize, a: Var<'t>, b: Var<'t>) -> Result<()> {
-    if let Some(([target], accumulate)) = pull.claim([i])? {
+    let is_batch = a.value().rank() > 2 || b.value().rank() > 2;
+    if !is_batch && let Some(([target], accumulate)) = pull.claim([i])? {
         return Ok(a.value().matmul_into(&b.value(), &target, accumulate)?);
     }
-    pull.give(i, a.matmul(b)?)
+    pull.give(i, a.matmul(b)?.sum_to(&pull.input(i).shape())?)
 }

@@ -1,4 +1,4 @@
-//! Sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
+//! Sums, running sums, means, extremes and softmax. With x the input, y the output and g the gradient of y.
 
 use thalweg_tensor::{Axes, Axis, Tensor};
 
@@ -6,7 +6,7 @@ use crate::walk::Pull;
 use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The sum of all elements, of shape `[]`.
+    /// Returns the sum of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -14,7 +14,7 @@ impl<'t> Var<'t> {
         self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
     }
 
-    /// The mean of all elements, of shape `[]`.
+    /// Returns the mean of all elements, of shape `[]`.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -23,7 +23,7 @@ impl<'t> Var<'t> {
         self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
     }
 
-    /// The largest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the largest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -31,7 +31,7 @@ impl<'t> Var<'t> {
         self.tape().record("max", self.value().max()?, &[self], |pull| extreme(pull, Tensor::sum))
     }
 
-    /// The smallest of all elements, of shape `[]`; equal ones share the gradient.
+    /// Returns the smallest of all elements, of shape `[]`; equal ones share the gradient.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -80,7 +80,7 @@ impl<'t> Var<'t> {
         self.tape().record("min_along", y, &[self], move |pull| kept.extreme(pull))
     }
 
-    /// Sums away what was stretched from `shape`; see [`Tensor::sum_to`].
+    /// Sums over the dimensions in which `shape` was broadcast; see [`Tensor::sum_to`].
     ///
     /// # Errors
     /// If `shape` does not broadcast to the variable's, or the elements are not f32.
@@ -91,11 +91,40 @@ impl<'t> Var<'t> {
         self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))
     }
 
+    /// Returns the running sums along an axis; see [`Tensor::cumsum`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum(self, axis: impl Axis) -> Result<Self> {
+        let y = self.value().cumsum(axis)?;
+        // A variable without axes has the axis 0.
+        let axis = axis.place(self.shape().len()).unwrap_or(0);
+        self.tape().record("cumsum", y, &[self], move |pull| {
+            // An element of x is in its own sum and in all after it.
+            pull.give(0, pull.cotangent()?.cumsum_reversed(axis)?)
+        })
+    }
+
+    /// Returns the running sums from the end of an axis; see [`Tensor::cumsum_reversed`].
+    ///
+    /// # Errors
+    /// If the elements are not f32, or the axis is none of the variable's.
+    pub fn cumsum_reversed(self, axis: impl Axis) -> Result<Self> {
+        let y = self.value().cumsum_reversed(axis)?;
+        // A variable without axes has the axis 0.
+        let axis = axis.place(self.shape().len()).unwrap_or(0);
+        self.tape().record("cumsum_reversed", y, &[self], move |pull| pull.give(0, pull.cotangent()?.cumsum(axis)?))
+    }
+
     /// Returns the softmax along an axis; see [`Tensor::softmax`].
     ///
     /// # Errors
     /// If it is no axis of the variable, or the elements are not f32.
     pub fn softmax(self, axis: impl Axis) -> Result<Self> {
+        if self.shape().is_empty() {
+            // A variable without axes has the axis 0.
+            return self.reshape(&[1])?.softmax(axis)?.reshape(&[]);
+        }
         let axis = axis.of("softmax", &self.shape())?;
         self.tape().record("softmax", self.value().softmax(axis)?, &[self], move |pull| {
             // y (g - Σ g y)
@@ -109,6 +138,10 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If it is no axis of the variable, or the elements are not f32.
     pub fn log_softmax(self, axis: impl Axis) -> Result<Self> {
+        if self.shape().is_empty() {
+            // A variable without axes has the axis 0.
+            return self.reshape(&[1])?.log_softmax(axis)?.reshape(&[]);
+        }
         let axis = axis.of("log_softmax", &self.shape())?;
         self.tape().record("log_softmax", self.value().log_softmax(axis)?, &[self], move |pull| {
             // g - softmax Σ g
@@ -190,7 +223,7 @@ fn stretch(pull: &Pull<'_, '_>, scale: f32) -> Result<()> {
     pull.give(0, g.broadcast_to(&pull.input(0).shape())?)
 }
 
-/// The elements that equal the extreme get the gradient in equal shares.
+/// Divides the gradient equally among the elements that equal the extreme.
 fn extreme(
     pull: &Pull<'_, '_>,
     count: impl Fn(&Tensor) -> std::result::Result<Tensor, thalweg_tensor::Error>,

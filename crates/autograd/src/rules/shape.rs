@@ -1,11 +1,11 @@
-//! Views, copies of rows, and joins. With x the input and g the gradient of the output.
+//! Views, copies of rows, and concatenation. x is the input and g the gradient of the output.
 
 use thalweg_tensor::{Axis, DType, Tensor};
 
-use crate::{Error, Result, Var};
+use crate::{Result, Var};
 
 impl<'t> Var<'t> {
-    /// The same elements under another shape.
+    /// Returns the same elements with another shape.
     ///
     /// # Errors
     /// If the number of elements differs.
@@ -26,10 +26,10 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// A matrix transposed.
+    /// Returns a matrix transposed.
     ///
     /// # Errors
-    /// If the variable is no matrix.
+    /// If the variable is not a matrix.
     pub fn t(self) -> Result<Self> {
         self.value().t()?;
         self.transpose(0, 1)
@@ -50,10 +50,10 @@ impl<'t> Var<'t> {
         self.tape().record("permute", y, &[self], move |pull| pull.give(0, pull.cotangent()?.permute(&inverse)?))
     }
 
-    /// Stretched to a larger shape by NumPy's rule.
+    /// Returns the variable broadcast to a larger shape by NumPy's rule.
     ///
     /// # Errors
-    /// If the shape does not broadcast so.
+    /// If the shape does not broadcast.
     pub fn broadcast_to(self, shape: &[usize]) -> Result<Self> {
         self.tape().record("broadcast_to", self.value().broadcast_to(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
@@ -65,40 +65,46 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If it is no axis of the variable, or the range is not inside of it.
     pub fn slice(self, axis: impl Axis, start: usize, end: usize) -> Result<Self> {
-        let dimension = axis.of("slice", &self.shape())?;
-        self.tape().record("slice", self.value().slice(dimension, start, end)?, &[self], move |pull| {
-            // g with zeros before and behind it.
-            let shape = pull.input(0).shape();
-            let zeros = |extent: usize| {
-                let mut padding = shape.clone();
-                padding[dimension] = extent;
-                padding.swap(0, dimension);
-                Ok::<_, Error>(pull.constant(&Tensor::zeros(&pull.device(), DType::F32, &padding)?))
-            };
-            let g = pull.cotangent()?.transpose(0, dimension)?;
-            let parts = [zeros(start)?, g, zeros(shape[dimension] - end)?];
-            pull.give(0, Var::concatenate(&parts)?.transpose(0, dimension)?)
+        let axis = axis.of("slice", &self.shape())?;
+        self.tape().record("slice", self.value().slice(axis, start, end)?, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.spread(axis, pull.input(0).shape()[axis], start, 1)?)
         })
     }
 
-    /// Several variables one after the other, along their first dimension.
+    /// Several variables one after the other along an axis; see [`Tensor::concatenate`].
     ///
     /// # Errors
-    /// If there is none, or their types, devices, tapes or inner extents differ.
-    pub fn concatenate(parts: &[Self]) -> Result<Self> {
+    /// If there is none, it is no axis of theirs, or their types, devices, tapes or other extents differ.
+    pub fn concatenate(parts: &[Self], axis: impl Axis) -> Result<Self> {
         let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
-        let y = Tensor::concatenate(&values)?;
+        let y = Tensor::concatenate(&values, axis)?;
+        let axis = axis.of("concatenate", y.shape())?;
+        let extents: Vec<usize> = values.iter().map(|value| value.shape()[axis]).collect();
         parts[0].tape().record("concatenate", y, parts, move |pull| {
             let g = pull.cotangent()?;
             let mut start = 0;
-            for (i, value) in values.iter().enumerate() {
-                let end = start + value.shape()[0];
+            for (i, extent) in extents.iter().enumerate() {
                 if pull.needs(i) {
-                    pull.give(i, g.slice(0, start, end)?)?;
+                    pull.give(i, g.slice(axis, start, start + extent)?)?;
                 }
-                start = end;
+                start += extent;
             }
             Ok(())
+        })
+    }
+
+    /// Variables of one shape side by side along a new axis, which has the number `axis` in the result.
+    ///
+    /// # Errors
+    /// If there is none, the result would have no axis of this number, or their types, devices, tapes or shapes differ.
+    pub fn stack(parts: &[Self], axis: impl Axis) -> Result<Self> {
+        let values: Vec<Tensor> = parts.iter().map(Var::value).collect();
+        let y = Tensor::stack(&values, axis)?;
+        let axis = axis.of("stack", y.shape())?;
+        parts[0].tape().record("stack", y, parts, move |pull| {
+            let g = pull.cotangent()?;
+            let needed = (0..g.shape()[axis]).filter(|&i| pull.needs(i));
+            needed.into_iter().try_for_each(|i| pull.give(i, g.select(axis, i)?))
         })
     }
 
@@ -120,14 +126,14 @@ impl<'t> Var<'t> {
         self.reshape(&shape)
     }
 
-    /// The rows with these numbers; see [`Tensor::gather_rows`]. A row taken more than once gets the sum of its
-    /// gradients, in the order of the indices.
+    /// Returns the rows with these numbers; see [`Tensor::gather_rows`]. The gradients of a row that occurs several
+    /// times are added in the order of the indices.
     ///
     /// # Shapes
     /// `[rows, …]` and u32 indices `[n]` → `[n, …]`.
     ///
     /// # Errors
-    /// If the variable has no dimension, the indices are no list of u32, or the devices differ.
+    /// If the variable has no dimension, the indices are not a list of u32, or the devices differ.
     pub fn gather_rows(self, indices: &Tensor) -> Result<Self> {
         let y = self.value().gather_rows(indices)?;
         let indices = indices.clone();
@@ -136,13 +142,13 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Row i of the variable added to row `indices[i]` of a table of zeros with `rows` rows.
+    /// Adds row i of the variable to row `indices[i]` of a table of zeros with `rows` rows, and returns the table.
     ///
     /// # Shapes
     /// `[n, …]` and u32 indices `[n]` → `[rows, …]`.
     ///
     /// # Errors
-    /// If shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not match, or the devices differ.
     pub fn scatter_add_rows(self, indices: &Tensor, rows: usize) -> Result<Self> {
         let mut shape = self.shape();
         if let Some(first) = shape.first_mut() {

@@ -1,6 +1,6 @@
 //! Parsers of numbers in a range.
 
-/// The widest hidden layer: the wider ones of networks for tables have some thousands of units.
+/// The width of the widest hidden layer: wide networks for tables have some thousands of units.
 const MAX_WIDTH: u32 = 65_536;
 
 pub(super) fn positive(text: &str) -> Result<u32, String> {
@@ -14,7 +14,7 @@ pub(super) fn seed(text: &str) -> Result<u64, String> {
     text.trim().parse().map_err(|_| format!("must be a whole number from 0 to {}", u64::MAX))
 }
 
-/// A hidden layer.
+/// Parses the width of a hidden layer.
 pub(super) fn width(text: &str) -> Result<u32, String> {
     positive(text)
         .ok()
@@ -29,7 +29,7 @@ fn number(text: &str, rule: &str, holds: impl Fn(f64) -> bool) -> Result<f64, St
     }
 }
 
-// Learning rates and the like reach the device in single precision, where they must be finite too.
+// Learning rates and the like are single precision on the device, where they must be finite too.
 pub(super) fn at_least_zero(text: &str) -> Result<f64, String> {
     number(text, "a finite number of at least 0", |x| x >= 0.0 && (x as f32).is_finite())
 }

@@ -13,10 +13,10 @@ use super::ranges::{above_zero, at_least_zero, below_one, positive, probability,
 use super::{ComputeArgs, MatmulPrecision};
 use crate::error::Error;
 
-/// Updates that training makes at least, unless told otherwise: a small table needs more epochs.
+/// The minimum number of updates of a run by default: a small table needs more epochs.
 const LEAST_STEPS: u64 = 2_000;
 
-/// Checkpoints of a run at most, unless told otherwise.
+/// The maximum number of checkpoints of a run by default.
 const CHECKPOINTS: u64 = 20;
 
 #[derive(Debug, Args)]
@@ -132,7 +132,7 @@ impl TrainArgs {
         self.lr.unwrap_or(self.optimizer.lr)
     }
 
-    /// The loss, which must fit the type of the targets.
+    /// Returns the loss, which must fit the type of the targets.
     pub(crate) fn loss(&self, targets: DType) -> Result<&'static LossEntry, Error> {
         let fits = |entry: &LossEntry| entry.loss().target_type() == targets;
         let Some(loss) = self.loss.filter(|loss| !fits(loss)) else {
@@ -154,13 +154,13 @@ impl TrainArgs {
         self.weight_decay.or_else(default).unwrap_or(0.0)
     }
 
-    /// The method with the settings that the flags give.
+    /// Returns the method with the settings of the flags.
     pub(crate) fn method(&self) -> Result<Box<dyn Method>, Error> {
         let flags = [
             ("momentum", self.momentum.map(Value::from)),
             ("weight_decay", self.weight_decay.map(Value::from)),
             ("seed", Some(self.seed.into())),
-            // Its rate is the first step of each parameter, whatever the schedule.
+            // Its rate is the first step of each parameter, for any schedule.
             ("first_step", Some(self.learning_rate().into())),
         ];
         let has = |name| self.optimizer.setting(name).is_some();
@@ -169,7 +169,7 @@ impl TrainArgs {
         Ok(self.optimizer.with(&settings.into())?)
     }
 
-    /// Refuses flags for which the method has no setting, so that they would change nothing.
+    /// Checks that the method has a setting for each flag; the flag would change nothing otherwise.
     pub(crate) fn check_method(&self) -> Result<(), Error> {
         let lacks = |setting| self.optimizer.setting(setting).is_none();
         let (flag, others) = if self.momentum.is_some() && lacks("momentum") {
@@ -185,7 +185,7 @@ impl TrainArgs {
         Err(Error::NoSetting { flag, optimizer: self.optimizer.name, others })
     }
 
-    /// Refuses a warm-up before a schedule that begins with a rise of its own.
+    /// Checks that no warm-up precedes a schedule that begins with a rise.
     pub(crate) fn check_schedule(&self) -> Result<(), Error> {
         match self.warmup {
             Some(share) if share > 0.0 && self.schedule().is_cyclic => {
@@ -196,7 +196,7 @@ impl TrainArgs {
         }
     }
 
-    /// Refuses a number of epochs between checkpoints where none is written.
+    /// Checks that checkpoints are written if the number of epochs between them is given.
     pub(crate) fn check_checkpoint(&self) -> Result<(), Error> {
         if self.checkpoint.as_deref().is_some_and(|path| path == std::path::Path::new("-")) {
             let problem = "it is written over and over, which standard output is not; give a file".to_string();
@@ -212,17 +212,17 @@ impl TrainArgs {
         }
     }
 
-    /// Whether the schedule changes the momentum too, if there is one: where the user has not said what it is.
+    /// Returns whether the schedule also changes the momentum, if there is one and the user has not set it.
     pub(crate) fn has_momentum_schedule(&self) -> bool {
         self.schedule().is_cyclic && self.momentum.is_none()
     }
 
-    /// Whether the loss is scaled, so that small gradients do not vanish where products round to f16.
+    /// Returns whether the loss is scaled, so that small gradients do not vanish when products round to f16.
     pub(crate) fn scales_loss(&self) -> bool {
         self.device.matmul_precision == MatmulPrecision::F16
     }
 
-    /// Checks that gradients are clipped in a way that goes with that.
+    /// Checks that the clipping of gradients works with this scale.
     pub(crate) fn check_clip(&self) -> Result<(), Error> {
         if self.scales_loss() && matches!(self.clip(), Clip::Value(_)) {
             let problem =
@@ -240,12 +240,12 @@ impl TrainArgs {
         }
     }
 
-    /// The number of epochs for so many steps an epoch.
+    /// Returns the number of epochs, for `steps_per_epoch` steps each.
     pub(crate) fn epochs(&self, steps_per_epoch: u64) -> u64 {
         self.epochs.map_or_else(|| LEAST_STEPS.div_ceil(steps_per_epoch.max(1)), u64::from)
     }
 
-    /// Whether the number of epochs is given, and does not follow from the data.
+    /// Returns whether the number of epochs is given and does not follow from the data.
     pub(crate) fn gives_epochs(&self) -> bool {
         self.epochs.is_some()
     }
@@ -255,7 +255,7 @@ impl TrainArgs {
         self.schedule.unwrap_or_else(default)
     }
 
-    /// The epochs from one checkpoint to the next, of a run of so many.
+    /// Returns the number of epochs between checkpoints, for a run of `epochs` epochs.
     pub(crate) fn checkpoint_every(&self, epochs: u64) -> u64 {
         self.checkpoint_every.map_or_else(|| epochs.div_ceil(CHECKPOINTS).max(1), u64::from)
     }
@@ -300,31 +300,31 @@ pub(crate) enum Activation {
     Sigmoid,
 }
 
-/// The parser of `--optimizer`: the names of the registry.
+/// Returns the parser of `--optimizer`: the names of the registry.
 fn methods() -> impl TypedValueParser<Value = &'static MethodEntry> {
     let values = METHODS.iter().map(|entry| PossibleValue::new(entry.name).aliases(entry.aliases));
     let find = |name: String| MethodEntry::find(&name).ok_or("unknown");
     PossibleValuesParser::new(values).try_map(find)
 }
 
-/// The parser of `--schedule`: the names of the registry.
+/// Returns the parser of `--schedule`: the names of the registry.
 fn schedules() -> impl TypedValueParser<Value = &'static ScheduleEntry> {
     let values = SCHEDULES.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
     PossibleValuesParser::new(values).try_map(|name| ScheduleEntry::find(&name).ok_or("unknown"))
 }
 
-/// The parser of `--loss`: the names of the registry.
+/// Returns the parser of `--loss`: the names of the registry.
 fn losses() -> impl TypedValueParser<Value = &'static LossEntry> {
     let values = LOSSES.iter().map(|entry| PossibleValue::new(entry.name).help(entry.about));
     PossibleValuesParser::new(values).try_map(|name| LossEntry::find(&name).ok_or("unknown"))
 }
 
-/// Whether trying learning rates says nothing of a method.
+/// Returns whether a range test of learning rates tells nothing about a method.
 fn finds_its_steps(entry: &MethodEntry) -> bool {
     entry.method().capabilities().own_step_size
 }
 
-/// Names in a row: `a, b and c`.
+/// Formats names as a list: `a, b and c`.
 fn names<'a>(entries: impl Iterator<Item = &'a MethodEntry>, last: &str) -> String {
     let names: Vec<&str> = entries.map(|entry| entry.name).collect();
     match names.split_last() {
@@ -341,7 +341,7 @@ fn without_setting(setting: &str, last: &str) -> String {
     names(METHODS.iter().filter(|entry| entry.setting(setting).is_none()), last)
 }
 
-/// The defaults of a setting: those of single methods, then that of all others.
+/// Formats the defaults of a setting: those of single methods, then that of all others.
 fn defaults(setting: &str, other: f64) -> String {
     let mut values: Vec<f64> = METHODS.iter().filter_map(|entry| entry.setting(setting)?.as_f64()).collect();
     values.sort_by(|a, b| b.total_cmp(a));

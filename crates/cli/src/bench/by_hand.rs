@@ -1,15 +1,16 @@
-//! A training step written by hand, without a framework: the yardstick of the library's CPU backend.
+//! A training step written by hand, without a framework: the reference for the library's CPU backend.
 //!
 //! The network is 784-256-128-10 with ReLU, the loss cross-entropy, the optimizer AdamW with the gradients clipped to a
-//! global norm of 1. Products are the `gemm` crate's, all else is plain loops, which `pulp` compiles for the processor's
-//! widest vectors; `rayon` shares out what is large enough. Weights lie as `[in, out]`, which suits these products best.
+//! global norm of 1. Products use the `gemm` crate. Everything else is plain loops, which `pulp` compiles for the
+//! processor's widest vectors; `rayon` splits the large ones. Weights are `[in, out]`, the best layout for these
+//! products.
 
 use rayon::prelude::*;
 
-/// Units of the layers.
+/// The units of the layers.
 pub(crate) const WIDTHS: [usize; 4] = [784, 256, 128, 10];
 
-/// Rows of the data set that batches are taken from.
+/// The rows of the data set of the batches.
 pub(crate) const ROWS: usize = 4096;
 
 /// The learning rate, the decay rates of the moments, epsilon and weight decay.
@@ -23,10 +24,10 @@ pub(crate) const MAX_NORM: f32 = 1.0;
 
 const LAYERS: usize = 3;
 
-/// Elements from which a loop is shared out, and of the pieces that it is cut into.
+/// The minimum number of elements for splitting a loop, and the size of its pieces.
 const PIECE: usize = 16 * 1024;
 
-/// Operations from which a product is shared out.
+/// The minimum number of operations for splitting a product.
 const PARALLEL_OPERATIONS: usize = 4_000_000;
 
 /// A network in training, with everything that a step needs.
@@ -36,13 +37,13 @@ pub(crate) struct ByHand {
     targets: Vec<u32>,
     order: Vec<u32>,
     position: usize,
-    /// Weights and biases of all layers, one after the other.
+    /// Weights and biases of all layers, concatenated.
     params: Vec<f32>,
     grads: Vec<f32>,
     moment1: Vec<f32>,
     moment2: Vec<f32>,
     corrections: (f32, f32),
-    /// The input of each layer, and the logits behind the last.
+    /// The input of each layer, and the logits after the last.
     activations: [Vec<f32>; LAYERS + 1],
     /// The gradients of the outputs of each layer.
     deltas: [Vec<f32>; LAYERS],
@@ -51,7 +52,7 @@ pub(crate) struct ByHand {
 }
 
 impl ByHand {
-    /// A network, a data set and an order of its rows, all drawn from the seed.
+    /// Makes a network, a data set and an order of its rows, all drawn from the seed.
     pub(crate) fn new(batch: usize, seed: u64) -> Self {
         let mut numbers = Numbers(seed);
         let features = (0..ROWS * WIDTHS[0]).map(|_| numbers.unit()).collect();
@@ -62,7 +63,7 @@ impl ByHand {
         }
         let mut params = vec![0.0; offset(LAYERS)];
         for layer in 0..LAYERS {
-            // He's uniform initialisation, with which gradients are long enough to be clipped.
+            // He's uniform initialisation, with which gradients are long enough for clipping.
             let bound = (6.0 / WIDTHS[layer] as f32).sqrt();
             params[offset(layer)..offset(layer + 1)].fill_with(|| bound * (2.0 * numbers.unit() - 1.0));
         }
@@ -85,17 +86,17 @@ impl ByHand {
         }
     }
 
-    /// The data set: features `[ROWS, 784]`, classes, and the order in which batches take them.
+    /// Returns the data set: features `[ROWS, 784]`, classes, and the order of the rows in the batches.
     pub(crate) fn data(&self) -> (&[f32], &[u32], &[u32]) {
         (&self.features, &self.targets, &self.order)
     }
 
-    /// Rows of a batch.
+    /// Returns the rows of a batch.
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Weight `[out, in]` and bias of a layer, as they are now.
+    /// Returns the current weight `[out, in]` and bias of a layer.
     pub(crate) fn layer(&self, layer: usize) -> (Vec<f32>, Vec<f32>) {
         let (inputs, outputs) = (WIDTHS[layer], WIDTHS[layer + 1]);
         let (weight, bias) = self.params[offset(layer)..offset(layer + 1)].split_at(inputs * outputs);
@@ -103,9 +104,9 @@ impl ByHand {
         (transposed, bias.to_vec())
     }
 
-    /// One step on the next batch; its mean loss.
+    /// Takes one step on the next batch, and returns its mean loss.
     pub(crate) fn step(&mut self) -> f32 {
-        // Once into the pool, so that what is shared out within need not wake it from outside each time.
+        // Enters the pool once, so that the parallel parts inside need not wake it from outside each time.
         rayon::scope(|_| {
             self.gather();
             self.forward();
@@ -150,7 +151,7 @@ impl ByHand {
         }
     }
 
-    /// The mean loss; its gradient by the logits goes into the last delta.
+    /// Returns the mean loss, and writes its gradient by the logits into the last delta.
     fn loss(&mut self) -> f32 {
         let (classes, scale) = (WIDTHS[LAYERS], 1.0 / self.batch as f32);
         let rows = self.activations[LAYERS].chunks(classes).zip(self.deltas[LAYERS - 1].chunks_mut(classes));
@@ -195,17 +196,17 @@ impl ByHand {
     }
 }
 
-/// Where the parameters of a layer start.
+/// Returns the offset of the parameters of a layer.
 fn offset(layer: usize) -> usize {
     (0..layer).map(|layer| (WIDTHS[layer] + 1) * WIDTHS[layer + 1]).sum()
 }
 
-/// min(1, MAX_NORM / (norm + 1e-6)).
+/// Returns min(1, MAX_NORM / (norm + 1e-6)).
 fn clip_factor(sum_of_squares: f32) -> f32 {
     (MAX_NORM / (sum_of_squares.sqrt() + 1e-6)).min(1.0)
 }
 
-/// The sum of squares, in an order that does not depend on the number of threads.
+/// Returns the sum of squares, in an order that does not depend on the number of threads.
 fn sum_of_squares(x: &[f32]) -> f32 {
     let piece = |x: &[f32]| {
         vectorized(|| {
@@ -219,7 +220,7 @@ fn sum_of_squares(x: &[f32]) -> f32 {
     x.par_chunks(PIECE).map(piece).sum()
 }
 
-/// A step of AdamW over plain slices, as a vectorised loop.
+/// Takes a step of AdamW over plain slices, as a vectorised loop.
 pub(crate) fn adamw(
     params: &mut [f32],
     grads: &[f32],
@@ -247,15 +248,15 @@ pub(crate) fn adamw(
         });
 }
 
-/// c[m, n] = a[m, k] b[k, n]: operands with the strides of their rows and columns, c without gaps.
+/// Computes c[m, n] = a[m, k] b[k, n]: operands with the strides of their rows and columns, c contiguous.
 fn multiply([m, n, k]: [usize; 3], a: (&[f32], usize, usize), b: (&[f32], usize, usize), c: &mut [f32]) {
     assert!(a.0.len() == m * k && b.0.len() == k * n && c.len() == m * n, "operands do not fit");
     let parallelism =
         if 2 * m * n * k < PARALLEL_OPERATIONS { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
     let (a_pointer, b_pointer) = (a.0.as_ptr(), b.0.as_ptr());
     #[allow(unsafe_code, reason = "the library takes pointers; the slices were just held against the extents")]
-    // SAFETY: each operand has as many elements as its extents say, and the strides are those of its rows and columns,
-    // in one order or the other.
+    // SAFETY: the extents give the number of elements of each operand, and the strides are those of its rows and
+    // columns, in one order or the other.
     unsafe {
         gemm::gemm(
             m,

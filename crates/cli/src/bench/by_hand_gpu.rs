@@ -1,14 +1,14 @@
-//! A training step written by hand in wgpu and WGSL, without the library: a peer of the recorded step on a GPU.
+//! A training step written by hand in wgpu and WGSL, without the library: a reference for the recorded step on a GPU.
 //!
 //! It does the work of [`ByHand`] on the device: the next batch by an order, forward, cross-entropy with a log of losses,
-//! backward, clipping by the global norm, AdamW with its bias corrections. Nothing is read by the host. A step is twelve
+//! backward, clipping by the global norm, AdamW with its bias corrections. The host reads nothing. A step is twelve
 //! dispatches of one command buffer, whose bind groups are made once.
 //!
-//! Every shape is a constant of the texts. Products hold a tile of the result in the registers of a subgroup: a lane loads
-//! four elements once, and `subgroupBroadcast` carries them to the others. The last layer has two units of padding, which
-//! stay zero, so that all rows are whole vectors.
+//! Every shape is a constant of the texts. Products keep a tile of the result in the registers of a subgroup: a lane
+//! loads four elements once, and `subgroupBroadcast` passes them to the others. The last layer has two units of
+//! padding, which stay zero, so that all rows are whole vectors.
 
-// Named by their paths, since a test takes this file in from another folder.
+// Named by their paths, because a test includes this file from another folder.
 #[path = "by_hand_gpu/kernels.rs"]
 mod kernels;
 #[path = "by_hand_gpu/product.rs"]
@@ -23,13 +23,13 @@ use thalweg::tensor::{DeviceInfo, DeviceKind, Error, Result, wgpu};
 use super::by_hand::{ByHand, ROWS, WIDTHS};
 use kernels::Kernels;
 
-/// Units of the layers, the classes with padding.
+/// The units of the layers, the classes with padding.
 const PADDED: [usize; 4] = [WIDTHS[0], WIDTHS[1], WIDTHS[2], WIDTHS[3].next_multiple_of(4)];
 
-/// The losses that the log keeps.
+/// The number of losses in the log.
 const LOG: usize = 1024;
 
-/// Bytes of the clock: the position of the batch, the number of losses, both bias corrections, the clip factor.
+/// The bytes of the clock: the position of the batch, the number of losses, both bias corrections, the clip factor.
 const CLOCK_BYTES: u64 = 32;
 
 /// A network in training on a GPU.
@@ -47,11 +47,11 @@ struct Dispatch {
 }
 
 impl ByHandGpu {
-    /// Opens the adapter of a device anew, with the network, the data and the batch of `from`. Returns `None` if the
+    /// Opens the adapter of a device again, with the network, the data and the batch of `from`. Returns `None` if the
     /// adapter has no subgroups of one size.
     ///
     /// # Errors
-    /// If the adapter is not found or refuses.
+    /// If the adapter is not found or cannot be opened.
     pub(crate) fn open(info: &DeviceInfo, from: &ByHand) -> Result<Option<Self>> {
         let (lanes, most) = info.subgroup_size;
         if !info.features.subgroups || lanes != most || !matches!(lanes, 4 | 8 | 16 | 32 | 64) {
@@ -87,7 +87,7 @@ impl ByHandGpu {
         Self { device, queue, dispatches, log }
     }
 
-    /// Hands over so many steps in one submission.
+    /// Submits `steps` steps at once.
     pub(crate) fn step(&self, steps: usize) {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -108,12 +108,12 @@ impl ByHandGpu {
         polled.map(|_| ()).map_err(|error| Error::Driver { reason: error.to_string() })
     }
 
-    /// Dispatches of a step.
+    /// Returns the number of dispatches of a step.
     pub(crate) fn dispatches(&self) -> usize {
         self.dispatches.len()
     }
 
-    /// The first losses of the log.
+    /// Returns the first losses of the log.
     pub(crate) fn losses(&self, count: usize) -> Result<Vec<f32>> {
         let size = 4 * count as u64;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
@@ -137,7 +137,7 @@ impl ByHandGpu {
     }
 }
 
-/// The adapter that a device was opened from.
+/// Finds the adapter of a device.
 fn find(info: &DeviceInfo) -> Result<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
         backends: wgpu::Backends::PRIMARY,
@@ -152,7 +152,7 @@ fn find(info: &DeviceInfo) -> Result<wgpu::Adapter> {
     adapters.into_iter().find(same).ok_or_else(|| refused(info, &"it is not there"))
 }
 
-/// The answer of a native backend, which needs no wait.
+/// Returns the result of a native backend, which needs no wait.
 fn at_once<T>(future: impl Future<Output = T>, info: &DeviceInfo) -> Result<T> {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Ok(answer),
@@ -164,7 +164,7 @@ fn refused(info: &DeviceInfo, reason: &dyn std::fmt::Display) -> Error {
     Error::Adapter { adapter: info.name.clone(), reason: reason.to_string() }
 }
 
-/// Where the weight of a layer starts in the arena of parameters; its bias follows.
+/// Returns the offset of the weight of a layer in the arena of parameters; its bias follows.
 const fn offset(layer: usize) -> usize {
     let (mut offset, mut i) = (0, 0);
     while i < layer {
@@ -174,12 +174,12 @@ const fn offset(layer: usize) -> usize {
     offset
 }
 
-/// Where the bias of a layer starts.
+/// Returns the offset of the bias of a layer.
 const fn bias(layer: usize) -> usize {
     offset(layer) + PADDED[layer] * PADDED[layer + 1]
 }
 
-/// Parameters, padded so that the lanes of a subgroup take two vectors each.
+/// The number of parameters, padded to two vectors per lane of a subgroup.
 const PARAMETERS: usize = offset(3).next_multiple_of(512);
 
 /// All memory, by name.
@@ -235,7 +235,7 @@ impl Buffers {
     }
 }
 
-/// The arena: weights `[in, out]` of the first two layers, the last as `[out, in]`, each followed by its bias.
+/// Returns the arena: weights `[in, out]` of the first two layers, the last as `[out, in]`, each followed by its bias.
 fn parameters(from: &ByHand) -> Vec<f32> {
     let mut arena = vec![0.0; PARAMETERS];
     for layer in 0..3 {
@@ -314,6 +314,6 @@ struct Clock {
 ";
 
 fn line(text: &mut String, line: impl std::fmt::Display) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(text, "{line}");
 }

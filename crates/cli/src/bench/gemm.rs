@@ -1,6 +1,6 @@
-//! The `gemm` crate, the roof of matrix products on a CPU, behind checked slices.
+//! The `gemm` crate, the roofline of matrix products on a CPU, with checked slices.
 
-/// A matrix as it lies in a slice: its elements and the distances of rows and of columns.
+/// A matrix in a slice: its elements and the strides of rows and of columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     elements: &'a [f32],
@@ -9,20 +9,20 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// A matrix of rows of `width` elements; as its transpose, if asked.
+    /// Makes a matrix of rows of `width` elements, or its transpose.
     pub(crate) fn new(elements: &'a [f32], width: usize, transposed: bool) -> Self {
         let (row, column) = if transposed { (1, width) } else { (width, 1) };
         Self { elements, row, column }
     }
 }
 
-/// c = a b on all threads; a is `[m, k]`, b `[k, n]`, c `[m, n]` row-major, none of them empty.
+/// Computes c = a b on all threads; a is `[m, k]`, b `[k, n]`, c `[m, n]` row-major, none of them empty.
 pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) {
     assert!((m - 1) * a.row + (k - 1) * a.column < a.elements.len(), "a is too short");
     assert!((k - 1) * b.row + (n - 1) * b.column < b.elements.len(), "b is too short");
     assert!(c.len() >= m * n, "c is too short");
     #[allow(unsafe_code, reason = "the crate takes pointers; the slices were just held against the extents")]
-    // SAFETY: `a`, `b` and `c` hold every element that extents and strides reach, and `c` is borrowed exclusively.
+    // SAFETY: `a`, `b` and `c` contain every element that extents and strides reach, and `c` is borrowed exclusively.
     unsafe {
         gemm::gemm(
             m,
@@ -48,8 +48,8 @@ pub(crate) fn multiply([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &
     }
 }
 
-/// As [`multiply`], by the inner loops in vectors of 256 bits with which the crate is built unless told otherwise; wider
-/// ones are an option of it. False, and nothing done, on a processor without them.
+/// Computes as [`multiply`], with loops in vectors of 256 bits, the crate's default; wider ones are an option of it.
+/// Returns false and does nothing on a processor without them.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn multiply_in_256_bits([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matrix<'_>, c: &mut [f32]) -> bool {
     use gemm_common::simd::{MixedSimd, V3};
@@ -61,8 +61,8 @@ pub(crate) fn multiply_in_256_bits([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matr
     assert!((k - 1) * b.row + (n - 1) * b.column < b.elements.len(), "b is too short");
     assert!(c.len() >= m * n, "c is too short");
     #[allow(unsafe_code, reason = "as above; and the processor was asked for what these loops need")]
-    // SAFETY: as above. The result is that of the transposed product, whose columns are the rows of `c`, so that they lie
-    // in one piece as these loops want them.
+    // SAFETY: as above. The result is that of the transposed product, whose columns are the rows of `c`: they are
+    // contiguous, as these loops need them.
     unsafe {
         gemm_common::gemm::gemm_basic_generic::<_, f32, LANES, { MR_DIV_N * LANES }, NR, MR_DIV_N, H_M, H_N>(
             simd,
@@ -94,7 +94,7 @@ pub(crate) fn multiply_in_256_bits([m, n, k]: [usize; 3], a: Matrix<'_>, b: Matr
     true
 }
 
-/// There are none.
+/// Returns false: there are no such vectors.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn multiply_in_256_bits(_: [usize; 3], _: Matrix<'_>, _: Matrix<'_>, _: &mut [f32]) -> bool {
     false
@@ -104,7 +104,7 @@ pub(crate) fn multiply_in_256_bits(_: [usize; 3], _: Matrix<'_>, _: Matrix<'_>, 
 mod tests {
     #[test]
     fn transposed_operands_are_read_where_they_lie() {
-        // Here, since benches that take this file in leave tests out, but not what is around them.
+        // Here, because benches that include this file leave out tests, but not the items around them.
         use super::{Matrix, multiply, multiply_in_256_bits};
         // a = [[1, 2, 3], [4, 5, 6]], b = [[1, 0], [0, 1], [1, 1]].
         let expected = [4.0, 5.0, 10.0, 11.0];

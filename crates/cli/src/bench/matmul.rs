@@ -1,4 +1,4 @@
-//! `thalweg bench matmul`: matrix products of a training step, each beside the `gemm` crate on all threads.
+//! `thalweg bench matmul`: matrix products of a training step, each next to the `gemm` crate on all threads.
 
 use serde::Serialize;
 use thalweg::tensor::{DType, Device, DeviceKind, Tensor};
@@ -13,10 +13,10 @@ use crate::table::table;
 /// Inputs and outputs of the layers of the network that `bench step` trains.
 const LAYERS: [(usize, usize); 3] = [(784, 256), (256, 128), (128, 10)];
 
-/// Products handed over at once, so that neither the calls of the host nor the submissions count.
+/// The number of products submitted at once, so that neither the calls of the host nor the submissions count.
 const AT_ONCE: usize = 8;
 
-/// A product c[m, n] = a[m, k] b[k, n]; an operand that is transposed lies as `[k, m]` or `[n, k]`.
+/// A product c[m, n] = a[m, k] b[k, n]; a transposed operand is stored as `[k, m]` or `[n, k]`.
 #[derive(Debug, Clone, Copy)]
 struct Form {
     name: &'static str,
@@ -28,7 +28,7 @@ struct Form {
 }
 
 impl Form {
-    /// x Wᵀ, dy W and dyᵀ x of a layer.
+    /// Returns x Wᵀ, dy W and dyᵀ x of a layer.
     fn of_layer(batch: usize, (inputs, outputs): (usize, usize)) -> [Self; 3] {
         let form = |name, m, n, k, transpose_a, transpose_b| Self { name, m, n, k, transpose_a, transpose_b };
         [
@@ -45,7 +45,7 @@ impl Form {
     fn all(device: &Device, quick: bool) -> Vec<Self> {
         let (batches, squares): (&[usize], &[usize]) = match device.info().kind {
             _ if quick => (&[64], &[256]),
-            // It takes a GPU to multiply such matrices in a reasonable time.
+            // Only a GPU multiplies such matrices in a reasonable time.
             DeviceKind::Hardware => (&[64, 512], &[256, 512, 1024, 4096]),
             DeviceKind::Cpu | DeviceKind::Software => (&[64, 512], &[256, 512, 1024]),
         };
@@ -57,13 +57,13 @@ impl Form {
         2.0 * self.m as f64 * self.n as f64 * self.k as f64
     }
 
-    /// Shapes of the operands as they lie.
+    /// Returns the shapes of the operands in memory.
     fn shapes(&self) -> [[usize; 2]; 2] {
         let shape = |rows, columns, transposed| if transposed { [columns, rows] } else { [rows, columns] };
         [shape(self.m, self.k, self.transpose_a), shape(self.k, self.n, self.transpose_b)]
     }
 
-    /// Measures the product on the device and by the crate, in turns.
+    /// Measures the product on the device and with the crate, in turns.
     fn measure(&self, device: &Device, pace: Pace, tick: impl FnMut()) -> Result<Row> {
         let operand = |stream, shape: &[usize]| Tensor::uniform(device, 0, stream, -1.0, 1.0, shape);
         let [a_shape, b_shape] = self.shapes();
@@ -122,11 +122,11 @@ struct Row {
     transpose_a: bool,
     transpose_b: bool,
     microseconds: f64,
-    /// 2 m n k operations in the time of one product.
+    /// 2 m n k operations divided by the time of one product.
     gflops: f64,
     gemm_gflops: f64,
     share: f64,
-    /// The crate's rate in vectors of 256 bits, where the processor has them.
+    /// The crate's rate in vectors of 256 bits, if the processor has them.
     gemm_256_gflops: Option<f64>,
     share_of_256: Option<f64>,
 }

@@ -1,60 +1,60 @@
 //! Timing of work on a device.
 //!
-//! A GPU works while the host goes on, so a call is not what is timed: a batch of calls with one wait at its end is,
-//! long enough that the wait is small against it. Pieces of work that are to be compared take turns, so that whatever
-//! else the machine does meets all of them alike, and the best turn of each counts.
+//! A GPU works while the host continues, so single calls are not timed. A batch of calls with one wait at its end is
+//! timed, long enough that the wait is small. Pieces of work that are compared take turns, so that other load of the
+//! machine affects them alike, and the best turn of each counts.
 
 use std::time::{Duration, Instant};
 
 use thalweg::tensor::{Device, Result};
 
-/// How thoroughly to measure.
+/// The thoroughness of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// The least duration of a batch.
+    /// The minimum duration of a batch.
     batch: Duration,
     /// The time to spend on each piece of work.
     each: Duration,
-    /// The least number of turns.
+    /// The minimum number of turns.
     turns: u32,
 }
 
 impl Pace {
-    /// Figures to rely on.
+    /// Reliable results.
     pub(crate) const FULL: Self = Self { batch: Duration::from_millis(50), each: Duration::from_secs(1), turns: 5 };
-    /// Figures to rely on of so many pieces of work that a second for each would be minutes.
+    /// Reliable results for many pieces of work, for which a second each would be minutes.
     pub(crate) const MANY: Self = Self { batch: Duration::from_millis(15), each: Duration::from_millis(90), turns: 3 };
-    /// Figures to see that everything works.
+    /// A check that everything works.
     pub(crate) const QUICK: Self = Self { batch: Duration::from_millis(2), each: Duration::ZERO, turns: 2 };
 }
 
-/// A piece of work: one call hands it to the device.
+/// A piece of work: one call submits it to the device.
 pub(crate) type Work<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 
-/// What was measured of a piece of work.
+/// The measurement of a piece of work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
-    /// Seconds a call, in the best turn.
+    /// Seconds per call, in the best turn.
     pub(crate) seconds: f64,
-    /// Launches of kernels a call.
+    /// Launches of kernels per call.
     pub(crate) launches: u64,
 }
 
-/// What was measured of a piece of work in detail.
+/// The detailed measurement of a piece of work.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Detailed {
     pub(crate) work: Measured,
-    /// Submissions a call.
+    /// Submissions per call.
     pub(crate) submissions: f64,
-    /// Waits for the device a call.
+    /// Waits for the device per call.
     pub(crate) host_syncs: f64,
-    /// Seconds that the host needs to hand a call over to an idle device, at best.
+    /// The seconds that the host needs to submit a call to an idle device, at best.
     pub(crate) host_seconds: f64,
-    /// Seconds of all kernels of a call, at best.
+    /// The seconds of all kernels of a call, at best.
     pub(crate) kernel_seconds: f64,
 }
 
-/// Measures pieces of work that take turns. Calls `tick` now and then.
+/// Measures pieces of work that take turns. Calls `tick` from time to time.
 pub(crate) fn measure(
     device: &Device,
     pace: Pace,
@@ -64,8 +64,8 @@ pub(crate) fn measure(
     measure_turns(device, pace, works, &|| device.synchronize(), tick, |_, _| Ok(()))
 }
 
-/// As [`measure`], and in each turn also the time of the host and of the kernels. `wait` waits for the device and
-/// whatever else does the work.
+/// Measures as [`measure`] does, and in each turn also the time of the host and of the kernels. `wait` waits for the
+/// device and everything else that does the work.
 pub(crate) fn measure_in_detail(
     device: &Device,
     pace: Pace,
@@ -112,7 +112,7 @@ pub(crate) fn measure_in_detail(
     Ok(measured.into_iter().zip(details).map(join).collect())
 }
 
-/// Times in a turn that the host is watched handing a call over.
+/// The number of timed submissions by the host per turn.
 const HAND_OVERS: u32 = 4;
 
 /// Measures in turns; each work's turn ends with `and_then`.
@@ -128,7 +128,7 @@ fn measure_turns(
     let mut batches = Vec::with_capacity(works.len());
     for work in works.iter_mut() {
         tick();
-        // The first call compiles kernels and takes memory; the second is as all that follow.
+        // The first call compiles kernels and allocates; the second is like all others.
         time(wait, work, 1)?;
         let before = device.counters().launches;
         time(wait, work, 1)?;
@@ -140,7 +140,7 @@ fn measure_turns(
     while turn < pace.turns || start.elapsed() < budget {
         for (i, ((work, &calls), measured)) in works.iter_mut().zip(&batches).zip(&mut measured).enumerate() {
             tick();
-            // The work before has pushed out of the caches what a short one left there.
+            // The previous work has evicted the data of a short one from the caches.
             if calls > 1 {
                 time(wait, work, 1)?;
             }
@@ -153,7 +153,7 @@ fn measure_turns(
     Ok(measured)
 }
 
-/// The number of calls that take at least as long as `least`.
+/// Returns the number of calls that take at least `least`.
 fn batch_size(wait: &dyn Fn() -> Result<()>, work: &mut Work<'_>, least: Duration) -> Result<u32> {
     let mut calls = 1u32;
     loop {
@@ -161,13 +161,13 @@ fn batch_size(wait: &dyn Fn() -> Result<()>, work: &mut Work<'_>, least: Duratio
         if taken >= least {
             return Ok(calls);
         }
-        // A fifth more than the time so far promises; at most ten times as many, since the first ones are slow.
+        // A fifth more than the time so far predicts; at most ten times as many, because the first ones are slow.
         let growth = (1.2 * least.as_secs_f64() / taken.as_secs_f64()).min(10.0);
         calls = (f64::from(calls) * growth).ceil() as u32;
     }
 }
 
-/// The wall time of some calls and of the wait for what they handed over.
+/// Returns the wall time of some calls and of the wait for their work.
 fn time(wait: &dyn Fn() -> Result<()>, work: &mut Work<'_>, calls: u32) -> Result<Duration> {
     let start = Instant::now();
     for _ in 0..calls {
@@ -197,7 +197,7 @@ mod tests {
         let measured = measure(&device, Pace::QUICK, &mut works, || {}).unwrap();
         drop(works);
         assert!(measured.iter().all(|m| m.seconds > 0.0 && m.seconds < 1.0), "{measured:?}");
-        // The CPU counts for all that share it, other tests included.
+        // The counters of the CPU include all threads, and so other tests.
         assert!(measured[0].launches >= 2 && measured[1].launches >= 1, "{measured:?}");
         assert!(calls > 4);
     }

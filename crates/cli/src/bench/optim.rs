@@ -1,4 +1,4 @@
-//! `thalweg bench optim`: what an update of all parameters costs, beside the best copy kernel of as many elements.
+//! `thalweg bench optim`: the cost of an update of all parameters, next to the best copy kernel for as many elements.
 
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -12,15 +12,15 @@ use crate::error::{Error, Result};
 use crate::table::table;
 use crate::updates::{self, Parameters};
 
-/// What is measured together: a number of parameters, as so many tensors each, and with gradients that are clipped to a
-/// norm or not.
+/// The measurements of one comparison: a number of parameters, their split into tensors, and whether gradients are
+/// clipped to a norm.
 struct Group {
     parameters: usize,
     tensors: &'static [usize],
     clips: &'static [Clip],
 }
 
-/// Off, and to a norm that no group's gradients stay below.
+/// Off, and clipping to a norm that all groups' gradients exceed.
 const OFF_AND_ON: &[Clip] = &[Clip::Off, Clip::Norm(1.0)];
 
 const FULL: [Group; 4] = [
@@ -46,7 +46,8 @@ struct Row {
     bytes_per_parameter: u64,
     nanoseconds_per_parameter: f64,
     gb_per_s: f64,
-    /// The fastest of the copy kernels and of all rows at the same number of parameters, which took turns.
+    /// The rate of the fastest of the copy kernels and of all rows with the same number of parameters, which took
+    /// turns.
     roof_gb_per_s: f64,
     share: f64,
 }
@@ -99,7 +100,7 @@ impl Group {
         wanted: impl Fn(&str) -> bool,
         progress: &ProgressBar,
     ) -> Result<Vec<Row>, Error> {
-        // Products of matrices are measured with few parameters alone.
+        // Matrix products are measured with few parameters only.
         if !updates::updates_of(device, self.parameters).any(|(name, _)| wanted(name)) {
             return Ok(Vec::new());
         }
@@ -123,7 +124,7 @@ impl Group {
             }
         }
         if device.is_cpu() && wanted("adamw") {
-            // The yardstick there: the same update as a plain loop on as many threads.
+            // The reference there: the same update as a plain loop on as many threads.
             let [mut params, grads, mut moment1, mut moment2] =
                 [0.5f32, 0.01, 0.0, 0.0].map(|value| vec![value; self.parameters]);
             described.push(("adamw-by-hand", 1, false, updates::update_bytes(&updates::ADAMW, Clip::Off)));
@@ -140,7 +141,7 @@ impl Group {
         let (measured, copies) = measured.split_at(described.len());
         let fastest = copies.iter().map(|copy| copy.seconds).fold(f64::INFINITY, f64::min);
         let copy = gb_per_s(updates::COPY_BYTES, fastest);
-        // On some drivers a kernel that copies is slower than one that computes.
+        // With some drivers a copy kernel is slower than one that computes.
         let updates = described.iter().zip(measured).map(|((.., bytes), measured)| gb_per_s(*bytes, measured.seconds));
         let roof = updates.fold(copy, f64::max);
         let row = |((optimizer, tensors, clipping, bytes), measured): (_, &super::measure::Measured)| {

@@ -1,4 +1,4 @@
-//! `thalweg bench step`: a training step of a small network, eager and recorded, beside the time of its kernels.
+//! `thalweg bench step`: a training step of a small network, eager and recorded, next to the time of its kernels.
 
 use serde::Serialize;
 use thalweg::tensor::{Device, Error as TensorError, Result as TensorResult};
@@ -12,7 +12,7 @@ use crate::args::StepArgs;
 use crate::error::Result;
 use crate::table::table;
 
-/// Steps that share a submission: one, and as many as the trainer replays at once.
+/// The number of steps per submission: one, and as many as the trainer replays at once.
 const STEPS_PER_SUBMISSION: [usize; 2] = [1, 8];
 
 /// The mode of the step without the library.
@@ -32,7 +32,7 @@ struct Row {
     kernel_microseconds_per_step: f64,
 }
 
-/// A way to do steps, and how many a call does.
+/// A way to run steps, and the number of steps per call.
 struct Mode<'a> {
     name: &'static str,
     steps: usize,
@@ -52,7 +52,7 @@ fn measure_batches(device: &Device, pace: Pace, batches: &[usize]) -> Result<Vec
         progress.set_message(format!("batch {batch}"));
         rows.extend(measure_modes(device, pace, batch, ("eager", "recorded"), by_hand.as_ref(), || progress.tick())?);
         if !device.is_cpu() {
-            // What the host does, on an adapter that does nothing.
+            // The host's work, on an adapter that does nothing.
             let noop = Device::noop()?;
             rows.extend(measure_modes(&noop, pace, batch, ("noop-eager", "noop-recorded"), None, || progress.tick())?);
         }
@@ -63,7 +63,7 @@ fn measure_batches(device: &Device, pace: Pace, batches: &[usize]) -> Result<Vec
     Ok(rows)
 }
 
-/// All ways to do a step of one batch size, taking turns.
+/// Measures all ways to run a step with one batch size, in turns.
 fn measure_modes(
     device: &Device,
     pace: Pace,
@@ -76,7 +76,7 @@ fn measure_modes(
     let recording = step.record()?;
     let mut modes = Vec::new();
     let one_step = move || -> TensorResult<()> {
-        // What else could fail has been done before: the step is the one that was recorded.
+        // All other errors would have occurred before: the step is the recorded one.
         step.step().map_err(|error| match error {
             thalweg::Error::Tensor(error) => error,
             other => TensorError::DeviceLost { reason: other.to_string() },
@@ -115,7 +115,7 @@ fn measure_modes(
     let mut rows: Vec<Row> =
         described.into_iter().zip(&measured).map(|((mode, steps), m)| row(batch, mode, steps, m)).collect();
     if let Some(by_hand) = by_hand {
-        // The library's counters know nothing of it.
+        // The library's counters do not include it.
         for row in rows.iter_mut().filter(|row| row.mode == BY_HAND) {
             row.launches_per_step = by_hand.dispatches() as f64;
             row.submissions_per_step = 1.0 / row.steps_per_submission as f64;
@@ -128,7 +128,7 @@ fn row(batch: usize, mode: &'static str, steps: usize, measured: &Detailed) -> R
     let microseconds = |seconds: f64| 1e6 * seconds / steps as f64;
     let per_step = |count: f64| count / steps as f64;
     let seconds = measured.work.seconds;
-    // Plain code on the CPU has no launches, and is all kernel; dispatches by hand have no profile.
+    // Plain code on the CPU has no launches, and is all kernel; hand-written dispatches have no profile.
     let plain = mode == BY_HAND;
     Row {
         network: WIDTHS.map(|width| width.to_string()).join("-"),
@@ -196,7 +196,7 @@ fn render(rows: &[Row]) -> String {
     text
 }
 
-/// What the rows of one batch say about each other.
+/// Compares the rows of one batch.
 fn comparisons(rows: &[Row]) -> Vec<String> {
     let last = |batch, mode: &str| rows.iter().rev().find(|row| row.batch == batch && row.mode == mode);
     // Several steps in a submission are not always faster than one.

@@ -1,4 +1,4 @@
-//! The training step that is measured: a small network on random data, with everything that a step of a trainer does.
+//! The measured training step: a small network on random data, with all work of a step of a trainer.
 
 use thalweg::Result;
 use thalweg::autograd::Tape;
@@ -6,10 +6,10 @@ use thalweg::nn::data::{Batches, Dataset};
 use thalweg::nn::{AdamW, CrossEntropy, Loss, LossScale, Mlp, MlpConfig, Module, Optimizer, ParamsBuilder};
 use thalweg::tensor::{Device, DeviceProducts, MatmulPrecision, Recording, Tensor, ValueLog};
 
-/// Units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
+/// The units of the layers: the usual small network for pictures of 28 × 28 of ten classes.
 pub(crate) const WIDTHS: [usize; 4] = [784, 256, 128, 10];
 
-/// Rows of the random data set that batches are gathered from, and features in all at most.
+/// The rows of the random data set of the batches, and its maximum number of features in total.
 const ROWS: usize = 4096;
 const FEATURES: usize = 1 << 23;
 
@@ -27,7 +27,8 @@ pub(crate) struct TrainingStep {
 }
 
 impl TrainingStep {
-    /// A perceptron with ReLU, these units, at least two of them, and this batch; cross-entropy, AdamW, gradients clipped by their global norm.
+    /// Makes a perceptron with ReLU, these units, at least two of them, and this batch; cross-entropy, AdamW, gradients
+    /// clipped by their global norm.
     pub(crate) fn new(device: &Device, widths: &[usize], batch: usize) -> Result<Self> {
         let mut builder = ParamsBuilder::new(0);
         let (inputs, outputs) = (widths[0], widths[widths.len() - 1]);
@@ -64,7 +65,7 @@ impl TrainingStep {
         self.optimizer.step()
     }
 
-    /// Records a step, behind a first one that makes what steps keep.
+    /// Records a step, after a first one that creates the state of all steps.
     pub(crate) fn record(&mut self) -> Result<Recording> {
         self.step()?;
         let device = self.device.clone();

@@ -1,4 +1,4 @@
-//! What the library does on the host, heard by its tracing spans.
+//! The library's work on the host, by its tracing spans.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Spans that are kept at most.
+/// The maximum number of spans that are kept.
 const MOST: usize = 1 << 16;
 
-/// A stretch of the host's time.
+/// A period of the host's time.
 #[derive(Debug, Clone)]
 pub(crate) struct HostSpan {
     pub(crate) name: &'static str,
@@ -29,7 +29,7 @@ pub(crate) struct Spans {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By id, counted from 1: when a span was entered is known while it is open.
+    /// By id, counted from 1. The start of a span is set while it is open.
     spans: Vec<(&'static str, Map<String, Value>, Option<Instant>)>,
     ended: Vec<HostSpan>,
 }
@@ -39,7 +39,7 @@ impl Spans {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the spans that have ended, by their start, outer ones first.
+    /// Takes the completed spans, ordered by their start, outer ones first.
     pub(crate) fn take(&self) -> Vec<HostSpan> {
         let mut ended = std::mem::take(&mut self.state().ended);
         ended.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));

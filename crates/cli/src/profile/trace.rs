@@ -13,8 +13,8 @@ const PROCESS: u64 = 1;
 const HOST: u64 = 1;
 const DEVICE: u64 = 2;
 
-/// The trace: a track of the host with the library's spans, a track of the device with its kernels. Times count from the
-/// start of the profile.
+/// Returns the trace: a track of the host with the library's spans, a track of the device with its kernels. Times count
+/// from the start of the profile.
 pub(crate) fn trace(device: &str, host: &[HostSpan], profile: &Profile) -> Value {
     let name = |what: &str, thread, name: &str| json!({"ph": "M", "name": what, "pid": PROCESS, "tid": thread, "args": {"name": name}});
     let mut events = vec![
@@ -23,7 +23,7 @@ pub(crate) fn trace(device: &str, host: &[HostSpan], profile: &Profile) -> Value
         name("thread_name", DEVICE, &format!("device: {device}")),
     ];
     let since = |instant: Instant| instant.saturating_duration_since(profile.began());
-    // What had ended before has no place on the axis.
+    // Spans that began earlier have no position on the axis.
     let host = host.iter().filter(|span| span.start >= profile.began());
     events.extend(host.map(|span| {
         let (start, end) = (since(span.start), since(span.end));
@@ -41,7 +41,7 @@ pub(crate) fn trace(device: &str, host: &[HostSpan], profile: &Profile) -> Value
     json!({"traceEvents": events, "displayTimeUnit": "ns"})
 }
 
-/// A complete event; the format counts in microseconds.
+/// Makes a complete event; the format counts in microseconds.
 fn event(thread: u64, name: &str, start: Duration, duration: Duration, arguments: Value) -> Value {
     let microseconds = |time: Duration| time.as_nanos() as f64 / 1e3;
     json!({

@@ -1,19 +1,20 @@
-//! Guesses that need no network, which a network should beat.
+//! Guesses without a network, which a network should beat.
 
 use thalweg::nn::data::{Dataset, Task};
 use thalweg::nn::{History, TabularData};
 
 use crate::error::Result;
 
-/// What a network that has learned nothing knows of some rows: the share of the class that is most frequent among the
-/// training rows, and the loss of predicting each class by its share there.
+/// The guess of a network that has learned nothing. It is the most frequent class of the training rows, with its share
+/// in some rows, and the loss of predicting each class by its share in training.
 struct Guess {
     class: u32,
     share: f64,
     loss: f64,
 }
 
-/// The guess that the network does not beat, in words: on the test rows, or on the training rows if there are none.
+/// Returns the guess that the network does not beat, in words: on the test rows, or on the training rows if there are
+/// none.
 pub(super) fn no_better_than(data: &TabularData, history: &History) -> Result<Option<String>> {
     let test = history.epochs.last().and_then(|report| report.test).zip(data.test.as_ref());
     let (evaluation, rows, which) = match test {
@@ -43,12 +44,12 @@ impl Guess {
         Self { class: most, share, loss: rows.iter().map(loss).sum::<f64>() / rows.len() as f64 }
     }
 
-    /// Whether the network's accuracy may be that of the guess by chance, and its loss is no lower either.
+    /// Returns whether the network's accuracy may be that of the guess by chance, and its loss is no lower either.
     ///
-    /// The accuracy of a guess of the same share on so many rows is above `share + 2 √(share (1 − share) / rows)` once in
-    /// 40 times. The loss must be lower by 1 %, since a network that gives each row the same probabilities can come as
-    /// close as that. One that is no better by accuracy, and is by its loss, has learned something: where a class is rare,
-    /// the most probable one hardly changes.
+    /// The accuracy of a guess with the same share on `rows` rows is above `share + 2 √(share (1 − share) / rows)` once
+    /// in 40 times. The loss must be lower by 1 %, because a network that gives each row the same probabilities can
+    /// come that close. A network that is no better by accuracy, but is by its loss, has learned something: if a class
+    /// is rare, the most probable class hardly changes.
     fn is_as_good_as(&self, accuracy: f64, loss: f64, rows: usize) -> bool {
         let chance = 2.0 * (self.share * (1.0 - self.share) / rows as f64).sqrt();
         accuracy <= self.share + chance && (loss >= 0.99 * self.loss || !loss.is_finite())
@@ -71,7 +72,7 @@ mod tests {
     #[test]
     fn a_network_must_beat_it_by_accuracy_or_by_loss() {
         let half = Guess { class: 0, share: 0.5, loss: 2f64.ln() };
-        // Of 100 rows, 60 right are still chance.
+        // With 100 rows, 60 correct ones are still chance.
         for (accuracy, loss, as_good) in [
             (0.5, 0.69, true),
             (0.6, 4.0, true),
@@ -82,7 +83,7 @@ mod tests {
         ] {
             assert_eq!(half.is_as_good_as(accuracy, loss, 100), as_good, "{accuracy}, {loss}");
         }
-        // Of a rare class, probabilities may be known and the most probable class be the other.
+        // For a rare class, the probabilities may be right although the most probable class is the other.
         let rare = Guess { class: 0, share: 0.95, loss: 0.2 };
         assert!(!rare.is_as_good_as(0.95, 0.12, 1000) && rare.is_as_good_as(0.95, 0.199, 1000));
     }

@@ -1,4 +1,4 @@
-//! The flags of a run, which its checkpoints keep, so that it goes on with the same ones.
+//! The flags of a run, which its checkpoints store, so that it continues with the same ones.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use thalweg::nn::{self, Checkpoint, FitOptions, LossEntry, TabularData};
 use crate::args::train::TrainArgs;
 use crate::error::{Error, Result};
 
-/// The flag that a run may be resumed with another value of.
+/// The flag whose value may change when a run is resumed.
 const EPOCHS: &str = "--epochs";
 
-/// What must be as it was, each by its flag, in the order in which later ones follow from earlier ones: the number of epochs
+/// The flags that must not change, in an order in which later ones follow from earlier ones: the number of epochs
 /// depends on the rows, unless it is given.
 pub(super) struct Flags(Vec<(&'static str, String)>);
 
@@ -49,13 +49,13 @@ impl Flags {
         ])
     }
 
-    /// An array of pairs, so that their order is kept.
+    /// Returns an array of pairs, which keeps their order.
     pub(super) fn to_json(&self) -> Value {
         self.0.iter().map(|(flag, value)| Value::from(vec![(*flag).to_string(), value.clone()])).collect()
     }
 
-    /// Checks that a checkpoint is of a run with the same flags, but for the number of epochs if it is `extended`. Returns
-    /// whether that number is another. A checkpoint without flags is left to the trainer's own checks.
+    /// Checks that a checkpoint is from a run with the same flags, except the number of epochs if it is `extended`.
+    /// Returns whether that number differs. The trainer itself checks a checkpoint without flags.
     pub(super) fn check(&self, checkpoint: &Path, extended: bool) -> Result<bool> {
         let saved = Checkpoint::load(checkpoint).map_err(Error::Resume)?;
         let Some(saved) = saved.note().and_then(Value::as_array) else { return Ok(false) };

@@ -1,14 +1,15 @@
-//! What a device and its memory hold, looked at before they are asked for it.
+//! The limits of a device and its memory, checked before allocations.
 
 use thalweg::nn::data::Dataset;
 
 use crate::args::train::TrainArgs;
 use crate::error::{Error, Result};
 
-/// The most parameters: 256 MiB, and training takes some five times as much: gradients, two moments, copies.
+/// The maximum number of parameters: 256 MiB. Training takes some five times as much: gradients, two moments, copies.
 const MAX_PARAMETERS: u64 = 1 << 26;
 
-/// Refuses networks that no memory holds, and layers and batches that the device cannot bind, by the flag that makes them.
+/// Refuses networks that fit in no memory, and layers and batches that the device cannot bind. The error names the
+/// flag.
 pub(super) fn check(args: &TrainArgs, train: &Dataset, outputs: usize) -> Result<()> {
     let inputs = [train.feature_count() as u64];
     let hidden = args.hidden.iter().map(|&units| u64::from(units));

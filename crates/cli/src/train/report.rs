@@ -1,4 +1,4 @@
-//! What is said of a run: before it, in the middle of it, and at its end.
+//! The messages of a run: before it, during it, and at its end.
 
 use serde::Serialize;
 use thalweg::nn::data::{Dataset, Task, marks_missing};
@@ -11,10 +11,10 @@ use crate::error::Result;
 use crate::files::Named;
 use crate::output::{count, one_line, quoted, warn};
 
-/// The most classes that are listed.
+/// The maximum number of classes that are listed.
 const LISTED_CLASSES: usize = 20;
 
-/// A line with the rows of each class, if there are few classes.
+/// Returns a line with the rows of each class, if there are few classes.
 pub(super) fn classes(data: &TabularData) -> String {
     let classes = &data.schema.classes;
     if classes.is_empty() || classes.len() > LISTED_CLASSES {
@@ -24,7 +24,7 @@ pub(super) fn classes(data: &TabularData) -> String {
     format!("rows of each class: {}\n", one_line(&each.collect::<Vec<_>>().join(", ")))
 }
 
-/// Warns of classes of one row, which cannot be both learned and tested, and of one that may mean a missing value.
+/// Warns of classes of one row, which cannot be in both parts, and of a class that may mean a missing value.
 pub(super) fn warn_of_classes(data: &TabularData) {
     let (target, classes) = (&data.schema.target, data.schema.classes.iter().zip(&data.class_counts));
     let is_single = |(class, count): &(&String, &usize)| **count == 1 && !marks_missing(class);
@@ -46,7 +46,7 @@ pub(super) fn warn_of_classes(data: &TabularData) {
     }
 }
 
-/// Beside the bar, and short enough to fit there.
+/// Returns the text next to the bar, which is short enough to fit there.
 pub(super) fn summary(report: &EpochReport) -> String {
     let mut text = format!("loss {}", short(report.train_loss));
     if let Some(test) = &report.test {
@@ -60,7 +60,7 @@ pub(super) fn summary(report: &EpochReport) -> String {
     text
 }
 
-/// What `--metrics` writes.
+/// The content of the file of `--metrics`.
 #[derive(Serialize)]
 pub(super) struct Metrics {
     device: String,
@@ -77,7 +77,7 @@ pub(super) struct Metrics {
     epochs: u64,
     steps: u64,
     seconds: f64,
-    /// One number an epoch, as the lists that follow.
+    /// One number per epoch, as in the following lists.
     train_loss: Vec<f64>,
     test_loss: Vec<f64>,
     gradient_norm: Vec<f64>,
@@ -95,7 +95,7 @@ pub(super) struct Metrics {
     launches_per_step: f64,
     submissions_per_step: f64,
     host_syncs_per_step: f64,
-    /// The guess that the network does not beat; left out if it does.
+    /// The guess that the network does not beat; omitted if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_better_than: Option<String>,
 }
@@ -111,7 +111,7 @@ impl Metrics {
         let info = device.info();
         let last = history.epochs.last();
         let test = last.and_then(|report| report.test);
-        // A run that was resumed at its end has done none.
+        // A run that was resumed at its end has done no steps.
         let per_step = |count: u64| count as f64 / history.steps.max(1) as f64;
         let each = |value: fn(&EpochReport) -> f64| history.epochs.iter().map(value).collect();
         Ok(Self {
@@ -146,7 +146,7 @@ impl Metrics {
         })
     }
 
-    /// What is printed at the end.
+    /// Returns the message at the end.
     pub(super) fn summary(&self, out: Named<'_>) -> String {
         let mut text = format!("{} in {:.1} s", count(self.steps, "step"), self.seconds);
         for (name, loss) in [("train", self.train_loss.last()), ("test", self.test_loss.last())] {
@@ -172,7 +172,7 @@ impl Metrics {
         if out.is_pipe() {
             return format!("{text}\nmodel written to {}\n", out.name());
         }
-        // As the user has called it: it need not be where the shell finds it.
+        // As the user called it: the shell may not find it elsewhere.
         let program = std::env::args_os().next().unwrap_or_else(|| "thalweg".into());
         let (program, path) = (quoted(program.as_ref()), quoted(out.path));
         format!("{text}\nmodel saved to {}; to predict with it: {program} predict {path} DATA.csv\n", out.name())

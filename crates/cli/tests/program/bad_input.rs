@@ -1,4 +1,4 @@
-//! Bad input: one line that names the file, line, column or flag, status 2, and files stay as they were.
+//! Bad input gives one line that names the file, line, column or flag, and status 2, and does not change files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{adapters, error_line, example, stdout, thalweg_in};
 
-/// Every file in a folder and below, with its content.
+/// Returns every file in a folder and below, with its content.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -21,12 +21,12 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     found
 }
 
-/// Runs a command that must fail with this status, in one line that has all of these parts, and change no file.
+/// Runs a command that must fail with this status and one line that has all of these parts, and must change no file.
 fn refused(folder: &Path, status: i32, command: &str, parts: &[&str]) {
     let before = contents(folder);
     let arguments: Vec<&str> = command.split(' ').collect();
     let output = thalweg_in(folder, &arguments);
-    // Training says what it is about to do, and may come to nothing then.
+    // Training reports its plan, and may fail after it.
     let started = !output.stdout.is_empty();
     let line = error_line(&std::process::Output { stdout: Vec::new(), ..output }, status);
     assert!(!started || status == 1 || line.contains("diverged"), "{command}: found out too late: {line}");
@@ -36,7 +36,7 @@ fn refused(folder: &Path, status: i32, command: &str, parts: &[&str]) {
     assert!(before == contents(folder), "{command}: files have changed");
 }
 
-/// A folder with iris, a model of it, and outputs of earlier runs.
+/// Returns a folder with iris, a model of it, and outputs of earlier runs.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
@@ -52,7 +52,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// A header, some good rows, then these lines.
+/// Returns a header, some good rows, then these lines.
 fn table(lines: &str) -> String {
     let rows: String = (0..20).map(|i| format!("{i},{},{}\n", 20 - i, if i < 10 { "left" } else { "right" })).collect();
     format!("x,z,side\n{rows}{lines}")
@@ -167,7 +167,7 @@ fn flags_with_values_that_cannot_be() {
     for adapter in adapters() {
         let command = format!("train iris.csv --hidden 65536,16384 --device {}", adapter["index"]);
         refused(folder.path(), 2, &command, &["--hidden"]);
-        // One that the program lets through, where the adapter's limit is known to be lower.
+        // A layer that the program accepts, on an adapter whose limit is known to be lower.
         if adapter["max_binding_bytes"].as_u64().unwrap() < 200 << 20 {
             let command = format!("train iris.csv --hidden 60000,1000 --device {}", adapter["index"]);
             refused(folder.path(), 2, &command, &["--hidden", "--device", "limit"]);
@@ -212,7 +212,7 @@ fn outputs_that_cannot_be_written() {
     }
 }
 
-/// The shell stops each file at a few thousand bytes, as a full disk would.
+/// The shell limits each file to a few thousand bytes, as a full disk would.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_disk_that_is_full_leaves_the_old_files_whole() {

@@ -46,7 +46,7 @@ const STEP_FIELDS: [&str; 10] = [
     "kernel_microseconds_per_step",
 ];
 
-/// Runs a bench shortly on a device: its table, and the rows of its file, which have these fields and no others.
+/// Runs a short bench on a device. Returns its table and the rows of its file, which have these fields and no others.
 fn measure(bench: &[&str], device: &str, fields: &[&str]) -> (String, Vec<serde_json::Value>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("figures.json");
@@ -71,12 +71,12 @@ fn measure(bench: &[&str], device: &str, fields: &[&str]) -> (String, Vec<serde_
     (table, rows)
 }
 
-/// A field of a row that is a number.
+/// Returns a field of a row that is a number.
 fn number(row: &serde_json::Value, field: &str) -> f64 {
     row[field].as_f64().unwrap_or_else(|| panic!("{field}: {row}"))
 }
 
-/// The device `cpu`, and the index of each adapter.
+/// Returns the device `cpu`, and the index of each adapter.
 fn devices() -> Vec<String> {
     std::iter::once("cpu".to_string()).chain(adapters().iter().map(|adapter| adapter["index"].to_string())).collect()
 }
@@ -98,7 +98,7 @@ fn optim_measures_those_that_are_named() {
     assert!(line.contains("--optimizer") && line.contains("lbfgs"), "{line}");
 }
 
-/// Holds the rows against the figures' own definitions.
+/// Compares the rows with the definitions of their numbers.
 fn check_optim(rows: &[serde_json::Value]) {
     let (off, on) = (false, true);
     for (optimizer, parameters, tensors, clipping, launches, bytes) in [
@@ -127,7 +127,7 @@ fn check_optim(rows: &[serde_json::Value]) {
         assert!((speed - f64::from(bytes) / nanoseconds).abs() < 1e-6 * speed, "{row}");
         assert!((share - speed / roof).abs() < 1e-6 * share && share <= 1.0, "{row}");
     }
-    // The yardstick of the CPU, which launches nothing.
+    // The reference on the CPU, which launches nothing.
     for row in rows.iter().filter(|row| row["optimizer"] == "adamw-by-hand") {
         assert_eq!((&row["launches"], &row["bytes_per_parameter"]), (&0.into(), &28.into()), "{row}");
     }
@@ -167,7 +167,7 @@ fn step_measures_a_training_step_on_every_device() {
     for device in devices() {
         let (table, rows) = measure(&["step", "--batch", "16"], &device, &STEP_FIELDS);
         let modes: Vec<_> = rows.iter().map(|row| row["mode"].as_str().expect("as written")).collect();
-        // An adapter whose subgroups vary has no step written by hand.
+        // An adapter whose subgroups vary has no hand-written step.
         let by_hand = match (device.as_str(), table.contains("no step written by hand")) {
             ("cpu", _) => 1,
             (_, left_out) => {
@@ -189,14 +189,14 @@ fn step_measures_a_training_step_on_every_device() {
             assert_eq!(number(row, "host_syncs_per_step"), 0.0, "{row}");
             let mode = row["mode"].as_str().expect("as written");
             assert!(number(row, "microseconds_per_step") > 0.0 && number(row, "host_microseconds_per_step") > 0.0);
-            // An adapter that does nothing takes no time for it.
+            // An adapter that does nothing takes no time for kernels.
             let kernel = number(row, "kernel_microseconds_per_step");
             assert!(if mode.starts_with("noop") { kernel == 0.0 } else { kernel > 0.0 }, "{row}");
             if mode != "by-hand" {
                 assert_eq!(number(row, "launches_per_step"), launches, "{row}");
             }
             let submissions = if device == "cpu" { 0.0 } else { 1.0 / number(row, "steps_per_submission") };
-            // One that would keep the device busy for long is split.
+            // A submission that would keep the device busy for long is split.
             let most = if device == "cpu" || mode.starts_with("noop") { submissions } else { launches };
             let measured = number(row, "submissions_per_step");
             assert!((submissions..=most).contains(&measured), "{row}");
@@ -237,7 +237,7 @@ fn a_path_that_cannot_be_written_is_refused_before_anything_is_measured() {
 }
 
 fn bench_into(bench: &str, path: &Path) -> std::process::Output {
-    // Without --quick: it would take a minute, were the path not refused first.
+    // Without --quick: it would take a minute if the path were not refused first.
     thalweg(&["bench", bench, "--device", "cpu", "--json", path.to_str().expect("text")])
 }
 

@@ -14,20 +14,20 @@ pub(crate) fn thalweg_in(folder: &Path, arguments: &[&str]) -> Output {
     command.current_dir(folder).args(arguments).output().expect("the program starts")
 }
 
-/// Copies a table that ships with the project into a folder; its name there.
+/// Copies a table of the project into a folder, and returns its name there.
 pub(crate) fn example(folder: &Path, name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/data").join(name);
     std::fs::copy(&path, folder.join(name)).expect("the table ships with the project");
     name.to_string()
 }
 
-/// Standard output of a run that must have succeeded.
+/// Returns standard output of a run that must have succeeded.
 pub(crate) fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).expect("text")
 }
 
-/// The error line of a run that must have ended with this status and nothing on standard output.
+/// Returns the error line of a run that must have ended with this status and nothing on standard output.
 pub(crate) fn error_line(output: &Output, status: i32) -> String {
     assert_eq!(output.status.code(), Some(status), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -38,7 +38,7 @@ pub(crate) fn error_line(output: &Output, status: i32) -> String {
     lines[0].to_string()
 }
 
-/// The adapters that `thalweg devices` lists, the CPU left out. None is a failure where one is required.
+/// Returns the adapters that `thalweg devices` lists, without the CPU. Fails if there is none but one is required.
 pub(crate) fn adapters() -> Vec<serde_json::Value> {
     let listing: serde_json::Value =
         serde_json::from_str(&stdout(&thalweg(&["devices", "--json"]))).expect("the listing is JSON");

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::common::{error_line, example, stdout, thalweg_in};
 
-/// Runs the program with a file at its standard input.
+/// Runs the program with a file as its standard input.
 fn with_input(folder: &Path, command: &str, input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thalweg"))
         .current_dir(folder)
@@ -33,7 +33,7 @@ fn tables_models_predictions_and_figures_go_through_pipes() {
 
     let output = with_input(folder.path(), "train - --epochs 2 --device cpu --out -", &iris);
     assert!(output.status.success() && output.stdout == model, "{output:?}");
-    // What is said goes elsewhere then.
+    // Messages go to standard error then.
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("standard input: classification") && said.contains("model written to standard output"),

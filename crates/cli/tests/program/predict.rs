@@ -9,7 +9,7 @@ fn run(folder: &Path, command: &str) -> String {
     stdout(&thalweg_in(folder, &command.split_whitespace().collect::<Vec<_>>()))
 }
 
-/// The predictions in this file: names of columns, and lines.
+/// Returns the predictions in this file: names of columns, and lines.
 fn read(path: &Path) -> (Vec<String>, Vec<Vec<String>>) {
     let mut reader = csv::Reader::from_path(path).expect("as written");
     let names = reader.headers().expect("names").iter().map(str::to_string).collect();
@@ -39,7 +39,7 @@ fn most_of_iris_is_recognised_whatever_the_columns_and_the_device() {
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{line:?}");
     }
 
-    // Without the target, in another order, with a column more.
+    // Without the target, in another order, with one more column.
     let turned: String = rows.iter().map(|row| format!("{},{},note,{},{}\n", row[3], row[1], row[0], row[2])).collect();
     fs::write(at("turned.csv"), turned.replacen("note", "remark", 1)).unwrap();
     run(folder.path(), "predict model.safetensors turned.csv --out turned-out.csv --device cpu");
@@ -85,7 +85,7 @@ fn packed_tables_are_read_too() {
     assert_eq!(read(&folder.path().join("predictions.csv")).1.len(), 1797);
 }
 
-/// All of these rows at once would take 135 MB at the wide layer, over what many devices bind.
+/// All of these rows at once would take 135 MB in the wide layer, more than many devices can bind.
 #[test]
 fn many_rows_go_through_a_wide_layer_on_every_device() {
     let folder = tempfile::tempdir().unwrap();
@@ -97,13 +97,13 @@ fn many_rows_go_through_a_wide_layer_on_every_device() {
     run(folder.path(), "predict model.safetensors many.csv --device cpu");
     let (_, expected) = read(&folder.path().join("predictions.csv"));
     assert_eq!(expected.len(), 16_500);
-    // Every portion has the same rows again.
+    // Every portion has the same rows.
     assert!(expected.iter().enumerate().all(|(i, line)| *line == expected[i % 150]));
     for adapter in adapters() {
         run(folder.path(), &format!("predict model.safetensors many.csv --out gpu.csv --device {}", adapter["index"]));
         let (_, lines) = read(&folder.path().join("gpu.csv"));
         let same = lines.iter().zip(&expected).filter(|(line, expected)| line[0] == expected[0]).count();
-        // Classes that are nearly as probable as each other may change places.
+        // Classes of nearly equal probability may change places.
         assert!(lines.len() == expected.len() && same > 16_400, "{same} of {}", lines.len());
     }
 }

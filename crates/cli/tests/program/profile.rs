@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use crate::common::{adapters, error_line, stdout, thalweg};
 
-/// What the library says of its work on the host.
+/// The library's spans of its work on the host.
 const SPANS: [&str; 7] = ["compile", "encode", "read_back", "record", "replay", "submit", "wait"];
 
-/// Start and end of a complete event, in microseconds.
+/// Returns start and end of a complete event, in microseconds.
 fn range(event: &Value) -> (f64, f64) {
     let [start, duration] = ["ts", "dur"].map(|field| event[field].as_f64().expect("a number"));
     assert!(start >= 0.0 && duration >= 0.0, "{event}");
     (start, start + duration)
 }
 
-/// Complete events of a track, in order of their start.
+/// Returns the complete events of a track, in order of their start.
 fn track(trace: &Value, thread: u64) -> Vec<Value> {
     let events = trace["traceEvents"].as_array().expect("as written");
     events.iter().filter(|event| event["ph"] == "X" && event["tid"] == thread).cloned().collect()
 }
 
-/// Profiles on a device: its table, and its trace held against the rules of the format.
+/// Profiles on a device and checks the trace by the rules of the format. Returns the table.
 fn profile(device: &str, is_hardware: bool) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("trace.json");
@@ -47,19 +47,18 @@ fn profile(device: &str, is_hardware: bool) {
     for event in &host {
         assert!(SPANS.iter().any(|name| event["name"] == *name), "{event}");
     }
-    // One step done, one recorded, nine replayed: every kernel of a step is there as often.
+    // One step eager, one recorded, nine replayed: every kernel of a step occurs as often.
     let updates = kernels.iter().filter(|event| event["name"] == "adam").count();
     assert_eq!(updates, 11);
     assert_eq!(kernels.len() % 11, 0);
     for event in &kernels {
-        // What is generated for a device bears the name of the operation first.
+        // The name of a generated kernel begins with the operation.
         let name = event["name"].as_str().expect("a name");
         assert!(thalweg::nn::kernels().any(|kernel| name.starts_with(kernel.name())), "{event}");
         assert!(event["args"]["workgroups"].as_u64() > Some(0), "{event}");
     }
-    // Kernels run one after the other, but that hardware may run what does not depend on each other side by side; of the
-    // host's spans each lies within the one that is open, or behind it. A thousandth of a microsecond is what the numbers
-    // are rounded to.
+    // Kernels run one after the other, except that hardware may run independent ones side by side. Each span of the
+    // host is inside the open one, or after it. The numbers are rounded to a thousandth of a microsecond.
     for pair in kernels.windows(2) {
         let (start, end) = range(&pair[0]);
         assert!(if is_hardware { start } else { end } <= range(&pair[1]).0 + 0.002, "{pair:?}");

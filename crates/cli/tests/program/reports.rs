@@ -1,4 +1,4 @@
-//! What the program says of data and of networks: classes and their rows, a network that has learned nothing, paths.
+//! The program's messages about data and networks: classes and their rows, a network that has learned nothing, paths.
 
 use std::fs;
 use std::path::Path;

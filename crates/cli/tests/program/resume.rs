@@ -1,4 +1,4 @@
-//! `thalweg train --checkpoint` and `--resume`: a run that was killed goes on to the same model.
+//! `thalweg train --checkpoint` and `--resume`: a killed run continues to the same model.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn run(folder: &Path, flags: &str) -> std::process::Output {
     thalweg_in(folder, &format!("{FLAGS} {flags}").split_whitespace().collect::<Vec<_>>())
 }
 
-/// Starts a run with checkpoints and kills it when the first of them is there.
+/// Starts a run with checkpoints and kills it after the first of them.
 fn kill(folder: &Path, flags: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_thalweg"))
         .current_dir(folder)
@@ -59,7 +59,7 @@ fn a_run_that_was_killed_goes_on_to_the_same_model() {
     }
 }
 
-/// The parameters of a model, with their names.
+/// Returns the parameters of a model, with their names.
 fn parameters(file: &Path) -> Vec<(String, Vec<u8>)> {
     let bytes = fs::read(file).expect("the file is there");
     let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("it is a safetensors file");
@@ -82,7 +82,7 @@ fn a_checkpoint_of_format_1_goes_on_to_the_bits_of_the_program_that_wrote_it() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        // Columns of mean 0 and deviation 1, which that program, whose tables were f32, rounded as this one does.
+        // Columns of mean 0 and deviation 1, which that program, with tables in f32, rounded as this one does.
         fs::copy(fixtures.join("signs.csv"), folder.join("signs.csv")).unwrap();
         fs::copy(fixtures.join(format!("{name}.checkpoint")), folder.join("run")).unwrap();
         let flags = format!(
@@ -152,7 +152,7 @@ fn a_run_goes_on_beyond_its_planned_length() {
         assert_eq!(rates("longer.json"), [&rates("short.json")[..], &rates("whole.json")[4..]].concat(), "{schedule}");
         let [whole, longer] = ["whole", "longer.model"].map(|name| fs::read(folder.join(name)).unwrap());
         assert_eq!(whole == longer, schedule == "constant", "{schedule}");
-        // The longer run is a run of its length.
+        // The longer run equals a run of its length.
         stdout(&run(folder, &format!("{flags} --epochs 8 --resume longer --out again.model")));
         assert!(fs::read(folder.join("again.model")).unwrap() == longer, "{schedule}");
         let line = error_line(&run(folder, &format!("{flags} --epochs 3 --resume run")), 2);

@@ -1,4 +1,4 @@
-//! `thalweg train`: what it writes, and that it says the same twice.
+//! `thalweg train`: its output, and that two runs give the same.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{adapters, error_line, example, stdout, thalweg_in};
 
-/// Trains in this folder and gives back what `--metrics` says.
+/// Trains in this folder and returns the content of `--metrics`.
 fn train(folder: &Path, data: &str, flags: &str) -> Value {
     let arguments = format!("train {data} --metrics metrics.json {flags}");
     stdout(&thalweg_in(folder, &arguments.split_whitespace().collect::<Vec<_>>()));
@@ -18,7 +18,7 @@ fn losses(metrics: &Value, field: &str) -> Vec<f64> {
     metrics[field].as_array().expect("a list").iter().map(|loss| loss.as_f64().expect("a number")).collect()
 }
 
-/// The CPU, and one GPU where there is any.
+/// Returns the CPU, and one GPU if there is any.
 fn devices() -> Vec<&'static str> {
     if adapters().is_empty() { vec!["cpu"] } else { vec!["cpu", "gpu"] }
 }
@@ -91,7 +91,7 @@ fn a_seed_draws_another_split_and_other_weights() {
             &example(folder.path(), "iris.csv"),
             &format!("--epochs 1 --device cpu --seed {seed} --lr 0"),
         );
-        // The scale of the features is that of the training rows alone.
+        // The scale of the features is that of the training rows only.
         let model = fs::read(folder.path().join("model.safetensors")).unwrap();
         (losses(&metrics, "test_loss")[0], model)
     };
@@ -100,7 +100,7 @@ fn a_seed_draws_another_split_and_other_weights() {
     assert_ne!(scale(&zero.1), scale(&one.1));
 }
 
-/// What the model file says of the means of the features.
+/// Returns the means of the features in the model file.
 fn scale(model: &[u8]) -> String {
     let (_, header) = safetensors::SafeTensors::read_metadata(model).expect("a model");
     let text = &header.metadata().as_ref().expect("metadata")["thalweg"];
@@ -182,7 +182,7 @@ fn every_flag_reaches_the_training() {
         let changed = losses(&train(folder.path(), &iris, &format!("--epochs 3 --device cpu {flags}")), "train_loss");
         assert_ne!(plain, changed, "{flags}");
     }
-    // A schedule of the learning rate that runs the momentum too, but where that is given.
+    // A schedule of the learning rate that also changes the momentum, unless the momentum is given.
     let one_cycle = |flags: &str| {
         let flags = format!("--epochs 3 --device cpu --optimizer sgd --schedule one-cycle {flags}");
         losses(&train(folder.path(), &iris, &flags), "train_loss")
@@ -225,7 +225,7 @@ fn odd_tables_are_learned_from() {
     }
 }
 
-/// Seconds since 1970, ids, metres: large, and with little between one row and the next.
+/// Seconds since 1970, ids, metres: large numbers with small differences between rows.
 #[test]
 fn large_numbers_that_differ_little_are_learned_and_predicted() {
     let folder = tempfile::tempdir().unwrap();
@@ -243,7 +243,7 @@ fn large_numbers_that_differ_little_are_learned_and_predicted() {
         let values: Vec<f64> = predictions.lines().skip(1).map(|line| line.parse().unwrap()).collect();
         let expected: Vec<f64> = table.lines().map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
         let spread = expected[199] - expected[0];
-        // The network misses by some hundredths of the spread.
+        // The network's errors are some hundredths of the spread.
         for (value, expected) in values.iter().zip(&expected) {
             assert!(((value - expected) / spread).abs() < 0.1, "{what}: {value}, {expected}");
         }
@@ -259,7 +259,7 @@ fn the_end_says_how_well_it_went_and_where_the_model_is() {
         assert!(text.contains(part), "{text}");
     }
     assert!(text.ends_with(" predict iris.safetensors DATA.csv\n"), "{text}");
-    // Nothing is left but the table and the model.
+    // Only the table and the model are left.
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 

@@ -1,4 +1,4 @@
-//! `thalweg tune` and the file that it leaves.
+//! `thalweg tune` and its file.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -40,18 +40,18 @@ fn a_gpu_gets_a_table_and_a_file_and_trains_the_same_with_it() {
     for word in ["GFLOP/s", "strided", "chosen", "products.json"] {
         assert!(text.contains(word), "{text}");
     }
-    // A line for each of the three products says what was chosen.
+    // A line for each of the three products has the choice.
     assert_eq!(text.lines().filter(|line| line.contains("chosen")).count(), 3, "{text}");
     let file: serde_json::Value =
         serde_json::from_slice(&std::fs::read(caches.join("products.json")).unwrap()).unwrap();
     let device = &file["devices"][0];
     assert!(text.contains(device["adapter"].as_str().unwrap()), "{text}");
     assert_eq!(device["products"].as_array().unwrap().len(), 3, "{file}");
-    // The driver in software does not contract, so that no choice changes a bit; but a run says what it depends on.
+    // The software driver does not contract, so that no choice changes a bit; but a run reports its choices.
     let (after, says_so) = train("after.safetensors");
     assert!(says_so, "a run by tuned choices does not say so");
     assert!(after == before, "tuning has changed a result");
-    // A broken file is as good as none.
+    // A broken file counts as missing.
     std::fs::write(caches.join("products.json"), "{").unwrap();
     assert!(train("broken.safetensors") == (before, false));
 }

@@ -16,10 +16,11 @@ use super::values::Kind;
 use super::{Checkpoint, CheckpointTensor, Values};
 use crate::{Error, Result};
 
-/// The key in the metadata of the safetensors file. There must be no other: their order in the file would vary.
+/// The key in the metadata of the safetensors file. It is the only one: the order of several keys in the file would
+/// vary.
 const KEY: &str = "thalweg";
 
-/// The version of the format that is written. Version 1 is read too; it differs in the metadata of optimizers.
+/// The version of the format that is written. Version 1 can be read; it differs in the metadata of optimizers.
 const FORMAT: u32 = 2;
 
 /// The longest header that the safetensors format allows, in bytes.
@@ -29,7 +30,7 @@ pub(super) const MAX_HEADER: u64 = 100_000_000;
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     format: u32,
-    /// As text, because its checksum is that of the bytes in the file.
+    /// Raw text, because its checksum is that of the bytes in the file.
     metadata: Box<RawValue>,
     metadata_crc32: u32,
     tensors: Vec<Entry>,
@@ -39,14 +40,14 @@ struct Manifest {
 struct Entry {
     name: String,
     shape: Vec<usize>,
-    /// Left out for F32, the type of all tensors in the file of a model.
+    /// Omitted for F32, the type of all tensors in the file of a model.
     #[serde(default, skip_serializing_if = "Kind::is_f32")]
     dtype: Kind,
     crc32: u32,
 }
 
-/// A JSON value whose objects are written in the order of their keys. The order of a [`Value`] depends on a feature of
-/// serde_json that any crate of a program can switch on.
+/// A JSON value whose objects are written in the order of their keys. The order in a [`Value`] depends on a feature of
+/// serde_json that any crate of a program can enable.
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {
@@ -64,7 +65,7 @@ impl Serialize for Sorted<'_> {
 }
 
 impl Checkpoint {
-    /// The bytes of the file.
+    /// Returns the bytes of the file.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, String> {
         let mut names = HashSet::new();
         let mut parts = Vec::with_capacity(self.tensors.len());
@@ -101,7 +102,7 @@ impl Checkpoint {
         serialize(&self.tensors, &parts, Some(HashMap::from([(KEY.to_string(), text)])))
     }
 
-    /// The content of a file.
+    /// Parses the content of a file.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| describe(&error))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| describe(&error))?;
@@ -126,7 +127,7 @@ impl Checkpoint {
     }
 }
 
-/// A safetensors file of these tensors, whose bytes are `parts`.
+/// Returns a safetensors file of these tensors, whose bytes are `parts`.
 fn serialize(
     tensors: &[CheckpointTensor],
     parts: &[Vec<u8>],
@@ -182,7 +183,8 @@ fn of_bytes<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) -> T) -> 
     bytes.as_chunks().0.iter().map(|bytes| convert(*bytes)).collect()
 }
 
-/// The elements of a tensor. Half types are widened to F32, and whole numbers of other types become U32 if they fit.
+/// Returns the elements of a tensor. Half types are widened to F32, and whole numbers of other types become U32 if they
+/// fit.
 fn values_of(view: &TensorView<'_>) -> Result<Values, String> {
     fn whole<T: TryInto<u32>>(values: Vec<T>) -> Result<Values, String> {
         let values = values.into_iter().map(TryInto::try_into).collect::<Result<Vec<u32>, _>>();
@@ -206,7 +208,7 @@ fn values_of(view: &TensorView<'_>) -> Result<Values, String> {
     })
 }
 
-/// The tensors of a safetensors file of any program, by their names.
+/// Returns the tensors of a safetensors file of any program, with their names.
 pub(crate) fn read_state(path: &Path) -> Result<Vec<CheckpointTensor>> {
     let bytes = read_safetensors(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::model(path, describe(&error)))?;
@@ -217,13 +219,13 @@ pub(crate) fn read_state(path: &Path) -> Result<Vec<CheckpointTensor>> {
     file.tensors().into_iter().map(tensor).collect()
 }
 
-/// A safetensors file of these tensors alone, as other programs write it.
+/// Returns a safetensors file of these tensors only, as other programs write it.
 pub(crate) fn state_to_bytes(tensors: &[CheckpointTensor]) -> Result<Vec<u8>, String> {
     let parts: Vec<Vec<u8>> = tensors.iter().map(|tensor| tensor.values.bytes()).collect();
     serialize(tensors, &parts, None)
 }
 
-/// The bytes of a file that begins like a safetensors file; others are refused before they are read.
+/// Reads a file that begins like a safetensors file; others are refused before they are read.
 pub(super) fn read_safetensors(path: &Path) -> Result<Vec<u8>> {
     let fail = |source| Error::read(path, source);
     let found = fs::metadata(path).map_err(fail)?;

@@ -1,4 +1,4 @@
-//! [`Checkpoint`]: named tensors and a JSON text as one safetensors file.
+//! [`Checkpoint`]: named tensors and a JSON text in one safetensors file.
 
 mod format;
 mod values;
@@ -17,11 +17,11 @@ use crate::{Error, Result, write_whole};
 /// The key of the note of the program that started the run.
 pub(crate) const NOTE: &str = "note";
 
-/// Named tensors and their metadata, as a file keeps them.
+/// Named tensors and their metadata, as in a file.
 ///
 /// The file is a safetensors file, which other programs can read. Its metadata have one key, `thalweg`, whose text is a
-/// JSON object: the version of the format, [`metadata`](Self::metadata), and for every tensor its name, its shape and a
-/// checksum. The same content always gives the same bytes. To read files of other programs, see
+/// JSON object: the version of the format, [`metadata`](Self::metadata), and the name, the shape and a checksum of
+/// every tensor. The same content always gives the same bytes. To read files of other programs, see
 /// [`StateDict`](crate::StateDict).
 ///
 /// # Numerics
@@ -45,12 +45,12 @@ pub(crate) const NOTE: &str = "note";
 pub struct Checkpoint {
     /// The metadata of the tensors: the architecture, the state of the optimizer, the step.
     pub metadata: serde_json::Value,
-    /// The tensors, in an order that saving and loading keep.
+    /// The tensors, in an order that saving and loading preserve.
     pub tensors: Vec<CheckpointTensor>,
 }
 
 impl Checkpoint {
-    /// Writes the file whole or not at all; see [`write_whole`].
+    /// Writes the file, whole or not at all; see [`write_whole`].
     ///
     /// # Errors
     /// [`Error::Io`] with the path if the file cannot be written; [`Error::Model`] if two tensors have the same name, or
@@ -78,7 +78,7 @@ impl Checkpoint {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
-    /// Returns the note that [`Trainer::set_note`](crate::Trainer::set_note) has left in it.
+    /// Returns the note that [`Trainer::set_note`](crate::Trainer::set_note) stored in it.
     #[must_use]
     pub fn note(&self) -> Option<&serde_json::Value> {
         self.metadata.get(NOTE)

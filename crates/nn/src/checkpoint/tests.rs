@@ -25,7 +25,7 @@ fn example() -> Checkpoint {
     }
 }
 
-/// With tensors of all types.
+/// Returns a checkpoint with tensors of all types.
 fn example_of_all_types() -> Checkpoint {
     let mut checkpoint = example();
     let payload = f32::from_bits(0x7fa0_0001);
@@ -77,7 +77,7 @@ fn problem(bytes: &[u8]) -> String {
     text
 }
 
-/// The file as another program writes it after turning every tensor into another type.
+/// Returns the file as another program writes it after converting every tensor to another type.
 fn converted(dtype: Dtype, convert: impl Fn(f32) -> Vec<u8>) -> Vec<u8> {
     let bytes = example().to_bytes().unwrap();
     let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone();
@@ -140,7 +140,7 @@ fn every_truncation_and_every_altered_byte_is_found() {
             altered[place] ^= flip;
             match Checkpoint::from_bytes(&altered) {
                 Err(_) => {}
-                // A blank at the end of the header may turn into another blank; nothing else may pass.
+                // A blank at the end of the header may become another blank; no other change may pass.
                 Ok(loaded) => assert!(place < header && loaded == example(), "byte {place} ^ {flip}"),
             }
         }
@@ -213,7 +213,7 @@ fn missing_files_and_folders_are_named() {
     assert!(example().save(&path).unwrap_err().to_string().starts_with("cannot write"));
 }
 
-/// A file as a program writes it whose build keeps the keys of JSON objects in the order of insertion.
+/// Returns a file of a program whose build keeps the keys of JSON objects in the order of insertion.
 fn with_metadata(format: u32, metadata: &str) -> Vec<u8> {
     let crc = super::format::crc32(metadata.as_bytes());
     let text = format!(r#"{{"format":{format},"metadata":{metadata},"metadata_crc32":{crc},"tensors":[]}}"#);
@@ -227,7 +227,7 @@ fn the_order_of_keys_in_the_metadata_does_not_matter() {
     for format in [1, 2] {
         let loaded = Checkpoint::from_bytes(&with_metadata(format, metadata)).unwrap();
         assert_eq!(loaded.metadata["a"]["d"][1]["y"], 2);
-        // Written again, keys are sorted at every depth.
+        // In the new file, keys are sorted at every depth.
         let bytes = loaded.to_bytes().unwrap();
         let text = String::from_utf8_lossy(&bytes).replace('\\', "");
         assert!(text.contains(r#"{"a":{"c":2,"d":[0.5,{"y":2,"z":1}]},"b":1}"#), "{text}");

@@ -1,4 +1,4 @@
-//! [`CheckpointTensor`]: a tensor in the memory of the host, with its name.
+//! [`CheckpointTensor`]: a named tensor in host memory.
 
 use serde::{Deserialize, Serialize};
 use thalweg_tensor::{DType, Tensor, bf16, f16};
@@ -8,11 +8,11 @@ use crate::{Error, Result};
 /// A tensor of a [`Checkpoint`](crate::Checkpoint).
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckpointTensor {
-    /// Its name, different from all others.
+    /// The name, unique in a checkpoint.
     pub name: String,
-    /// Its shape.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// Its elements, in row-major order.
+    /// The elements, in row-major order.
     pub values: Values,
 }
 
@@ -24,11 +24,11 @@ pub enum Values {
     F32(Vec<f32>),
     /// Whole numbers.
     U32(Vec<u32>),
-    /// Double precision: what the host computes, such as schedules.
+    /// Double precision: results of the host, such as schedules.
     F64(Vec<f64>),
-    /// Half precision, of tensors that are stored so.
+    /// Half precision, for tensors that are stored so.
     F16(Vec<f16>),
-    /// The upper halves of single precision, of tensors that are stored so.
+    /// The upper halves of single precision, for tensors that are stored so.
     BF16(Vec<bf16>),
 }
 
@@ -63,7 +63,7 @@ impl Values {
         }
     }
 
-    /// Returns whether there is none.
+    /// Returns whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -75,7 +75,7 @@ impl Values {
         if let Self::F32(values) = self { Some(values) } else { None }
     }
 
-    /// The type, as safetensors calls it.
+    /// Returns the name of the type in safetensors.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Self::F32(_) => "F32",
@@ -112,7 +112,7 @@ impl Values {
 }
 
 impl CheckpointTensor {
-    /// Reads a tensor back from its device. Waits for the device.
+    /// Reads a tensor back from its device, and waits for it.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -126,10 +126,10 @@ impl CheckpointTensor {
         Ok(Self { name: name.into(), shape: tensor.shape().to_vec(), values })
     }
 
-    /// Checks that shape and type are those of a tensor on a device.
+    /// Checks that shape and type match a tensor on a device.
     ///
     /// # Errors
-    /// [`Error::State`], which names the tensor and both shapes.
+    /// [`Error::State`] if they differ, with the tensor and both shapes.
     pub fn check(&self, tensor: &Tensor) -> Result<()> {
         let expected = match tensor.dtype() {
             DType::F32 => Kind::F32,
@@ -153,7 +153,7 @@ impl CheckpointTensor {
     /// Writes the elements over those of a tensor on a device.
     ///
     /// # Errors
-    /// As [`check`](Self::check), or if work on the device has failed.
+    /// Same as [`check`](Self::check), or if work on the device has failed.
     pub fn write(&self, tensor: &Tensor) -> Result<()> {
         self.check(tensor)?;
         match &self.values {
@@ -161,7 +161,7 @@ impl CheckpointTensor {
             Values::U32(values) => tensor.write(values)?,
             Values::F16(values) => tensor.write(values)?,
             Values::BF16(values) => tensor.write(values)?,
-            // `check` has refused it.
+            // `check` refuses it.
             Values::F64(_) => {}
         }
         Ok(())

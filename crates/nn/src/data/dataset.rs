@@ -1,18 +1,18 @@
-//! [`Dataset`], [`Batch`] and [`Batches`]: rows that lie on the device, and batches that are gathered there.
+//! [`Dataset`], [`Batch`] and [`Batches`]: rows on the device, and batches gathered there.
 
 use thalweg_tensor::{DType, Device, Error as TensorError, Tensor, hold_as, next_batch};
 
 use super::shuffle;
 use crate::{Error, Result};
 
-/// Samples that lie on a device: one input or several, and targets, row by row.
+/// Samples on a device: one or more inputs, and targets, row by row.
 #[derive(Debug, Clone)]
 pub struct Dataset {
     rows: Batch,
     largest_class: Option<u32>,
 }
 
-/// Some rows of a data set: those of a step, or a portion of an evaluation.
+/// Some rows of a data set: the batch of a step, or a portion of an evaluation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Batch {
@@ -35,10 +35,10 @@ impl Dataset {
     /// Makes a data set with one input.
     ///
     /// # Shapes
-    /// features `[n, …]`, as `[n, f]` for a table or `[n, channels, height, width]` for pictures; targets `[n, …]`, as u32
-    /// `[n]` for classes or f32 `[n, k]` for values. Types are f32 or u32.
+    /// features `[n, …]`, as `[n, f]` for a table or `[n, channels, height, width]` for pictures; targets `[n, …]`, as
+    /// u32 `[n]` for classes or f32 `[n, k]` for values. Types are f32 or u32.
     ///
-    /// Of classes it reads back the largest, which waits for the device.
+    /// For classes it reads back the largest one, which waits for the device.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the numbers of rows differ, a tensor is empty, or the devices differ.
@@ -49,7 +49,7 @@ impl Dataset {
     /// Makes a data set with several inputs, for a model that takes as many. See [`new`](Self::new).
     ///
     /// # Errors
-    /// As [`new`](Self::new), and if there is no input.
+    /// Same as [`new`](Self::new), and if there is no input.
     pub fn with_inputs(inputs: Vec<Tensor>, targets: Tensor) -> Result<Self> {
         let rows = checked(inputs, targets)?;
         let targets = &rows.targets;
@@ -89,11 +89,11 @@ impl Dataset {
         Ok(Self { rows: checked(vec![features], targets)?, largest_class })
     }
 
-    /// Returns a data set of features, `[n, width]` row-major, and one value per row. For several targets per row, make
+    /// Makes a data set of features, `[n, width]` row-major, and one value per row. For several targets per row, make
     /// tensors and use [`new`](Self::new).
     ///
     /// # Errors
-    /// [`Error::Tensor`] if there is not one value for each row of features, or the device has no room.
+    /// [`Error::Tensor`] if features and values differ in their number of rows, or the device has no room.
     pub fn regression(device: &Device, features: &[f32], width: usize, values: &[f32]) -> Result<Self> {
         let rule = "there must be one value per row of features; for several targets per row use Dataset::new, with targets \
                     [n, k]";
@@ -105,7 +105,7 @@ impl Dataset {
         Self::new(features, targets)
     }
 
-    /// Returns the inputs, each `[n, …]`: at least one.
+    /// Returns the inputs, each `[n, …]`; there is at least one.
     #[must_use]
     pub fn inputs(&self) -> &[Tensor] {
         &self.rows.inputs
@@ -123,7 +123,7 @@ impl Dataset {
         &self.rows.targets
     }
 
-    /// Returns the largest class among the targets; `None` if they are values.
+    /// Returns the largest class among the targets, or `None` if they are values.
     #[must_use]
     pub fn largest_class(&self) -> Option<u32> {
         self.largest_class
@@ -136,19 +136,19 @@ impl Dataset {
         self.rows.len()
     }
 
-    /// Returns the number of features: of elements in a row of the first input.
+    /// Returns the number of features: the elements in a row of the first input.
     #[must_use]
     pub fn feature_count(&self) -> usize {
         self.features().len() / self.len()
     }
 
-    /// Returns the device it lies on.
+    /// Returns the device of the data.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.targets().device()
     }
 
-    /// Returns the rows from `start` to before `end`, as views of the data.
+    /// Returns the rows `start..end`, as views of the data.
     ///
     /// # Errors
     /// [`Error::Tensor`] if there are no such rows.
@@ -180,7 +180,7 @@ fn checked(inputs: Vec<Tensor>, targets: Tensor) -> Result<Batch> {
     Ok(Batch { inputs, targets })
 }
 
-/// Checks that so many features are `targets` rows of `width`; the error has the shapes of both.
+/// Checks that `features` numbers are `targets` rows of `width`; the error has the shapes of both.
 fn check_rows(features: usize, width: usize, targets: usize, rule: &'static str) -> Result<()> {
     if targets.checked_mul(width) == Some(features) {
         return Ok(());
@@ -189,9 +189,9 @@ fn check_rows(features: usize, width: usize, targets: usize, rule: &'static str)
     Err(TensorError::Shape { op: "dataset", rule, left, right: vec![targets] }.into())
 }
 
-/// Batches of a data set, in an order that is shuffled anew every epoch, gathered on the device.
+/// Batches of a data set, gathered on the device in an order that every epoch shuffles anew.
 ///
-/// The order is a pure function of seed and epoch: a run that starts again at an epoch sees the same batches.
+/// The order is a pure function of seed and epoch: a run that resumes at an epoch sees the same batches.
 ///
 /// ```
 /// use thalweg_nn::data::{Batches, Dataset};
@@ -210,7 +210,7 @@ pub struct Batches {
     dataset: Dataset,
     seed: u64,
     order: Tensor,
-    /// The places in the order, one for each launch of a batch.
+    /// The positions in the order, one for each launch of a batch.
     cursors: Vec<Tensor>,
 }
 
@@ -236,7 +236,7 @@ impl Batches {
         &self.dataset
     }
 
-    /// Brings the rows into the order of an epoch and begins with the first of them.
+    /// Shuffles the rows into the order of an epoch and begins with the first of them.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device fails.
@@ -245,8 +245,8 @@ impl Batches {
         self.cursors.iter().try_for_each(|cursor| Ok(cursor.write(&[0u32, 0])?))
     }
 
-    /// Gathers the first input and the targets of the next `count` samples; after the last sample of the order comes the
-    /// first again. [`next_batch`](Self::next_batch) gathers all inputs.
+    /// Gathers the first input and the targets of the next `count` samples. The first sample of the order follows the
+    /// last one. [`next_batch`](Self::next_batch) gathers all inputs.
     ///
     /// # Errors
     /// [`Error::Tensor`] if the device fails or has no room.
@@ -255,17 +255,17 @@ impl Batches {
         Ok((inputs.swap_remove(0), targets))
     }
 
-    /// Gathers the next `count` samples, as [`next`](Self::next), with all their inputs. One launch, and one more for every
-    /// two further inputs.
+    /// Gathers the next `count` samples, as [`next`](Self::next), with all their inputs. It takes one launch, and one
+    /// more for every two further inputs.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// Same as [`next`](Self::next).
     pub fn next_batch(&mut self, count: usize) -> Result<Batch> {
         let Batch { inputs, targets } = &self.dataset.rows;
         let (first, taken_targets) = next_batch(&inputs[0], targets, &self.order, &self.cursors[0], count)?;
         let mut taken = vec![first];
         for (pair, cursor) in inputs[1..].chunks(2).zip(&self.cursors[1..]) {
-            // The kernel takes two tensors; an input without a partner takes the targets along once more.
+            // The kernel takes two tensors; the targets fill the place of a missing partner.
             let (input, partner) = (&pair[0], pair.get(1));
             let (input, other) = next_batch(input, partner.unwrap_or(targets), &self.order, cursor, count)?;
             taken.push(input);
@@ -356,7 +356,7 @@ mod tests {
     fn inputs_and_targets_of_any_rank_are_gathered_together() {
         let device = Device::cpu();
         let (rows, order) = (6, epoch_order(6, 1, 0).unwrap());
-        // Every element tells its row.
+        // Every element encodes its row.
         let input = |columns: usize| {
             let values: Vec<f32> = (0..rows * columns).map(|i| (i / columns) as f32).collect();
             Tensor::from_slice(&device, &values, &[rows, columns]).unwrap()

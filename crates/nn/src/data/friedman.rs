@@ -4,13 +4,13 @@ use std::f64::consts::{PI, TAU};
 
 use super::shuffle::Words;
 
-/// The number of inputs; the last five do not matter.
+/// The number of inputs; the last five do not affect the target.
 const INPUTS: usize = 10;
 
-/// Samples of Friedman's first benchmark function: inputs, `[rows, 10]` row-major, and targets, `[rows]`.
+/// Returns samples of Friedman's first benchmark function: inputs, `[rows, 10]` row-major, and targets, `[rows]`.
 ///
-/// y = 10 sin(π x₀ x₁) + 20 (x₂ − ½)² + 10 x₃ + 5 x₄ + noise · z, with x uniform on [0, 1) and z standard normal; x₅ to x₉
-/// are there to mislead. A network that knew the function would still reach no R² above 0.96 at noise 1.
+/// y = 10 sin(π x₀ x₁) + 20 (x₂ − ½)² + 10 x₃ + 5 x₄ + noise · z, with x uniform on [0, 1) and z standard normal; x₅ to
+/// x₉ do not affect y. Even the exact function reaches no R² above 0.96 at noise 1.
 ///
 /// # Numerics
 /// Inputs have 24 random bits. Targets are computed in f64 from these inputs and rounded to f32.
@@ -29,7 +29,7 @@ pub fn friedman1(rows: usize, noise: f32, seed: u64) -> (Vec<f32>, Vec<f32>) {
         // A stream for each row, so that a longer table begins with the shorter one.
         let mut words = Words::new(seed, row as u64);
         let x: [f32; INPUTS] = std::array::from_fn(|_| unit_interval(words.next()) as f32);
-        // By Box and Muller; 1 − u lies in (0, 1], so that its logarithm is finite.
+        // By Box and Muller; 1 − u is in (0, 1], so its logarithm is finite.
         let radius = (-2.0 * (1.0 - unit_interval(words.next())).ln()).sqrt();
         let z = radius * (TAU * unit_interval(words.next())).cos();
         targets.push((friedman1_function(&x.map(f64::from)) + f64::from(noise) * z) as f32);
@@ -42,7 +42,7 @@ fn friedman1_function(x: &[f64; INPUTS]) -> f64 {
     10.0 * (PI * x[0] * x[1]).sin() + 20.0 * (x[2] - 0.5).powi(2) + 10.0 * x[3] + 5.0 * x[4]
 }
 
-/// A word as a number in [0, 1): its upper 24 bits, which an f32 holds exactly.
+/// Returns a word as a number in [0, 1): its upper 24 bits, which an f32 represents exactly.
 fn unit_interval(word: u32) -> f64 {
     f64::from(word >> 8) / 16_777_216.0
 }

@@ -1,10 +1,10 @@
-//! What makes two cells of a target the same class.
+//! Decides whether two cells of a target are the same class.
 
 use std::cmp::Ordering;
 
 use crate::error::DataProblem;
 
-/// Whether the cell of a target is a number.
+/// Returns whether the cell of a target is a number.
 ///
 /// # Errors
 /// If the cell is empty, NaN or infinite, which is no class.
@@ -17,19 +17,19 @@ pub(super) fn is_number(cell: &str) -> Result<bool, DataProblem> {
     }
 }
 
-/// A number by its decimal digits, which an f64 would round: `1`, `1.0` and `1e0` are the same, and whole numbers of any
-/// length are not merged.
+/// A number by its decimal digits, which an f64 would round: `1`, `1.0` and `1e0` are the same, and long whole numbers
+/// stay different.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Decimal {
     negative: bool,
-    /// The value is 0.DIGITS · 10^point, where neither the first digit nor the last one is 0.
+    /// The value is 0.DIGITS · 10^point; neither the first digit nor the last one is 0.
     point: i64,
     /// Empty for 0.
     digits: String,
 }
 
 impl Decimal {
-    /// The decimal of a text that is a finite number.
+    /// Returns the decimal of a text that is a finite number.
     pub(super) fn of(text: &str) -> Self {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -43,12 +43,12 @@ impl Decimal {
         if digits.is_empty() {
             return Self { negative: false, point: 0, digits };
         }
-        // An exponent without room in an i64 is that of a number that an f64 rounds to 0.
+        // An exponent outside of i64 belongs to a number that an f64 rounds to 0.
         let exponent = exponent.parse().unwrap_or(i64::MIN / 2);
         Self { negative, point: whole.len() as i64 - zeros as i64 + exponent, digits }
     }
 
-    /// Whether there is no fraction.
+    /// Returns whether there is no fraction.
     pub(super) fn is_whole(&self) -> bool {
         self.digits.len() as i64 <= self.point.max(0)
     }
@@ -62,7 +62,7 @@ impl Ord for Decimal {
             _ => 1,
         };
         sign(self).cmp(&sign(other)).then_with(|| {
-            // Digits after a common beginning are those of the larger number.
+            // After a common beginning, the number with more digits is larger.
             let by_size = self.point.cmp(&other.point).then_with(|| self.digits.cmp(&other.digits));
             if self.negative { by_size.reverse() } else { by_size }
         })

@@ -1,4 +1,4 @@
-//! Tables of data, and what is made of them before a network sees them: numbers, classes, parts, batches.
+//! Tables of data, and their conversion for a network: numbers, classes, parts, batches.
 //!
 //! ```
 //! use thalweg_nn::data::{Dataset, Standardizer, Table, Task, take_rows, train_test_split};

@@ -8,11 +8,11 @@ impl Table {
     /// Returns the cells of some columns as numbers, row-major: `[row_count, names.len()]`.
     ///
     /// They are f64, so that a column may be large and vary little, such as times in seconds.
-    /// [`Standardizer`](super::Standardizer) centres it before it becomes f32.
+    /// [`Standardizer`](super::Standardizer) centres them before the conversion to f32.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) if a column does not exist, and with line and column if a cell is empty, is not
-    /// a number, or is larger than the largest f32, 3.4e38.
+    /// [`Error::Data`](crate::Error::Data) if a column does not exist, and with line and column if a cell is empty, is
+    /// not a number, or is larger than the largest f32, 3.4e38.
     pub fn numeric_columns<S: AsRef<str>>(&self, names: &[S]) -> Result<Vec<f64>> {
         let width = names.len();
         let mut values = vec![0.0; self.row_count() * width];
@@ -27,7 +27,7 @@ impl Table {
     }
 }
 
-/// A cell as a finite number.
+/// Parses a cell as a finite number.
 pub(super) fn parse_number(cell: &str) -> Result<f64, DataProblem> {
     match cell.parse::<f64>() {
         Ok(value) if value.abs() <= f64::from(f32::MAX) => Ok(value),
@@ -38,7 +38,7 @@ pub(super) fn parse_number(cell: &str) -> Result<f64, DataProblem> {
     }
 }
 
-/// Returns whether a cell has a text that programs write where a value is missing: `NA`, `N/A`, `#N/A`, `NULL`, `?`, `-` or
+/// Returns whether a cell has a text that programs write for a missing value: `NA`, `N/A`, `#N/A`, `NULL`, `?`, `-` or
 /// `.`, in upper or lower case.
 ///
 /// ```

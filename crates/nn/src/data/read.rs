@@ -14,25 +14,25 @@ use crate::error::DataProblem;
 use crate::{Error, Result};
 
 impl Table {
-    /// Reads a CSV file, which may be compressed by gzip, whatever its name.
+    /// Reads a CSV file, which may be compressed by gzip under any name.
     ///
-    /// The file must be UTF-8, with commas between cells and a line of column names. Empty lines do not count, nor do
-    /// blanks around cells. Needs the feature `csv`.
+    /// The file must be UTF-8, with commas between cells and a line of column names. Empty lines and blanks around
+    /// cells are ignored. Needs the feature `csv`.
     ///
     /// # Errors
-    /// [`Error::Io`] if the file cannot be read. [`Error::Data`] with the line if the file is empty, has no row, has a row
-    /// with another number of cells, has a quote that is not closed, is not UTF-8, is a damaged archive, or has no column
-    /// names that differ.
+    /// [`Error::Io`] if the file cannot be read. [`Error::Data`] with the line if the file is empty, has no row, has a
+    /// row with another number of cells, has a quote that is not closed, is not UTF-8, is a damaged archive, or has no
+    /// column names that differ.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path).map_err(|source| Error::read(path, source))?;
         Self::from_reader(path, file)
     }
 
-    /// Reads the same from elsewhere; `path` is its name in messages. Needs the feature `csv`.
+    /// Reads CSV from a reader; `path` is its name in messages. Needs the feature `csv`.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read).
+    /// Same as [`read`](Self::read).
     pub fn from_reader(path: impl Into<PathBuf>, mut reader: impl Read) -> Result<Self> {
         let path = path.into();
         let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ impl Table {
         let mut cells = StringRecord::new();
         let mut next = |cells: &mut StringRecord| match reader.read_record(cells) {
             Ok(_) => Ok(()),
-            // Nothing fails when text is split in memory.
+            // Splitting text in memory cannot fail.
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         let read = |source| Error::read(&self.path, source);
@@ -82,7 +82,8 @@ impl Table {
         self.check_columns(header_line)
     }
 
-    /// The error for a row of another length than the line of column names: one of the two may be no part of the table.
+    /// Returns the error for a row with another number of cells than the column names: either may not belong to the
+    /// table.
     fn ragged(&self, header_line: u64, line: u64, row: &StringRecord) -> Error {
         let (expected, found) = (self.columns.len() as u64, row.len() as u64);
         let is_comment = |text: &str| text.starts_with('#');
@@ -105,8 +106,8 @@ impl Table {
         self.check_names(line)
     }
 
-    /// Whether the first line is a row of a file without column names: each column that holds numbers has a number for its
-    /// name. Only 0, 1, 2, … are names.
+    /// Returns whether the first line is a row of a file without column names: each column of numbers has a number for
+    /// its name. Only 0, 1, 2, … are names.
     fn has_numbers_for_names(&self) -> bool {
         let is_number = |cell: &str| cell.parse::<f64>().is_ok();
         if !self.columns.iter().any(|name| is_number(name)) {
@@ -123,7 +124,7 @@ impl Table {
             .filter(|&column| all || holds_numbers(column))
             .map(|column| self.columns[column].as_str())
             .collect();
-        // One column called 0 beside words is the first row of a file more often.
+        // A single column called 0 beside words is more often the first row of a file.
         let are_counted = of_numbers.iter().enumerate().all(|(index, name)| *name == index.to_string())
             && (all || of_numbers.len() > 1);
         of_numbers.iter().all(|name| may_be_number(name))

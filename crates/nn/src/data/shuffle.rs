@@ -1,11 +1,11 @@
-//! Seeded random numbers of the host, and shuffling by them.
+//! Seeded random numbers on the host, and a shuffle that uses them.
 
 use thalweg_tensor::philox;
 
-/// The second word of every counter here, so that these numbers are none of those that tensors draw from the same seed.
+/// The second word of every counter here, which differs from those of tensors with the same seed.
 const DOMAIN: u32 = u32::MAX;
 
-/// The words of Philox4x32-10 at the counters (0, 2³² − 1, stream), (1, 2³² − 1, stream), … under the seed as key.
+/// The words of Philox4x32-10 at the counters (0, 2³² − 1, stream), (1, 2³² − 1, stream), … with the seed as key.
 #[derive(Debug, Clone)]
 pub(super) struct Words {
     seed: u64,
@@ -31,7 +31,7 @@ impl Words {
         self.words[self.used - 1]
     }
 
-    /// A number below `bound`, each with the same probability.
+    /// Returns a number below `bound`, each with the same probability.
     ///
     /// Source: Lemire: Fast random integer generation in an interval (ACM TOMACS 29, 2019).
     fn below(&mut self, bound: u32) -> u32 {
@@ -50,11 +50,11 @@ fn halves(word: u64) -> [u32; 2] {
     [word as u32, (word >> 32) as u32]
 }
 
-/// Brings elements into a random order: every order with the same probability, the same for a seed and a stream on every
+/// Shuffles elements: every order has the same probability, and a seed and a stream give the same order on every
 /// machine.
 ///
-/// By Fisher and Yates, from Philox4x32-10; streams with different numbers are independent. At most 2³² − 1 elements are
-/// moved, which is more than a data set can have rows.
+/// Uses the method of Fisher and Yates with Philox4x32-10; streams with different numbers are independent. At most
+/// 2³² − 1 elements are moved, which is more than a data set can have rows.
 ///
 /// ```
 /// use thalweg_nn::data::shuffle;
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_seed_and_a_stream_give_one_order() {
-        // Pinned: another order would change every model that anybody can reproduce today.
+        // Pinned: another order would change every model that can be reproduced today.
         assert_eq!(order(10, 0, 0), [3, 6, 7, 1, 2, 8, 5, 4, 0, 9]);
         assert_eq!(order(1000, 7, 3), order(1000, 7, 3));
         assert_ne!(order(1000, 7, 3), order(1000, 7, 4));
@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn all_orders_are_equally_likely() {
-        // 24 orders of 4 elements: chi-square with 23 degrees of freedom passes 49.7 once in 1,000; the seeds are fixed.
+        // 24 orders of 4 elements: chi-square with 23 degrees of freedom passes 49.7 once in 1,000; the seeds are
+        // fixed.
         let mut counts = std::collections::HashMap::new();
         let draws = 24_000;
         for stream in 0..draws {

@@ -10,18 +10,18 @@ use crate::{Error, Result};
 pub struct Split {
     /// The rows to train on.
     pub train: Vec<u32>,
-    /// The rows to test on; none where the fraction is 0.
+    /// The rows to test on; none if the fraction is 0.
     pub test: Vec<u32>,
 }
 
 /// The stream of the shuffle, far from those of the epochs, which count from 0.
 const STREAM: u64 = u64::MAX;
 
-/// Splits rows into a part for training and a part for testing, the same for a seed on every machine.
+/// Splits rows into a part for training and a part for testing. A seed gives the same split on every machine.
 ///
-/// The test part has `row_count · test_fraction` rows, rounded, at least one; none where the fraction is 0. With `classes`
-/// (one per row) it has every class in the same proportion, up to rounding, and no class entirely: where classes of few
-/// rows keep their last one for training, the test part is smaller by as many.
+/// The test part has `row_count · test_fraction` rows, rounded, at least one; none if the fraction is 0. With `classes`
+/// (one per row) it has every class in the same proportion, up to rounding, and never all rows of a class. If classes
+/// of few rows keep their last one for training, the test part is smaller by as many.
 ///
 /// # Errors
 /// [`Error::Setting`] if the fraction is not in [0, 1), or leaves a part without rows; [`Error::Tensor`] if there is
@@ -59,7 +59,7 @@ pub fn train_test_split(row_count: usize, test_fraction: f64, seed: u64, classes
 
     let mut order: Vec<u32> = (0..count).collect();
     shuffle(&mut order, seed, STREAM);
-    // How many rows of each class are still to be taken for the test part.
+    // The number of rows of each class that the test part still needs.
     let mut quotas = match classes {
         Some(classes) => class_quotas(classes, test_fraction),
         None => BTreeMap::from([(0, test_count(row_count, test_fraction))]),
@@ -83,7 +83,7 @@ fn test_count(rows: usize, fraction: f64) -> usize {
     ((rows as f64 * fraction).round() as usize).max(1)
 }
 
-/// The number of test rows of each class, by largest remainders; a class keeps one row at least for training.
+/// Returns the number of test rows of each class, by largest remainders; a class keeps at least one row for training.
 fn class_quotas(classes: &[u32], fraction: f64) -> BTreeMap<u32, usize> {
     let mut sizes = BTreeMap::new();
     for class in classes {
@@ -109,10 +109,10 @@ fn class_quotas(classes: &[u32], fraction: f64) -> BTreeMap<u32, usize> {
     quotas
 }
 
-/// Some rows of a row-major array of `width` columns, in the order given.
+/// Returns some rows of a row-major array of `width` columns, in the given order.
 ///
 /// # Errors
-/// [`Error::Tensor`] if a row is none of the array's.
+/// [`Error::Tensor`] if the array does not have a row.
 pub fn take_rows<T: Copy>(values: &[T], width: usize, rows: &[u32]) -> Result<Vec<T>> {
     let mut taken = Vec::new();
     for row in rows {
@@ -195,7 +195,7 @@ mod tests {
         assert!(train_test_split(0, 0.0, 0, None).is_err());
         assert!(train_test_split(2, 0.99, 0, None).is_err());
         assert!(train_test_split(3, 0.5, 0, Some(&[0, 1])).is_err());
-        // Every class has one row, which must be for training.
+        // Every class has one row, which training needs.
         assert!(train_test_split(3, 0.5, 0, Some(&[0, 1, 2])).is_err());
     }
 

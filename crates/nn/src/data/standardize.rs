@@ -6,12 +6,12 @@ use crate::Result;
 
 /// Shifts and scales every column: x' = (x − mean) / scale.
 ///
-/// mean and scale are the mean and the population standard deviation (divisor n) of the rows that it was fitted to, which
-/// must be the training rows only; scale is 1 for a constant column.
+/// mean and scale are the mean and the population standard deviation (divisor n) of the fitted rows, which must be the
+/// training rows only; scale is 1 for a constant column.
 ///
 /// # Numerics
-/// All of it is computed in f64, and x' is rounded to f32 last. So a column may be large and vary little, such as times in
-/// seconds, which f32 would merge.
+/// Everything is computed in f64, and x' is rounded to f32 last. So a column may be large and vary little, such as
+/// times in seconds, which f32 would merge.
 ///
 /// ```
 /// use thalweg_nn::data::Standardizer;
@@ -25,9 +25,9 @@ use crate::Result;
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standardizer {
-    /// What is subtracted from each column.
+    /// The number to subtract from each column.
     pub mean: Vec<f64>,
-    /// What each column is then divided by; never 0.
+    /// The divisor of each column after that; never 0.
     pub scale: Vec<f64>,
 }
 
@@ -61,7 +61,7 @@ impl Standardizer {
         self.mean.len()
     }
 
-    /// Returns rows standardised, `[rows, width]` row-major.
+    /// Returns standardised rows, `[rows, width]` row-major.
     ///
     /// # Errors
     /// If the number of values is not a multiple of the width.
@@ -70,7 +70,7 @@ impl Standardizer {
         Ok(self.columns(values).map(|(value, mean, scale)| ((value - mean) / scale) as f32).collect())
     }
 
-    /// Returns rows in their own units, which undoes [`apply`](Self::apply): x = x' · scale + mean.
+    /// Returns rows in their original units, the inverse of [`apply`](Self::apply): x = x' · scale + mean.
     ///
     /// # Errors
     /// If the number of values is not a multiple of the width.
@@ -79,7 +79,7 @@ impl Standardizer {
         Ok(self.columns(values).map(|(value, mean, scale)| f64::from(value) * scale + mean).collect())
     }
 
-    /// Each value with mean and scale of its column.
+    /// Returns each value with the mean and scale of its column.
     fn columns<T: Copy>(&self, values: &[T]) -> impl Iterator<Item = (T, f64, f64)> {
         let columns = self.mean.iter().copied().zip(self.scale.iter().copied()).cycle();
         values.iter().copied().zip(columns).map(|(value, (mean, scale))| (value, mean, scale))

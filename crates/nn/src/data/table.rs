@@ -5,22 +5,21 @@ use std::path::{Path, PathBuf};
 use crate::error::DataProblem;
 use crate::{Error, Result};
 
-/// A table of text cells with named columns, as a CSV file has them.
+/// A table of text cells with named columns, such as a CSV file.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(super) path: PathBuf,
     pub(super) columns: Vec<String>,
     /// The line of each row.
     lines: Vec<u64>,
-    /// All cells, one after the other, row by row.
+    /// All cells concatenated, row by row.
     text: String,
-    /// Where each cell ends in the text.
+    /// The end of each cell in the text.
     ends: Vec<usize>,
 }
 
 impl Table {
-    /// Returns a table of cells that a program has made, row by row; `path` is its name in messages, and rows count as
-    /// lines from 2 on.
+    /// Returns a table of cells, given row by row. `path` is its name in messages, and rows count as lines from 2 on.
     ///
     /// ```
     /// use thalweg_nn::data::Table;
@@ -32,7 +31,8 @@ impl Table {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Data`] if there is no column or no row, a row has another number of cells, or two columns have one name.
+    /// [`Error::Data`] if there is no column or no row, a row has another number of cells, or two columns have one
+    /// name.
     pub fn from_rows<R: AsRef<[C]>, C: AsRef<str>>(
         path: impl Into<PathBuf>,
         columns: &[impl AsRef<str>],
@@ -65,7 +65,7 @@ impl Table {
         }
     }
 
-    /// Checks that there are columns and rows, and that each column has a name that no other has.
+    /// Checks that there are columns and rows, and that each column has a unique name.
     pub(super) fn check_names(&self, line: u64) -> Result<()> {
         if self.columns.is_empty() {
             return Err(self.problem(None, None, DataProblem::Empty));
@@ -85,7 +85,7 @@ impl Table {
         Ok(())
     }
 
-    /// Returns the file that it was read from.
+    /// Returns the file of the table.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -112,7 +112,7 @@ impl Table {
     /// Returns the position of a column.
     ///
     /// # Errors
-    /// [`Error::Data`] with the columns that exist if none has this name.
+    /// [`Error::Data`] if no column has this name, with the columns that exist.
     pub fn column_index(&self, name: &str) -> Result<usize> {
         self.columns
             .iter()
@@ -120,7 +120,7 @@ impl Table {
             .ok_or_else(|| self.problem(None, Some(name), DataProblem::NoSuchColumn { columns: self.columns.clone() }))
     }
 
-    /// The line of each row and its cell in a column.
+    /// Returns the line of each row and its cell in a column.
     pub(super) fn cells(&self, column: usize) -> impl Iterator<Item = (u64, &str)> {
         self.lines.iter().enumerate().map(move |(row, &line)| {
             let cell = row * self.columns.len() + column;

@@ -12,7 +12,7 @@ use super::numbers::parse_number;
 use crate::error::DataProblem;
 use crate::{Error, Result};
 
-/// What is to be learnt of a target.
+/// The kind of prediction for a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
@@ -48,21 +48,21 @@ impl FromStr for Task {
     }
 }
 
-/// The most classes that whole numbers are taken for.
+/// The maximum number of classes for which whole numbers count as classes.
 const MAX_NUMERIC_CLASSES: usize = 50;
 
-/// The fewest rows per class, on average, for which whole numbers are taken for classes.
+/// The minimum number of rows per class, on average, for which whole numbers count as classes.
 const MIN_ROWS_PER_CLASS: usize = 5;
 
 impl Table {
     /// Returns the task that a target column suggests.
     ///
-    /// Words make a classification. Whole numbers do if there are at most 50 different ones, and on average at least 5
-    /// rows of each. Other numbers make a regression.
+    /// Words are a classification. Whole numbers are one if at most 50 of them differ, with at least 5 rows each on
+    /// average. Other numbers are a regression.
     ///
     /// # Errors
-    /// [`Error::Data`] if the column does not exist or has a cell that is empty or not finite, and if most cells are
-    /// numbers but not all: a word there is a slip more often than a class.
+    /// [`Error::Data`] if the column does not exist, has a cell that is empty or not finite, or if most cells but not
+    /// all are numbers: a word there is more often a mistake than a class.
     pub fn infer_task(&self, target: &str) -> Result<Task> {
         let column = self.column_index(target)?;
         let (mut numbers, mut first_word) = (0, None);
@@ -71,7 +71,7 @@ impl Table {
             match parse_number(cell) {
                 Ok(_) => {
                     numbers += 1;
-                    // A few more than the limit tell as much as all of them.
+                    // A few more than the limit decide as well as all of them.
                     if whole && distinct.len() <= MAX_NUMERIC_CLASSES {
                         let value = Decimal::of(cell);
                         whole = value.is_whole();
@@ -100,8 +100,8 @@ impl Table {
 
     /// Returns the classes of a target column: sorted by value if all cells are numbers, else by text.
     ///
-    /// If all cells are numbers, those of the same value are one class, such as `1` and `1.0`, and its label is the text of
-    /// the first of them. Else each text is a class as it is written: `007` and `7` are two.
+    /// If all cells are numbers, equal values are one class, such as `1` and `1.0`, and its label is the text of the
+    /// first of them. Otherwise each text is a class as written: `007` and `7` are two.
     ///
     /// # Errors
     /// [`Error::Data`] if the column does not exist, has a cell that is empty or not finite, or has one class only.
@@ -126,11 +126,12 @@ impl Table {
         Ok(labels)
     }
 
-    /// Returns the class of every row, as its position in `labels`: those of [`class_labels`](Self::class_labels), or of a
-    /// model. Labels and cells are compared by value if all labels are numbers, else by text.
+    /// Returns the class of every row, as its position in `labels`, which come from
+    /// [`class_labels`](Self::class_labels) or from a model. Labels and cells are compared by value if all labels are
+    /// numbers, else by text.
     ///
     /// # Errors
-    /// [`Error::Data`] if the column does not exist, and with the line if a cell is none of the labels.
+    /// [`Error::Data`] if the column does not exist, and with the line if no label matches a cell.
     pub fn class_indices<S: AsRef<str>>(&self, target: &str, labels: &[S]) -> Result<Vec<u32>> {
         let column = self.column_index(target)?;
         let texts = || labels.iter().map(AsRef::as_ref).zip(0..);
@@ -142,7 +143,7 @@ impl Table {
         };
         let by_text: HashMap<&str, u32> = texts().collect();
         let class = |(line, cell): (u64, &str)| {
-            // Most cells are written as their label is.
+            // Most cells are written like their label.
             let class = match by_text.get(cell) {
                 Some(&class) => Ok(Some(class)),
                 None => is_number(cell).map(|number| by_value.get(&Decimal::of(cell)).filter(|_| number).copied()),
@@ -163,7 +164,7 @@ impl Table {
     /// Returns the values of a target column of numbers.
     ///
     /// # Errors
-    /// Those of [`numeric_columns`](Self::numeric_columns), and [`Error::Data`] if all are the same.
+    /// Same as [`numeric_columns`](Self::numeric_columns), and [`Error::Data`] if all are the same.
     pub fn regression_target(&self, target: &str) -> Result<Vec<f64>> {
         let values = self.numeric_columns(&[target])?;
         match values.first() {
@@ -223,7 +224,7 @@ mod tests {
         let seconds = column((0..60).map(|i| 1_700_000_000u64 + i));
         assert_eq!(seconds.infer_task("y").unwrap(), Task::Regression);
         assert_eq!(seconds.regression_target("y").unwrap()[59], 1_700_000_059.0);
-        // Two hundred ids of 17 digits, of which an f64 tells a few apart.
+        // Two hundred ids of 17 digits, of which an f64 distinguishes few.
         assert_eq!(column((0..200).map(|i| 90_071_992_547_409_900u64 + i)).infer_task("y").unwrap(), Task::Regression);
     }
 
@@ -261,7 +262,7 @@ mod tests {
     fn cells_are_found_among_the_labels_of_a_model() {
         let table = column(["1", "2.0", "3"]);
         assert_eq!(table.class_indices("y", &["1", "2", "3"]).unwrap(), [0, 1, 2]);
-        // One label is a word, so that texts are compared.
+        // One label is a word, so texts are compared.
         assert!(table.class_indices("y", &["1", "2", "3", "none"]).is_err());
         assert!(
             column(["1", "a"]).class_indices("y", &["1", "2"]).unwrap_err().to_string().contains("\"a\" is no class")

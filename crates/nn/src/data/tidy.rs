@@ -2,7 +2,7 @@
 
 use crate::error::DataProblem;
 
-/// The text of a table without what does not count in it, and where its rows are.
+/// The relevant text of a table, and the positions of its rows.
 #[derive(Debug, PartialEq)]
 pub(super) struct Tidy {
     /// The text. It has no byte order mark, no empty lines, and no blanks around quoted cells.
@@ -11,10 +11,10 @@ pub(super) struct Tidy {
     pub(super) lines: Vec<u64>,
 }
 
-/// A problem and the line that it is on.
+/// A problem and its line.
 pub(super) type Found = (u64, DataProblem);
 
-/// Where the pass is.
+/// The position of the pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     /// Before the first character of a cell.
@@ -23,23 +23,23 @@ enum Place {
     Plain,
     /// In a quoted cell that opened on this line.
     Quoted(u64),
-    /// After a quote that closes such a cell.
+    /// After the quote that closes such a cell.
     Closed(u64),
 }
 
-/// Removes what does not count, and checks that each quote that opens a cell is closed at the end of the cell.
+/// Removes the ignored parts, and checks that each quote that opens a cell is closed at the end of the cell.
 ///
 /// A quote after the first character of a cell is an ordinary character.
 ///
 /// # Errors
-/// The line on which a quote opens, if it is never closed or if text follows its end.
+/// If a quote is never closed, or if text follows its end: the line on which it opens.
 pub(super) fn tidy(text: &str) -> Result<Tidy, Found> {
     let bytes = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
     let mut tidy = Tidy { text: Vec::with_capacity(bytes.len() + 1), lines: Vec::new() };
     let (mut place, mut line) = (Place::Start, 1);
-    // Where the row and the cell begin in the text that is kept, and the row's line.
+    // The start of the row and of the cell in the kept text, and the row's line.
     let (mut row_start, mut cell_start, mut row_line) = (0, 0, 1);
-    // The line feed at the end is one more, which changes nothing after another.
+    // An additional line feed at the end changes nothing after another one.
     for (i, byte) in bytes.iter().copied().chain([b'\n']).enumerate() {
         let kept = &mut tidy.text;
         match (place, byte) {
@@ -49,7 +49,7 @@ pub(super) fn tidy(text: &str) -> Result<Tidy, Found> {
                 kept.push(byte);
             }
             (Place::Quoted(_), _) => kept.push(byte),
-            // Two quotes are one inside of a quoted cell.
+            // Two quotes are one inside a quoted cell.
             (Place::Closed(opened), b'"') if bytes[i - 1] == b'"' => {
                 place = Place::Quoted(opened);
                 kept.push(byte);
@@ -92,7 +92,7 @@ pub(super) fn tidy(text: &str) -> Result<Tidy, Found> {
 /// Checks that the first line is column names with commas between them, before quotes are read by that rule.
 ///
 /// # Errors
-/// The line, if it names a separator, or its columns are separated by something else.
+/// If the line names a separator, or if something else separates its columns: the line.
 pub(super) fn check_first_line(text: &str) -> Result<(), Found> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = text.lines().zip(1u64..).filter(|(line, _)| !line.trim().is_empty());
@@ -121,7 +121,7 @@ pub(super) fn check_first_line(text: &str) -> Result<(), Found> {
     Ok(())
 }
 
-/// The parts of a line that are not in quotes, and a letter for each part that is.
+/// Returns the parts of a line outside of quotes, and a letter for each quoted part.
 fn outside_quotes(line: &str) -> String {
     line.split('"').enumerate().map(|(i, part)| if i % 2 == 0 { part } else { "x" }).collect()
 }
@@ -179,7 +179,7 @@ mod tests {
             ("a,b\n1,\"le\"ft\n", 2),
             ("a,b\n1,\"x\" y\n", 2),
             ("a,b\n1,\"x\" \"y\"\n", 2),
-            // Inches: the quote of line 4 closes what line 2 opens.
+            // Inches: the quote of line 4 closes the quote of line 2.
             ("a,b\n1,\"5\n2,6\n3,\"7\n", 2),
         ] {
             assert_eq!(tidy(text), Err((line, DataProblem::TextAfterQuote)), "{text:?}");

@@ -6,7 +6,7 @@ use thalweg_tensor::{DType, Tensor, ValueLog};
 use super::{Loss, Sampler};
 use crate::{Error, Result};
 
-/// The cross-entropy of classes: `1/n Σ -ln softmax(logits)[target]`, in nats. A target that is no class gives NaN.
+/// The cross-entropy of classes: `1/n Σ -ln softmax(logits)[target]`, in nats. A target out of range gives NaN.
 ///
 /// # Shapes
 /// Logits f32 `[n, classes]`, targets u32 `[n]` → `[]`. The loss and its gradient are one launch.

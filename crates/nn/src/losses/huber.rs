@@ -8,7 +8,7 @@ use super::{Loss, expect_same_shape};
 use crate::setting::check;
 
 functions! {
-    /// (x - y)² / 2, or `delta` (|x - y| - `delta` / 2) if |x - y| is larger than `delta`, element by element.
+    /// (x - y)² / 2, or `delta` (|x - y| - `delta` / 2) if |x - y| is larger than `delta`, element-wise.
     HUBER = huber(x, y; delta) {
         wgsl: "let d = abs(x - y);
     return select(delta * (d - 0.5 * delta), 0.5 * d * d, d <= delta);",
@@ -31,10 +31,10 @@ functions! {
 ///           delta (|d| - delta / 2)  otherwise
 /// ```
 ///
-/// A batch has the mean over all elements.
+/// The loss of a batch is the mean over all elements.
 ///
 /// # Shapes
-/// Output and targets f32 of one shape → `[]`. Beside the mean, the loss is one launch.
+/// Output and targets f32 of one shape → `[]`. The loss is one launch, plus the mean.
 ///
 /// PyTorch's `HuberLoss` (P. J. Huber, "Robust estimation of a location parameter", 1964).
 ///
@@ -99,7 +99,7 @@ mod tests {
     const OUTPUT: [f32; 6] = [0.5, -2.0, 3.0, 0.0, -0.25, 40.0];
     const TARGETS: [f32; 6] = [0.25, 1.0, 2.5, 0.0, 1.5, -7.0];
 
-    /// The loss and its gradient.
+    /// Returns the loss and its gradient.
     fn on(device: &Device, loss: Huber) -> Result<(f32, Vec<f32>)> {
         let tape = Tape::new();
         let output = tape.input(&Tensor::from_slice(device, &OUTPUT, &[3, 2])?);
@@ -119,7 +119,7 @@ mod tests {
             let slopes: Vec<f64> = distances.map(|d| d.clamp(-wide, wide) / 6.0).collect();
             for device in devices() {
                 let (loss, gradient) = on(&device, Huber::new().delta(delta)).unwrap();
-                // Some roundings of sums and products.
+                // The rounding of sums and products.
                 assert!((f64::from(loss) - expected).abs() < 1e-6 * expected, "{device}: {loss} and not {expected}");
                 for (x, expected) in gradient.into_iter().zip(&slopes) {
                     assert!((f64::from(x) - expected).abs() <= 1e-6 * expected.abs(), "{device}: {x}, {expected}");

@@ -1,5 +1,5 @@
-//! Losses: the number that training makes small. A file and a row of [`LOSSES`] for each; [`Loss`] is the interface, open to
-//! losses from outside.
+//! Losses: the number that training minimises. Each has a file and a row of [`LOSSES`]; [`Loss`] is the interface,
+//! which other crates can implement.
 
 mod cross_entropy;
 mod huber;
@@ -16,7 +16,7 @@ pub use cross_entropy::CrossEntropy;
 pub use huber::Huber;
 pub use mse::Mse;
 
-/// All losses, in the order of the program's help. Of those with the same type of targets, the first one is the default.
+/// All losses, in the order of the program's help. The first one of each target type is the default.
 pub static LOSSES: &[LossEntry] = &[
     row("mse", "The mean squared error of numbers", || Box::new(Mse)),
     row("huber", "Huber's loss of numbers: squared near the target, linear from a distance of 1 on", || {
@@ -25,7 +25,7 @@ pub static LOSSES: &[LossEntry] = &[
     row("cross-entropy", "The cross-entropy of classes", || Box::new(CrossEntropy)),
 ];
 
-/// A loss by its name, with its default settings: a row of [`LOSSES`].
+/// A loss with its default settings, by name: a row of [`LOSSES`].
 ///
 /// ```
 /// use thalweg_nn::LossEntry;
@@ -36,7 +36,7 @@ pub static LOSSES: &[LossEntry] = &[
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct LossEntry {
-    /// The name, as on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// The line of the program's help.
     pub about: &'static str,
@@ -67,9 +67,9 @@ impl LossEntry {
     }
 }
 
-/// A loss: it compares the output of a model with targets.
+/// A loss: compares the output of a model with targets.
 ///
-/// One function defines it: the losses of the rows, [`per_row`](Self::per_row). Training uses their mean,
+/// One function defines it: [`per_row`](Self::per_row), the losses of the rows. Training uses their mean,
 /// [`of`](Self::of); evaluation uses the losses themselves.
 ///
 /// ```
@@ -103,8 +103,8 @@ pub trait Loss: fmt::Debug + Send + Sync {
     /// If shapes or types do not fit, or the devices differ.
     fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
 
-    /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes. The trainer refuses data
-    /// with targets of another type before its first step.
+    /// Returns the type of the targets: f32 for values, which is the default, or u32 for classes. The trainer refuses
+    /// data with targets of another type before its first step.
     fn target_type(&self) -> DType {
         DType::F32
     }
@@ -112,18 +112,18 @@ pub trait Loss: fmt::Debug + Send + Sync {
     /// Computes the mean loss of a batch, of shape `[]`.
     ///
     /// # Errors
-    /// As [`per_row`](Self::per_row).
+    /// Same as [`per_row`](Self::per_row).
     fn of<'t>(&self, output: Var<'t>, targets: &Tensor) -> thalweg_autograd::Result<Var<'t>> {
         self.of_logged(output, targets, None)
     }
 
-    /// Computes the mean loss of a batch, and writes it into a log on the device.
+    /// Computes the mean loss of a batch and writes it to a log on the device.
     ///
-    /// The default takes the mean of [`per_row`](Self::per_row) and spends one more launch on the log. A loss with a
+    /// The default takes the mean of [`per_row`](Self::per_row) and needs one more launch for the log. A loss with a
     /// fused kernel overrides it.
     ///
     /// # Errors
-    /// As [`per_row`](Self::per_row).
+    /// Same as [`per_row`](Self::per_row).
     fn of_logged<'t>(
         &self,
         output: Var<'t>,
@@ -137,7 +137,7 @@ pub trait Loss: fmt::Debug + Send + Sync {
 
     /// Checks the output's shape against the largest class of the data, if the targets are classes.
     ///
-    /// The trainer calls it in the first step, before parameters change. The default accepts everything.
+    /// The trainer calls it in the first step, before parameters change. The default accepts every shape.
     ///
     /// # Errors
     /// [`Error::Class`] if a class has no output.
@@ -146,13 +146,12 @@ pub trait Loss: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Draws targets from the distribution that an output stands for. Returns them, and the number of terms that the
-    /// mean has.
+    /// Draws targets from the distribution that an output describes. Returns them with the number of terms in the mean.
     ///
-    /// Methods that estimate the Hessian's diagonal need it ([`Sophia`](crate::Sophia)). The default refuses.
+    /// Methods that estimate the Hessian's diagonal need it ([`Sophia`](crate::Sophia)). The default returns an error.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the loss belongs to no distribution; if work on the device has failed.
+    /// [`Error::Setting`] if the loss belongs to no distribution. If work on the device has failed.
     fn sample_targets(&self, output: &Tensor, sampler: &Sampler<'_>) -> Result<(Tensor, f64)> {
         let _ = (output, sampler);
         Err(Error::Setting {
@@ -191,8 +190,8 @@ impl<L: Loss + ?Sized> Loss for Box<L> {
     }
 }
 
-/// Draws random targets for [`Loss::sample_targets`]. The numbers follow from a seed and the step of the optimizer, so
-/// that a run repeats to the bit and a replayed step draws anew.
+/// Draws random targets for [`Loss::sample_targets`]. The numbers follow from a seed and the step of the optimizer: a
+/// run repeats to the bit, and a replayed step draws new numbers.
 #[derive(Debug)]
 pub struct Sampler<'a> {
     clock: &'a Clock,

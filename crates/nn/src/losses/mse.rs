@@ -32,7 +32,7 @@ impl Loss for Mse {
         output.mse_logged(targets, log)
     }
 
-    /// (output - target)² is, up to a constant, -ln of a normal density with variance 1/2.
+    /// Draws from a normal density with variance 1/2: up to a constant, (output - target)² is its -ln.
     fn sample_targets(&self, output: &Tensor, sampler: &Sampler<'_>) -> Result<(Tensor, f64)> {
         Ok((sampler.normal(output, FRAC_1_SQRT_2)?, output.len() as f64))
     }

@@ -7,8 +7,8 @@ use thalweg_autograd::Var;
 
 use crate::{Error, Module, Result, parts};
 
-/// An activation function, applied element by element: a module without parameters. Its name in text and in files is in
-/// lower case, as `relu`.
+/// An activation function, applied element-wise: a module without parameters. Its name in text and in files is
+/// lower case: `relu`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

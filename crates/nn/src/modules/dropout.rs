@@ -8,10 +8,10 @@ use crate::params::RandomStream;
 use crate::setting::fraction;
 use crate::{Mode, Module, ParamsBuilder, Parts, Result, Visitor};
 
-/// Dropout: in training, each element is zero with probability p and else x / (1 - p), so that the mean stays; at
-/// prediction nothing happens (Srivastava et al., JMLR 2014, in the inverted form). Any shape.
+/// Dropout: in training, each element is zero with probability p and otherwise x / (1 - p), which keeps the mean. At
+/// prediction it does nothing (Srivastava et al., JMLR 2014, in the inverted form). Any shape.
 ///
-/// Random numbers come from a counter on the device, so that every call draws anew and a run repeats to the bit.
+/// Random numbers come from a counter on the device: every call draws new ones, and a run repeats to the bit.
 #[derive(Debug)]
 pub struct Dropout {
     probability: f32,

@@ -8,8 +8,8 @@ use thalweg_tensor::Error as TensorError;
 use crate::setting::check;
 use crate::{Init, Module, ParamsBuilder, Parts, Result, Visitor};
 
-/// Layer normalisation: brings each row to mean 0 and variance 1 along the last dimension, and then scales and shifts each
-/// feature by learned numbers.
+/// Layer normalisation: normalises each row along the last dimension to mean 0 and variance 1, then scales and shifts
+/// each feature by learned numbers.
 ///
 /// ```text
 /// y = (x - mean(x)) / √(var(x) + eps) · weight + bias,    var(x) = mean((x - mean(x))²)
@@ -18,14 +18,14 @@ use crate::{Init, Module, ParamsBuilder, Parts, Result, Visitor};
 /// # Shapes
 /// x `[…, features]`, weight and bias `[features]` → `[…, features]`.
 ///
-/// The weight starts at 1, the bias at 0, and eps is 1e-5. The mean is taken away before squaring, so that large means
-/// cost no digits. In a recorded step the element-wise operations between the two means are few launches.
+/// The weight starts at 1, the bias at 0, and eps is 1e-5. The mean is subtracted before squaring, so that large means
+/// cost no digits. In a recorded step the element-wise operations between the two means are fused into few launches.
 ///
 /// PyTorch's `LayerNorm` (Ba, Kiros, Hinton, 2016), with its names.
 ///
 /// # Errors
-/// [`forward`](Module::forward) fails if the last dimension of the input is not `features` long, if it is no f32 or on
-/// another device, or if the parameters have no memory yet.
+/// [`forward`](Module::forward) fails if the last dimension of the input is not `features` long, or if the input is not
+/// f32 or is on another device. It also fails if the parameters have no memory yet.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -124,7 +124,7 @@ mod tests {
 
     const FEATURES: usize = 5;
 
-    /// Numbers that differ from row to row, the last row far from zero.
+    /// Returns numbers that differ from row to row, the last row far from zero.
     fn rows() -> Vec<f32> {
         let number = |i: u32| ((i * 37 % 23) as f32 - 11.0) / 4.0;
         (0..3 * FEATURES as u32).map(|i| number(i) + if i >= 2 * FEATURES as u32 { 300.0 } else { 0.0 }).collect()
@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    /// The output, and the gradients of the input, the weight and the bias for a gradient of the output, in f64, by the
-    /// formulas of PyTorch's `native_layer_norm_backward`:
+    /// Returns the output, and the gradients of the input, the weight and the bias for a gradient of the output, in
+    /// f64, by the formulas of PyTorch's `native_layer_norm_backward`:
     ///
     /// ```text
     /// dx = (w g - mean(w g) - n mean(w g n)) / σ,    dw = Σ g n,    db = Σ g,    n = (x - mean(x)) / σ

@@ -11,11 +11,11 @@ use crate::{Activation, Init, Module, ParamsBuilder, Result, parts};
 /// # Shapes
 /// x `[n, inputs]`, weight `[outputs, inputs]`, bias `[outputs]` → `[n, outputs]`.
 ///
-/// Weights start by [`Init::FanInUniform`] unless told otherwise, biases at zero.
+/// Weights start by [`Init::FanInUniform`] unless another initialisation is given, biases at zero.
 ///
 /// # Errors
-/// [`forward`](Module::forward) fails if the input is no matrix of f32 with `inputs` columns or lies on another device, or
-/// if the parameters have no memory yet.
+/// [`forward`](Module::forward) fails if the input is not a matrix of f32 with `inputs` columns, if it is on another
+/// device, or if the parameters have no memory yet.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Parameter,
@@ -33,10 +33,10 @@ impl Linear {
         Self::with_init(builder, name, inputs, outputs, Init::FanInUniform)
     }
 
-    /// As [`new`](Self::new), with the weights' initialisation.
+    /// Makes a layer as [`new`](Self::new) does, with an initialisation of the weights.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Same as [`new`](Self::new).
     pub fn with_init(
         builder: &mut ParamsBuilder,
         name: impl fmt::Display,
@@ -66,7 +66,7 @@ impl Linear {
     /// Computes the layer followed by an activation. A ReLU is part of the same launch.
     ///
     /// # Errors
-    /// As [`Module::forward`].
+    /// Same as [`Module::forward`].
     pub fn forward_with<'t>(&self, input: Var<'t>, activation: Activation) -> thalweg_autograd::Result<Var<'t>> {
         let tape = input.tape();
         let name = self.weight.name();

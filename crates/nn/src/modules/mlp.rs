@@ -5,21 +5,21 @@ use thalweg_autograd::Var;
 use crate::setting::fraction;
 use crate::{Activation, Dropout, Error, Linear, Module, ParamsBuilder, Parts, Result, Visitor};
 
-/// What a multilayer perceptron looks like.
+/// The configuration of a multilayer perceptron.
 ///
-/// The default has numbers of inputs and outputs of 0, which [`validate`](Self::validate) refuses: set them, or leave
-/// them to [`TabularModel::new`](crate::TabularModel::new), which takes them from the columns.
+/// By default the numbers of inputs and outputs are 0, which [`validate`](Self::validate) refuses. Set them, or use
+/// [`TabularModel::new`](crate::TabularModel::new), which takes them from the columns.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MlpConfig {
-    /// Features that come in.
+    /// The number of input features.
     pub inputs: usize,
-    /// Units of each hidden layer, from the input on; without any, the default, the model is linear.
+    /// The units of each hidden layer, from the input on. Without any, the default, the model is linear.
     pub hidden: Vec<usize>,
-    /// Numbers that come out: classes, or targets.
+    /// The number of outputs: classes or targets.
     pub outputs: usize,
-    /// The activation behind each hidden layer. Default [`Activation::Relu`].
+    /// The activation after each hidden layer. Default [`Activation::Relu`].
     pub activation: Activation,
-    /// The probability, in [0, 1), with which units of hidden layers are dropped in training. Default 0.
+    /// The probability, in [0, 1), of dropping a unit of a hidden layer in training. Default 0.
     pub dropout: f32,
 }
 
@@ -27,7 +27,7 @@ impl MlpConfig {
     /// Checks the numbers of units and the probability.
     ///
     /// # Errors
-    /// [`Error::Setting`], which names the field.
+    /// [`Error::Setting`] if one is out of range; it names the field.
     pub fn validate(&self) -> Result<()> {
         for (field, units) in [("inputs", &[self.inputs][..]), ("hidden", &self.hidden), ("outputs", &[self.outputs])] {
             if let Some(0) = units.iter().find(|&&units| units == 0) {
@@ -68,7 +68,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Declares the parameters of a perceptron, which start as those of [`Linear::new`].
+    /// Declares the parameters of a perceptron, with the initial values of [`Linear::new`].
     ///
     /// # Errors
     /// If the configuration is not valid, or a name is taken.
@@ -87,7 +87,7 @@ impl Mlp {
         Ok(Self { layers, dropouts, activation: config.activation, dropout: config.dropout })
     }
 
-    /// Returns the layers, the first one first.
+    /// Returns the layers, from the input on.
     #[must_use]
     pub fn layers(&self) -> &[Linear] {
         &self.layers
@@ -108,7 +108,7 @@ impl Parts for Mlp {
 impl Module for Mlp {
     fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         let mut x = input;
-        // The last layer has no dropout, so the pairs leave it over.
+        // The last layer has no dropout, so zip leaves it out.
         for (i, (layer, dropout)) in self.layers.iter().zip(&self.dropouts).enumerate() {
             x = layer.forward_with(x, self.activation)?;
             let _scope = x.tape().scope(&format!("dropouts.{i}"));

@@ -1,6 +1,6 @@
-//! Modules: the layers of models, a file for each.
+//! Modules: the layers of models, each in its own file.
 //!
-//! [`Parts`] lists what a module consists of, and [`Module`] is its forward pass. Both are open to modules from outside.
+//! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
 mod dropout;
@@ -58,14 +58,14 @@ pub use sequential::Sequential;
 /// ```
 ///
 /// # Errors
-/// A module uses one `Result`, that of `thalweg_autograd`: the errors of this crate convert to it and back.
+/// Modules use one `Result`, that of `thalweg_autograd`: the errors of this crate convert to it and back.
 ///
 /// # Several inputs
-/// A module with several inputs or outputs has a `forward` of its own, with the signature that fits, and is no `Module`.
-/// It has [`Parts`], so that other modules can contain it, and
+/// A module with several inputs or outputs is no `Module`: it has its own `forward`, with its own signature. It
+/// implements [`Parts`], so that other modules can contain it, and
 /// [`Trainer::with_forward`](crate::Trainer::with_forward) trains it.
 pub trait Module: Parts {
-    /// Computes the output on the input's tape. A module that differs in training and at prediction asks its
+    /// Computes the output on the input's tape. A module that differs between training and prediction reads its
     /// [`Mode`](crate::Mode).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! [`Parts`]: what a model is made of, as a tree of names.
+//! [`Parts`]: the parts of a model, as a tree of names.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::{Buffer, CheckpointTensor, LoadReport, Result, StateDict};
 
 /// Something that has named parts: parameters, buffers, and things that have parts themselves.
 ///
-/// One function lists the parts, a line for each field. Everything that is done to all parts of a model follows from it:
-/// the names of saved tensors, the checks of the trainer, [`train`](Self::train) and [`eval`](Self::eval).
+/// One function lists the parts, a line for each field. Everything that is done to all parts of a model follows from
+/// it: the names of saved tensors, the checks of the trainer, [`train`](Self::train) and [`eval`](Self::eval).
 ///
 /// [`parts!`](crate::parts) writes the function for a struct whose fields are named as their parts.
 ///
@@ -51,7 +51,7 @@ pub trait Parts {
     }
 
     /// Returns the parameters with their names in this part, such as `layers.0.weight`, in the order of the visit. A
-    /// parameter that is shared appears once, under its first name.
+    /// shared parameter appears once, under its first name.
     fn named_parameters(&self) -> Vec<(String, Parameter)> {
         let mut found: Vec<(String, Parameter)> = Vec::new();
         each(self, &mut |path, leaf| {
@@ -78,14 +78,13 @@ pub trait Parts {
         found
     }
 
-    /// Lets every module in this part behave as in training again, on tapes of training. See [`eval`](Self::eval).
+    /// Puts every module in this part back into training mode, on tapes of training. See [`eval`](Self::eval).
     fn train(&self) {
         set_modes(self, true);
     }
 
-    /// Lets every module in this part behave as at prediction, on every tape: dropout drops nothing, and a batch
-    /// normalisation uses its running statistics. A backbone that is frozen needs it. Recordings that were made before
-    /// do not change.
+    /// Puts every module in this part into evaluation mode, on every tape: dropout drops nothing, and a batch
+    /// normalisation uses its running statistics. Use it for a frozen backbone. Existing recordings do not change.
     fn eval(&self) {
         set_modes(self, false);
     }
@@ -102,14 +101,14 @@ pub trait Parts {
     /// Writes the values of a state dict over those of this part. Every name must match.
     ///
     /// # Errors
-    /// [`Error::State`](crate::Error::State) if a name is missing or unexpected, which lists them, or if a shape or type
+    /// [`Error::State`](crate::Error::State) if a name is missing or unexpected (it lists them), or if a shape or type
     /// differs. Nothing is changed then. Also if work on the device has failed.
     fn load_state_dict(&self, state: &StateDict) -> Result<()> {
         compare(&named_tensors(self)?, state).require_complete()?;
         self.load_matching(state).map(|_| ())
     }
 
-    /// Writes the values whose names match over those of this part, and reports the other names.
+    /// Writes the values with matching names over those of this part, and reports the other names.
     ///
     /// # Errors
     /// [`Error::State`](crate::Error::State) if a shape or type differs under a matching name. Nothing is changed then.
@@ -122,8 +121,8 @@ pub trait Parts {
         Ok(compare(&named, state))
     }
 
-    /// Returns the settings that the tensors do not tell, as text: activations, probabilities of dropout. A run that goes
-    /// on from a checkpoint is refused if they differ.
+    /// Returns the settings that the tensors do not contain, as text: activations, probabilities of dropout. A run
+    /// cannot resume from a checkpoint with other settings.
     fn settings(&self) -> String {
         let mut text = String::new();
         each(self, &mut |path, leaf| {
@@ -140,7 +139,7 @@ fn each(parts: &(impl Parts + ?Sized), found: &mut dyn FnMut(&str, Leaf<'_>)) {
     parts.visit(&mut Visitor { path: String::new(), found });
 }
 
-/// The values of all parameters and buffers with their names.
+/// Returns the values of all parameters and buffers with their names.
 fn named_tensors(parts: &(impl Parts + ?Sized)) -> Result<Vec<(String, Tensor)>> {
     let parameters =
         parts.named_parameters().into_iter().map(|(name, parameter)| Ok((name, parameter.value()?.clone())));
@@ -148,7 +147,7 @@ fn named_tensors(parts: &(impl Parts + ?Sized)) -> Result<Vec<(String, Tensor)>>
     parameters.chain(buffers).collect()
 }
 
-/// The names that only one side has.
+/// Returns the names that only one side has.
 fn compare(named: &[(String, Tensor)], state: &StateDict) -> LoadReport {
     let missing = named.iter().map(|(name, _)| name).filter(|name| state.get(name).is_none()).cloned();
     let has = |name: &str| named.iter().any(|(own, _)| own == name);
@@ -164,7 +163,7 @@ fn set_modes(parts: &(impl Parts + ?Sized), training: bool) {
     });
 }
 
-/// An end of the tree of parts.
+/// A leaf of the tree of parts.
 enum Leaf<'a> {
     Parameter(&'a Parameter),
     Buffer(&'a Buffer),
@@ -174,19 +173,19 @@ enum Leaf<'a> {
 
 /// Walks over the parts of a model: see [`Parts::visit`].
 pub struct Visitor<'v> {
-    /// The names on the way to the present part, with dots between them.
+    /// The names from the root to the current part, with dots between them.
     path: String,
     found: &'v mut dyn FnMut(&str, Leaf<'_>),
 }
 
 impl Visitor<'_> {
-    /// Visits a part under a name: a parameter, a buffer, a module, a [`Mode`], or a list of such. Parts of a list have
-    /// their numbers for names.
+    /// Visits a part under a name: a parameter, a buffer, a module, a [`Mode`], or a list of these. The names of parts
+    /// in a list are their numbers.
     pub fn part(&mut self, name: impl fmt::Display, part: &(impl Parts + ?Sized)) {
         self.under(name, |visitor| part.visit(visitor));
     }
 
-    /// Notes a setting that the tensors do not tell: see [`Parts::settings`].
+    /// Adds a setting that the tensors do not contain: see [`Parts::settings`].
     pub fn setting(&mut self, name: impl fmt::Display, value: &dyn fmt::Display) {
         self.under(name, |visitor| visitor.leaf(Leaf::Setting(value)));
     }
@@ -210,8 +209,8 @@ impl fmt::Debug for Visitor<'_> {
     }
 }
 
-/// The mode of a module that differs in training and at prediction. A module of this kind has one among its parts, and
-/// asks it in its forward pass.
+/// The mode of a module that differs between training and prediction. Such a module has a mode among its parts and
+/// reads it in its forward pass.
 ///
 /// ```
 /// use thalweg_autograd::{Result, Tape, Var};
@@ -246,8 +245,8 @@ impl Default for Mode {
 }
 
 impl Mode {
-    /// Returns whether a forward pass on this tape is one of training: the tape must be one of training, and the module
-    /// must not have been put into evaluation by [`Parts::eval`].
+    /// Returns whether a forward pass on this tape is a training pass: the tape must be one of training, and the module
+    /// must not be in evaluation mode ([`Parts::eval`]).
     #[must_use]
     pub fn is_training(&self, tape: &Tape) -> bool {
         tape.is_training() && self.0.load(Ordering::Relaxed)
@@ -312,7 +311,7 @@ impl<P: Parts, const N: usize> Parts for [P; N] {
     }
 }
 
-/// Two models that are trained together, by one step.
+/// Two models that one step trains together.
 impl<A: Parts, B: Parts> Parts for (A, B) {
     fn visit(&self, visitor: &mut Visitor<'_>) {
         visitor.part(0, &self.0);
@@ -320,7 +319,7 @@ impl<A: Parts, B: Parts> Parts for (A, B) {
     }
 }
 
-/// Implements [`Parts`] for a struct, whose fields give their names to their parts.
+/// Implements [`Parts`] for a struct. The names of the fields are the names of its parts.
 ///
 /// ```
 /// use thalweg_nn::{Linear, ParamsBuilder, Parts, parts};

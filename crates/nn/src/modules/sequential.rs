@@ -6,10 +6,9 @@ use thalweg_autograd::Var;
 
 use crate::{Module, Parts, Visitor};
 
-/// Modules one after the other, each with the output of the one before as its input. Without modules the output is the
-/// input.
+/// Modules in sequence: the output of each is the input of the next. Without modules the output is the input.
 ///
-/// The parts have the numbers of the modules for names, as in PyTorch. Declare the parameters under the same names:
+/// The names of the parts are the numbers of the modules, as in PyTorch. Declare the parameters under the same names:
 ///
 /// ```
 /// use thalweg_autograd::Tape;

@@ -7,16 +7,16 @@ use super::state_dict::{Plan, check_same, from_json, read, to_json};
 use crate::setting::check;
 use crate::{Checkpoint, Result};
 
-/// The key in the metadata, and the name of gradients in the midst of a step.
+/// The key in the metadata, and the name of the gradients of an unfinished step.
 const KEY: &str = "gradient_accumulation";
 const GRAD: &str = "grad";
 
-/// Steps with the mean of the gradients of several micro-batches, for batches that are larger than memory: gradients add up
-/// over so many backward passes, are divided by their number, and the optimizer steps once, with its clipping behind the
-/// division. The mean is that of the whole batch where micro-batches have the same size and losses are means.
+/// Steps with the mean gradient of several micro-batches, for batches larger than memory. Gradients add up over the
+/// backward passes and are divided by their number; then the optimizer steps once, and clips after the division. The
+/// mean is that of the whole batch if micro-batches have the same size and losses are means.
 ///
 /// # Launches
-/// One beside those of the optimizer, at each step; 8 bytes moved per parameter. Without micro-batches (1) none.
+/// One per step in addition to the optimizer's; it moves 8 bytes per parameter. With one micro-batch none.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -42,7 +42,7 @@ const GRAD: &str = "grad";
 /// # }
 /// ```
 ///
-/// In a recording all micro-batches of a step must be done, so that every replay is a whole step.
+/// A recording must contain all micro-batches of a step, so that every replay is a whole step.
 #[derive(Debug)]
 pub struct GradientAccumulation {
     optimizer: Optimizer,
@@ -57,7 +57,7 @@ struct Manifest {
 }
 
 impl GradientAccumulation {
-    /// Over so many micro-batches a step.
+    /// Wraps an optimizer, with `micro_batches` micro-batches per step.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) if their number is 0.
@@ -66,12 +66,12 @@ impl GradientAccumulation {
         Ok(Self { optimizer, micro_batches, done: 0 })
     }
 
-    /// The gradients of a micro-batch, which `gradients` adds by a backward pass; before the first of a step they are made
-    /// zero, and behind the last the optimizer steps. Returns whether it has.
+    /// Adds the gradients of a micro-batch, for which `gradients` runs a backward pass. They are zeroed before the
+    /// first micro-batch of a step, and the optimizer steps after the last one. Returns whether it stepped.
     ///
     /// # Errors
-    /// Those of `gradients`, and of [`Optimizer::step`]. After an error, and after a panic of `gradients`, the micro-batches
-    /// so far are discarded, since a part of one may have been added to their gradients: the next call begins a new step.
+    /// Same as `gradients` and [`Optimizer::step`]. After an error, and after a panic of `gradients`, the micro-batches
+    /// so far are discarded, because `gradients` may have added a part of one: the next call begins a new step.
     pub fn micro_step<T>(&mut self, gradients: impl FnOnce() -> Result<T>) -> Result<bool> {
         let done = std::mem::take(&mut self.done);
         if done == 0 {
@@ -90,34 +90,34 @@ impl GradientAccumulation {
         Ok(true)
     }
 
-    /// Returns the number of micro-batches of a step.
+    /// Returns the number of micro-batches per step.
     #[must_use]
     pub fn micro_batches(&self) -> u32 {
         self.micro_batches
     }
 
-    /// Micro-batches of a step that is not done yet.
+    /// Returns the number of micro-batches done of the current step.
     #[must_use]
     pub fn pending(&self) -> u32 {
         self.done
     }
 
-    /// Returns the optimizer inside.
+    /// Returns the inner optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// Returns the optimizer inside, to set its schedule and the like.
+    /// Returns the inner optimizer, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer
     }
 
-    /// As [`Optimizer::state_dict`], also in the midst of a step: then with the gradients so far as `state.PARAMETER.grad`.
+    /// Returns [`Optimizer::state_dict`]. During a step it has the gradients so far as `state.PARAMETER.grad`.
     ///
     /// # Errors
-    /// As [`Optimizer::state_dict`].
+    /// Same as [`Optimizer::state_dict`].
     pub fn state_dict(&self) -> Result<Checkpoint> {
         let mut saved = self.optimizer.state_dict()?;
         saved.metadata[KEY] = to_json(&Manifest { micro_batches: self.micro_batches.to_string(), done: self.done })?;
@@ -128,10 +128,10 @@ impl GradientAccumulation {
         Ok(saved)
     }
 
-    /// As [`Optimizer::load_state_dict`].
+    /// Loads a state: see [`Optimizer::load_state_dict`].
     ///
     /// # Errors
-    /// As [`Optimizer::load_state_dict`].
+    /// Same as [`Optimizer::load_state_dict`].
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
         let manifest: Manifest = from_json(saved, KEY)?;
         check_same("micro_batches", &manifest.micro_batches, &self.micro_batches)?;

@@ -15,24 +15,24 @@ const AVERAGE: &str = "average";
 
 const SWAP: Calls = Calls { put_in: "WeightAverage::swap_in", take_out: "WeightAverage::swap_out" };
 
-/// A running average of the weights beside training, to be evaluated and saved in their place: exponential (EMA), or of all
-/// alike: stochastic weight averaging (Izmailov et al.: Averaging weights leads to wider optima and better generalization,
-/// UAI 2018), or Polyak's average (Polyak, Juditsky 1992).
+/// A running average of the weights, to evaluate and save instead of them: exponential (EMA), or with equal weights.
+/// Equal weights are stochastic weight averaging (Izmailov et al.: Averaging weights leads to wider optima and better
+/// generalization, UAI 2018), or Polyak's average (Polyak, Juditsky 1992).
 ///
 /// ```text
 /// average = average + share (param - average)
 /// ```
 ///
-/// with share 1 / t ([`Averaging::Equal`]), 1 - decay ([`Averaging::Exponential`]), or (1 - decay) / (1 - decayᵗ)
-/// ([`Averaging::Debiased`]); t counts the updates. The first update takes the parameters as they are, as
-/// `torch.optim.swa_utils.AveragedModel`; the debiased one is `optax.ema`, which begins at zero and divides by
-/// 1 - decayᵗ. When to update is the caller's: after each step, or for stochastic weight averaging at the end of each of the
-/// last epochs, with a learning rate that stays high.
+/// with weight 1 / t ([`Averaging::Equal`]), 1 - decay ([`Averaging::Exponential`]), or (1 - decay) / (1 - decayᵗ)
+/// ([`Averaging::Debiased`]); t counts the updates. The first update copies the parameters, as
+/// `torch.optim.swa_utils.AveragedModel` does. The debiased one is `optax.ema`, which begins at zero and divides by
+/// 1 - decayᵗ. The caller chooses when to update: after each step, or for stochastic weight averaging at the end of
+/// each of the last epochs, with a high learning rate.
 ///
 /// # Launches
-/// One an update, which counts on the device, so that it may be a part of a recorded step; 12 bytes moved per parameter. One
-/// to swap in, a copy to swap out, neither through the host. 4 bytes of memory per parameter, and 4 more from the first swap
-/// on.
+/// One per update, which counts on the device, so that it can be part of a recorded step; it moves 12 bytes per
+/// parameter. Swapping in is one launch and swapping out one copy, both without the host. The memory is 4 bytes per
+/// parameter, and 4 more after the first swap.
 ///
 /// ```
 /// use thalweg_nn::{AdamW, Averaging, Linear, Optimizer, ParamsBuilder, WeightAverage};
@@ -63,12 +63,12 @@ pub struct WeightAverage {
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     settings: String,
-    /// Updates, and the bits of 1 - decay^updates.
+    /// The number of updates, and the bits of 1 - decay^updates.
     counter: [u32; 2],
 }
 
 impl WeightAverage {
-    /// The average of nothing yet.
+    /// Makes an average without updates.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) if the decay is not in [0, 1); if the device has no room.
@@ -77,43 +77,43 @@ impl WeightAverage {
         Ok(Self { params: params.clone(), average: average.map_err(as_setting)?, swap: Swap::new(params) })
     }
 
-    /// Takes the parameters as they are into the average.
+    /// Adds the current parameters to the average.
     ///
     /// # Errors
-    /// [`Error::Order`](crate::Error::Order) while other values are in the place of the parameters, as between
-    /// [`swap_in`](Self::swap_in) and [`swap_out`](Self::swap_out), or after [`Optimizer::eval`](crate::Optimizer::eval); if
-    /// work on the device has failed.
+    /// [`Error::Order`](crate::Error::Order) while other values replace the parameters, as between
+    /// [`swap_in`](Self::swap_in) and [`swap_out`](Self::swap_out), or after
+    /// [`Optimizer::eval`](crate::Optimizer::eval). If work on the device has failed.
     pub fn update(&mut self) -> Result<()> {
         self.params.check_in_place("WeightAverage::update")?;
         Ok(self.average.update(self.params.values())?)
     }
 
-    /// Puts the average in the place of the parameters, which are kept; before the first update they stay. Steps of
+    /// Replaces the parameters by the average, and keeps them; before the first update nothing changes. Steps of
     /// optimizers are refused until [`swap_out`](Self::swap_out).
     ///
     /// # Errors
-    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters, as
-    /// [`Optimizer::eval`](crate::Optimizer::eval) does; if the device has no room, or work on it has failed.
+    /// [`Error::Order`](crate::Error::Order) if other values already replace the parameters, as after
+    /// [`Optimizer::eval`](crate::Optimizer::eval). If the device has no room, or work on it has failed.
     pub fn swap_in(&mut self) -> Result<()> {
         self.swap.put_in(SWAP, |values, kept| self.average.swap_in(values, kept))
     }
 
-    /// Puts the parameters back, to the bit. Does nothing if they are in place.
+    /// Restores the parameters, to the bit. Does nothing if they are in place.
     ///
     /// # Errors
-    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters; if work
-    /// on the device has failed.
+    /// [`Error::Order`](crate::Error::Order) if values of another owner replace the parameters. If work on the device
+    /// has failed.
     pub fn swap_out(&mut self) -> Result<()> {
         self.swap.take_out(SWAP.take_out)
     }
 
-    /// Returns how it averages.
+    /// Returns the kind of average.
     #[must_use]
     pub fn averaging(&self) -> Averaging {
         self.average.averaging()
     }
 
-    /// Returns whether the average is in the place of the parameters.
+    /// Returns whether the average replaces the parameters.
     pub(crate) fn is_in(&self) -> bool {
         self.swap.is_in()
     }
@@ -132,11 +132,11 @@ impl WeightAverage {
         Ok(self.average.save()?[0])
     }
 
-    /// The averages as `state.PARAMETER.average`, and how many updates they are of: to be saved by itself, or together with
-    /// the state of an optimizer. See [`Checkpoint::merge`].
+    /// Returns the averages as `state.PARAMETER.average`, with the number of their updates. Save them alone or together
+    /// with the state of an optimizer: see [`Checkpoint::merge`].
     ///
     /// # Errors
-    /// As [`update`](Self::update).
+    /// Same as [`update`](Self::update).
     pub fn state_dict(&self) -> Result<Checkpoint> {
         self.params.check_in_place("WeightAverage::state_dict")?;
         let settings = format!("{:?}", self.average.averaging());
@@ -145,11 +145,12 @@ impl WeightAverage {
         Ok(Checkpoint { metadata: json!({ KEY: manifest }), tensors })
     }
 
-    /// Puts a saved average in the place of this one.
+    /// Replaces this average by a saved one.
     ///
     /// # Errors
-    /// [`Error::State`](crate::Error::State), which names the tensor and both shapes, or the settings, where it is of another kind or of other
-    /// parameters; nothing is changed then. As [`update`](Self::update).
+    /// [`Error::State`](crate::Error::State) if the saved average is of another kind or of other parameters; it names
+    /// the tensor and both shapes, or the settings. Nothing is changed then. Otherwise the same as
+    /// [`update`](Self::update).
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
         let (counter, plan) = self.plan(saved)?;
         plan.write()?;
@@ -161,7 +162,7 @@ impl WeightAverage {
         self.plan(saved).map(drop)
     }
 
-    /// What is to be written, if it fits.
+    /// Returns the planned writes, if everything fits.
     fn plan<'a>(&self, saved: &'a Checkpoint) -> Result<([u32; 2], Plan<'a>)> {
         self.params.check_in_place("WeightAverage::load_state_dict")?;
         let manifest: Manifest = from_json(saved, KEY)?;

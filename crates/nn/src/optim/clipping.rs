@@ -1,11 +1,11 @@
-//! Clipping, what is done where gradients are not finite, and statistics.
+//! Clipping, the treatment of gradients that are not finite, and statistics.
 
 use thalweg_tensor::{AdaptiveClip, Arena, Clip, Clock, NonFinite, PendingClock, UpdateNorms, hold_as};
 
 use super::{Optimizer, as_setting};
 use crate::Result;
 
-/// What is done around an update.
+/// The work before and after an update.
 #[derive(Debug, Default)]
 pub(super) struct Around {
     pub(super) adaptive: Option<AdaptiveClip>,
@@ -29,9 +29,10 @@ impl Around {
 }
 
 impl Optimizer {
-    /// Scales gradients down to this global 2-norm where they are longer, by min(1, norm / (‖g‖ + 1e-6)), as
-    /// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., ICML 2013). A norm that is not finite skips the update and is
-    /// counted, where PyTorch lets it spread, unless [`with_non_finite`](Self::with_non_finite) says otherwise.
+    /// Scales gradients with a larger global 2-norm down to `norm`, by min(1, norm / (‖g‖ + 1e-6)), as
+    /// `torch.nn.utils.clip_grad_norm_` does (Pascanu et al., ICML 2013). If the norm is not finite, the update is
+    /// skipped and counted, unless [`with_non_finite`](Self::with_non_finite) sets another rule. PyTorch lets it
+    /// spread.
     ///
     /// # Numerics
     /// Squares are summed in f32, so a norm from 1.8e19 on counts as not finite.
@@ -42,11 +43,12 @@ impl Optimizer {
         self.with_clip(Clip::Norm(norm))
     }
 
-    /// Clips gradients in another way, or not at all: by value, by a p-norm, tensor by tensor. [`Clip`] says what each costs.
+    /// Clips gradients in another way, or not at all: by value, by a p-norm, tensor by tensor. See [`Clip`] for their
+    /// costs.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) if the limit is not finite and greater than 0; if the device has no
-    /// room for what clipping by tensors needs.
+    /// [`Error::Setting`](crate::Error::Setting) if the limit is not finite and greater than 0. If the device has no
+    /// room for the tables of clipping by tensors.
     pub fn with_clip(mut self, clip: Clip) -> Result<Self> {
         clip.check().map_err(as_setting)?;
         if matches!(clip, Clip::TensorNorm(_) | Clip::TensorRms(_)) {
@@ -58,8 +60,9 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// Clips gradients by the norms of the parameters, unit by unit, before everything else: [`AdaptiveClip`] has the formula.
-    /// Usual are 0.01 for `clipping` and 1e-3 for `eps`. One launch a step; what it clips it changes in place.
+    /// Clips gradients by the norms of the parameters, unit by unit, before everything else: [`AdaptiveClip`] has the
+    /// formula. Common values are 0.01 for `clipping` and 1e-3 for `eps`. It takes one launch per step and changes
+    /// gradients in place.
     ///
     /// # Errors
     /// [`Error::Setting`](crate::Error::Setting) if one of them is not finite and greater than 0; if the device has no
@@ -72,8 +75,8 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// What is done where the norm of the gradients is not finite: unless it is said, the update is skipped where gradients
-    /// are clipped by a norm, and nothing is looked at where they are not. To skip without clipping takes two launches more.
+    /// Sets the rule for gradients whose norm is not finite. By default the update is skipped if gradients are clipped
+    /// by a norm, and nothing is checked otherwise. Skipping without clipping takes two more launches.
     ///
     /// ```
     /// use thalweg_nn::{Init, NonFinite, Optimizer, ParamsBuilder, Sgd};
@@ -95,9 +98,9 @@ impl Optimizer {
         self
     }
 
-    /// Has every step measure how long the gradient is, and the update beside the parameters: the clock, read at once or
-    /// later, then has `gradient_norm` and `update_to_weight_ratio()`. It takes the two launches of the norm where gradients
-    /// are not clipped by it, a copy of the parameters (4 bytes of memory each) and two launches behind the update.
+    /// Measures the length of the gradient and of the update in every step. The clock then has `gradient_norm` and
+    /// `update_to_weight_ratio()`. The norm takes two launches if gradients are not clipped by it. The update takes a
+    /// copy of the parameters (4 bytes of memory each) and two launches after it.
     ///
     /// # Errors
     /// If the device has no room.
@@ -108,7 +111,7 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// As [`read_clock`](Self::read_clock), but without waiting: what is asked for is given when it has arrived.
+    /// Reads the clock as [`read_clock`](Self::read_clock) does, but without waiting: the result arrives later.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -116,7 +119,7 @@ impl Optimizer {
         Ok(self.clock.read_later()?)
     }
 
-    /// Whether a step that is skipped is an error, which somebody must look for.
+    /// Returns whether a skipped step is an error, which a caller must check.
     pub(crate) fn refuses_non_finite(&self) -> bool {
         self.clock.non_finite() == Some(NonFinite::Error)
     }

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// A function that makes a method.
 pub type MakeMethod = fn() -> Box<dyn Method>;
 
-/// A method by its name, with all that is known of it outside its own file.
+/// A method by its name, with all facts about it that other files use.
 ///
 /// ```
 /// use serde_json::json;
@@ -24,11 +24,11 @@ pub type MakeMethod = fn() -> Box<dyn Method>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MethodEntry {
-    /// The name, as on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// Other names.
     pub aliases: &'static [&'static str],
-    /// A learning rate that small networks learn well with: the program's default.
+    /// A learning rate that works well for small networks: the program's default.
     pub lr: f64,
     /// The name of the program's default schedule.
     pub schedule: &'static str,
@@ -38,15 +38,15 @@ pub struct MethodEntry {
     pub race: [f64; 2],
     /// Its kernels, without those of earlier rows.
     pub kernels: &'static [&'static Kernel],
-    /// Whether products of matrices limit it, so that it takes long over many parameters.
+    /// Whether matrix products dominate its time, so that it is slow for many parameters.
     pub has_products: bool,
-    /// Settings by which it launches other kernels or keeps other state, with names: tests go through them all.
+    /// Settings with other kernels or other state, with names. Tests use all of them.
     pub forms: &'static [(&'static str, MakeMethod)],
-    /// The method by the library's defaults.
+    /// The method with the library's defaults.
     pub(super) new: MakeMethod,
-    /// The method by the program's defaults, where they differ.
+    /// The method with the program's defaults, if they differ.
     pub(super) program: Option<MakeMethod>,
-    /// The method with the settings of an object of JSON.
+    /// The method with the settings of a JSON object.
     pub(super) parse: fn(Value) -> Result<Box<dyn Method>>,
 }
 
@@ -62,9 +62,9 @@ pub enum MethodFamily {
     Adam,
     /// Later methods with two moments.
     AfterAdam,
-    /// Methods by norms, distance or curvature.
+    /// Methods that use norms, distance or curvature.
     Norms,
-    /// Methods by rows and columns, or with packed state.
+    /// Methods that use rows and columns, or packed state.
     Matrices,
 }
 
@@ -88,7 +88,7 @@ impl MethodFamily {
 }
 
 impl MethodEntry {
-    /// The row of a method that differs from others in nothing.
+    /// Returns the row of a method without special properties.
     pub(super) const fn of<M: Method + DeserializeOwned + 'static>(new: MakeMethod) -> Self {
         Self {
             name: "",
@@ -124,7 +124,7 @@ impl MethodEntry {
         self.program.unwrap_or(self.new)()
     }
 
-    /// Returns a setting's value in the program; `None` if the method does not have it.
+    /// Returns the value of a setting in the program, or `None` if the method does not have it.
     #[must_use]
     pub fn setting(&self, name: &str) -> Option<Value> {
         self.program_method().settings().get(name).cloned()
@@ -143,7 +143,7 @@ impl MethodEntry {
     }
 }
 
-/// The method with these settings.
+/// Parses a method with these settings.
 fn parse<M: Method + DeserializeOwned + 'static>(settings: Value) -> Result<Box<dyn Method>> {
     let method: M = serde_json::from_value(settings).map_err(|error| Error::Setting {
         field: "settings",

@@ -1,4 +1,4 @@
-//! Parameters that a model is evaluated with, where they are others than those that are trained: averages.
+//! Evaluation with other parameters than the trained ones, such as averages.
 
 use thalweg_tensor::Arena;
 
@@ -6,17 +6,17 @@ use super::Optimizer;
 use crate::Result;
 use crate::params::swap::Calls;
 
-/// Where the parameters lie that a model is to be evaluated with.
+/// The parameters to evaluate a model with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum EvaluationPoint {
-    /// In the parameters.
+    /// The trained parameters.
     Parameters,
-    /// At param + weight (state - param); with a weight of 1 in the state itself.
+    /// param + weight (state - param); with a weight of 1 the state itself.
     Blend {
         /// The name of the arena of state.
         state: &'static str,
-        /// How far on the way to it.
+        /// The weight of the state.
         weight: f64,
     },
 }
@@ -24,11 +24,11 @@ pub enum EvaluationPoint {
 const EVAL: Calls = Calls { put_in: "Optimizer::eval", take_out: "Optimizer::train" };
 
 impl Optimizer {
-    /// Puts the parameters that the model is to be evaluated with in the place of those that are trained: the averages of
-    /// [`Asgd`](crate::Asgd), the x of [`ScheduleFreeSgd`](crate::ScheduleFreeSgd) and
-    /// [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW). For other methods, and before the first step, they are the same.
-    /// Those that are trained are kept, bit by bit, until [`train`](Self::train). One launch, and 4 bytes of memory per
-    /// parameter, kept from the first call on; 16 bytes moved per parameter.
+    /// Replaces the trained parameters by those to evaluate with: the averages of [`Asgd`](crate::Asgd), the x of
+    /// [`ScheduleFreeSgd`](crate::ScheduleFreeSgd) and [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW). For other
+    /// methods, and before the first step, they are the same. The trained ones are kept, bit by bit, until
+    /// [`train`](Self::train). It takes one launch and moves 16 bytes per parameter. The memory is 4 bytes per
+    /// parameter, kept from the first call on.
     ///
     /// ```
     /// use thalweg_nn::{Linear, Optimizer, ParamsBuilder, ScheduleFreeAdamW};
@@ -49,8 +49,8 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters, as
-    /// [`WeightAverage::swap_in`](crate::WeightAverage::swap_in) does; if the device has no room, or work on it has failed.
+    /// [`Error::Order`](crate::Error::Order) if other values already replace the parameters, as after
+    /// [`WeightAverage::swap_in`](crate::WeightAverage::swap_in). If the device has no room, or work on it has failed.
     /// [`Error::Setting`](crate::Error::Setting) if the method names a state that it does not keep.
     pub fn eval(&mut self) -> Result<()> {
         let EvaluationPoint::Blend { state, weight } = self.method.capabilities().evaluation else {
@@ -60,23 +60,23 @@ impl Optimizer {
         self.swap_in(EVAL, &other, weight)
     }
 
-    /// Returns whether [`eval`](Self::eval) has put other parameters in place.
+    /// Returns whether [`eval`](Self::eval) has replaced the parameters.
     #[must_use]
     pub fn is_evaluating(&self) -> bool {
         self.swap.is_in()
     }
 
-    /// Puts param + weight (other - param) in the place of the parameters.
+    /// Replaces the parameters by param + weight (other - param).
     pub(super) fn swap_in(&mut self, calls: Calls, other: &Arena, weight: f64) -> Result<()> {
         self.follow_freezing()?;
         self.swap.put_in(calls, |values, kept| self.clock.swap_in(values, other, weight, kept))
     }
 
-    /// Puts the parameters that are trained back, to the bit: one copy. Does nothing if they are in place.
+    /// Restores the trained parameters, to the bit, with one copy. Does nothing if they are in place.
     ///
     /// # Errors
-    /// [`Error::Order`](crate::Error::Order) if something else has put other values in the place of the parameters; if work
-    /// on the device has failed.
+    /// [`Error::Order`](crate::Error::Order) if values of another owner replace the parameters. If work on the device
+    /// has failed.
     pub fn train(&mut self) -> Result<()> {
         self.swap.take_out(EVAL.take_out)
     }

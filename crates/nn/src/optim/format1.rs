@@ -1,11 +1,12 @@
-//! Settings in the text of format 1, which was what `Debug` wrote of them.
+//! Settings in the text of format 1, which was the `Debug` output.
 
 use serde_json::{Map, Number, Value};
 
-/// Parses settings of format 1 into an object of JSON: `AdamW { lr: 0.001, betas: (0.9, 0.999), … }`.
+/// Parses settings of format 1 into a JSON object: `AdamW { lr: 0.001, betas: (0.9, 0.999), … }`.
 ///
-/// The fields have the present names: the learning rate is no setting any more, [`Muon`](super::Muon) has its other rate as a
-/// ratio, and [`Rprop`](super::Rprop) its first step by name. Returns `None` if the text is not of this form.
+/// The fields have today's names: the learning rate is no longer a setting, [`Muon`](super::Muon) has its other rate as
+/// a ratio, and [`Rprop`](super::Rprop) has a name for its first step. Returns `None` if the text does not have this
+/// form.
 pub(super) fn settings(text: &str) -> Option<Value> {
     let mut parser = Parser(text);
     let name = parser.word()?;
@@ -33,13 +34,13 @@ pub(super) fn settings(text: &str) -> Option<Value> {
 struct Parser<'a>(&'a str);
 
 impl<'a> Parser<'a> {
-    /// Takes this text, and spaces before it.
+    /// Skips this text, and spaces before it.
     fn skip(&mut self, text: &str) -> Option<()> {
         self.0 = self.0.trim_start().strip_prefix(text)?;
         Some(())
     }
 
-    /// Takes letters, digits and what numbers have besides.
+    /// Takes letters, digits and the other characters of numbers.
     fn word(&mut self) -> Option<&'a str> {
         let rest = self.0.trim_start();
         let is_of_word = |c: char| c.is_ascii_alphanumeric() || "_.-+".contains(c);
@@ -66,7 +67,7 @@ impl<'a> Parser<'a> {
             return Some(value);
         }
         Some(match word {
-            // No limit was infinite.
+            // Infinity was the value for no limit.
             "None" | "inf" => Value::Null,
             "true" | "false" => Value::Bool(word == "true"),
             number if number.starts_with(|c: char| c.is_ascii_digit() || c == '-') => match number.parse::<u64>() {
@@ -78,8 +79,8 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Whether a saved setting is a method's own. Ratios of saved numbers are rounded, and `None` stands for any first step, which
-/// then comes from the rate.
+/// Returns whether a saved setting equals a method's own. Ratios of saved numbers are rounded. `None` matches any first
+/// step, which then comes from the rate.
 pub(super) fn is_same(field: &str, saved: &Value, own: &Value) -> bool {
     match (field, saved.as_f64(), own.as_f64()) {
         ("adamw_rate", Some(saved), Some(own)) => (saved - own).abs() <= 1e-12 * own.abs(),
@@ -108,7 +109,7 @@ mod tests {
         }
     }
 
-    /// The file has what the program wrote of every method: its name, and its settings by default.
+    /// The file has the program's output for every method: its name and its default settings.
     #[test]
     fn the_program_s_methods_have_the_settings_of_format_1() {
         let texts = include_str!("../../../../tests/fixtures/format1/settings.txt");

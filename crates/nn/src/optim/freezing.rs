@@ -1,4 +1,4 @@
-//! Parameters that are frozen: by themselves, or by a group of one optimizer.
+//! Frozen parameters: frozen themselves, or by a group of one optimizer.
 
 use thalweg_autograd::Parameter;
 use thalweg_tensor::{Arena, SegmentSettings, hold_as, is_recording};
@@ -11,7 +11,7 @@ use crate::{Params, Result};
 pub(super) struct Masked(Option<Arena>);
 
 impl Masked {
-    /// Copies the gradients, with zeros for those of the parameters that are left out.
+    /// Copies the gradients, with zeros for the parameters that are left out.
     fn take(&mut self, grads: &Arena, is_left_out: impl Fn(usize) -> bool) -> Result<()> {
         let masked = match self.0.take() {
             Some(masked) => masked,
@@ -22,21 +22,21 @@ impl Masked {
         (0..grads.len()).filter(|&i| is_left_out(i)).try_for_each(|i| Ok(masked.get(i).fill(0f32)?))
     }
 
-    /// Returns the copy, or these gradients if nothing is left out of them.
+    /// Returns the copy, or the given gradients if nothing is left out.
     pub(super) fn or<'a>(&'a self, is_masked: bool, grads: &'a Arena) -> &'a Arena {
         self.0.as_ref().filter(|_| is_masked).unwrap_or(grads)
     }
 }
 
 impl Optimizer {
-    /// Puts these groups in the place of all groups before, and of
-    /// [`without_decay_on_bias_and_norm`](Self::without_decay_on_bias_and_norm). A parameter that was in a frozen group and
-    /// is in none any more goes on from where it is, with its state: so parameters are unfrozen by and by.
+    /// Replaces all earlier groups, and [`without_decay_on_bias_and_norm`](Self::without_decay_on_bias_and_norm), by
+    /// these groups. A parameter that leaves a frozen group continues from its current value and state, so a model can
+    /// be unfrozen step by step.
     ///
-    /// Recordings made before fail with [`thalweg_tensor::Error::Stale`] if other parameters are frozen now.
+    /// Earlier recordings fail with [`thalweg_tensor::Error::Stale`] if the set of frozen parameters has changed.
     ///
     /// # Errors
-    /// As [`with_groups`](Self::with_groups); nothing is changed then.
+    /// Same as [`with_groups`](Self::with_groups); nothing is changed then.
     pub fn set_groups(&mut self, groups: &[ParameterGroup]) -> Result<()> {
         let mut settings = vec![SegmentSettings::default(); self.params.len()];
         groups::apply(groups, &*self.method, self.params.parameters(), &mut settings)?;
@@ -49,13 +49,13 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Returns what sets each parameter apart: its groups, and whether it is frozen itself.
+    /// Returns the settings of each parameter: its groups, and whether it is frozen itself.
     pub(super) fn effective_segments(&self) -> Vec<SegmentSettings> {
         effective(&self.segments, &self.params)
     }
 
-    /// Brings the table on the device up to date with parameters that were frozen or unfrozen since the last step, and has
-    /// a recording refuse its replay after the next such change.
+    /// Updates the table on the device if parameters were frozen or unfrozen since the last step, and makes a recording
+    /// refuse its replay after the next such change.
     pub(super) fn follow_freezing(&mut self) -> Result<()> {
         let parameters = self.params.parameters();
         let is_current = match self.clock.segments() {
@@ -75,14 +75,14 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Returns whether a parameter has a gradient that is another optimizer's business.
+    /// Returns whether a parameter has a gradient for another optimizer only.
     fn leaves_out(&self, i: usize) -> bool {
         let parameter = &self.params.parameters()[i];
         self.segments[i].frozen && !parameter.is_frozen() && parameter.has_grad()
     }
 
-    /// Leaves out the gradients of parameters that a group has frozen, if something reads gradients as a whole. Returns
-    /// whether there are any: then the step goes by the masked copy.
+    /// Masks the gradients of parameters that a group has frozen, if the step reads gradients as a whole. Returns
+    /// whether there are any: then the step uses the masked copy.
     pub(super) fn mask_gradients(&mut self, reads_all: bool) -> Result<bool> {
         if !reads_all || !(0..self.params.len()).any(|i| self.leaves_out(i)) {
             return Ok(false);

@@ -8,32 +8,33 @@ use crate::params::matching;
 use crate::setting::not_negative;
 use crate::{Error, Result};
 
-/// What sets the parameters apart whose names match a pattern. See [`Optimizer::with_groups`](super::Optimizer::with_groups).
+/// The settings of the parameters whose names match a pattern. See
+/// [`Optimizer::with_groups`](super::Optimizer::with_groups).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ParameterGroup {
-    /// The pattern: `*` stands for any number of characters, `?` for one.
+    /// The pattern: `*` matches any number of characters, `?` matches one.
     pub pattern: String,
-    /// What the learning rate is multiplied by: finite and at least 0.
+    /// The factor of the learning rate: finite and at least 0.
     pub lr_scale: Option<f64>,
     /// The weight decay instead of the method's: finite and at least 0.
     pub weight_decay: Option<f64>,
-    /// Whether this optimizer leaves them as they are, with their state. Default false.
+    /// Whether this optimizer leaves them, and their state, unchanged. Default false.
     ///
-    /// Their gradients are still computed, for other optimizers of the same parameters; they do not count in norms of
-    /// gradients. [`Params::set_frozen`](crate::Params::set_frozen) freezes parameters for all optimizers, and saves the
-    /// gradients.
+    /// Their gradients are still computed, for other optimizers of the same parameters, but do not count in norms of
+    /// gradients. [`Params::set_frozen`](crate::Params::set_frozen) freezes parameters for all optimizers, and saves
+    /// the gradients.
     pub frozen: bool,
 }
 
 impl ParameterGroup {
-    /// The group of a pattern, which as yet is like all other parameters.
+    /// Makes the group of a pattern, without settings of its own yet.
     #[must_use]
     pub fn of(pattern: impl Into<String>) -> Self {
         Self { pattern: pattern.into(), ..Self::default() }
     }
 }
 
-/// Writes what groups say into the settings of each parameter.
+/// Writes the settings of groups into those of each parameter.
 pub(super) fn apply(
     groups: &[ParameterGroup],
     method: &dyn Method,
@@ -56,7 +57,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Whether a method has a weight decay to replace.
+/// Checks that a method has a weight decay to replace.
 pub(super) fn check_weight_decay(method: &dyn Method) -> Result<()> {
     if method.capabilities().weight_decay {
         return Ok(());
@@ -98,7 +99,7 @@ mod tests {
         let sgd = Sgd::new().weight_decay(2.0);
         let mut optimizer = Optimizer::new(&params, sgd, 0.25).unwrap().with_groups(&groups).unwrap();
         optimizer.step().unwrap();
-        // 1 - lr lr_scale (1 + weight_decay), but for the frozen one.
+        // 1 - lr lr_scale (1 + weight_decay), except for the frozen one.
         let expected = [1.0 - 0.125 * 2.0, 1.0 - 0.125, 1.0 - 0.25 * 3.0, 1.0];
         for (values, expected) in values(&params).iter().zip(expected) {
             assert!(values.iter().all(|&value| value == expected), "{values:?} is not {expected}");

@@ -1,4 +1,4 @@
-//! The Hessian's diagonal, for methods that go by it: handed in, or estimated.
+//! The Hessian's diagonal, for methods that use it: given, or estimated.
 
 use thalweg_autograd::Var;
 use thalweg_tensor::{Arena, Curvature};
@@ -7,35 +7,35 @@ use super::Optimizer;
 use crate::losses::{Loss, Sampler};
 use crate::{Error, Result};
 
-/// The streams of random numbers that targets are drawn from: behind those of parameters and of dropout.
+/// The streams of random numbers for drawing targets, after those of parameters and of dropout.
 const STREAM: u64 = 1 << 33;
 
-/// What a method says of the average that it keeps of the Hessian's diagonal.
+/// A method's average of the Hessian's diagonal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HessianAverage {
-    /// The name of the arena of state that holds it.
+    /// The name of its arena of state.
     pub state: &'static str,
     /// Its decay rate.
     pub beta2: f64,
-    /// Steps from one estimate to the next.
+    /// The number of steps between estimates.
     pub interval: u64,
-    /// What the targets of estimates are drawn by.
+    /// The seed for drawing the targets of estimates.
     pub seed: u64,
 }
 
 impl Optimizer {
-    /// Steps from one estimate of the Hessian's diagonal to the next; `None` for methods that need none.
+    /// Returns the number of steps between estimates of the Hessian's diagonal, or `None` for methods that need none.
     #[must_use]
     pub fn hessian_interval(&self) -> Option<u64> {
         self.method.capabilities().hessian.map(|hessian| hessian.interval.max(1))
     }
 
-    /// Takes the average of the Hessian's diagonal one estimate further, by a diagonal that is handed in, in the layout of
-    /// the parameters ([`Arena::zeros_like`] of [`Params::values`](crate::Params::values)). One launch; it counts from the
-    /// next step on. Elements that are not finite, and those of frozen parameters, are left out.
+    /// Updates the average of the Hessian's diagonal with a given diagonal, in the layout of the parameters
+    /// ([`Arena::zeros_like`] of [`Params::values`](crate::Params::values)). It takes one launch and has an effect from
+    /// the next step on. Elements that are not finite, and those of frozen parameters, are left out.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the method keeps no such average; if the layouts differ, or the device fails.
+    /// [`Error::Setting`] if the method keeps no such average. If the layouts differ, or the device fails.
     pub fn update_hessian(&mut self, diagonal: &Arena) -> Result<()> {
         let hessian = self.hessian()?;
         self.follow_freezing()?;
@@ -43,16 +43,16 @@ impl Optimizer {
         Ok(self.clock.average_hessian(average, diagonal, hessian.beta2, Curvature::Diagonal)?)
     }
 
-    /// Estimates the Hessian's diagonal from a batch by Gauss, Newton and Bartlett, and takes its average further: targets
-    /// are drawn from what the model says of the batch, and the estimate is B g², with the gradient g of the mean loss of
-    /// the B rows against these targets. Its mean is the diagonal of the Gauss-Newton matrix.
+    /// Estimates the Hessian's diagonal from a batch (Gauss-Newton-Bartlett), and updates its average. Targets are
+    /// drawn from the model's distribution for the batch. The estimate is B g², with the gradient g of the mean loss of
+    /// the B rows for these targets. Its expectation is the diagonal of the Gauss-Newton matrix.
     ///
-    /// `output` is that of a fresh forward pass, on a tape of its own, whose values are let go of. Classes are drawn from the
-    /// softmax; for squared errors, which are a Gaussian's of variance 1/2, numbers from that around the output, and B is the
-    /// number of all elements. The draws follow from the seed of the method and the steps so far, so that a run repeats to
-    /// the bit, and a recorded step draws anew. The gradients of the parameters are zero afterwards: step
-    /// before it. One
-    /// launch to draw and one for the average, beside those of the backward pass.
+    /// `output` is that of a fresh forward pass, on its own tape, whose values are freed. Classes are drawn from the
+    /// softmax. Squared errors have a normal distribution of variance 1/2, so numbers are drawn from it around the
+    /// output, and B is the number of all elements. The draws follow from the seed of the method and the steps so far:
+    /// a run repeats to the bit, and a replayed step draws new numbers. The gradients of the parameters are zero
+    /// afterwards, so call it after the step. One launch draws and one updates the average, in addition to the backward
+    /// pass.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -83,7 +83,7 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] if the method keeps no such average; if the output does not fit the loss, or the device
+    /// [`Error::Setting`] if the method keeps no such average. If the output does not fit the loss, or the device
     /// fails.
     pub fn estimate_hessian(&mut self, output: Var<'_>, loss: &dyn Loss) -> Result<()> {
         let hessian = self.hessian()?;
@@ -95,7 +95,7 @@ impl Optimizer {
         self.follow_freezing()?;
         let (average, grads) = (self.state_arena(hessian.state)?, self.params.settled_grads()?);
         self.clock.average_hessian(average, grads, hessian.beta2, Curvature::SampledGradient(terms))?;
-        // No step may go by the gradients of a sampled loss.
+        // No step may use the gradients of a sampled loss.
         self.params.zero_grad();
         Ok(())
     }

@@ -15,12 +15,12 @@ const SLOW: &str = "slow";
 
 const EVAL: Calls = Calls { put_in: "Lookahead::eval", take_out: "Lookahead::train" };
 
-/// How often the slow weights of [`Lookahead`] move, and how far.
+/// The period and the length of the moves of the slow weights of [`Lookahead`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LookaheadSettings {
-    /// Steps of the method inside from one move to the next. Default 5.
+    /// The number of steps of the inner method between moves. Default 5.
     pub sync_period: u32,
-    /// How far the slow weights move towards the fast ones: greater than 0, at most 1. Default 0.5.
+    /// The length of a move of the slow weights towards the fast ones: greater than 0, at most 1. Default 0.5.
     pub slow_step_size: f64,
 }
 
@@ -34,7 +34,7 @@ impl LookaheadSettings {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting), which names the field and what it must be.
+    /// [`Error::Setting`](crate::Error::Setting) if one is out of range, with the field and the range.
     pub fn validate(&self) -> Result<()> {
         check("sync_period", self.sync_period, self.sync_period > 0, "at least 1")?;
         let size = self.slow_step_size;
@@ -42,19 +42,20 @@ impl LookaheadSettings {
     }
 }
 
-/// Lookahead around any method (Zhang, Lucas, Hinton, Ba: Lookahead optimizer: k steps forward, 1 step back, NeurIPS 2019),
-/// as `optax.lookahead`. The method steps with fast weights, which are the parameters; after every `sync_period` steps
+/// Lookahead around any method (Zhang, Lucas, Hinton, Ba: Lookahead optimizer: k steps forward, 1 step back, NeurIPS
+/// 2019), as `optax.lookahead`. The method steps with fast weights, which are the parameters; after every `sync_period`
+/// steps
 ///
 /// ```text
 /// slow  = slow + slow_step_size (param - slow)
 /// param = slow
 /// ```
 ///
-/// What the method keeps stays as it is. Slow weights begin as the parameters are when it is made. A step that was skipped
-/// does not count. PyTorch has not this method.
+/// The method's state stays as it is. Slow weights begin as a copy of the parameters. A skipped step does not count.
+/// PyTorch does not have this method.
 ///
 /// # Launches
-/// One more than the method has, and at every `sync_period`-th step 16 bytes moved per parameter. 4 bytes of memory per
+/// One in addition to the method's. Every `sync_period`-th step moves 16 bytes per parameter. The memory is 4 bytes per
 /// parameter.
 ///
 /// ```
@@ -85,10 +86,10 @@ struct Manifest {
 }
 
 impl Lookahead {
-    /// Around an optimizer.
+    /// Wraps an optimizer.
     ///
     /// # Errors
-    /// As [`LookaheadSettings::validate`], or if the device has no room.
+    /// Same as [`LookaheadSettings::validate`], or if the device has no room.
     pub fn new(optimizer: Optimizer, settings: LookaheadSettings) -> Result<Self> {
         settings.validate()?;
         optimizer.params.check_in_place("Lookahead::new")?;
@@ -98,28 +99,28 @@ impl Lookahead {
         Ok(Self { optimizer, settings, slow })
     }
 
-    /// A step of the method, and at every `sync_period`-th of the slow weights.
+    /// Takes a step of the method, and at every `sync_period`-th step moves the slow weights.
     ///
     /// # Errors
-    /// As [`Optimizer::step`].
+    /// Same as [`Optimizer::step`].
     pub fn step(&mut self) -> Result<()> {
         self.optimizer.step()?;
         let LookaheadSettings { sync_period, slow_step_size } = self.settings;
         Ok(self.optimizer.clock.look_ahead(self.optimizer.params.values(), &self.slow, sync_period, slow_step_size)?)
     }
 
-    /// Puts the slow weights, with which the authors evaluate, in the place of the parameters. See [`Optimizer::eval`].
+    /// Replaces the parameters by the slow weights, with which the authors evaluate. See [`Optimizer::eval`].
     ///
     /// # Errors
-    /// As [`Optimizer::eval`].
+    /// Same as [`Optimizer::eval`].
     pub fn eval(&mut self) -> Result<()> {
         self.optimizer.swap_in(EVAL, &self.slow, 1.0)
     }
 
-    /// Puts the fast weights back, to the bit. See [`Optimizer::train`].
+    /// Restores the fast weights, to the bit. See [`Optimizer::train`].
     ///
     /// # Errors
-    /// As [`Optimizer::train`].
+    /// Same as [`Optimizer::train`].
     pub fn train(&mut self) -> Result<()> {
         self.optimizer.swap.take_out(EVAL.take_out)
     }
@@ -136,22 +137,22 @@ impl Lookahead {
         self.settings
     }
 
-    /// Returns the optimizer inside.
+    /// Returns the inner optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// Returns the optimizer inside, to set its schedule and the like.
+    /// Returns the inner optimizer, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer
     }
 
-    /// As [`Optimizer::state_dict`], with the slow weights as `state.PARAMETER.slow`.
+    /// Returns [`Optimizer::state_dict`], with the slow weights as `state.PARAMETER.slow`.
     ///
     /// # Errors
-    /// As [`Optimizer::state_dict`].
+    /// Same as [`Optimizer::state_dict`].
     pub fn state_dict(&self) -> Result<Checkpoint> {
         let mut saved = self.optimizer.state_dict()?;
         saved.metadata[KEY] = to_json(&Manifest { settings: format!("{:?}", self.settings) })?;
@@ -159,10 +160,10 @@ impl Lookahead {
         Ok(saved)
     }
 
-    /// As [`Optimizer::load_state_dict`].
+    /// Loads a state: see [`Optimizer::load_state_dict`].
     ///
     /// # Errors
-    /// As [`Optimizer::load_state_dict`].
+    /// Same as [`Optimizer::load_state_dict`].
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
         let manifest: Manifest = from_json(saved, KEY)?;
         check_same(KEY, &manifest.settings, &self.settings)?;

@@ -6,17 +6,17 @@ use thalweg_tensor::{LossScale, Tensor};
 use super::{Optimizer, as_setting};
 use crate::{Error, Result};
 
-/// Scales losses for an optimizer: [`Optimizer::loss_scaler`] gives it.
+/// Scales losses for an optimizer; [`Optimizer::loss_scaler`] returns it.
 #[derive(Debug, Clone)]
 pub struct LossScaler {
     scale: Option<Tensor>,
 }
 
 impl LossScaler {
-    /// As [`Optimizer::scale_loss`].
+    /// Scales a loss: see [`Optimizer::scale_loss`].
     ///
     /// # Errors
-    /// As there.
+    /// Same as [`Optimizer::scale_loss`].
     pub fn scale<'tape>(&self, loss: Var<'tape>) -> Result<Var<'tape>> {
         match &self.scale {
             Some(scale) => Ok(loss.mul(loss.tape().constant(scale))?),
@@ -26,19 +26,19 @@ impl LossScaler {
 }
 
 impl Optimizer {
-    /// Has gradients be those of a loss that was multiplied by a scale, which [`scale_loss`](Self::scale_loss) does: the
-    /// update divides by it again, and the scale follows the gradients, all on the device. It keeps small gradients from
-    /// vanishing where matrix products round to f16 ([`MatmulPrecision`](thalweg_tensor::MatmulPrecision)). Steps that are
-    /// skipped, as the scale is too large, count as [`ClockState::skipped`](crate::ClockState::skipped), whatever
-    /// [`with_non_finite`](Self::with_non_finite) says; they are how the scale is found. The norm of the gradients is taken in
-    /// every step. The [`Trainer`](crate::Trainer) scales its losses by itself.
+    /// Makes the update divide gradients by a loss scale, with which [`scale_loss`](Self::scale_loss) multiplies the
+    /// loss. The scale adapts to the gradients, all on the device. It keeps small gradients from vanishing if matrix
+    /// products round to f16 ([`MatmulPrecision`](thalweg_tensor::MatmulPrecision)). Steps with too large a scale are
+    /// skipped and count as [`ClockState::skipped`](crate::ClockState::skipped), for any rule of
+    /// [`with_non_finite`](Self::with_non_finite): they are how the scale is found. Every step computes the norm of the
+    /// gradients. The [`Trainer`](crate::Trainer) scales its losses itself.
     ///
     /// # Launches
-    /// None more of the update where gradients are clipped by their norm, else two; the product of loss and scale, and what
-    /// its gradient takes, are four with cross-entropy.
+    /// The update takes two more, or none if gradients are clipped by their norm. The product of loss and scale, and
+    /// its gradient, take four with cross-entropy.
     ///
-    /// Scales that are powers of two, as the default's are, change no bit of what is learned in f32 while no step is skipped,
-    /// unless gradients are clipped by another norm than those of p = 1, 2 and infinity.
+    /// If scales are powers of two, as by default, and no step is skipped, the training results in f32 are
+    /// bit-identical to those without a scale. The exception is clipping by a norm other than p = 1, 2 and infinity.
     ///
     /// ```
     /// use thalweg_autograd::Tape;
@@ -61,14 +61,14 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] if a value is out of its range, or gradients are clipped otherwise than by their global norm.
+    /// [`Error::Setting`] if a value is out of its range, or gradients are clipped by anything but their global norm.
     pub fn with_loss_scale(mut self, loss_scale: LossScale) -> Result<Self> {
         self.clock.set_loss_scale(Some(loss_scale)).map_err(as_setting)?;
         self.check_loss_scale()?;
         Ok(self)
     }
 
-    /// Returns a loss times the scale of this step, to take the gradients of; the loss as it is where none is set.
+    /// Returns a loss times the scale of this step, for its gradients; the loss itself if no scale is set.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -76,8 +76,8 @@ impl Optimizer {
         self.loss_scaler()?.scale(loss)
     }
 
-    /// What scales losses for this optimizer, to go into the closures of wrappers such as
-    /// [`GradientAccumulation`](crate::GradientAccumulation) and [`Sam`](crate::Sam). It follows the scale on the device.
+    /// Returns the scaler of losses for this optimizer, for the closures of wrappers such as
+    /// [`GradientAccumulation`](crate::GradientAccumulation) and [`Sam`](crate::Sam). It uses the scale on the device.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -85,7 +85,7 @@ impl Optimizer {
         Ok(LossScaler { scale: self.clock.loss_scale_now()? })
     }
 
-    /// Checks that gradients are clipped in a way that goes with a scale.
+    /// Checks that the clipping works with a scale.
     pub(super) fn check_loss_scale(&self) -> Result<()> {
         if self.clock.loss_scale().is_none() {
             return Ok(());

@@ -10,41 +10,43 @@ use crate::{Error, Result};
 
 /// A method of optimization: its settings and its update.
 ///
-/// The learning rate is not a setting: [`Optimizer`](crate::Optimizer) holds it as a [`Rate`](crate::Rate). A method of another
-/// crate works like a built-in one; `examples/own_method.rs` has one with its kernel and twin.
+/// The learning rate is not a setting: [`Optimizer`](crate::Optimizer) holds it as a [`Rate`](crate::Rate). A method of
+/// another crate works like a built-in one; `examples/own_method.rs` has one with its kernel and twin.
 pub trait Method: fmt::Debug + Send + Sync {
-    /// Returns the name, as in the program and in saved states.
+    /// Returns the name in the program and in saved states.
     fn name(&self) -> &'static str;
 
-    /// Returns the settings as an object of JSON, by the names of the fields. A saved state loads into equal settings only.
+    /// Returns the settings as a JSON object with the names of the fields. A saved state loads into equal settings
+    /// only.
     fn settings(&self) -> Value;
 
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`], which names the field and its range.
+    /// [`Error::Setting`] if one is out of range; it names the field and its range.
     fn validate(&self) -> Result<()>;
 
-    /// Returns the arenas that the method keeps from step to step, for parameters of these shapes. Their names and number do not
-    /// depend on the shapes. Default none.
+    /// Returns the arenas that the method keeps between steps, for parameters of these shapes. Their names and number
+    /// do not depend on the shapes. Default none.
     fn state(&self, parameters: &[Vec<usize>]) -> Vec<StateArena> {
         let _ = parameters;
         Vec::new()
     }
 
-    /// Returns the properties that the optimizer and the program need to know. Default: a weight decay and no more.
+    /// Returns the properties that the optimizer and the program use. Default: a weight decay only.
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
     }
 
-    /// Returns the launches of a step without clipping, for parameters of these shapes that fit into one page. Default 1.
+    /// Returns the number of launches of a step without clipping, for parameters of these shapes that fit into one
+    /// page. Default 1.
     fn launches(&self, parameters: &[Vec<usize>]) -> usize {
         let _ = parameters;
         1
     }
 
-    /// Returns the bytes that a step moves for a parameter, clipping left out. By default parameter, gradient and state in, and
-    /// all but the gradient out.
+    /// Returns the bytes that a step moves per parameter, without clipping. By default it reads parameter, gradient and
+    /// state, and writes all but the gradient.
     fn bytes_per_parameter(&self) -> u64 {
         let state: f64 = self.state(&[]).iter().map(|arena| 8.0 / arena.packing.parameters() as f64).sum();
         12 + state as u64
@@ -63,8 +65,8 @@ impl<M: Method + 'static> From<M> for Box<dyn Method> {
     }
 }
 
-/// The properties of a method beside its state: a schedule may replace some settings, a model may be evaluated at another
-/// point.
+/// The properties of a method besides its state: the settings that a schedule may replace, and the parameters to
+/// evaluate with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -74,11 +76,12 @@ pub struct Capabilities {
     pub weight_decay: bool,
     /// Whether it needs sums over each tensor, for which the clock makes tables. Default false.
     pub tensor_sums: bool,
-    /// Whether it finds the size of its steps itself, so that trying learning rates makes no sense. Default false.
+    /// Whether it finds the size of its steps itself, so that a range test of learning rates makes no sense. Default
+    /// false.
     pub own_step_size: bool,
     /// The parameters to evaluate a model with. Default the trained ones.
     pub evaluation: EvaluationPoint,
-    /// The average that it keeps of the Hessian's diagonal. Default none.
+    /// Its average of the Hessian's diagonal. Default none.
     pub hessian: Option<HessianAverage>,
 }
 
@@ -139,7 +142,7 @@ impl Capabilities {
     }
 }
 
-/// An arena that a method keeps from step to step: its name, layout and first values.
+/// An arena that a method keeps between steps: its name, layout and initial values.
 ///
 /// ```
 /// use thalweg_nn::StateArena;
@@ -167,7 +170,7 @@ enum First {
 }
 
 impl StateArena {
-    /// Returns an arena of zeros in the layout of the parameters. PyTorch's names are used for state that PyTorch has.
+    /// Returns an arena of zeros in the layout of the parameters. If PyTorch has the same state, use its name.
     #[must_use]
     pub fn like_parameters(name: &'static str) -> Self {
         Self { name, shapes: None, packing: Packing::Plain, first: First::Number(0.0) }
@@ -185,13 +188,13 @@ impl StateArena {
         Self { packing, ..Self::like_parameters(name) }
     }
 
-    /// Sets the first value of all elements; padding stays 0.
+    /// Sets the initial value of all elements; padding stays 0.
     #[must_use]
     pub fn filled(self, value: f64) -> Self {
         Self { first: First::Number(value), ..self }
     }
 
-    /// Sets the first value of all elements to the learning rate of the first step.
+    /// Sets the initial value of all elements to the learning rate of the first step.
     #[must_use]
     pub fn filled_with_rate(self) -> Self {
         Self { first: First::Rate, ..self }
@@ -203,7 +206,7 @@ impl StateArena {
         self.name
     }
 
-    /// Returns the shapes of its tensors; `None` for those of the parameters.
+    /// Returns the shapes of its tensors, or `None` for those of the parameters.
     #[must_use]
     pub fn shapes(&self) -> Option<&[Vec<usize>]> {
         self.shapes.as_deref()
@@ -215,7 +218,7 @@ impl StateArena {
         self.packing
     }
 
-    /// Makes the arena beside these parameters, with its first values; `rate` is the learning rate of the first step.
+    /// Makes the arena for these parameters, with its initial values; `rate` is the learning rate of the first step.
     ///
     /// # Errors
     /// If the device has no room.
@@ -235,7 +238,7 @@ impl StateArena {
         Ok(arena)
     }
 
-    /// Returns an error that a method has no state of this name.
+    /// Returns the error for a state that a method does not have.
     pub(super) fn unknown(method: &dyn Method, name: &str) -> Error {
         Error::Setting {
             field: "state",

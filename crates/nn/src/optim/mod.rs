@@ -38,10 +38,10 @@ pub use methods::*;
 pub use sharpness::{Sam, SharpnessAware};
 pub use stepper::{GradientPass, Stepper};
 
-/// A method and its learning rate, at work on the parameters of a model.
+/// A method and its learning rate, applied to the parameters of a model.
 ///
-/// A step is one launch, three with clipping by the global norm, for any number of tensors, unless the method's page says
-/// otherwise. Nothing waits for the device.
+/// A step is one launch, or three with clipping by the global norm, for any number of tensors. Exceptions are
+/// documented at the methods. Nothing waits for the device.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -68,11 +68,11 @@ pub use stepper::{GradientPass, Stepper};
 /// ```
 ///
 /// # Bandwidth in software
-/// The pages of the methods compare the bytes that a method moves in a second, gradients included, with those of the best
-/// plain copy. They are for a million parameters on Mesa's software driver, without clipping, and rounded, since they differ
-/// from run to run. There a lane is a turn of a loop: loading and storing a vector costs as much as in the copy, and the
-/// arithmetic comes on top. The fewer bytes a method moves, the more its fixed work counts: the factors of the clock, and
-/// the tests for each vector. Nothing was measured on hardware.
+/// The documentation of each method compares its bytes per second, gradients included, with those of the fastest plain
+/// copy. The measurements are for a million parameters on Mesa's software driver, without clipping. They are rounded,
+/// because they differ from run to run. There a lane is an iteration of a loop: loading and storing a vector costs as
+/// much as in the copy, and the arithmetic adds to it. The fewer bytes a method moves, the more its fixed work counts:
+/// the factors of the clock, and the tests for each vector. Nothing was measured on hardware.
 #[derive(Debug)]
 pub struct Optimizer {
     method: Box<dyn Method>,
@@ -80,7 +80,7 @@ pub struct Optimizer {
     state_names: Vec<&'static str>,
     state: Vec<Arena>,
     clock: Clock,
-    /// What groups say of each parameter.
+    /// The settings of groups for each parameter.
     segments: Vec<SegmentSettings>,
     masked: freezing::Masked,
     clip: Clip,
@@ -118,8 +118,9 @@ impl Optimizer {
         Ok(Self { method, params, state_names, state, clock, segments, masked, clip, around, swap })
     }
 
-    /// Sets parameters apart by their names: learning rate, weight decay, or that this optimizer leaves them as they are.
-    /// Where several groups match a parameter, a later one replaces what it says itself. It costs no launch.
+    /// Sets properties of parameters by their names: the learning rate, the weight decay, or that this optimizer does
+    /// not change them. If several groups match a parameter, a later one replaces the settings that it has. It costs no
+    /// launch.
     ///
     /// ```
     /// use thalweg_nn::{AdamW, Linear, Optimizer, ParameterGroup, ParamsBuilder};
@@ -138,8 +139,8 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Setting`] if a pattern matches no parameter, or a value is out of its range, or the method has no weight
-    /// decay to replace.
+    /// [`Error::Setting`] if a pattern matches no parameter, if a value is out of its range, or if the method has no
+    /// weight decay to replace.
     pub fn with_groups(mut self, groups: &[ParameterGroup]) -> Result<Self> {
         let mut settings = self.segments.clone();
         groups::apply(groups, &*self.method, self.params.parameters(), &mut settings)?;
@@ -147,7 +148,7 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// Keeps weight decay away from biases, and from the scales and shifts of normalisations: from all parameters of fewer
+    /// Removes weight decay from biases, and from the scales and shifts of normalisations: from all parameters of fewer
     /// than two dimensions.
     ///
     /// # Errors
@@ -163,7 +164,7 @@ impl Optimizer {
         Ok(self)
     }
 
-    /// Sets the learning rate of all steps, from the first one of the run: a number or a schedule.
+    /// Sets the learning rate of all steps, from the first step of the run: a number or a schedule.
     ///
     /// # Errors
     /// If the schedule is not valid, or a rate is negative or not finite.
@@ -174,11 +175,11 @@ impl Optimizer {
         self.set_table(ScheduleTable { learning_rates, weight_decays, momentums })
     }
 
-    /// Sets the weight decay of all steps as [`set_rate`](Self::set_rate) sets the rate. Groups with a weight decay of their own
-    /// keep it.
+    /// Sets the weight decay of all steps as [`set_rate`](Self::set_rate) sets the rate. Groups with their own weight
+    /// decay keep it.
     ///
     /// # Errors
-    /// As [`set_rate`](Self::set_rate), and if the method has no weight decay.
+    /// Same as [`set_rate`](Self::set_rate), and if the method has no weight decay.
     pub fn set_weight_decay(&mut self, weight_decay: impl Into<Rate>) -> Result<()> {
         groups::check_weight_decay(&*self.method)?;
         let weight_decays = weight_decay.into().into_table()?;
@@ -187,11 +188,12 @@ impl Optimizer {
         self.set_table(ScheduleTable { learning_rates, weight_decays, momentums })
     }
 
-    /// Sets the momentum, or the decay rate of the first moment, of all steps as [`set_rate`](Self::set_rate) sets the rate. Values
-    /// are at least 0 and less than 1. The bias correction of a moment is then 1 less the product of the rates of all steps.
+    /// Sets the momentum, or the decay rate of the first moment, of all steps as [`set_rate`](Self::set_rate) sets the
+    /// rate. Values are at least 0 and less than 1. The bias correction of a moment is then 1 minus the product of the
+    /// rates of all steps.
     ///
     /// # Errors
-    /// As [`set_rate`](Self::set_rate), and if the method has no momentum.
+    /// Same as [`set_rate`](Self::set_rate), and if the method has no momentum.
     pub fn set_momentum(&mut self, momentum: impl Into<Rate>) -> Result<()> {
         if !self.method.capabilities().momentum {
             return Err(Error::Setting {
@@ -210,12 +212,12 @@ impl Optimizer {
         self.clock.set_schedule(table).map_err(as_setting)
     }
 
-    /// Takes all parameters one step further by the gradients that they hold.
+    /// Updates all parameters with their gradients.
     ///
     /// # Errors
     /// [`Error::Order`] if no parameter has a gradient, as before the first backward pass and after
-    /// [`Params::zero_grad`], or while other values are in the place of the parameters, as between [`eval`](Self::eval) and
-    /// [`train`](Self::train); if work on the device has failed.
+    /// [`Params::zero_grad`], or while other values replace the parameters, as between [`eval`](Self::eval) and
+    /// [`train`](Self::train). If work on the device has failed.
     pub fn step(&mut self) -> Result<()> {
         let _pass = Origin { pass: Pass::Update, ..Origin::current() }.enter();
         self.params.check_in_place("Optimizer::step")?;
@@ -230,16 +232,16 @@ impl Optimizer {
         self.around.after(values, &self.clock)
     }
 
-    /// Steps done, skipped and clipped, the last learning rate and gradient norm, and where they are asked for statistics.
-    /// Waits for the device; [`read_clock_later`](Self::read_clock_later) does not.
+    /// Returns the steps done, skipped and clipped, the last learning rate and gradient norm, and the statistics if
+    /// they are on. Waits for the device; [`read_clock_later`](Self::read_clock_later) does not.
     ///
     /// # Errors
-    /// If work on the device has failed, or a step was skipped and that is to be an error.
+    /// If work on the device has failed, or if a step was skipped and the rule makes this an error.
     pub fn read_clock(&self) -> Result<ClockState> {
         Ok(self.clock.read()?)
     }
 
-    /// Begins the sum of gradient norms, which [`read_clock`](Self::read_clock) tells, anew from 0.
+    /// Resets the sum of gradient norms, which [`read_clock`](Self::read_clock) returns, to 0.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -253,25 +255,25 @@ impl Optimizer {
         &*self.method
     }
 
-    /// Returns the parameters that it works on.
+    /// Returns the parameters that it updates.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
     }
 
-    /// What the method keeps from step to step: names and arenas.
+    /// Returns the state that the method keeps between steps: names and arenas.
     pub fn state(&self) -> impl Iterator<Item = (&'static str, &Arena)> {
         self.state_names.iter().copied().zip(&self.state)
     }
 
-    /// The arena of the method's state that has this name.
+    /// Returns the arena of the method's state with this name.
     fn state_arena(&self, name: &str) -> Result<&Arena> {
         let found = self.state().find(|(own, _)| *own == name);
         found.map(|(_, arena)| arena).ok_or_else(|| StateArena::unknown(&*self.method, name))
     }
 }
 
-/// An argument that the device's side refuses, as the setting that it came from.
+/// Converts an argument that the tensor crate refuses into the setting that it came from.
 fn as_setting(error: thalweg_tensor::Error) -> Error {
     match error {
         thalweg_tensor::Error::Argument { name, value, rule, .. } => Error::Setting { field: name, value, rule },

@@ -8,18 +8,18 @@ use super::{Optimizer, as_setting};
 use crate::setting::{not_negative, positive};
 use crate::{Checkpoint, Error, Result};
 
-/// The key in the metadata, and the name of what is kept in the midst of a step.
+/// The key in the metadata, and the name of the state of an unfinished step.
 const KEY: &str = "sam";
 const KEPT: &str = "old_p";
 
-/// How far sharpness-aware minimization goes uphill, and along what. See [`Sam`].
+/// The length and the scaling of the ascent of sharpness-aware minimization. See [`Sam`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SharpnessAware {
-    /// The length of the step uphill. Default 0.05; of ASAM 0.5.
+    /// The length of the ascent. Default 0.05; for ASAM 0.5.
     pub rho: f64,
-    /// Whether the step is measured relative to the size of each parameter (ASAM). Default false.
+    /// Whether the ascent is relative to the size of each parameter (ASAM). Default false.
     pub adaptive: bool,
-    /// Added to the size of each parameter, of ASAM. Default 0.01.
+    /// The number added to the size of each parameter, in ASAM. Default 0.01.
     pub eta: f64,
 }
 
@@ -30,13 +30,13 @@ impl Default for SharpnessAware {
 }
 
 impl SharpnessAware {
-    /// SAM with the paper's setting.
+    /// Returns SAM with the paper's setting.
     #[must_use]
     pub fn sam() -> Self {
         Self { rho: 0.05, adaptive: false, eta: 0.01 }
     }
 
-    /// ASAM with the paper's settings.
+    /// Returns ASAM with the paper's settings.
     #[must_use]
     pub fn asam() -> Self {
         Self { rho: 0.5, adaptive: true, eta: 0.01 }
@@ -53,8 +53,8 @@ impl SharpnessAware {
 }
 
 /// Sharpness-aware minimization around any method: SAM (Foret et al.: Sharpness-aware minimization for efficiently
-/// improving generalization, ICLR 2021) and ASAM (Kwon et al.: ASAM, ICML 2021). A step takes two gradients: one where the
-/// parameters are, and one uphill of there, with which the method steps from where they were.
+/// improving generalization, ICLR 2021) and ASAM (Kwon et al.: ASAM, ICML 2021). A step takes two gradients: one at the
+/// parameters and one uphill of them. The method steps from the parameters with the second one.
 ///
 /// ```text
 /// g  = gradient at param
@@ -63,13 +63,13 @@ impl SharpnessAware {
 /// param = step of the method from param, by the gradient at up
 /// ```
 ///
-/// The norm is that of all parameters, and it stays on the device. ASAM treats biases as all other parameters, where the
-/// authors' code leaves them as in SAM. Where the norm is not finite the parameters stay where they are for the second
-/// gradient. `optax.contrib.sam` has no 1e-12, so that a gradient of zeros gives NaN there.
+/// The norm is that of all parameters, and it stays on the device. ASAM treats biases like all other parameters; the
+/// authors' code treats them as SAM does. If the norm is not finite, the second gradient is taken at the same
+/// parameters. `optax.contrib.sam` does not have the 1e-12, so a gradient of zeros gives NaN there.
 ///
 /// # Launches
-/// Three uphill and a copy back, beside the method's own. 28 bytes moved per parameter (32 of ASAM) beside those of the
-/// method; 4 bytes of memory per parameter.
+/// Three for the ascent and one copy back, in addition to the method's. They move 28 bytes per parameter (32 for ASAM).
+/// The memory is 4 bytes per parameter.
 ///
 /// ```
 /// use thalweg_autograd::Tape;
@@ -109,10 +109,10 @@ struct Manifest {
 }
 
 impl Sam {
-    /// Around an optimizer.
+    /// Wraps an optimizer.
     ///
     /// # Errors
-    /// As [`SharpnessAware::validate`], or if the device has no room.
+    /// Same as [`SharpnessAware::validate`], or if the device has no room.
     pub fn new(optimizer: Optimizer, settings: SharpnessAware) -> Result<Self> {
         settings.validate()?;
         let ascent = hold_as("optimizer state", || {
@@ -122,12 +122,12 @@ impl Sam {
         Ok(Self { optimizer, settings, ascent: ascent.map_err(as_setting)?, is_uphill: false })
     }
 
-    /// Takes a whole step. `gradients` is called twice, and must run a backward pass each time; gradients are made zero
-    /// before.
+    /// Takes a whole step. `gradients` is called twice, and must run a backward pass each time; gradients are zeroed
+    /// before each.
     ///
     /// # Errors
-    /// Those of `gradients`, of [`first_step`](Self::first_step) and of [`second_step`](Self::second_step). If `gradients`
-    /// fails, the parameters are where they were before the step.
+    /// Same as `gradients`, [`first_step`](Self::first_step) and [`second_step`](Self::second_step). If `gradients`
+    /// fails, the parameters have their values from before the step.
     pub fn step<T>(&mut self, mut gradients: impl FnMut() -> Result<T>) -> Result<()> {
         self.optimizer.params.zero_grad();
         gradients()?;
@@ -140,17 +140,17 @@ impl Sam {
         self.second_step()
     }
 
-    /// Puts the parameters back to where they were before the first step, to the bit.
+    /// Restores the parameters from before the first step, to the bit.
     fn go_back(&mut self) -> Result<()> {
         self.optimizer.params.values().copy_from(self.ascent.kept())?;
         self.is_uphill = false;
         Ok(())
     }
 
-    /// Goes uphill along the gradients. Make them zero then, and compute them anew.
+    /// Moves uphill along the gradients. Zero the gradients after it, and compute them again.
     ///
     /// # Errors
-    /// [`Error::Setting`] if it has been called already; if work on the device has failed.
+    /// [`Error::Setting`] if it has already been called. If work on the device has failed.
     pub fn first_step(&mut self) -> Result<()> {
         self.check(false)?;
         self.optimizer.params.check_in_place("Sam::first_step")?;
@@ -162,10 +162,10 @@ impl Sam {
         Ok(())
     }
 
-    /// Goes back, and takes a step of the method with the gradients from uphill.
+    /// Moves back, and takes a step of the method with the gradients from uphill.
     ///
     /// # Errors
-    /// [`Error::Setting`] if [`first_step`](Self::first_step) has not been called before; if work on the device has
+    /// [`Error::Setting`] if [`first_step`](Self::first_step) has not been called before. If work on the device has
     /// failed.
     pub fn second_step(&mut self) -> Result<()> {
         self.check(true)?;
@@ -188,23 +188,23 @@ impl Sam {
         self.settings
     }
 
-    /// Returns the optimizer inside.
+    /// Returns the inner optimizer.
     #[must_use]
     pub fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
-    /// Returns the optimizer inside, to set its schedule and the like.
+    /// Returns the inner optimizer, to set its schedule and the like.
     #[must_use]
     pub fn optimizer_mut(&mut self) -> &mut Optimizer {
         &mut self.optimizer
     }
 
-    /// As [`Optimizer::state_dict`], also in the midst of a step: then with the parameters as they were before it, as
+    /// Returns [`Optimizer::state_dict`]. During a step it has the parameters from before the step as
     /// `state.PARAMETER.old_p`.
     ///
     /// # Errors
-    /// As [`Optimizer::state_dict`].
+    /// Same as [`Optimizer::state_dict`].
     pub fn state_dict(&self) -> Result<Checkpoint> {
         let mut saved = self.optimizer.state_dict()?;
         saved.metadata[KEY] =
@@ -215,10 +215,10 @@ impl Sam {
         Ok(saved)
     }
 
-    /// As [`Optimizer::load_state_dict`].
+    /// Loads a state: see [`Optimizer::load_state_dict`].
     ///
     /// # Errors
-    /// As [`Optimizer::load_state_dict`].
+    /// Same as [`Optimizer::load_state_dict`].
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
         let manifest: Manifest = from_json(saved, KEY)?;
         check_same(KEY, &manifest.settings, &self.settings)?;

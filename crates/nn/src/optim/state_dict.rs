@@ -10,7 +10,7 @@ use crate::{Checkpoint, CheckpointTensor, Error, Params, Result, Values};
 /// The key in the metadata.
 const KEY: &str = "optimizer";
 
-/// What the metadata say, under [`KEY`].
+/// The content of the metadata, under [`KEY`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     method: String,
@@ -38,23 +38,23 @@ impl SavedParameter {
 }
 
 impl Optimizer {
-    /// Returns all that a run needs to go on to the bit, beside the parameters themselves: what the method keeps for
-    /// each parameter, the clock, the schedule with the place in it, and the settings, which loading holds against
-    /// those of the optimizer. Waits for the device.
+    /// Returns everything that a run needs to continue to the bit, except the parameters. This is the state of the
+    /// method for each parameter, the clock, the schedule with its current step, and the settings. Loading compares the
+    /// settings with those of the optimizer. Waits for the device.
     ///
     /// # Format
-    /// A [`Checkpoint`], which saves to a safetensors file. State has PyTorch's names where PyTorch has the method:
+    /// A [`Checkpoint`], which is saved as a safetensors file. State has PyTorch's names if PyTorch has the method:
     ///
-    /// | tensor | type | what it is |
+    /// | tensor | type | content |
     /// |---|---|---|
-    /// | `state.PARAMETER.exp_avg`, … | as on the device, F32 | what the method keeps of a parameter, in its shape or the method's own |
-    /// | `state.NAME.0`, `state.NAME.1`, … | the same | what it keeps in tensors that are not one a parameter |
-    /// | `state.step` | F32, `[]` | steps done, for readers; loading goes by the clock |
-    /// | `state.schedule.learning_rate` | F64, `[steps]` | the schedule, whose last value stays; also `.weight_decay` and `.momentum`, where it has them |
+    /// | `state.PARAMETER.exp_avg`, … | as on the device, F32 | the state for a parameter, in its shape or the method's own |
+    /// | `state.NAME.0`, `state.NAME.1`, … | the same | state in tensors that do not belong to one parameter each |
+    /// | `state.step` | F32, `[]` | the steps done, for readers; loading uses the clock |
+    /// | `state.schedule.learning_rate` | F64, `[steps]` | the schedule, whose last value stays; also `.weight_decay` and `.momentum` if it has them |
     ///
     /// The metadata have the object `optimizer`: `method`, `settings`, `clip`, `parameters` (name, shape, lr_scale,
-    /// weight_decay, frozen) and `clock`, the words of the clock on the device, floats as their bits. In Python, with no other
-    /// package than safetensors:
+    /// weight_decay, frozen) and `clock`, the words of the clock on the device, floats as their bits. In Python, with
+    /// no package except safetensors:
     ///
     /// ```python
     /// with safetensors.safe_open("state.safetensors", framework="np") as file:
@@ -87,8 +87,8 @@ impl Optimizer {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Order`] while other values are in the place of the parameters, as between [`eval`](Self::eval) and
-    /// [`train`](Self::train); if work on the device has failed.
+    /// [`Error::Order`] while other values replace the parameters, as between [`eval`](Self::eval) and
+    /// [`train`](Self::train). If work on the device has failed.
     pub fn state_dict(&self) -> Result<Checkpoint> {
         self.params.check_in_place("Optimizer::state_dict")?;
         let mut tensors = Vec::new();
@@ -129,15 +129,14 @@ impl Optimizer {
         Ok(Checkpoint { metadata: json!({ KEY: to_json(&manifest)? }), tensors })
     }
 
-    /// Puts a saved state in the place of this one, so that steps go on from there to the bit, its schedule included.
-    /// Parameters are not touched: see [`Params::load`]. Other tensors and metadata are left out of account. Recordings must
-    /// be made anew where the saved schedule is longer than the table on the device.
+    /// Replaces this state by a saved one, so that steps continue from there to the bit, with the saved schedule.
+    /// Parameters are not touched: see [`Params::load`]. Other tensors and metadata are ignored. Recordings must be
+    /// made again if the saved schedule is longer than the table on the device.
     ///
-    /// # Errors
-    /// [`Error::State`], which names the tensor and both shapes, or the setting and both values, where the state is not of
-    /// such an optimizer: of another method, of other settings, clipping or groups, or of other parameters. Nothing is
-    /// changed then. [`Error::Order`] while other values are in the place of the parameters, as between [`eval`](Self::eval)
-    /// and [`train`](Self::train).
+    /// [`Error::State`] if the state belongs to another method, other settings, clipping or groups, or other
+    /// parameters. It names the tensor and both shapes, or the setting and both values. Nothing is changed then.
+    /// [`Error::Order`] while other values replace the parameters, as between [`eval`](Self::eval) and
+    /// [`train`](Self::train).
     pub fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()> {
         self.params.check_in_place("Optimizer::load_state_dict")?;
         let manifest: Manifest = from_json(saved, KEY)?;
@@ -162,13 +161,13 @@ impl Optimizer {
         Ok(self.clock.restore(&manifest.clock)?)
     }
 
-    /// Returns the schedule that is on the device: see [`set_rate`](Self::set_rate).
+    /// Returns the schedule on the device: see [`set_rate`](Self::set_rate).
     #[must_use]
     pub fn schedule(&self) -> &ScheduleTable {
         self.clock.schedule()
     }
 
-    /// All that is done to gradients, as text.
+    /// Returns the settings of clipping as text.
     fn clipping(&self) -> String {
         let mut text = format!("{:?}", self.clip);
         if let Some(adaptive) = &self.around.adaptive {
@@ -240,7 +239,7 @@ fn check_method(saved: &Value, own: &Value) -> Result<()> {
 
 const SCHEDULES: [&str; 3] = ["state.schedule.learning_rate", "state.schedule.weight_decay", "state.schedule.momentum"];
 
-/// A list of a schedule; empty where there is none.
+/// Returns a list of a schedule; empty if there is none.
 fn schedule(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
     match saved.get(name).map(|tensor| &tensor.values) {
         None => Ok(Vec::new()),
@@ -251,7 +250,7 @@ fn schedule(saved: &Checkpoint, name: &str) -> Result<Vec<f64>> {
     }
 }
 
-/// The tensors of an arena of state, with their names in a file.
+/// Returns the tensors of an arena of state, with their names in a file.
 fn named<'a>(params: &'a Params, state: &'a str, arena: &'a Arena) -> impl Iterator<Item = (String, &'a Tensor)> {
     let is_one_each = arena.len() == params.len();
     arena.tensors().iter().enumerate().map(move |(i, tensor)| {
@@ -264,35 +263,35 @@ fn named<'a>(params: &'a Params, state: &'a str, arena: &'a Arena) -> impl Itera
     })
 }
 
-/// The tensors of an arena of state, read back.
+/// Reads back the tensors of an arena of state.
 pub(super) fn read(params: &Params, state: &str, arena: &Arena) -> Result<Vec<CheckpointTensor>> {
     named(params, state, arena).map(|(name, tensor)| CheckpointTensor::read(name, tensor)).collect()
 }
 
-/// An object for the metadata.
+/// Returns an object for the metadata.
 pub(super) fn to_json(settings: &impl Serialize) -> Result<Value> {
     serde_json::to_value(settings).map_err(|error| Error::state("metadata", error.to_string()))
 }
 
-/// An object of the metadata.
+/// Returns an object of the metadata.
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(saved: &Checkpoint, key: &str) -> Result<T> {
     let found = saved.metadata.get(key).ok_or_else(|| Error::state(key, "there is no such state in the file"))?;
     serde_json::from_value(found.clone())
         .map_err(|error| Error::state(key, format!("the saved state is of another version, or damaged ({error})")))
 }
 
-/// Checks that settings are those that were saved.
+/// Checks that settings equal the saved ones.
 pub(super) fn check_same(name: &str, saved: &str, own: &impl std::fmt::Debug) -> Result<()> {
     let own = format!("{own:?}");
     if saved == own { Ok(()) } else { Err(Error::state(name, format!("saved was {saved}, but here it is {own}"))) }
 }
 
-/// Tensors that have been checked, and where they go.
+/// Checked tensors, and their destinations.
 #[derive(Default)]
 pub(super) struct Plan<'a>(Vec<(&'a CheckpointTensor, Tensor)>);
 
 impl<'a> Plan<'a> {
-    /// Looks for all tensors of an arena of state.
+    /// Finds all tensors of an arena of state.
     pub(super) fn add(&mut self, saved: &'a Checkpoint, params: &Params, state: &str, arena: &Arena) -> Result<()> {
         for (name, tensor) in named(params, state, arena) {
             let found = saved.get(&name).ok_or_else(|| Error::state(&name, "the tensor is missing"))?;

@@ -1,39 +1,40 @@
-//! [`Stepper`]: what takes the steps of a trainer, an optimizer or a wrapper around one.
+//! [`Stepper`]: an optimizer, or a wrapper around one, that takes the steps of a trainer.
 
 use std::fmt;
 
 use super::{GradientAccumulation, Lookahead, Optimizer, Sam};
 use crate::{Checkpoint, Result};
 
-/// An [`Optimizer`], or a wrapper around one, that takes whole steps: what a [`Trainer`](crate::Trainer) works with.
+/// An [`Optimizer`], or a wrapper around one, that takes whole steps. A [`Trainer`](crate::Trainer) uses it.
 ///
-/// [`Sam`], [`Lookahead`] and [`GradientAccumulation`] are such, and a wrapper from outside can be.
+/// [`Sam`], [`Lookahead`] and [`GradientAccumulation`] are wrappers; other crates can add their own.
 pub trait Stepper: fmt::Debug {
-    /// Returns the optimizer inside.
+    /// Returns the inner optimizer.
     fn optimizer(&self) -> &Optimizer;
 
-    /// Returns the optimizer inside, to set its schedule and the like.
+    /// Returns the inner optimizer, to set its schedule and the like.
     fn optimizer_mut(&mut self) -> &mut Optimizer;
 
-    /// Takes one step. `gradients` runs a backward pass, as often as the step needs gradients; it must be told of
-    /// [which](GradientPass). Gradients are made zero before the first pass, and before each that does not add to others.
+    /// Takes one step. `gradients` runs a backward pass and is called as often as the step needs gradients, with the
+    /// [pass](GradientPass). Gradients are zeroed before the first pass, and before each pass that does not add to
+    /// others.
     ///
     /// # Errors
-    /// Those of `gradients`; if work on the device has failed.
+    /// Same as `gradients`. If work on the device has failed.
     fn step_with(&mut self, gradients: &mut dyn FnMut(GradientPass) -> Result<()>) -> Result<()>;
 
-    /// Puts the parameters in place that a model is to be evaluated with: see [`Optimizer::eval`].
+    /// Replaces the parameters by those to evaluate with: see [`Optimizer::eval`].
     ///
     /// # Errors
-    /// As [`Optimizer::eval`].
+    /// Same as [`Optimizer::eval`].
     fn eval(&mut self) -> Result<()> {
         self.optimizer_mut().eval()
     }
 
-    /// Puts the parameters back that are trained: see [`Optimizer::train`].
+    /// Restores the trained parameters: see [`Optimizer::train`].
     ///
     /// # Errors
-    /// As [`Optimizer::train`].
+    /// Same as [`Optimizer::train`].
     fn train(&mut self) -> Result<()> {
         self.optimizer_mut().train()
     }
@@ -41,17 +42,17 @@ pub trait Stepper: fmt::Debug {
     /// Returns the state: see [`Optimizer::state_dict`].
     ///
     /// # Errors
-    /// As [`Optimizer::state_dict`].
+    /// Same as [`Optimizer::state_dict`].
     fn state_dict(&self) -> Result<Checkpoint>;
 
-    /// Puts a saved state in the place of this one: see [`Optimizer::load_state_dict`].
+    /// Replaces this state by a saved one: see [`Optimizer::load_state_dict`].
     ///
     /// # Errors
-    /// As [`Optimizer::load_state_dict`].
+    /// Same as [`Optimizer::load_state_dict`].
     fn load_state_dict(&mut self, saved: &Checkpoint) -> Result<()>;
 
-    /// Returns the wrapper's name and settings as text, empty for an optimizer: a run that goes on from a checkpoint is
-    /// refused if they differ.
+    /// Returns the wrapper's name and settings as text, empty for an optimizer. A run cannot resume from a checkpoint
+    /// with another text.
     fn wrapper(&self) -> String {
         String::new()
     }
@@ -62,9 +63,9 @@ pub trait Stepper: fmt::Debug {
 pub struct GradientPass {
     /// The part of the step's batch, counted from 0.
     pub part: u32,
-    /// The number of parts, whose gradients add up to a sum that is then divided by it.
+    /// The number of parts. The gradients of all parts are added and divided by it.
     pub parts: u32,
-    /// Whether the step asks for gradients of this part for a second time, at other parameters.
+    /// Whether the step computes gradients of this part for a second time, at other parameters.
     pub is_repeated: bool,
 }
 
@@ -97,7 +98,7 @@ impl Stepper for Optimizer {
     }
 }
 
-/// What the wrappers have in common: the optimizer inside and their own state.
+/// Defines the common items of the wrappers: the inner optimizer and their own state.
 macro_rules! wrapper {
     ($type:ident) => {
         fn optimizer(&self) -> &Optimizer {
@@ -157,7 +158,7 @@ impl Stepper for Lookahead {
     }
 }
 
-/// A step of the trainer is one of the optimizer: its batch is shared out over the micro-batches.
+/// A step of the trainer is a step of the optimizer: its batch is split into the micro-batches.
 impl Stepper for GradientAccumulation {
     wrapper!(GradientAccumulation);
 

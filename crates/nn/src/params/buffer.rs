@@ -1,4 +1,4 @@
-//! [`Buffer`]: a tensor of a model that is kept but not trained.
+//! [`Buffer`]: a tensor of a model that is saved but not trained.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,12 +6,12 @@ use thalweg_tensor::{Error as TensorError, Tensor};
 
 use crate::{Error, Result};
 
-/// A tensor of a model that is kept and saved but not trained, such as the running mean of a normalisation: a name, a shape,
-/// and, once [`ParamsBuilder::build`](crate::ParamsBuilder::build) has made it, a value on the device. A cheap clone of
-/// the same buffer.
+/// A tensor of a model that is saved but not trained, such as the running mean of a normalisation: a name, a shape,
+/// and, after [`ParamsBuilder::build`](crate::ParamsBuilder::build), a value on the device. A clone is cheap and refers
+/// to the same buffer.
 ///
-/// A forward pass reads it as a constant of the tape, and replaces it by [`set`](Self::set), which is part of a recorded
-/// step. The tape keeps no copy: read it before it is replaced.
+/// A forward pass reads it as a constant of the tape and replaces it with [`set`](Self::set), which is part of a
+/// recorded step. The tape keeps no copy, so read the value before replacing it.
 ///
 /// ```
 /// use thalweg_nn::{Init, ParamsBuilder};
@@ -69,7 +69,7 @@ impl Buffer {
             .ok_or_else(|| Error::state(self.name(), "the buffer has no memory yet; build the parameters"))
     }
 
-    /// Copies a tensor over the value, on the device and without waiting.
+    /// Copies a tensor over the value, on the device, without waiting.
     ///
     /// # Errors
     /// [`Error::Tensor`] if shapes, types or devices differ; [`Error::State`] if it has no memory yet.

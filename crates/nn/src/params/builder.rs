@@ -1,4 +1,4 @@
-//! [`ParamsBuilder`]: collects what a model declares, and gives it memory.
+//! [`ParamsBuilder`]: collects the parameters and buffers of a model and allocates them.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -10,14 +10,14 @@ use thalweg_tensor::{Arena, Device, Tensor, hold_as};
 use super::{RandomStream, find};
 use crate::{Buffer, CheckpointTensor, Error, Init, Params, Result};
 
-/// Streams of random numbers, so that none is drawn twice: parameters count from here,
+/// Streams of random numbers, none of which is used twice: parameters count from here,
 const PARAMETER_STREAMS: u64 = 0;
 /// dropout layers from here,
 const DROPOUT_STREAMS: u64 = 1 << 32;
-/// and buffers from here; between the two are those of estimates of the Hessian.
+/// and buffers from here. Estimates of the Hessian have streams between these two.
 const BUFFER_STREAMS: u64 = 1 << 34;
 
-/// Collects the parameters and buffers of a model while its modules are made; [`build`](Self::build) gives them memory.
+/// Collects the parameters and buffers of a model while its modules are made; [`build`](Self::build) allocates them.
 ///
 /// ```
 /// use thalweg_nn::{Linear, ParamsBuilder};
@@ -34,7 +34,7 @@ const BUFFER_STREAMS: u64 = 1 << 34;
 #[derive(Debug)]
 pub struct ParamsBuilder {
     seed: u64,
-    /// The names on the way to what is declared next, with a dot after each.
+    /// The names from the root to the next declaration, with a dot after each.
     path: String,
     parameters: Vec<(Parameter, Init)>,
     buffers: Vec<(Buffer, Init)>,
@@ -42,14 +42,14 @@ pub struct ParamsBuilder {
 }
 
 impl ParamsBuilder {
-    /// Makes an empty collection. The seed decides the initial values, the same on every device.
+    /// Makes an empty collection. The seed determines the initial values, which are the same on every device.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, path: String::new(), parameters: Vec::new(), buffers: Vec::new(), dropouts: Vec::new() }
     }
 
-    /// Goes a name further into the tree of names, for as long as the result lives: what is declared through it has the
-    /// name, and a dot, before its own.
+    /// Descends by a name in the tree of names, until the result is dropped: everything declared through it has this
+    /// name and a dot before its own.
     ///
     /// ```
     /// use thalweg_nn::{Linear, Mlp, MlpConfig, ParamsBuilder};
@@ -69,8 +69,8 @@ impl ParamsBuilder {
         Path { builder: self, length }
     }
 
-    /// Declares a parameter of this shape; it has no memory before [`build`](Self::build). Its initial values follow from
-    /// the seed and from its place in the order of declaration.
+    /// Declares a parameter of this shape. It has no memory before [`build`](Self::build). Its initial values follow
+    /// from the seed and from its position in the order of declaration.
     ///
     /// # Errors
     /// [`Error::Setting`] if the name is taken, or the initialisation does not fit the shape.
@@ -82,11 +82,11 @@ impl ParamsBuilder {
         Ok(parameter)
     }
 
-    /// Declares a buffer of this shape: a tensor that is kept and saved but not trained. It does not change the initial
-    /// values of the parameters.
+    /// Declares a buffer of this shape: a tensor that is saved but not trained. It does not change the initial values
+    /// of the parameters.
     ///
     /// # Errors
-    /// As [`add`](Self::add).
+    /// Same as [`add`](Self::add).
     pub fn buffer(&mut self, name: impl fmt::Display, shape: &[usize], init: Init) -> Result<Buffer> {
         let name = self.new_name(name)?;
         init.validate(shape)?;
@@ -95,7 +95,7 @@ impl ParamsBuilder {
         Ok(buffer)
     }
 
-    /// A name with the path before it, which nothing has yet.
+    /// Returns the name with its path, if it is not taken.
     fn new_name(&self, name: impl fmt::Display) -> Result<String> {
         let name = format!("{}{name}", self.path);
         let mut taken = self.parameters.iter().map(|(p, _)| p.name()).chain(self.buffers.iter().map(|(b, _)| b.name()));
@@ -106,7 +106,7 @@ impl ParamsBuilder {
         Ok(name)
     }
 
-    /// The random numbers of the next dropout layer.
+    /// Returns the random numbers of the next dropout layer.
     pub(crate) fn dropout_stream(&mut self) -> Arc<RandomStream> {
         let stream = DROPOUT_STREAMS + 1 + self.dropouts.len() as u64;
         let stream = Arc::new(RandomStream::new(self.seed, stream));
@@ -114,11 +114,11 @@ impl ParamsBuilder {
         stream
     }
 
-    /// Makes memory on a device for all parameters, their gradients and all buffers, and draws the initial values, on the
-    /// CPU: they are the same bits on every device.
+    /// Allocates all parameters, their gradients and all buffers on a device, and draws the initial values. The CPU
+    /// draws them, so they are the same bits on every device.
     ///
     /// # Errors
-    /// [`Error::Tensor`] if the device has no room, [`Error::Autograd`] if a parameter has memory already.
+    /// [`Error::Tensor`] if the device has no room, [`Error::Autograd`] if a parameter already has memory.
     pub fn build(self, device: &Device) -> Result<Params> {
         let inits: Vec<Init> = self.parameters.iter().map(|x| x.1).chain(self.buffers.iter().map(|x| x.1)).collect();
         let (seed, parameters) = (self.seed, self.parameters.len());
@@ -129,17 +129,18 @@ impl ParamsBuilder {
         })
     }
 
-    /// As [`build`](Self::build), with saved values: nothing is drawn. Tensors with other names are left out of account.
+    /// Builds as [`build`](Self::build) does, with saved values: nothing is drawn. Tensors with other names are
+    /// ignored.
     ///
     /// # Errors
-    /// As [`build`](Self::build); [`Error::State`] if a tensor is missing or has another shape or type.
+    /// Same as [`build`](Self::build). [`Error::State`] if a tensor is missing or has another shape or type.
     pub fn build_from(self, device: &Device, saved: &[CheckpointTensor]) -> Result<Params> {
         let names = self.parameters.iter().map(|(p, _)| p.name()).chain(self.buffers.iter().map(|(b, _)| b.name()));
         let found: Vec<&CheckpointTensor> = names.map(|name| find(saved, name)).collect::<Result<_>>()?;
         self.build_with(device, |i, tensor| found[i].write(tensor))
     }
 
-    /// Makes the memory; `write` fills it, parameters first, then buffers.
+    /// Allocates the memory; `write` fills it, parameters first, then buffers.
     fn build_with(self, device: &Device, write: impl Fn(usize, &Tensor) -> Result<()>) -> Result<Params> {
         let shapes: Vec<Vec<usize>> = self.parameters.iter().map(|(parameter, _)| parameter.shape().to_vec()).collect();
         let values = hold_as("parameters", || Arena::new(device, &shapes))?;
@@ -160,11 +161,11 @@ impl ParamsBuilder {
     }
 }
 
-/// A [`ParamsBuilder`] that is further inside of the tree of names: see [`ParamsBuilder::path`].
+/// A [`ParamsBuilder`] deeper in the tree of names: see [`ParamsBuilder::path`].
 #[derive(Debug)]
 pub struct Path<'a> {
     builder: &'a mut ParamsBuilder,
-    /// The length of the path before.
+    /// The length of the outer path.
     length: usize,
 }
 

@@ -18,8 +18,8 @@ pub use builder::{ParamsBuilder, Path};
 pub(crate) use random::RandomStream;
 use swap::Exchange;
 
-/// All parameters of a model: slices of one arena, and their gradients of another with the same layout, so that an
-/// optimizer reaches all by one launch; and the buffers beside them. A cheap clone.
+/// All parameters of a model, with its buffers. The parameters are slices of one arena and their gradients slices of
+/// another with the same layout, so an optimizer updates all of them in one launch. A clone is cheap.
 #[derive(Debug, Clone)]
 pub struct Params {
     parameters: Vec<Parameter>,
@@ -31,7 +31,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Returns the device that they are on.
+    /// Returns the device of the parameters.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.values.device()
@@ -43,13 +43,13 @@ impl Params {
         self.parameters.len()
     }
 
-    /// Returns whether there is none.
+    /// Returns whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parameters.is_empty()
     }
 
-    /// Returns the number of numbers that are learned.
+    /// Returns the number of learned numbers.
     #[must_use]
     pub fn element_count(&self) -> usize {
         self.values.element_count()
@@ -79,9 +79,9 @@ impl Params {
         &self.values
     }
 
-    /// Returns the arena of the gradients, to be read or written. What no backward pass has written since
-    /// [`zero_grad`](Self::zero_grad) is zeroed first. From then on all gradients count as written, as
-    /// [`Parameter::has_grad`] tells.
+    /// Returns the arena of the gradients, for reading or writing. Gradients that no backward pass has written since
+    /// [`zero_grad`](Self::zero_grad) are zeroed first. From then on all gradients count as written
+    /// ([`Parameter::has_grad`]).
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -92,7 +92,7 @@ impl Params {
         Ok(&self.grads)
     }
 
-    /// As [`grads`](Self::grads), for what does not write them.
+    /// Returns the same arena as [`grads`](Self::grads), for reading only.
     pub(crate) fn settled_grads(&self) -> Result<&Arena> {
         for parameter in &self.parameters {
             parameter.settle()?;
@@ -100,7 +100,7 @@ impl Params {
         Ok(&self.grads)
     }
 
-    /// Checks that there is a gradient to step by.
+    /// Checks that there is a gradient to step with.
     pub(crate) fn check_grads(&self, call: &'static str) -> Result<()> {
         let learns = |parameter: &Parameter| !parameter.is_frozen() && parameter.has_grad();
         if self.is_empty() || self.parameters.iter().any(learns) {
@@ -114,8 +114,8 @@ impl Params {
         Err(Error::Order { call, problem: problem.to_string() })
     }
 
-    /// Freezes the parameters whose names match a pattern, or unfreezes them: see [`Parameter::set_frozen`]. In a pattern
-    /// `*` stands for any number of characters and `?` for one. Returns how many parameters match.
+    /// Freezes the parameters whose names match a pattern, or unfreezes them: see [`Parameter::set_frozen`]. In a
+    /// pattern `*` matches any number of characters and `?` matches one. Returns the number of matching parameters.
     ///
     /// ```
     /// use thalweg_nn::{Linear, ParamsBuilder};
@@ -140,7 +140,7 @@ impl Params {
         Ok(matching.len())
     }
 
-    /// Checks that the parameters themselves are in place, and not averages of them.
+    /// Checks that the arena contains the parameters themselves, and not averages of them.
     pub(crate) fn check_in_place(&self, call: &'static str) -> Result<()> {
         self.exchange.check(call)
     }
@@ -163,12 +163,11 @@ impl Params {
         named.into_iter().map(|(name, tensor)| CheckpointTensor::read(name, tensor)).collect()
     }
 
-    /// Writes over all parameters and buffers with those of these tensors that have their names. Others are left out of
-    /// account.
+    /// Writes the tensors over the parameters and buffers with the same names. Other tensors are ignored.
     ///
     /// # Errors
-    /// [`Error::State`] if one is missing or has another shape or type, [`Error::Order`] while averages are in the place of
-    /// the parameters, as after [`Optimizer::eval`](crate::Optimizer::eval); then nothing is changed.
+    /// [`Error::State`] if one is missing or has another shape or type, [`Error::Order`] while averages replace the
+    /// parameters, as after [`Optimizer::eval`](crate::Optimizer::eval). Nothing is changed then.
     pub fn load(&self, tensors: &[CheckpointTensor]) -> Result<()> {
         self.check_in_place("Params::load")?;
         self.check(tensors)?;
@@ -176,13 +175,13 @@ impl Params {
         named.into_iter().try_for_each(|(name, tensor)| find(tensors, name)?.write(tensor))
     }
 
-    /// Checks that there is a tensor that fits for each parameter and each buffer.
+    /// Checks that each parameter and each buffer has a tensor that fits.
     pub(crate) fn check(&self, tensors: &[CheckpointTensor]) -> Result<()> {
         let named = self.named_tensors()?;
         named.into_iter().try_for_each(|(name, tensor)| find(tensors, name)?.check(tensor))
     }
 
-    /// All that is saved.
+    /// Returns the tensors to save.
     fn named_tensors(&self) -> Result<Vec<(&str, &Tensor)>> {
         let parameters = self.parameters.iter().map(|parameter| Ok((parameter.name(), parameter.value()?)));
         parameters.chain(self.buffers.iter().map(|buffer| Ok((buffer.name(), buffer.value()?)))).collect()
@@ -196,8 +195,8 @@ impl Params {
         Err(Error::state("random counters", problem))
     }
 
-    /// How often each dropout layer has drawn random numbers, in the order of declaration: with the seed all that their
-    /// next numbers follow from. Waits for the device.
+    /// Returns how often each dropout layer has drawn random numbers, in the order of declaration. Together with the
+    /// seed these counters determine their next numbers. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -205,26 +204,26 @@ impl Params {
         self.dropouts.iter().map(|stream| stream.calls()).collect()
     }
 
-    /// Sets what [`random_counters`](Self::random_counters) has given, so that a run goes on where it was.
+    /// Sets the counters of [`random_counters`](Self::random_counters), so that a run continues where it was.
     ///
     /// # Errors
-    /// [`Error::State`] if there are not as many as dropout layers; if work on the device has failed.
+    /// [`Error::State`] if their number differs from the number of dropout layers. If work on the device has failed.
     pub fn set_random_counters(&self, counters: &[u32]) -> Result<()> {
         self.check_random_counters(counters)?;
         self.dropouts.iter().zip(counters).try_for_each(|(stream, &calls)| stream.set_calls(self.device(), calls))
     }
 }
 
-/// The tensor with this name.
+/// Returns the tensor with this name.
 fn find<'a>(tensors: &'a [CheckpointTensor], name: &str) -> Result<&'a CheckpointTensor> {
     let found = tensors.iter().find(|tensor| tensor.name == name);
     found.ok_or_else(|| Error::state(name, "the tensor is missing"))
 }
 
-/// Returns the places of the parameters whose names match a pattern.
+/// Returns the positions of the parameters whose names match a pattern.
 ///
 /// # Errors
-/// [`Error::Setting`] if there is none.
+/// [`Error::Setting`] if there are none.
 pub(crate) fn matching(pattern: &str, parameters: &[Parameter]) -> Result<Vec<usize>> {
     let names = WildMatch::new(pattern);
     let matching: Vec<usize> = (0..parameters.len()).filter(|&i| names.matches(parameters[i].name())).collect();

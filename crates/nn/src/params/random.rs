@@ -6,7 +6,7 @@ use thalweg_tensor::{Device, DropoutState};
 
 use crate::Result;
 
-/// The random numbers of a dropout layer: seed, stream, and a state on the device, which is made when it is first needed.
+/// The random numbers of a dropout layer: seed, stream, and a state on the device, which is created on first use.
 #[derive(Debug)]
 pub(crate) struct RandomStream {
     seed: u64,
@@ -27,13 +27,13 @@ impl RandomStream {
         Ok(self.state.get_or_init(|| made))
     }
 
-    /// How often it has drawn.
+    /// Returns how often it has drawn.
     pub(super) fn calls(&self) -> Result<u32> {
         Ok(self.state.get().map_or(Ok(0), DropoutState::calls)?)
     }
 
     pub(super) fn set_calls(&self, device: &Device, calls: u32) -> Result<()> {
-        // A stream that has not drawn yet has no state on the device, and needs none.
+        // A stream that has not drawn yet needs no state on the device.
         if calls > 0 || self.state.get().is_some() {
             self.state(device)?.set_calls(calls)?;
         }

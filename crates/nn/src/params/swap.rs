@@ -1,4 +1,4 @@
-//! Other values in the place of the parameters, such as averages, while the parameters are kept.
+//! Replaces the parameters by other values, such as averages, and keeps the parameters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use thalweg_tensor::{Arena, Device, guard, hold_as, is_recording};
 
 use crate::{Error, Params, Result};
 
-/// The calls that exchange the parameters of a model, for errors.
+/// The names of the calls that exchange the parameters of a model, for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Calls {
-    /// Puts other values in the place of the parameters.
+    /// Replaces the parameters by other values.
     pub(crate) put_in: &'static str,
     /// Puts the parameters back.
     pub(crate) take_out: &'static str,
 }
 
-/// What stands in the place of the parameters of a model. All clones of [`Params`] share it, so that two owners cannot
-/// exchange them at once.
+/// The owner of the values that replace the parameters of a model. All clones of [`Params`] share it, so that two
+/// owners cannot exchange them at once.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The owner of the values that are in place, and the calls by which it works; `None` for the parameters themselves.
+    /// The owner of the current values, and the calls that it uses; `None` for the parameters themselves.
     owner: Option<(u64, Calls)>,
     kept: Option<Arena>,
 }
@@ -38,8 +38,8 @@ impl Exchange {
         self.lock().owner.map_or(Ok(()), |(_, calls)| Err(in_place(call, calls)))
     }
 
-    /// Has the recording that this thread makes on a device, if it makes one, refuse its replay while other values are in
-    /// place.
+    /// Makes the current recording of this thread on a device, if there is one, refuse its replay while other values
+    /// are in place.
     pub(crate) fn guard(self: &Arc<Self>, device: &Device) {
         if is_recording(device) {
             let exchange = self.clone();
@@ -62,8 +62,8 @@ fn in_place(call: &'static str, calls: Calls) -> Error {
     Error::Order { call, problem: calls.problem() }
 }
 
-/// One that may exchange the parameters: an optimizer, or an average. When it is dropped, the values that are in place
-/// stay there.
+/// An owner that may exchange the parameters: an optimizer or an average. If it is dropped, the current values stay in
+/// place.
 #[derive(Debug)]
 pub(crate) struct Swap {
     id: u64,
@@ -85,8 +85,8 @@ impl Swap {
         self.exchange().lock().owner.is_some_and(|(id, _)| id == self.id)
     }
 
-    /// Puts other values in place, unless they are there already. `put` does it, and keeps the parameters in the arena
-    /// that it is given.
+    /// Puts other values in place, unless they are there already. `put` writes them, and saves the parameters in the
+    /// given arena.
     ///
     /// # Errors
     /// [`Error::Order`] if values of another owner, or of another call, are in place.
@@ -113,7 +113,7 @@ impl Swap {
         Ok(())
     }
 
-    /// Puts the parameters back, to the bit: one copy. Does nothing if they are in place.
+    /// Restores the parameters, to the bit, with one copy. Does nothing if they are in place.
     ///
     /// # Errors
     /// [`Error::Order`] if values of another owner are in place.

@@ -7,14 +7,14 @@ pub use schedule::plot_schedule;
 
 use plotters::style::RGBColor;
 
-/// Twice the size at which a picture is shown: the library rounds coordinates to whole units.
+/// Twice the displayed size of a picture: the library rounds coordinates to whole units.
 const SIZE: (u32, u32) = (1280, 720);
 const INK: RGBColor = RGBColor(60, 60, 60);
 /// Blue of Okabe's and Ito's palette.
 const LINE: RGBColor = RGBColor(0, 114, 178);
 
-/// A power of ten that an axis is drawn in, so that its largest number has one digit before the point: the library does
-/// not come to an end with some ranges that are very long or short.
+/// A power of ten as the unit of an axis, so that its largest number has one digit before the point. The library does
+/// not terminate for some ranges that are very long or short.
 #[derive(Clone, Copy)]
 struct Unit {
     exponent: i32,
@@ -26,12 +26,12 @@ impl Unit {
     }
 
     fn in_it(self, number: f64) -> f64 {
-        // By two factors, since the powers of the smallest numbers have no inverse.
+        // By two factors, because the powers of the smallest numbers have no inverse.
         let half = self.exponent / 2;
         number / 10f64.powi(half) / 10f64.powi(self.exponent - half)
     }
 
-    /// A number of this unit, in digits where these are few.
+    /// Returns a number in this unit, written with digits if these are few.
     fn label(self, number: f64) -> String {
         let (text, exponent) = if (-3..6).contains(&self.exponent) {
             let decimals = (2 - self.exponent).max(0) as usize;
@@ -48,7 +48,7 @@ impl Unit {
 mod tests {
     use super::*;
 
-    /// The points of the first line of this colour.
+    /// Returns the points of the first line of this colour.
     pub(super) fn polyline(picture: &str, RGBColor(r, g, b): RGBColor) -> Vec<(f64, f64)> {
         let Some((_, rest)) = picture.split_once(&format!("stroke=\"#{r:02X}{g:02X}{b:02X}\"")) else {
             return Vec::new();

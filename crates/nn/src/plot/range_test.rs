@@ -17,7 +17,7 @@ const HEAD: u32 = 116;
 impl RangeReport {
     /// Draws losses over learning rates, with the suggestions marked, and returns the text of an SVG file.
     ///
-    /// The picture ends before the loss rises too far for its fall to be seen. Needs the feature `plot`.
+    /// The picture ends before the rise of the loss makes its fall too small to see. Needs the feature `plot`.
     ///
     /// # Errors
     /// [`Error::Picture`] if it cannot be drawn.
@@ -34,7 +34,7 @@ impl RangeReport {
             Some(first) => (losses().fold(first, f64::min), losses().fold(first, f64::max)),
             None => (0.0, 1.0),
         };
-        // Powers of ten in which numbers are drawn; on an exponential ramp that of the learning rate itself.
+        // Powers of ten as the units of numbers; on an exponential ramp that of the learning rate itself.
         let is_exponential = self.ramp == Ramp::Exponential;
         let of_lr = Unit::of(if is_exponential { 1.0 } else { shown.last().map_or(1.0, |point| point.lr) });
         let of_loss = Unit::of(top.abs().max(bottom.abs()));
@@ -89,14 +89,14 @@ impl RangeReport {
     }
 }
 
-/// The steps that are drawn: those before the average, after its least, has risen by twice as much as it fell, or a single
-/// loss by four times as much.
+/// Returns the steps to draw: those before the average, after its minimum, has risen by twice as much as it fell, or a
+/// single loss by four times as much.
 fn shown(points: &[RangePoint]) -> &[RangePoint] {
     let finite = points.iter().take_while(|point| point.loss.is_finite() && point.smoothed.is_finite()).count();
     let points = &points[..finite];
     let smoothed = |i: usize| points[i].smoothed;
     let Some(least) = (0..finite).min_by(|&a, &b| smoothed(a).total_cmp(&smoothed(b))) else { return points };
-    // Of a loss that never falls everything is drawn.
+    // If the loss never falls, everything is drawn.
     let fall = if least > 0 { smoothed(0) - smoothed(least) } else { f64::INFINITY };
     let rises_far =
         |point: &RangePoint| point.smoothed - smoothed(least) > 2.0 * fall || point.loss - smoothed(least) > 4.0 * fall;
@@ -104,7 +104,7 @@ fn shown(points: &[RangePoint]) -> &[RangePoint] {
     &points[..end]
 }
 
-/// The title, and under it the colours and names of the lines, side by side.
+/// Draws the title, and under it the colours and names of the lines, side by side.
 fn draw_head(
     head: &DrawingArea<SVGBackend<'_>, Shift>,
     names: &[(RGBColor, String)],
@@ -115,7 +115,7 @@ fn draw_head(
     for (color, name) in names {
         head.draw(&PathElement::new([(x, y), (x + 32, y)], color.stroke_width(5)))?;
         head.draw(&Text::new(name.clone(), (x + 44, y - 14), font(26)))?;
-        // Letters are at most 16 units wide, and mostly less.
+        // Letters are at most 16 units wide, and mostly narrower.
         x += 44 + 15 * name.chars().count() as i32 + 36;
     }
     Ok(())
@@ -133,7 +133,7 @@ mod tests {
         test.run(|_| Ok(values.next().unwrap())).unwrap()
     }
 
-    /// Falls, with single batches far off, and diverges.
+    /// Returns losses that fall, with single batches far off, and diverge.
     fn losses() -> Vec<f64> {
         let loss = |i: u32| match i {
             30 => 9.0,
@@ -144,7 +144,8 @@ mod tests {
         (0..100).map(loss).collect()
     }
 
-    /// Left, top, right and bottom of the frame: the ends of the mark of a suggestion, and of the line of losses.
+    /// Returns left, top, right and bottom of the frame: the ends of the mark of a suggestion, and of the line of
+    /// losses.
     fn frame(picture: &str) -> [f64; 4] {
         let (mark, line) = (polyline(picture, STEEPEST), polyline(picture, PALE));
         let (top, bottom) = (mark[0].1.min(mark[1].1), mark[0].1.max(mark[1].1));
@@ -167,7 +168,7 @@ mod tests {
                     "{x}, {y} in {left}, {top}, {right}, {bottom}"
                 );
             }
-            // Each loss is where its axis says; the largest is below the top by a twentieth of all that is between.
+            // Each loss is at its position on the axis; the largest is below the top by a twentieth of the range.
             let losses = || shown.iter().map(|point| point.loss);
             let (most, least) = (losses().fold(0.0, f64::max), losses().fold(9.0, f64::min));
             assert_eq!((most, least), (9.0, 0.05));
@@ -184,7 +185,7 @@ mod tests {
         let picture = report(Ramp::Exponential, &losses()).plot().unwrap();
         let [_, top, ..] = frame(&picture);
         for name in ["Learning-rate range test", "\nloss\n", "smoothed", "steepest: ", "minimum / 10: "] {
-            // The axis is called as the first line is, and is drawn before.
+            // The axis and the first line have the same name, and the axis is drawn first.
             let (before, _) = picture.rsplit_once(name).unwrap_or_else(|| panic!("{name:?} in {picture}"));
             let element = &before[before.rfind("<text").unwrap()..];
             let y: f64 = element.split_once(" y=\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap();

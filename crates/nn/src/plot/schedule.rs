@@ -5,16 +5,16 @@ use plotters::prelude::*;
 use super::{INK, LINE, SIZE, Unit};
 use crate::{Error, Result, Schedule};
 
-/// The points that a picture has at most, which are more than its columns.
+/// The maximum number of points of a picture, more than its columns.
 const MOST_POINTS: u64 = 2_000;
 
 /// Draws the values of the steps `0..steps` of any schedule over the step, and returns the text of an SVG file.
 ///
-/// `name` labels the axis of the values, such as "momentum". Of more than 2,000 steps, 2,000 are drawn at equal distances.
-/// Needs the feature `plot`.
+/// `name` labels the axis of the values, such as "momentum". At most 2,000 steps are drawn, at equal distances. Needs
+/// the feature `plot`.
 ///
 /// # Errors
-/// Those of [`Schedule::validate`].
+/// Same as [`Schedule::validate`].
 ///
 /// ```
 /// use thalweg_nn::{OneCycle, plot_schedule};
@@ -32,10 +32,10 @@ pub fn plot_schedule(schedule: &dyn Schedule, steps: u64, name: &str) -> Result<
     Ok(text)
 }
 
-/// All steps of a run, or so many of them as are drawn, with the first and the last.
+/// Returns the steps to draw, with the first and the last of the run.
 fn sampled(steps: u64) -> impl Iterator<Item = u64> {
     let points = steps.min(MOST_POINTS);
-    // The products have room in 128 bits.
+    // The products fit in 128 bits.
     (0..points).map(move |point| match points - 1 {
         0 => 0,
         last => (u128::from(point) * u128::from(steps - 1) / u128::from(last)) as u64,
@@ -69,7 +69,7 @@ fn draw_points(
         .axis_style(INK.stroke_width(2))
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.2))
-        // Between two steps there is nothing, which shows in the shortest runs.
+        // There are no values between two steps, which shows in the shortest runs.
         .x_label_formatter(&|step| {
             let between = x.exponent == 0 && (step - step.round()).abs() > 1e-6;
             if between { String::new() } else { x.label(*step) }

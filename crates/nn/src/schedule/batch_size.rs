@@ -7,7 +7,7 @@ use crate::setting::not_negative;
 /// Returns the learning rate for a batch of `batch_size` rows, from the one that is good for `base_batch_size`:
 /// `lr · batch_size / base_batch_size`.
 ///
-/// For gradient descent with and without momentum; with a warm-up where it makes the rate large. For adaptive methods see
+/// For gradient descent with and without momentum. Use a warm-up if the result is large. For adaptive methods see
 /// [`square_root_scaling`].
 ///
 /// Source: Goyal et al.: Accurate, large minibatch SGD, training ImageNet in 1 hour (2017).
@@ -25,14 +25,14 @@ pub fn linear_scaling(lr: f64, batch_size: u64, base_batch_size: u64) -> Result<
     Ok(lr * ratio(lr, batch_size, base_batch_size)?)
 }
 
-/// Returns the learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that is
-/// good for `base_batch_size`: `lr · √(batch_size / base_batch_size)`.
+/// Returns the learning rate of an adaptive method, such as Adam, for a batch of `batch_size` rows, from the one that
+/// is good for `base_batch_size`: `lr · √(batch_size / base_batch_size)`.
 ///
-/// Source: Malladi et al.: On the SDEs and scaling rules for adaptive gradient algorithms (NeurIPS 2022), who change betas
-/// and eps too; Krizhevsky: One weird trick for parallelizing convolutional neural networks (2014).
+/// Source: Malladi et al.: On the SDEs and scaling rules for adaptive gradient algorithms (NeurIPS 2022), who change
+/// betas and eps too; Krizhevsky: One weird trick for parallelizing convolutional neural networks (2014).
 ///
 /// # Errors
-/// As [`linear_scaling`].
+/// Same as [`linear_scaling`].
 ///
 /// ```
 /// # fn main() -> thalweg_nn::Result<()> {

@@ -1,10 +1,10 @@
-//! Schedules that are made of others.
+//! Schedules that combine others.
 
 use super::{Schedule, setting};
 use crate::Result;
 use crate::setting::{check, not_negative};
 
-/// Schedules one after the other, each from its own step 0 on when its turn comes.
+/// Schedules in sequence. Each counts from its own step 0.
 ///
 /// PyTorch's `SequentialLR`, and optax's `join_schedules` with the boundaries as starts.
 ///
@@ -15,7 +15,7 @@ use crate::setting::{check, not_negative};
 /// ```
 #[derive(Debug)]
 pub struct Join {
-    /// The steps at which their turns come, in rising order from 0, and the schedules.
+    /// The first step of each schedule, in rising order from 0, and the schedules.
     pub schedules: Vec<(u64, Box<dyn Schedule>)>,
 }
 
@@ -26,7 +26,7 @@ impl Join {
         Self { schedules: vec![(0, Box::new(first))] }
     }
 
-    /// Goes on with another one from a step on.
+    /// Appends a schedule that begins at a step.
     #[must_use]
     pub fn then(mut self, start: u64, next: impl Schedule + 'static) -> Self {
         self.schedules.push((start, Box::new(next)));
@@ -37,7 +37,7 @@ impl Join {
 impl Schedule for Join {
     fn at(&self, step: u64) -> f64 {
         let come = self.schedules.partition_point(|&(start, _)| start <= step);
-        // No schedules are refused by validate; here they must not be looked up.
+        // `validate` refuses an empty list; this must not panic without it.
         self.schedules[..come].last().map_or(0.0, |(start, schedule)| schedule.at(step - start))
     }
 
@@ -60,7 +60,7 @@ impl Schedule for Join {
     }
 }
 
-/// The product of schedules: one of values, the others of factors.
+/// The product of schedules: the first gives values, the others factors.
 ///
 /// PyTorch's `ChainedScheduler` of schedules that multiply the rate, such as `ConstantLR` and `ExponentialLR`.
 ///
@@ -72,7 +72,7 @@ impl Schedule for Join {
 /// ```
 #[derive(Debug)]
 pub struct Chain {
-    /// The schedules whose values are multiplied.
+    /// The factors.
     pub schedules: Vec<Box<dyn Schedule>>,
 }
 
@@ -83,7 +83,7 @@ impl Chain {
         Self { schedules: vec![Box::new(first)] }
     }
 
-    /// Multiplies by another one.
+    /// Multiplies by another schedule.
     #[must_use]
     pub fn times(mut self, factor: impl Schedule + 'static) -> Self {
         self.schedules.push(Box::new(factor));
@@ -118,12 +118,12 @@ impl Schedule for Chain {
 pub struct Scaled {
     /// The factor.
     pub factor: f64,
-    /// What is multiplied.
+    /// The schedule to multiply.
     pub schedule: Box<dyn Schedule>,
 }
 
 impl Scaled {
-    /// A schedule times a factor.
+    /// Makes the product of a factor and a schedule.
     #[must_use]
     pub fn new(factor: f64, schedule: impl Schedule + 'static) -> Self {
         Self { factor, schedule: Box::new(schedule) }

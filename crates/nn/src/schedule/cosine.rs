@@ -8,9 +8,9 @@ use crate::setting::not_negative;
 /// A value that falls along half a cosine from `lr` to `min_lr` and stays there:
 /// `min_lr + (lr − min_lr) (1 + cos(π step / steps)) / 2`.
 ///
-/// PyTorch's `CosineAnnealingLR` up to `T_max = steps`; there the rate then rises again to `lr`, falls again and so on,
-/// which an [`Interpolated`](super::Interpolated) with [`Curve::Cosine`] says where it is wanted, as it does for a value
-/// that rises along half a cosine. Optax's `cosine_decay_schedule` with `alpha = min_lr / lr`.
+/// PyTorch's `CosineAnnealingLR` up to `T_max = steps`. After that step PyTorch's rate rises again to `lr` and falls
+/// again: use an [`Interpolated`](super::Interpolated) with [`Curve::Cosine`] for this, or for a value that rises along
+/// half a cosine. Optax's `cosine_decay_schedule` with `alpha = min_lr / lr`.
 ///
 /// Source: Loshchilov, Hutter: SGDR, stochastic gradient descent with warm restarts (ICLR 2017), without restarts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,13 +38,13 @@ impl Schedule for Cosine {
     }
 }
 
-/// A value that falls along half a cosine from `lr` to `min_lr` over and over, each time `cycle_factor` times as slowly:
+/// A value that repeatedly falls along half a cosine from `lr` to `min_lr`, each time `cycle_factor` times as slowly:
 /// `min_lr + (lr − min_lr) (1 + cos(π t / T)) / 2`, t steps after the restart.
 ///
 /// The first fall takes T = `cycle_steps`; the first step after a fall uses `lr`.
 ///
-/// PyTorch's `CosineAnnealingWarmRestarts` with `T_0 = cycle_steps` and `T_mult = cycle_factor`. Optax's `sgdr_schedule`
-/// is a [`Join`](super::Join) of [`WarmupCosine`].
+/// PyTorch's `CosineAnnealingWarmRestarts` with `T_0 = cycle_steps` and `T_mult = cycle_factor`. Optax's
+/// `sgdr_schedule` is a [`Join`](super::Join) of [`WarmupCosine`].
 ///
 /// Source: Loshchilov, Hutter: SGDR, stochastic gradient descent with warm restarts (ICLR 2017).
 ///
@@ -59,17 +59,17 @@ impl Schedule for Cosine {
 pub struct WarmRestarts {
     /// The value of the first step of each fall.
     pub lr: f64,
-    /// The value that each fall leads to.
+    /// The last value of each fall.
     pub min_lr: f64,
     /// The number of steps of the first fall.
     pub cycle_steps: u64,
-    /// How many times as long as the one before it each further fall is; 1 leaves all alike.
+    /// The length of each fall over the length of the one before; with 1 all have the same length.
     pub cycle_factor: u64,
 }
 
 impl Schedule for WarmRestarts {
     fn at(&self, step: u64) -> f64 {
-        // Both are at least 1, or refused by validate; here they must neither divide by 0 nor go on for ever.
+        // `validate` refuses 0; without it this must neither divide by 0 nor loop for ever.
         let mut length = self.cycle_steps.max(1);
         let mut since_restart = step;
         if self.cycle_factor <= 1 {
@@ -89,11 +89,12 @@ impl Schedule for WarmRestarts {
     }
 }
 
-/// A value that rises along a line from `initial_lr` to `lr`, then falls along half a cosine to `min_lr` and stays there.
+/// A value that rises along a line from `initial_lr` to `lr`, then falls along half a cosine to `min_lr` and stays
+/// there.
 ///
 /// With w = `warmup_steps`: `initial_lr + (lr − initial_lr) step / w` for step < w, then
-/// `min_lr + (lr − min_lr) (1 + cos(π (step − w) / (steps − w))) / 2`. The first step uses `initial_lr`, step w uses `lr`.
-/// `steps` counts the warm-up in.
+/// `min_lr + (lr − min_lr) (1 + cos(π (step − w) / (steps − w))) / 2`. The first step uses `initial_lr`, step w uses
+/// `lr`. `steps` includes the warm-up.
 ///
 /// Optax's `warmup_cosine_decay_schedule`; in PyTorch a `SequentialLR` of `LinearLR` and `CosineAnnealingLR`.
 ///
@@ -106,7 +107,7 @@ impl Schedule for WarmRestarts {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WarmupCosine {
-    /// The value of the first step; unused where `warmup_steps` is 0.
+    /// The value of the first step; unused if `warmup_steps` is 0.
     pub initial_lr: f64,
     /// The largest value, reached after the warm-up.
     pub lr: f64,
@@ -119,8 +120,8 @@ pub struct WarmupCosine {
 }
 
 impl WarmupCosine {
-    /// From `lr / (warmup_steps + 1)`, so that no step is lost to a learning rate of 0 and all steps of the rise are
-    /// alike, to 0 in the end.
+    /// Rises from `lr / (warmup_steps + 1)` and falls to 0. The first step thus has a learning rate above 0, and all
+    /// steps of the rise are equally large.
     #[must_use]
     pub fn new(lr: f64, warmup_steps: u64, steps: u64) -> Self {
         Self { initial_lr: lr / (warmup_steps as f64 + 1.0), lr, min_lr: 0.0, warmup_steps, steps }
@@ -182,7 +183,7 @@ mod tests {
         assert!(message(&restarts).starts_with("cycle_steps = 0"));
         assert!(message(&WarmRestarts { cycle_steps: 1, ..restarts }).starts_with("cycle_factor = 0"));
         assert!(message(&WarmupCosine::new(0.1, 5, 5)).starts_with("warmup_steps = 5"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         assert_eq!(WarmupCosine::new(0.1, 5, 3).at(9), 0.0);
         assert_eq!(restarts.at(9), 0.1);
     }

@@ -1,11 +1,11 @@
-//! Ways from one value to another.
+//! Curves from one value to another.
 
 use std::f64::consts::PI;
 
 use super::setting;
 use crate::Result;
 
-/// The way from a value `a` to a value `b`, over the share x of the way from 0 to 1.
+/// A curve from a value `a` to a value `b`, for a fraction x from 0 to 1.
 ///
 /// ```
 /// use thalweg_nn::schedule::Curve;
@@ -23,13 +23,13 @@ pub enum Curve {
     Cosine,
     /// `a (b / a)^x`; both must be greater than 0.
     Exponential,
-    /// `a + (b − a) √x`, steep first; down to 0 it is the "1-sqrt" of Hägele et al.: Scaling laws and compute-optimal
+    /// `a + (b − a) √x`, steep first. With b = 0 it is the "1-sqrt" of Hägele et al.: Scaling laws and compute-optimal
     /// training beyond fixed training durations (NeurIPS 2024).
     SquareRoot,
 }
 
 impl Curve {
-    /// Returns the value at a share of the way; exactly `a` up to 0, and `b` from 1 on.
+    /// Returns the value at a fraction; exactly `a` up to 0, and `b` from 1 on.
     #[must_use]
     pub fn between(self, a: f64, b: f64, x: f64) -> f64 {
         match self {
@@ -42,12 +42,12 @@ impl Curve {
         }
     }
 
-    /// The value after `step` of `steps`; the last one where there are none.
+    /// Returns the value after `step` of `steps`; the last one if there are no steps.
     pub(super) fn step(self, a: f64, b: f64, step: u64, steps: u64) -> f64 {
         if step >= steps { b } else { self.between(a, b, step as f64 / steps as f64) }
     }
 
-    /// Checks that the way can begin or end at a value that is at least 0.
+    /// Checks that the curve can begin or end at a value that is at least 0.
     pub(super) fn check_end(self, field: &'static str, value: f64) -> Result<()> {
         if self == Self::Exponential && value == 0.0 {
             return Err(setting(field, value, "greater than 0 where the curve is exponential"));

@@ -1,12 +1,12 @@
-//! Cyclic values, and the momentum that runs opposite to a learning rate.
+//! Cyclic values, and the momentum that moves opposite to a learning rate.
 
 use super::{Schedule, check_positive};
 use crate::Result;
 use crate::setting::{check, fraction, not_negative, positive};
 
-/// The momentum that belongs to a cyclic learning rate: low where that is high.
+/// The momentum of a cyclic learning rate: low where the rate is high.
 ///
-/// [`Cyclic::momentum`] and [`OneCycle::momentum`](super::OneCycle::momentum) give it.
+/// [`Cyclic::momentum`] and [`OneCycle::momentum`](super::OneCycle::momentum) return it.
 ///
 /// ```
 /// use thalweg_nn::{AdamW, Linear, OneCycle, Optimizer, ParamsBuilder};
@@ -23,14 +23,14 @@ use crate::setting::{check, fraction, not_negative, positive};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Momentum<S>(pub(super) S);
 
-/// A value that rises along a line from `base_lr` to `max_lr` and falls back, over and over.
+/// A value that repeatedly rises along a line from `base_lr` to `max_lr` and falls back.
 ///
 /// With u = `step_size_up`, d = `step_size_down`, cycle c = ⌊step / (u + d)⌋ and t = step mod (u + d), the height h is
 /// `t / u` on the way up (t ≤ u) and `(u + d − t) / d` on the way down, times the factor of the [mode](CyclicMode):
-/// `base_lr + (max_lr − base_lr) h`. The [momentum](Self::momentum) runs the other way:
+/// `base_lr + (max_lr − base_lr) h`. The [momentum](Self::momentum) moves the other way:
 /// `max_momentum − (max_momentum − base_momentum) h`.
 ///
-/// PyTorch's `CyclicLR`, in whole numbers where that finds the place in the cycle by a division.
+/// PyTorch's `CyclicLR`. It uses whole numbers to find the position in the cycle, where PyTorch divides floats.
 ///
 /// Source: Smith: Cyclical learning rates for training neural networks (WACV 2017).
 ///
@@ -51,7 +51,7 @@ pub struct Cyclic {
     pub step_size_up: u64,
     /// The number of steps of a fall.
     pub step_size_down: u64,
-    /// What becomes of the height from cycle to cycle.
+    /// The change of the height from cycle to cycle.
     pub mode: CyclicMode,
     /// The lowest momentum, where the learning rate is highest.
     pub base_momentum: f64,
@@ -59,17 +59,17 @@ pub struct Cyclic {
     pub max_momentum: f64,
 }
 
-/// What becomes of the height of a [`Cyclic`] schedule with time.
+/// The change of the height of a [`Cyclic`] schedule with time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum CyclicMode {
-    /// All cycles are alike.
+    /// All cycles have the same height.
     Triangular,
     /// Each cycle is half as high as the one before: `2^−c`.
     Triangular2,
     /// The height falls at every step: `gamma^step`.
     ExpRange {
-        /// The factor of a step.
+        /// The factor per step.
         gamma: f64,
     },
 }
@@ -89,15 +89,15 @@ impl Cyclic {
         }
     }
 
-    /// The momentum that runs opposite to the learning rate.
+    /// Returns the momentum that moves opposite to the learning rate.
     #[must_use]
     pub fn momentum(&self) -> Momentum<Self> {
         Momentum(*self)
     }
 
-    /// From 0 to 1, times the mode's factor.
+    /// Returns the height, from 0 to 1, times the mode's factor.
     fn height(&self, step: u64) -> f64 {
-        // Sizes of 0 are refused by validate; here they must not divide.
+        // `validate` refuses sizes of 0; without it this must not divide by 0.
         let (up, down) = (self.step_size_up.max(1), self.step_size_down.max(1));
         let cycle = up.saturating_add(down);
         let place = step % cycle;
@@ -180,7 +180,7 @@ mod tests {
         let momenta = Cyclic { base_momentum: 0.95, ..cyclic };
         assert!(message(&momenta).starts_with("base_momentum = 0.95, but it must be at most max_momentum"));
         assert!(message(&Cyclic { max_momentum: 1.0, ..cyclic }.momentum()).starts_with("max_momentum = 1"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         assert_eq!(Cyclic { step_size_up: 0, step_size_down: 0, ..cyclic }.at(0), 0.1);
     }
 }

@@ -7,7 +7,7 @@ use crate::setting::{check, not_negative};
 
 /// The same value at every step: `lr`.
 ///
-/// PyTorch's `ConstantLR`, which is a factor up to a step, is a [`PiecewiseConstant`](super::PiecewiseConstant).
+/// PyTorch's `ConstantLR` is a factor up to a step: a [`PiecewiseConstant`](super::PiecewiseConstant).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Constant {
     /// The value.
@@ -28,7 +28,7 @@ impl Schedule for Constant {
     }
 }
 
-/// A value that falls by a factor every so many steps: `lr · gamma^⌊step / step_size⌋`.
+/// A value that falls by a factor every `step_size` steps: `lr · gamma^⌊step / step_size⌋`.
 ///
 /// PyTorch's `StepLR`, in closed form; optax's `exponential_decay` with `staircase`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,7 +43,7 @@ pub struct Step {
 
 impl Schedule for Step {
     fn at(&self, step: u64) -> f64 {
-        // A step size of 0 is refused by validate; here it must not divide.
+        // `validate` refuses a step size of 0; without it this must not divide by 0.
         self.lr * self.gamma.powf((step / self.step_size.max(1)) as f64)
     }
 
@@ -56,7 +56,7 @@ impl Schedule for Step {
 
 /// A value that falls by a factor at given steps: `lr · gamma^|{m in milestones: m ≤ step}|`.
 ///
-/// PyTorch's `MultiStepLR`, in closed form: a step named twice falls twice.
+/// PyTorch's `MultiStepLR`, in closed form: a step that is listed twice falls twice.
 ///
 /// ```
 /// use thalweg_nn::{MultiStep, Schedule};
@@ -69,7 +69,7 @@ impl Schedule for Step {
 pub struct MultiStep {
     /// The first value.
     pub lr: f64,
-    /// The steps that fall, in order.
+    /// The steps at which the value falls, in order.
     pub milestones: Vec<u64>,
     /// The factor of each fall.
     pub gamma: f64,
@@ -91,10 +91,10 @@ impl Schedule for MultiStep {
     }
 }
 
-/// A value that falls by a factor over and over, a little at every step:
+/// A value that falls by a factor, a little at every step:
 /// `max(lr · gamma^(step / decay_steps), min_lr)`.
 ///
-/// PyTorch's `ExponentialLR` with `decay_steps` 1 and `min_lr` 0, which are those of [`new`](Self::new); optax's
+/// PyTorch's `ExponentialLR` with `decay_steps` 1 and `min_lr` 0, as [`new`](Self::new) sets them; optax's
 /// `exponential_decay` with `transition_steps = decay_steps` and `end_value = min_lr`.
 ///
 /// ```
@@ -108,11 +108,11 @@ impl Schedule for MultiStep {
 pub struct Exponential {
     /// The first value.
     pub lr: f64,
-    /// The value that it does not fall below.
+    /// The lower bound.
     pub min_lr: f64,
-    /// The factor of `decay_steps` steps.
+    /// The factor per `decay_steps` steps.
     pub gamma: f64,
-    /// The number of steps that fall by the factor together.
+    /// The number of steps in which the value falls by the factor.
     pub decay_steps: u64,
 }
 
@@ -151,7 +151,7 @@ impl Schedule for Exponential {
 pub struct InverseTime {
     /// The first value.
     pub lr: f64,
-    /// What a step adds to the divisor.
+    /// The increase of the divisor per step.
     pub decay_rate: f64,
 }
 
@@ -166,7 +166,7 @@ impl Schedule for InverseTime {
     }
 }
 
-/// A value that falls as a power of what is left of the steps, and stays at the end:
+/// A value that falls as a power of the remaining fraction of the steps, and then stays:
 /// `min_lr + (lr − min_lr) (1 − min(step, steps) / steps)^power`.
 ///
 /// PyTorch's `PolynomialLR` with `min_lr` 0 and optax's `polynomial_schedule`.
@@ -208,14 +208,14 @@ impl Schedule for Polynomial {
     }
 }
 
-/// A value that falls by the square root of the elapsed share of the steps, and stays at the end:
+/// A value that falls by the square root of the elapsed fraction of the steps, and then stays:
 /// `lr + (min_lr − lr) √(min(step, steps) / steps)`.
 ///
-/// With `min_lr` 0 it is `lr (1 − √(step / steps))`: steep first, and flat at the end. PyTorch and optax do not have this
-/// schedule. As the end of a constant rate it is the default of [`WarmupStableDecay`](super::WarmupStableDecay).
+/// With `min_lr` 0 it is `lr (1 − √(step / steps))`: steep first, and flat at the end. PyTorch and optax do not have
+/// this schedule. It is the default decay of [`WarmupStableDecay`](super::WarmupStableDecay).
 ///
-/// Source: the "1-sqrt" cooldown of Hägele et al.: Scaling laws and compute-optimal training beyond fixed training durations
-/// (NeurIPS 2024).
+/// Source: the "1-sqrt" cooldown of Hägele et al.: Scaling laws and compute-optimal training beyond fixed training
+/// durations (NeurIPS 2024).
 ///
 /// ```
 /// use thalweg_nn::{OneMinusSqrt, Schedule};
@@ -247,7 +247,7 @@ impl Schedule for OneMinusSqrt {
     }
 }
 
-/// A value that goes along a line, up or down, and stays at the end:
+/// A value that changes along a line, up or down, and then stays:
 /// `initial_lr + (final_lr − initial_lr) min(step, steps) / steps`.
 ///
 /// PyTorch's `LinearLR` with `initial_lr = lr · start_factor`, `final_lr = lr · end_factor` and `steps = total_iters`;
@@ -264,7 +264,7 @@ pub struct LinearRamp {
     pub initial_lr: f64,
     /// The last value.
     pub final_lr: f64,
-    /// The number of steps from the one to the other.
+    /// The number of steps from the first value to the last.
     pub steps: u64,
 }
 
@@ -331,7 +331,7 @@ mod tests {
         assert!(message(&ramp).starts_with("steps = 0, but it must be at least 1"));
         assert!(message(&LinearRamp { initial_lr: -0.1, ..ramp }).starts_with("initial_lr = -0.1"));
         assert!(message(&LinearRamp { final_lr: f64::INFINITY, ..ramp }).starts_with("final_lr = inf"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         assert_eq!(Step { lr: 0.1, step_size: 0, gamma: 1.0 }.at(3), 0.1);
         assert_eq!(Exponential { lr: 0.1, min_lr: 0.0, gamma: 1.0, decay_steps: 0 }.at(3), 0.1);
         assert_eq!((ramp.at(0), sqrt.at(0)), (0.2, 0.2));

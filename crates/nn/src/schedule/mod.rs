@@ -1,4 +1,4 @@
-//! Schedules: pure functions of the step, for the learning rate and equally for momentum and weight decay.
+//! Schedules: pure functions of the step, for the learning rate, momentum and weight decay.
 //!
 //! | here | PyTorch | optax |
 //! | --- | --- | --- |
@@ -21,7 +21,7 @@
 //! | [`Chain`], [`Scaled`] | `ChainedScheduler` | |
 //! | [`ReduceOnPlateau`], which has state | `ReduceLROnPlateau` | `contrib.reduce_on_plateau` |
 //!
-//! Where PyTorch multiplies from step to step, the closed form stands here; the two differ in the last bits.
+//! Where PyTorch multiplies from step to step, these use the closed form; the two differ in the last bits.
 
 mod batch_size;
 mod combined;
@@ -50,10 +50,10 @@ pub use plateau::{PlateauMode, PlateauSettings, PlateauState, ReduceOnPlateau, T
 pub use rate::Rate;
 pub use registry::*;
 
-/// A value as a pure function of the step, so that a checkpoint needs to hold the step only.
+/// A value as a pure function of the step, so that a checkpoint needs only the step.
 ///
-/// The value is a learning rate in most uses, and fields are named so; a momentum or a weight decay is scheduled by the
-/// same settings. Steps count from 0: `at(i)` is what optimizer step i uses.
+/// The value is a learning rate in most uses, and the fields are named for it. The same settings schedule a momentum or
+/// a weight decay. Steps count from 0: optimizer step i uses `at(i)`.
 ///
 /// ```
 /// use thalweg_nn::{Cosine, Schedule};
@@ -63,33 +63,33 @@ pub use registry::*;
 /// assert_eq!(schedule.at(1_000), 0.0);
 /// ```
 pub trait Schedule: fmt::Debug + Send + Sync {
-    /// The value of a step.
+    /// Returns the value of a step.
     fn at(&self, step: u64) -> f64;
 
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the field and its range.
+    /// [`Error::Setting`] if one is out of range, with the field and the range.
     fn validate(&self) -> Result<()>;
 
-    /// The number of steps of the warm-up that it begins with; a run must be longer.
+    /// Returns the number of steps of the initial warm-up; a run must be longer.
     fn warmup_steps(&self) -> u64 {
         0
     }
 
-    /// Returns the step from which on the value stays the same; `None` if there is none.
+    /// Returns the first step after which the value stays the same, or `None` if there is none.
     fn settles(&self) -> Option<u64> {
         None
     }
 
-    /// Returns the values of a run of so many steps, to be the learning rate, the weight decay or the momentum of an optimizer.
-    /// After the run the last value stays.
+    /// Returns the values of a run of `steps` steps: the learning rate, the weight decay or the momentum of an
+    /// optimizer. After the run the last value stays.
     fn over(&self, steps: u64) -> Rate {
         Rate::over(self, steps)
     }
 }
 
-/// Schedules behind pointers.
+/// Implements [`Schedule`] for pointers to schedules.
 macro_rules! behind {
     ($($pointer:ty),*) => {$(
         impl<S: Schedule + ?Sized> Schedule for $pointer {
@@ -114,10 +114,10 @@ macro_rules! behind {
 
 behind!(Box<S>, &S);
 
-/// Returns the values of the steps `0..steps`, which are a whole run.
+/// Returns the values of the steps `0..steps`, a whole run.
 ///
 /// # Errors
-/// Those of [`Schedule::validate`], and if a warm-up is as long as the run or longer.
+/// Same as [`Schedule::validate`], and if a warm-up is as long as the run or longer.
 pub fn table<S: Schedule + ?Sized>(schedule: &S, steps: u64) -> Result<Vec<f64>> {
     schedule.validate()?;
     let warmup_steps = schedule.warmup_steps();
@@ -134,7 +134,7 @@ fn setting(field: &'static str, value: impl ToString, rule: &'static str) -> Err
     Error::Setting { field, value: value.to_string(), rule }
 }
 
-/// A factor that does not let a value grow.
+/// Checks that a factor does not increase a value.
 fn check_factor(field: &'static str, value: f64) -> Result<()> {
     check(field, value, (0.0..=1.0).contains(&value), "a number from 0 to 1")
 }
@@ -153,12 +153,12 @@ fn check_positive(field: &'static str, value: u64) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The message of a schedule that must be refused.
+    /// Returns the message of an invalid schedule.
     pub(super) fn message(schedule: &dyn Schedule) -> String {
         schedule.validate().unwrap_err().to_string()
     }
 
-    /// Holds values against expected ones, up to rounding.
+    /// Compares values with expected ones, up to rounding.
     pub(super) fn assert_values(schedule: &dyn Schedule, expected: &[(u64, f64)]) {
         schedule.validate().unwrap();
         for &(step, expected) in expected {
@@ -192,7 +192,7 @@ mod tests {
             }
         }
         assert_eq!(table(&InverseSqrt { lr: 1.0, warmup_steps: 1 }, 1).unwrap(), [1.0]);
-        // A warm-up that the run does not begin with may lie behind its end.
+        // A warm-up that does not begin the run may start after its end.
         assert!(table(&late(), 4).is_ok());
     }
 }

@@ -6,19 +6,20 @@ use super::{Schedule, check_positive};
 use crate::Result;
 use crate::setting::{check, not_negative};
 
-/// A value that rises once to `max_lr` and falls far below where it began, while the [momentum](Self::momentum) runs the
-/// other way.
+/// A value that rises once to `max_lr` and falls far below its first value, while the [momentum](Self::momentum) moves
+/// the other way.
 ///
-/// From `max_lr / div_factor` up to `max_lr` at step r = `pct_start · steps` − 1, and down to
-/// `max_lr / div_factor / final_div_factor` at step `steps` − 1, where it stays. In three phases it falls back to
-/// `max_lr / div_factor` at step 2 r first. Between these the way goes by the curve. Steps r that are no whole numbers
-/// are met by none.
+/// It rises from `max_lr / div_factor` to `max_lr` at step r = `pct_start · steps` − 1, falls to
+/// `max_lr / div_factor / final_div_factor` at step `steps` − 1, and stays there. With three phases it first falls back
+/// to `max_lr / div_factor` at step 2 r. Between these steps it follows the curve. If r is not a whole number, no step
+/// has exactly the peak.
 ///
-/// The momentum goes from `max_momentum` to `base_momentum` at step r and back, and stays in a third phase.
+/// The momentum moves from `max_momentum` to `base_momentum` at step r and back, and stays in a third phase.
 ///
-/// PyTorch's `OneCycleLR`, with its defaults, up to the last step, behind which that fails. A rise of less than a step is
-/// left out here: step 0 uses `max_lr`. Optax's `cosine_onecycle_schedule` and `linear_onecycle_schedule` reach the peak at
-/// step ⌊`pct_start · steps`⌋ and the end at step `steps`: an [`Interpolated`](super::Interpolated).
+/// PyTorch's `OneCycleLR`, with its defaults, up to the last step; PyTorch fails after it. A rise of less than a step
+/// is left out here: step 0 uses `max_lr`. Optax's `cosine_onecycle_schedule` and `linear_onecycle_schedule` reach the
+/// peak at step ⌊`pct_start · steps`⌋ and the end at step `steps`: use an [`Interpolated`](super::Interpolated) for
+/// them.
 ///
 /// Source: Smith, Topin: Super-convergence, very fast training of neural networks using large learning rates (2018).
 ///
@@ -35,17 +36,17 @@ use crate::setting::{check, not_negative};
 pub struct OneCycle {
     /// The highest value.
     pub max_lr: f64,
-    /// The number of all steps.
+    /// The total number of steps.
     pub steps: u64,
-    /// The share of the steps that rises.
+    /// The fraction of the steps that rise.
     pub pct_start: f64,
-    /// The way from value to value.
+    /// The curve between the values.
     pub curve: Curve,
-    /// The highest value over the first one.
+    /// The highest value divided by the first one.
     pub div_factor: f64,
-    /// The first value over the last one.
+    /// The first value divided by the last one.
     pub final_div_factor: f64,
-    /// Whether the fall mirrors the rise, and a third phase goes on to the last value.
+    /// Whether the fall mirrors the rise and a third phase leads to the last value.
     pub three_phase: bool,
     /// The lowest momentum, where the learning rate is highest.
     pub base_momentum: f64,
@@ -54,8 +55,8 @@ pub struct OneCycle {
 }
 
 impl OneCycle {
-    /// PyTorch's defaults: 30 % of the steps rise, by cosines, from a 25th of the highest value; two phases; the last value
-    /// is a 10,000th of the first; momenta from 0.85 to 0.95.
+    /// PyTorch's defaults: 30 % of the steps rise, by cosines, from a 25th of the highest value; two phases; the last
+    /// value is a 10,000th of the first; momenta from 0.85 to 0.95.
     #[must_use]
     pub fn new(max_lr: f64, steps: u64) -> Self {
         Self {
@@ -71,13 +72,13 @@ impl OneCycle {
         }
     }
 
-    /// The momentum that runs opposite to the learning rate.
+    /// Returns the momentum that moves opposite to the learning rate.
     #[must_use]
     pub fn momentum(&self) -> Momentum<Self> {
         Momentum(*self)
     }
 
-    /// The value at a step, of a cycle with these values at the beginning, at the peak and at the end.
+    /// Returns the value at a step of a cycle with these values at the beginning, at the peak and at the end.
     fn along(&self, step: u64, first: f64, peak: f64, last: f64) -> f64 {
         let rise = (self.pct_start * self.steps as f64 - 1.0).max(0.0);
         let end = self.steps.saturating_sub(1) as f64;
@@ -155,7 +156,7 @@ mod tests {
         let values = [(0, 0.2), (1, 0.4), (3, 0.8), (4, 0.6), (6, 0.2), (7, 0.14), (9, 0.02), (u64::MAX, 0.02)];
         assert_values(&cycle, &values);
         assert_values(&cycle.momentum(), &[(0, 0.95), (3, 0.85), (6, 0.95), (8, 0.95), (u64::MAX, 0.95)]);
-        // As few steps as one, and a rise of none.
+        // As few as one step, and no rise.
         for steps in 1..20 {
             for pct_start in [0.0, 0.1, 0.3, 0.5, 1.0] {
                 for three_phase in [false, true] {
@@ -182,7 +183,7 @@ mod tests {
         assert!(message(&OneCycle { final_div_factor: f64::INFINITY, ..cycle }).starts_with("final_div_factor = inf"));
         assert!(message(&OneCycle { max_momentum: 1.0, ..cycle }).starts_with("max_momentum = 1, but it must be at"));
         assert!(message(&OneCycle { base_momentum: 0.99, ..cycle }.momentum()).starts_with("base_momentum = 0.99"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         assert!(OneCycle { steps: 0, ..cycle }.at(3).is_finite() && long.at(9).is_finite());
     }
 }

@@ -5,9 +5,9 @@ use super::{Schedule, setting};
 use crate::Result;
 use crate::setting::not_negative;
 
-/// A value that jumps at given steps: that of the last point whose step has come.
+/// A value that jumps at given steps: the value of the last point whose step is reached.
 ///
-/// Optax's `piecewise_constant_schedule`, which has factors in the place of values. PyTorch's `ConstantLR` has two points.
+/// Optax's `piecewise_constant_schedule`, which has factors instead of values. PyTorch's `ConstantLR` has two points.
 ///
 /// ```
 /// use thalweg_nn::{PiecewiseConstant, Schedule};
@@ -18,14 +18,14 @@ use crate::setting::not_negative;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct PiecewiseConstant {
-    /// Steps and values; the first of step 0, the others in rising order.
+    /// Steps and values; the first has step 0, the others are in rising order.
     pub points: Vec<(u64, f64)>,
 }
 
 impl Schedule for PiecewiseConstant {
     fn at(&self, step: u64) -> f64 {
         let come = self.points.partition_point(|&(start, _)| start <= step);
-        // No points are refused by validate; here they must not be looked up.
+        // `validate` refuses an empty list; this must not panic without it.
         self.points[..come].last().map_or(0.0, |&(_, value)| value)
     }
 
@@ -42,11 +42,11 @@ impl Schedule for PiecewiseConstant {
     }
 }
 
-/// A value that goes through given points, by a curve between each two; before the first and behind the last it stays.
+/// A value that follows a curve between given points. Before the first and after the last point it is constant.
 ///
-/// Optax's `piecewise_interpolate_schedule`, which has factors in the place of values. A cosine of many points rises and
-/// falls as PyTorch's `CosineAnnealingLR` does behind `T_max`; an exponential one of two is the ramp of a learning-rate
-/// range test; a weight decay may rise.
+/// Optax's `piecewise_interpolate_schedule`, which has factors instead of values. With a cosine and many points it
+/// rises and falls as PyTorch's `CosineAnnealingLR` does after `T_max`. With an exponential and two points it is the
+/// ramp of a learning-rate range test. It can also raise a weight decay.
 ///
 /// ```
 /// use thalweg_nn::schedule::{Curve, Interpolated};
@@ -61,7 +61,7 @@ impl Schedule for PiecewiseConstant {
 pub struct Interpolated {
     /// Steps and values, in rising order of the steps.
     pub points: Vec<(u64, f64)>,
-    /// The way from a point to the next.
+    /// The curve from a point to the next.
     pub curve: Curve,
 }
 
@@ -117,7 +117,7 @@ mod tests {
         assert!(constant(&[(0, 0.1), (3, f64::NAN)]).starts_with("points = NaN"));
         let ramp = Interpolated { points: vec![(0, 0.0), (9, 1.0)], curve: Curve::Exponential };
         assert!(message(&ramp).starts_with("points = 0, but it must be greater than 0 where the curve is exponential"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         for points in [vec![], vec![(5, 0.5), (5, 0.1), (0, 0.2)]] {
             for step in [0, 3, 7] {
                 let _ = PiecewiseConstant { points: points.clone() }.at(step);

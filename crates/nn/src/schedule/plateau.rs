@@ -1,24 +1,24 @@
-//! The schedule that follows a metric and so has state.
+//! The schedule that depends on a metric and therefore has state.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::setting::{check, not_negative};
 
-/// A learning rate that falls when a metric has not become better for a while.
+/// A learning rate that falls if a metric has not improved for a while.
 ///
-/// It has state: what it does depends on all metrics that it was told. It is therefore no [`Schedule`](super::Schedule);
-/// [`observe`](Self::observe) gives the learning rate to set, and [`state`](Self::state) and
+/// It has state: it depends on all metrics that it has observed. It is therefore no [`Schedule`](super::Schedule);
+/// [`observe`](Self::observe) returns the learning rate to set, and [`state`](Self::state) and
 /// [`from_state`](Self::from_state) save and restore it.
 ///
-/// PyTorch's `ReduceLROnPlateau`: a metric is better if it is below `best − threshold |best|` or `best − threshold`, above
-/// `best + threshold |best|` or `best + threshold`, by mode and threshold mode. Each other one is bad, NaN too; one bad
-/// metric more than `patience` in a row lowers the learning rate to `max(lr · factor, min_lr)`, if that is more than `eps`
-/// away. Of the `cooldown` metrics that follow none counts as bad.
+/// PyTorch's `ReduceLROnPlateau`: a metric is better if it is below `best − threshold |best|` or `best − threshold`,
+/// above `best + threshold |best|` or `best + threshold`, by mode and threshold mode. Every other metric is bad, NaN
+/// too. More than `patience` bad metrics in a row lower the learning rate to `max(lr · factor, min_lr)`, if the change
+/// is more than `eps`. None of the `cooldown` metrics that follow counts as bad.
 ///
-/// Two things differ from PyTorch. A relative threshold is a share of the size of the best metric, so that it works for
-/// negative metrics too; PyTorch's has the wrong sign there. An infinite metric, which PyTorch takes as the best, is bad,
-/// so that the state goes through JSON.
+/// Two things differ from PyTorch. A relative threshold is a fraction of the size of the best metric, so that it works
+/// for negative metrics too; PyTorch's has the wrong sign there. An infinite metric, which PyTorch takes as the best,
+/// is bad, so that the state can be written as JSON.
 ///
 /// ```
 /// use thalweg_nn::schedule::{PlateauSettings, ReduceOnPlateau};
@@ -47,17 +47,17 @@ pub struct PlateauSettings {
     pub mode: PlateauMode,
     /// The factor of each fall; at least 0 and less than 1.
     pub factor: f64,
-    /// How many bad metrics in a row are borne.
+    /// The number of bad metrics in a row without a fall.
     pub patience: u64,
-    /// By how much a metric must be better to count.
+    /// The difference by which a metric must be better to count.
     pub threshold: f64,
-    /// What the threshold is measured by.
+    /// The unit of the threshold.
     pub threshold_mode: ThresholdMode,
-    /// How many metrics after a fall do not count as bad.
+    /// The number of metrics after a fall that do not count as bad.
     pub cooldown: u64,
-    /// The learning rate below which it does not fall.
+    /// The lower bound of the learning rate.
     pub min_lr: f64,
-    /// Falls of not more than this are left out.
+    /// Falls of at most this size are left out.
     pub eps: f64,
 }
 
@@ -71,32 +71,32 @@ pub enum PlateauMode {
     Max,
 }
 
-/// What a threshold is measured by.
+/// The unit of a threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThresholdMode {
-    /// A share of the best metric's size.
+    /// A fraction of the best metric's size.
     Rel,
     /// The unit of the metric.
     Abs,
 }
 
-/// What [`ReduceOnPlateau`] remembers.
+/// The state of a [`ReduceOnPlateau`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PlateauState {
     /// The learning rate.
     pub lr: f64,
-    /// The best metric so far; none before the first one that is finite.
+    /// The best metric so far; none before the first finite one.
     pub best: Option<f64>,
-    /// Bad metrics in a row.
+    /// The number of bad metrics in a row.
     pub bad_metrics: u64,
-    /// Metrics that are still left out of the count.
+    /// The number of coming metrics that do not count as bad.
     pub cooldown_left: u64,
 }
 
 impl PlateauSettings {
-    /// PyTorch's defaults: a tenth after more than 10 losses that are not lower by at least 1e-4 of the lowest; no
-    /// cooldown, no lowest learning rate, `eps` 1e-8.
+    /// Returns PyTorch's defaults: the rate falls to a tenth after more than 10 losses that are not lower than the
+    /// lowest by 1e-4 of it; no cooldown, no lower bound, `eps` 1e-8.
     #[must_use]
     pub fn new(lr: f64) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl PlateauSettings {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`Error::Setting`](crate::Error::Setting) with the field and its range.
+    /// [`Error::Setting`](crate::Error::Setting) if one is out of range, with the field and the range.
     pub fn validate(&self) -> Result<()> {
         super::check_fall(self.lr, self.min_lr)?;
         crate::setting::fraction("factor", self.factor)?;
@@ -125,20 +125,20 @@ impl PlateauSettings {
 }
 
 impl ReduceOnPlateau {
-    /// At the first learning rate, with no metric seen.
+    /// Begins at the first learning rate, with no metric observed.
     ///
     /// # Errors
-    /// Those of [`PlateauSettings::validate`].
+    /// Same as [`PlateauSettings::validate`].
     pub fn new(settings: PlateauSettings) -> Result<Self> {
         settings.validate()?;
         let state = PlateauState { lr: settings.lr, best: None, bad_metrics: 0, cooldown_left: 0 };
         Ok(Self { settings, state })
     }
 
-    /// Goes on from a state that was saved.
+    /// Continues from a saved state.
     ///
     /// # Errors
-    /// Those of [`PlateauSettings::validate`], and if the state is none that these settings lead to.
+    /// Same as [`PlateauSettings::validate`], and if these settings cannot lead to the state.
     pub fn from_state(settings: PlateauSettings, state: PlateauState) -> Result<Self> {
         settings.validate()?;
         not_negative("lr", state.lr)?;
@@ -150,7 +150,7 @@ impl ReduceOnPlateau {
         Ok(Self { settings, state })
     }
 
-    /// Takes a metric, as after an epoch, and gives the learning rate for the steps that follow.
+    /// Takes a metric, as after an epoch, and returns the learning rate of the following steps.
     pub fn observe(&mut self, metric: f64) -> f64 {
         let Self { settings, state } = self;
         if settings.is_better(metric, state.best) {
@@ -174,7 +174,7 @@ impl ReduceOnPlateau {
         state.lr
     }
 
-    /// The learning rate as it stands.
+    /// Returns the current learning rate.
     #[must_use]
     pub fn lr(&self) -> f64 {
         self.state.lr
@@ -186,7 +186,7 @@ impl ReduceOnPlateau {
         self.settings
     }
 
-    /// What it remembers, to be saved.
+    /// Returns the state, for saving.
     #[must_use]
     pub fn state(&self) -> PlateauState {
         self.state
@@ -199,7 +199,7 @@ impl PlateauSettings {
             return metric.is_finite();
         };
         let threshold = self.threshold;
-        // With the sign of the best metric; products of sums, so that positive metrics have PyTorch's bits.
+        // With the sign of the best metric; written as products of sums, so that positive metrics give PyTorch's bits.
         let share = threshold.copysign(best);
         metric.is_finite()
             && match (self.mode, self.threshold_mode) {
@@ -215,7 +215,7 @@ impl PlateauSettings {
 mod tests {
     use super::*;
 
-    /// Losses that fall, stop and jump about, of no finite value now and then.
+    /// Returns losses that fall, stop and jump, some of them not finite.
     fn metrics() -> Vec<f64> {
         let loss = |i: u32| match i % 41 {
             40 => f64::NAN,

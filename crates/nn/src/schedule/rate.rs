@@ -1,13 +1,13 @@
-//! [`Rate`]: a learning rate, or another value of every step.
+//! [`Rate`]: a learning rate, or another value per step.
 
 use super::{Schedule, table};
 use crate::setting::check;
 use crate::{Error, Result};
 
-/// The most steps of a rate: a table on the device has 16 bytes for each.
+/// The maximum number of steps of a rate: a table on the device has 16 bytes for each.
 const MOST_STEPS: u64 = 1 << 25;
 
-/// A learning rate: a number, or a schedule for the steps of a run. Weight decay and momentum are given likewise.
+/// A learning rate: a number, or a schedule for the steps of a run. Weight decay and momentum use it too.
 ///
 /// ```
 /// use thalweg_nn::{Adam, Cosine, Exponential, Linear, Optimizer, ParamsBuilder, Schedule};
@@ -48,7 +48,7 @@ impl<S: Schedule> From<S> for Rate {
 }
 
 impl Rate {
-    /// Returns the rate of a schedule over a run of so many steps. After them the last value stays.
+    /// Returns the rate of a schedule over a run of `steps` steps. After them the last value stays.
     pub(super) fn over<S: Schedule + ?Sized>(schedule: &S, steps: u64) -> Self {
         let steps = steps.max(1);
         let is_few =
@@ -59,7 +59,7 @@ impl Rate {
     /// Returns the values of the first steps; the last one stays.
     ///
     /// # Errors
-    /// If the settings of the schedule are not valid, or it never settles and has no number of steps.
+    /// If the settings of the schedule are not valid, or if it never settles and has no number of steps.
     pub(crate) fn into_table(self) -> Result<Vec<f64>> {
         self.0
     }

@@ -1,5 +1,5 @@
-//! The registry of schedules: a row for each name, from which the program and the tests take theirs. The schedules that it
-//! imports are public from here, so that a new one needs no other list.
+//! The registry of schedules: a row for each name, which the program and the tests use. The schedules that it imports
+//! are public from here, so that a new one needs no other list.
 
 use super::Schedule;
 
@@ -19,19 +19,19 @@ pub use super::warmup::{InverseSqrt, Warmup, WarmupStableDecay};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ScheduleEntry {
-    /// The name, as on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// The line of the program's help.
     pub about: &'static str,
-    /// The share of the steps in which the rate rises by default, of schedules that begin with a rise.
+    /// The default fraction of the steps in which the rate rises; `None` if the schedule does not begin with a rise.
     pub warmup: Option<f64>,
-    /// Whether it rises and falls by itself, so that no warm-up goes before it.
+    /// Whether it rises and falls by itself, so that it needs no warm-up before it.
     pub is_cyclic: bool,
     make: fn(Run) -> Box<dyn Schedule>,
     momentum: Option<fn(Run) -> Box<dyn Schedule>>,
 }
 
-/// The run that a schedule is for.
+/// The run of a schedule.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     lr: f64,
@@ -40,18 +40,18 @@ struct Run {
 }
 
 impl Run {
-    /// Four cycles, up from a tenth.
+    /// Returns four cycles that begin at a tenth.
     fn cyclic(self) -> Cyclic {
         Cyclic::new(0.1 * self.lr, self.lr, self.steps.div_ceil(8))
     }
 }
 
-/// A row with these functions and no more.
+/// Returns a row with these functions only.
 const fn row(name: &'static str, about: &'static str, make: fn(Run) -> Box<dyn Schedule>) -> ScheduleEntry {
     ScheduleEntry { name, about, warmup: None, is_cyclic: false, make, momentum: None }
 }
 
-/// The share of the steps in which the rate rises, of schedules with such a part.
+/// The fraction of the steps in which the rate rises, for schedules with a rise.
 const WARMUP: Option<f64> = Some(0.05);
 
 /// All schedules, in the order of the program's help.
@@ -134,8 +134,8 @@ impl ScheduleEntry {
         SCHEDULES.iter().find(|entry| entry.name == name)
     }
 
-    /// Returns the schedule of a run of so many steps, with `lr` as its largest value. `warmup` is the share of the steps in
-    /// which the rate rises; `None` for the default.
+    /// Returns the schedule of a run of `steps` steps, with `lr` as its largest value. `warmup` is the fraction of the
+    /// steps in which the rate rises; `None` for the default.
     #[must_use]
     pub fn schedule(&self, lr: f64, warmup: Option<f64>, steps: u64) -> Box<dyn Schedule> {
         let share = warmup.unwrap_or(self.warmup.unwrap_or(0.0));
@@ -147,7 +147,7 @@ impl ScheduleEntry {
         Box::new(Warmup::linear(then, warmup_steps))
     }
 
-    /// Returns the momentum that runs opposite to the rate; `None` for schedules of the rate alone.
+    /// Returns the momentum that moves opposite to the rate, or `None` for schedules of the rate alone.
     #[must_use]
     pub fn momentum(&self, lr: f64, steps: u64) -> Option<Box<dyn Schedule>> {
         self.momentum.map(|momentum| momentum(Run { lr, warmup_steps: 0, steps }))
@@ -204,7 +204,7 @@ mod tests {
                 let first = warmup.map_or(0, |_| 200);
                 assert_eq!(values[first], 1.0);
                 assert!(warmup.is_none() || (values[0] - 1.0 / 201.0).abs() < 1e-15 && values[199] < 1.0);
-                // A rate that falls with the steps that are left has fewer of them after a warm-up.
+                // A rate that falls with the remaining steps has fewer of them after a warm-up.
                 let left = if warmup.is_none() { 1.0 } else { 0.8f64 };
                 let power =
                     [("polynomial", 2), ("linear", 1), ("1-sqrt", 1)].iter().find(|p| p.0 == name).map_or(0, |p| p.1);

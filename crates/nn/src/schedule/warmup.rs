@@ -5,15 +5,15 @@ use super::{Schedule, check_fall, check_positive, setting};
 use crate::Result;
 use crate::setting::{check, not_negative};
 
-/// A rise from `initial_lr` to where another schedule begins, which then follows from its own step 0 on.
+/// A rise from `initial_lr` to the first value of another schedule, which then follows from its own step 0.
 ///
-/// With w = `warmup_steps` and a = `then.at(0)`: for step < w the way from `initial_lr` to a by the curve, over the share
-/// step / w; from step w on `then.at(step − w)`. By a line that is
-/// `initial_lr + (a − initial_lr) step / w`, exponentially `initial_lr (a / initial_lr)^(step / w)`.
+/// With w = `warmup_steps` and a = `then.at(0)`: for step < w the curve from `initial_lr` to a, at the fraction step /
+/// w; from step w on `then.at(step − w)`. A line gives `initial_lr + (a − initial_lr) step / w`, an exponential curve
+/// `initial_lr (a / initial_lr)^(step / w)`.
 ///
 /// In PyTorch a `SequentialLR` of `LinearLR` and another one; in optax `join_schedules` after `linear_schedule`, as in
-/// `warmup_constant_schedule` and `warmup_exponential_decay_schedule`. A warm-up that multiplies what goes on meanwhile is
-/// a [`Chain`](super::Chain) with a [`LinearRamp`](super::LinearRamp) from a factor to 1.
+/// `warmup_constant_schedule` and `warmup_exponential_decay_schedule`. For a warm-up that multiplies a running
+/// schedule, use a [`Chain`](super::Chain) with a [`LinearRamp`](super::LinearRamp) from a factor to 1.
 ///
 /// Source: Goyal et al.: Accurate, large minibatch SGD, training ImageNet in 1 hour (2017).
 ///
@@ -26,19 +26,19 @@ use crate::setting::{check, not_negative};
 /// ```
 #[derive(Debug)]
 pub struct Warmup {
-    /// The value of the first step; unused where `warmup_steps` is 0.
+    /// The value of the first step; unused if `warmup_steps` is 0.
     pub initial_lr: f64,
     /// The number of steps of the rise.
     pub warmup_steps: u64,
-    /// The way up.
+    /// The curve of the rise.
     pub curve: Curve,
-    /// What follows.
+    /// The schedule after the warm-up.
     pub then: Box<dyn Schedule>,
 }
 
 impl Warmup {
-    /// Rises along a line from the first value of `then` over `warmup_steps + 1`, so that no step is lost to 0 and all
-    /// steps of the rise are alike.
+    /// Rises along a line to the first value of `then`, in `warmup_steps + 1` equal increments. The first step has a
+    /// rate above 0.
     #[must_use]
     pub fn linear(then: impl Schedule + 'static, warmup_steps: u64) -> Self {
         let initial_lr = then.at(0) / (warmup_steps as f64 + 1.0);
@@ -101,7 +101,8 @@ pub struct InverseSqrt {
 }
 
 impl InverseSqrt {
-    /// As in the paper, by the width of the model: `d^−0.5 · min(s^−0.5, s · w^−1.5)`, so that `lr` is `(d · w)^−0.5`.
+    /// Makes the schedule of the paper, by the width of the model: `d^−0.5 · min(s^−0.5, s · w^−1.5)`, so that `lr` is
+    /// `(d · w)^−0.5`.
     #[must_use]
     pub fn noam(model_width: u64, warmup_steps: u64) -> Self {
         Self { lr: (model_width as f64 * warmup_steps as f64).sqrt().recip(), warmup_steps }
@@ -120,21 +121,22 @@ impl Schedule for InverseSqrt {
     }
 
     fn warmup_steps(&self) -> u64 {
-        // One of a single step is none: that step uses `lr`.
+        // A warm-up of a single step is none: that step uses `lr`.
         if self.warmup_steps == 1 { 0 } else { self.warmup_steps }
     }
 }
 
-/// A value that rises along a line, stays, and falls in the end (WSD, trapezoid).
+/// A value that rises along a line, stays, and falls at the end (WSD, trapezoid).
 ///
-/// With w = `warmup_steps` and d = `decay_steps`: `lr (step + 1) / w` for step < w; `lr` up to step `steps` − d; then the
-/// way from `lr` to `min_lr` by the curve, over the share (step − steps + d) / d; then `min_lr`. `steps` counts all three
-/// in. The fall can be begun from any checkpoint of the stable part, so that one run serves many lengths.
+/// With w = `warmup_steps` and d = `decay_steps`: `lr (step + 1) / w` for step < w; `lr` up to step `steps` − d; then
+/// the curve from `lr` to `min_lr`, at the fraction (step − steps + d) / d; then `min_lr`. `steps` includes all three
+/// phases. The fall can begin from any checkpoint of the stable phase, so that one run serves many lengths.
 ///
 /// Neither PyTorch nor optax has it.
 ///
 /// Sources: Hu et al.: MiniCPM, unveiling the potential of small language models with scalable training strategies
-/// (COLM 2024); Hägele et al.: Scaling laws and compute-optimal training beyond fixed training durations (NeurIPS 2024).
+/// (COLM 2024); Hägele et al.: Scaling laws and compute-optimal training beyond fixed training durations (NeurIPS
+/// 2024).
 ///
 /// ```
 /// use thalweg_nn::{Schedule, WarmupStableDecay};
@@ -151,14 +153,14 @@ pub struct WarmupStableDecay {
     pub warmup_steps: u64,
     /// The number of steps of the fall.
     pub decay_steps: u64,
-    /// The number of all steps.
+    /// The total number of steps.
     pub steps: u64,
-    /// The way down.
+    /// The curve of the fall.
     pub curve: Curve,
 }
 
 impl WarmupStableDecay {
-    /// Falls to 0 in the last fifth of the steps, or what the warm-up leaves of it, by [`Curve::SquareRoot`].
+    /// Falls to 0 in the last fifth of the steps, or in fewer if the warm-up leaves fewer, by [`Curve::SquareRoot`].
     #[must_use]
     pub fn new(lr: f64, warmup_steps: u64, steps: u64) -> Self {
         let decay_steps = (steps / 5).min(steps.saturating_sub(warmup_steps));
@@ -208,7 +210,7 @@ mod tests {
         let then = || Constant { lr: 0.8 };
         assert_values(&Warmup::exponential(then(), 0.05, 4), &[(0, 0.05), (1, 0.1), (3, 0.4), (4, 0.8), (9, 0.8)]);
         assert_values(&Warmup::linear(then(), 0), &[(0, 0.8)]);
-        // The same by other means.
+        // The same schedule, composed differently.
         let ours = WarmupCosine::new(0.3, 7, 100);
         let parts = Warmup::linear(super::super::Cosine { lr: 0.3, min_lr: 0.0, steps: 93 }, 7);
         assert!((0..120).all(|step| ours.at(step) == parts.at(step)));
@@ -237,7 +239,7 @@ mod tests {
         );
         let sharp = WarmupStableDecay { warmup_steps: 5, curve: Curve::Exponential, ..wsd };
         assert_eq!(message(&sharp), format!("min_lr = 0, {rule}"));
-        // And none of them panics where the check was left out.
+        // None of them panics without the check.
         assert_eq!(late.at(4), 0.1);
         assert_eq!(InverseSqrt { lr: 1.0, warmup_steps: 0 }.at(0), 0.0);
     }

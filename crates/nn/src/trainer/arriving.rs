@@ -1,13 +1,13 @@
-//! Numbers on their way from the device to the host, which no step waits for.
+//! Numbers in flight from the device to the host, for which no step waits.
 
 use thalweg_tensor::{PendingClock, PendingRead, ValueLog};
 
 use crate::{Optimizer, Result};
 
-/// Steps between two looks at the losses, or at the clock, at least.
+/// The minimum number of steps between two reads of the losses or of the clock.
 const STEPS_BETWEEN_READS: u64 = 64;
 
-/// The losses of an epoch on their way to the host, of which it has seen some.
+/// The losses of an epoch in flight, of which the host has some.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
     pub(super) seen: u64,
@@ -15,7 +15,7 @@ pub(super) struct Arriving {
 }
 
 impl Arriving {
-    /// Returns losses that have arrived. Asks for those of the steps so far if none are on their way.
+    /// Returns losses that have arrived. Requests those of the steps so far if none are in flight.
     pub(super) fn next(&mut self, log: &ValueLog, step: u64) -> Result<Option<Vec<f32>>> {
         if let Some(pending) = &mut self.pending {
             let arrived = pending.poll()?;
@@ -32,10 +32,10 @@ impl Arriving {
     }
 }
 
-/// Looks for skipped steps, if they are to be an error, without waiting for the device.
+/// Checks for skipped steps, if these are an error, without waiting for the device.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// The step that was asked for last.
+    /// The step of the last request.
     asked: u64,
     pending: Option<PendingClock>,
 }

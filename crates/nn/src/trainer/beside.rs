@@ -1,4 +1,4 @@
-//! What follows a metric beside the steps: reduce-on-plateau.
+//! Schedules that follow a metric besides the steps: reduce-on-plateau.
 
 use std::fmt;
 
@@ -23,21 +23,21 @@ impl Plateau {
         &self.schedule
     }
 
-    /// Tells it of an epoch; the optimizer gets another learning rate if it falls.
+    /// Passes the report of an epoch to the schedule, and sets the learning rate if it falls.
     pub(super) fn observe(&mut self, report: &EpochReport, optimizer: &mut Optimizer) -> Result<()> {
         let before = self.schedule.lr();
         let lr = self.schedule.observe((self.metric)(report));
         if lr == before { Ok(()) } else { optimizer.set_rate(lr) }
     }
 
-    /// Its state, as an object of the metadata.
+    /// Saves its state as an object of the metadata.
     pub(super) fn save(&self, metadata: &mut serde_json::Value) -> Result<()> {
         let state = serde_json::to_value((self.schedule.settings(), self.schedule.state()));
         metadata[KEY] = state.map_err(|error| Error::state(KEY, error.to_string()))?;
         Ok(())
     }
 
-    /// The schedule as it was saved.
+    /// Returns the saved schedule.
     pub(super) fn saved(&self, metadata: &serde_json::Value) -> Result<ReduceOnPlateau> {
         let found = metadata.get(KEY).ok_or_else(|| Error::state(KEY, "there is no such state in the file"))?;
         let (settings, state): (_, PlateauState) = serde_json::from_value(found.clone()).map_err(|error| {
@@ -50,7 +50,7 @@ impl Plateau {
         ReduceOnPlateau::from_state(settings, state).map_err(|error| Error::state(KEY, error.to_string()))
     }
 
-    /// Goes on from a saved schedule.
+    /// Continues from a saved schedule.
     pub(super) fn restore(&mut self, schedule: ReduceOnPlateau) {
         self.schedule = schedule;
     }

@@ -1,4 +1,4 @@
-//! Checks that a model's parts, what its builder declared and the optimizer's parameters are the same.
+//! Checks that a model's parts, the declarations of its builder and the optimizer's parameters are the same.
 
 use crate::{Error, Params, Parts, Result};
 

@@ -1,4 +1,4 @@
-//! Evaluation: a model against some data, portion by portion.
+//! Evaluation of a model on some data, portion by portion.
 
 use thalweg_autograd::Tape;
 use thalweg_tensor::{DType, Tensor};
@@ -8,16 +8,16 @@ use crate::data::Dataset;
 use crate::portions::rows_at_once;
 use crate::{Parts, Result, metrics};
 
-/// How well a model does on some data.
+/// The quality of a model on some data.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Evaluation {
     /// The mean loss: in nats for a cross-entropy, in the square of the targets' unit for a squared error.
     pub loss: f64,
-    /// The share, from 0 to 1, of rows whose largest logit is their class's; of a classification.
+    /// The share, from 0 to 1, of rows whose largest logit is that of their class; for a classification.
     pub accuracy: Option<f64>,
-    /// The coefficient of determination, averaged over the targets; of a regression whose targets vary. It does not change
-    /// when targets are standardised.
+    /// The coefficient of determination, averaged over the targets; for a regression whose targets vary. Standardised
+    /// targets have the same value.
     pub r2: Option<f64>,
 }
 
@@ -43,23 +43,23 @@ pub(super) fn evaluate<M: Parts>(task: &dyn Task<M>, model: &M, data: &Dataset) 
         let context = Context::new(&tape, model, data.largest_class());
         let portion = task.portion(&context, &data.slice(start, end)?)?;
         let count = portion.losses.len();
-        // A loss may be of an element, of a row, or of all rows of the portion.
+        // A loss may belong to an element, a row, or all rows of the portion.
         weights.extend(std::iter::repeat_n((end - start) as f64 / count as f64, count));
         losses.push(portion.losses.reshape(&[count])?);
-        // What is kept is no larger than the targets.
+        // The kept output is no larger than the targets.
         let output = portion.output.map(|output| match output.shape() {
             [_, _] if is_of_classes => output.argmax(1, false),
             _ => Ok(output),
         });
         outputs.push(output.transpose()?);
     }
-    let losses = Tensor::concatenate(&losses)?.to_vec::<f32>()?;
+    let losses = Tensor::concatenate(&losses, 0)?.to_vec::<f32>()?;
     let total: f64 = weights.iter().sum();
     let loss = losses.iter().zip(&weights).map(|(&loss, weight)| f64::from(loss) * weight).sum::<f64>() / total;
     let finite: f64 = losses.iter().zip(&weights).filter(|(loss, _)| loss.is_finite()).map(|(_, weight)| weight).sum();
     let mut evaluation = Evaluation { loss, accuracy: None, r2: None };
     if let Some(outputs) = outputs.into_iter().collect::<Option<Vec<_>>>() {
-        measure(&mut evaluation, &Tensor::concatenate(&outputs)?, data.targets())?;
+        measure(&mut evaluation, &Tensor::concatenate(&outputs, 0)?, data.targets())?;
     }
     Ok((evaluation, finite / total))
 }

@@ -1,4 +1,4 @@
-//! What a run is asked for, what it tells on its way, and what it comes to.
+//! The options, the events and the results of a run.
 
 use std::ops::ControlFlow;
 
@@ -7,19 +7,19 @@ use thalweg_tensor::Counters;
 use crate::setting::check;
 use crate::{Evaluation, Result};
 
-/// How long and in what portions to train. There is no default: what is enough depends on the data.
+/// The length of training and the size of batches. There is no default: the right values depend on the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FitOptions {
-    /// Times through the data; at least 1.
+    /// The number of passes over the data; at least 1.
     pub epochs: u64,
-    /// Rows of a step, at least 1; the last step of an epoch takes what is left.
+    /// The rows of a step, at least 1; the last step of an epoch has the rest.
     pub batch_size: usize,
     /// The seed of the order of rows, which is shuffled anew every epoch.
     pub seed: u64,
 }
 
 impl FitOptions {
-    /// Returns the number of steps of one epoch over so many rows.
+    /// Returns the number of steps of one epoch over `rows` rows.
     #[must_use]
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         rows.div_ceil(self.batch_size.max(1)) as u64
@@ -31,24 +31,24 @@ impl FitOptions {
     }
 }
 
-/// Returns the number of rows of a step of an epoch: the last one takes what is left.
+/// Returns the number of rows of a step of an epoch: the last one has the rest.
 pub(super) fn batch_length(rows: usize, batch_size: usize, step: u64) -> usize {
     batch_size.min(rows - step as usize * batch_size)
 }
 
-/// What [`Trainer::fit`](crate::Trainer::fit) tells on its way.
+/// The events of [`Trainer::fit`](crate::Trainer::fit).
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A step, or several, have been handed to the device.
+    /// One or more steps have been submitted to the device.
     Step {
-        /// Steps so far.
+        /// The number of steps so far.
         step: u64,
-        /// Steps of the whole run.
+        /// The number of steps of the whole run.
         steps: u64,
     },
-    /// Losses of some steps have arrived from the device, each once and in order: during an epoch some steps late, since
-    /// nothing waits for them, and the last ones at its end.
+    /// Losses of some steps have arrived from the device, each once and in order. During an epoch they arrive some
+    /// steps late, because nothing waits for them; the last ones arrive at its end.
     Losses {
         /// The first of the steps, counted from 1.
         first_step: u64,
@@ -59,7 +59,7 @@ pub enum Event<'a> {
     Epoch(&'a EpochReport),
 }
 
-/// The answer of an observer: nothing, or whether to go on.
+/// The return value of an observer: nothing, or whether to continue.
 ///
 /// ```
 /// use std::ops::ControlFlow;
@@ -74,7 +74,7 @@ pub enum Event<'a> {
 /// assert!(watch(Event::Step { step: 1, steps: 2 }).goes_on());
 /// ```
 pub trait Flow {
-    /// Returns whether the run goes on.
+    /// Returns whether the run continues.
     fn goes_on(self) -> bool;
 }
 
@@ -90,24 +90,24 @@ impl Flow for ControlFlow<()> {
     }
 }
 
-/// What an epoch came to.
+/// The results of an epoch.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct EpochReport {
-    /// Counted from 1.
+    /// The epoch, counted from 1.
     pub epoch: u64,
-    /// The mean loss over the rows of the epoch, each as its step saw it: under dropout, and before the update.
+    /// The mean loss over the rows of the epoch, each from its own step: with dropout, and before the update.
     pub train_loss: f64,
-    /// The test rows after the epoch; `None` if there are none.
+    /// The evaluation on the test rows after the epoch; `None` if there are none.
     pub test: Option<Evaluation>,
-    /// The mean over the steps of the gradients' norm before clipping: of the one that they are clipped by, else of the global
-    /// 2-norm; 0 if none is taken.
+    /// The mean over the steps of the gradients' norm before clipping. It is the norm that they are clipped by, else
+    /// the global 2-norm; 0 if none is computed.
     pub gradient_norm: f64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
-    /// Steps skipped so far, because the norm of the gradients was not finite.
+    /// The number of steps skipped so far because the norm of the gradients was not finite.
     pub skipped: u32,
-    /// Steps so far whose gradients were clipped.
+    /// The number of steps so far with clipped gradients.
     pub clipped: u32,
 }
 
@@ -116,16 +116,16 @@ pub struct EpochReport {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct History {
-    /// All epochs that ended.
+    /// The reports of all epochs that ended.
     pub epochs: Vec<EpochReport>,
-    /// The training rows after the last step.
+    /// The evaluation on the training rows after the last step.
     pub train: Evaluation,
-    /// Steps that were run.
+    /// The number of steps.
     pub steps: u64,
-    /// Whether the observer has stopped the run before its end.
+    /// Whether the observer stopped the run before its end.
     pub stopped: bool,
-    /// The work that the steps asked of the device, without that of reports between epochs. Other work on the device at
-    /// the same time counts as well.
+    /// The device work of the steps, without that of reports between epochs. Other work on the device at the same time
+    /// counts too.
     pub counters: Counters,
     /// Seconds from the first step to the last report.
     pub seconds: f64,

@@ -14,10 +14,10 @@ use crate::data::{Batches, Dataset};
 use crate::optim::Stepper;
 use crate::{CheckpointTensor, Error, Parts, Result};
 
-/// Steps that a replay does at once, so that they share one submission.
+/// The number of steps per replay, which share one submission.
 const STEPS_AT_ONCE: u64 = 8;
 
-/// A run on its way.
+/// The current run.
 struct Run<'a> {
     device: Device,
     train: &'a Dataset,
@@ -28,19 +28,19 @@ struct Run<'a> {
     batches: Batches,
     losses: ValueLog,
     recordings: Recordings,
-    /// Steps of this run.
+    /// The number of steps of this run.
     steps: u64,
-    /// Steps of the optimizer before it, those that were skipped included.
+    /// The number of steps of the optimizer before it, including skipped ones.
     steps_before: u64,
     skipped_before: u32,
     clock: ClockState,
     counters: Counters,
     history: Vec<EpochReport>,
-    /// Whether an observer has ended it.
+    /// Whether an observer has stopped it.
     stopped: bool,
 }
 
-/// Tells an observer, and keeps in mind whether it ends the run.
+/// Calls an observer, and notes whether it stops the run.
 macro_rules! tell {
     ($run:ident, $observe:ident, $event:expr) => {
         if !$run.stopped {
@@ -50,16 +50,16 @@ macro_rules! tell {
 }
 
 impl<M: Parts, S: Stepper> Trainer<M, S> {
-    /// Trains for some epochs. Rows come in an order that is shuffled anew every epoch; nothing waits for the device
-    /// between two reports, at the end of each epoch. `observe` hears of the steps, some at a time, and of every epoch; it
+    /// Trains for some epochs. Every epoch shuffles the rows anew. Nothing waits for the device between two reports,
+    /// which come at the end of each epoch. `observe` receives the steps, several at a time, and every epoch. It
     /// returns nothing, or a [`ControlFlow`](std::ops::ControlFlow), whose `Break` ends the run.
     ///
-    /// Called again it goes on with the weights, the state of the optimizer and its clock, and so with what is left of
-    /// its schedule; orders of rows and reports begin anew.
+    /// A second call continues with the weights, the state of the optimizer and its clock, and so with the rest of its
+    /// schedule. Orders of rows and reports begin again.
     ///
-    /// Test rows are evaluated with the parameters that [`Stepper::eval`] puts in place, or with the average of
-    /// [`with_average`](Self::with_average), and these are there when the run has ended: save the model as it is. Another
-    /// run goes on from those that are trained.
+    /// Test rows are evaluated with the parameters of [`Stepper::eval`], or with the average of
+    /// [`with_average`](Self::with_average). These are in place at the end of the run: save the model as it is. The
+    /// next run continues from the trained ones.
     ///
     /// The first step of each kind, except the very first step of all, is recorded. Replays follow, several per submission.
     /// Debug builds run the second step of a kind anew and compare it with the recording. Kinds differ by the length of the
@@ -155,8 +155,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         self.finish(run, options.epochs, seconds)
     }
 
-    /// Puts the optimizer's own schedule back if a resumed run has another number of epochs than it was planned for. A
-    /// schedule that was set since, or follows a metric, stays.
+    /// Restores the optimizer's own schedule if a resumed run has another number of epochs than planned. A schedule
+    /// that was set since, or that follows a metric, stays.
     fn plan_anew(&mut self, resumed: &Resumed, epochs: u64) -> Result<()> {
         match resumed.schedules.as_deref() {
             Some([own, saved])
@@ -170,7 +170,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         }
     }
 
-    /// Checks what is to be trained, and puts the parameters in place that are.
+    /// Checks the model and the data, and puts the trained parameters in place.
     pub(crate) fn begin(&mut self, train: &Dataset, test: Option<&Dataset>) -> Result<()> {
         check_parts(&self.model, self.optimizer().params())?;
         self.check_targets(train)?;
@@ -179,7 +179,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         self.train_mode()
     }
 
-    /// Trains for an epoch, and returns whether it came to its end.
+    /// Trains for an epoch, and returns whether it was completed.
     fn epoch(
         &mut self,
         run: &mut Run<'_>,
@@ -216,7 +216,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         if !rest.is_empty() {
             tell!(run, observe, Event::Losses { first_step: steps_before + arriving.seen + 1, losses: rest });
         }
-        // Such parameters do not recover, so that further epochs would be in vain.
+        // Such parameters do not recover, so more epochs would not help.
         if !losses.iter().any(|loss| loss.is_finite()) {
             return Err(Error::Diverged { epoch: epoch + 1 });
         }
@@ -232,7 +232,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(true)
     }
 
-    /// Takes the step of this number in its epoch, or several from it on, and returns how many.
+    /// Takes the step with this number in its epoch, or several starting with it, and returns how many.
     fn take_steps(&mut self, run: &mut Run<'_>, step: u64) -> Result<u64> {
         let (rows_of_all, batch_size) = (run.train.len(), run.options.batch_size);
         let rows = batch_length(rows_of_all, batch_size, step);
@@ -240,7 +240,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         let of_this_length = if rows == batch_size { full_steps - step } else { 1 };
         let until_estimate = self.until_estimate(run.steps_before + run.steps);
         let kind = Kind { rows, estimates: until_estimate == 0 };
-        // The first step makes what steps keep: kernels, state.
+        // The first step creates what all steps share: kernels and state.
         let is_recorded = self.recording && !self.detects_anomalies && run.steps > 0;
         let Run { device, batches, losses, recordings, .. } = run;
         let mut take = || self.step(batches, rows, losses, kind.estimates);
@@ -252,7 +252,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         recordings.run(device, kind, most, take)
     }
 
-    /// What an epoch came to; waits for the device.
+    /// Returns the results of an epoch; waits for the device.
     fn report(&mut self, run: &mut Run<'_>, epoch: u64, losses: &[f32]) -> Result<EpochReport> {
         let rows = run.train.len();
         let lengths = (0..run.steps_per_epoch).map(|step| batch_length(rows, run.options.batch_size, step));
@@ -272,11 +272,11 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(report)
     }
 
-    /// Puts the parameters in place that are evaluated, and tells a run that has diverged from one that has not.
+    /// Puts the parameters for evaluation in place, and checks whether the run has diverged.
     fn finish(&mut self, run: Run<'_>, epochs: u64, seconds: f64) -> Result<History> {
         self.eval_mode()?;
         let (train, finite_rows) = evaluate(&*self.task, &self.model, run.train)?;
-        // A ReLU may turn NaN into 0, so losses alone do not tell; nor do single rows that hold NaN themselves.
+        // A ReLU may turn NaN into 0, so losses alone are not enough; nor are single rows that contain NaN themselves.
         let finite = self.optimizer().params().to_host()?.iter().all(CheckpointTensor::is_finite);
         let skipped = u64::from(run.clock.skipped - run.skipped_before);
         // Skipped steps are also how the scale of a loss is found.
@@ -298,7 +298,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(evaluate(&*self.task, &self.model, data)?.0)
     }
 
-    /// Checks that the targets are of the type that the loss takes.
+    /// Checks that the targets have the type that the loss takes.
     fn check_targets(&self, data: &Dataset) -> Result<()> {
         let (expected, found) = (self.task.target_type(), data.targets().dtype());
         match expected.filter(|expected| *expected != found) {
@@ -307,8 +307,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         }
     }
 
-    /// As [`evaluate`](Self::evaluate), in the midst of training: with the parameters that are evaluated in the place of
-    /// those that are trained.
+    /// Evaluates as [`evaluate`](Self::evaluate) does, during training: with the parameters for evaluation in place of
+    /// the trained ones.
     fn evaluate_averages(&mut self, data: &Dataset) -> Result<Evaluation> {
         self.eval_mode()?;
         let evaluation = self.evaluate(data)?;
@@ -349,7 +349,7 @@ mod tests {
             Trainer::new(model, optimizer, Mse).fit(&data, None, &options, |_| ())
         };
         assert!(fit(1e-3, 3).is_ok());
-        // The first loss is finite, and what comes of its update is not.
+        // The first loss is finite, and the result of its update is not.
         for epochs in [1, 9] {
             assert!(matches!(fit(1e30, epochs), Err(Error::Diverged { epoch: 1 | 2 })));
         }

@@ -1,4 +1,4 @@
-//! [`Trainer`]: the loop ready-made.
+//! [`Trainer`]: a ready-made training loop.
 
 mod arriving;
 mod beside;
@@ -30,10 +30,10 @@ pub use evaluate::Evaluation;
 pub use events::{EpochReport, Event, FitOptions, Flow, History};
 pub use step::Context;
 
-/// A model, its optimizer and its loss: the loop ready-made.
+/// A model, its optimizer and its loss, with a ready-made training loop.
 ///
-/// A step gathers a batch on the device, runs the model forward and back on a fresh tape, updates all parameters and
-/// keeps the loss on the device.
+/// A step gathers a batch on the device, runs the model forward and backward on a fresh tape, updates all parameters
+/// and keeps the loss on the device.
 ///
 /// ```
 /// use thalweg_nn::data::{Dataset, friedman1};
@@ -57,9 +57,9 @@ pub use step::Context;
 /// # }
 /// ```
 ///
-/// The second type is what takes the steps: an [`Optimizer`], or a wrapper around one, such as [`Sam`](crate::Sam),
-/// [`Lookahead`](crate::Lookahead) or [`GradientAccumulation`](crate::GradientAccumulation), which is given in the
-/// optimizer's place.
+/// The second type takes the steps: an [`Optimizer`], or a wrapper around one, such as [`Sam`](crate::Sam),
+/// [`Lookahead`](crate::Lookahead) or [`GradientAccumulation`](crate::GradientAccumulation), which you pass instead of
+/// the optimizer.
 pub struct Trainer<M, S = Optimizer> {
     model: M,
     pub(crate) stepper: S,
@@ -69,15 +69,15 @@ pub struct Trainer<M, S = Optimizer> {
     recording: bool,
     /// Whether tapes search for the first value that is not finite.
     detects_anomalies: bool,
-    /// The largest class of the data at hand.
+    /// The largest class of the current data.
     largest_class: Option<u32>,
-    /// The file, and the epochs from one writing of it to the next.
+    /// The file, and the number of epochs between checkpoints.
     checkpoints: Option<(PathBuf, u64)>,
     resumed: Option<Resumed>,
     note: Option<serde_json::Value>,
 }
 
-/// What a file has said of a run.
+/// The content of the file of a run.
 #[derive(Debug)]
 struct Resumed {
     path: PathBuf,
@@ -88,7 +88,7 @@ struct Resumed {
 }
 
 impl<M: Module, S: Stepper> Trainer<M, S> {
-    /// Makes a trainer that brings the module's output near the targets, by a loss. The optimizer must hold the
+    /// Makes a trainer that minimises a loss between the module's output and the targets. The optimizer must hold the
     /// parameters of the model, which [`fit`](Self::fit) checks.
     #[must_use]
     pub fn new(model: M, optimizer: S, loss: impl Loss + 'static) -> Self {
@@ -100,9 +100,9 @@ impl<M: Module, S: Stepper> Trainer<M, S> {
 }
 
 impl<M: Parts, S: Stepper> Trainer<M, S> {
-    /// Makes a trainer as [`new`](Self::new), for a model with a forward pass of its own: a closure that computes the
-    /// output from the inputs of the data set, as variables. It may call anything; see
-    /// [`with_step`](Self::with_step) for what a recorded step allows.
+    /// Makes a trainer as [`new`](Self::new), for a model with its own forward pass: a closure that computes the output
+    /// from the inputs of the data set, as variables. It may call anything; see [`with_step`](Self::with_step) for the
+    /// rules of a recorded step.
     ///
     /// ```
     /// use thalweg_autograd::{Result, Var};
@@ -141,13 +141,13 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Self::of(model, optimizer, Box::new(Supervised { forward, loss: Box::new(loss) }))
     }
 
-    /// Makes a trainer for a step of one's own: a closure that computes the loss of a batch, a variable with one element,
-    /// from the [`Context`], which has the tape and the model.
+    /// Makes a trainer with a custom step: a closure that computes the loss of a batch, a variable with one element.
+    /// Its [`Context`] has the tape and the model.
     ///
-    /// The closure is recorded and replayed, so that it must do the same work every time: it can neither read back nor
-    /// depend on a counter of the host. [`evaluate`](Self::evaluate) calls it as well, with portions of the data and a
-    /// tape of inference, and takes the mean of their losses, weighted by the rows. A step spends one more launch, to keep
-    /// the loss, than with [`new`](Self::new).
+    /// The closure is recorded and replayed, so it must do the same work every time: it can neither read back nor
+    /// depend on a counter of the host. [`evaluate`](Self::evaluate) calls it too, with portions of the data and a tape
+    /// of inference, and takes the mean of their losses, weighted by the rows. A step needs one more launch than with
+    /// [`new`](Self::new), to keep the loss.
     ///
     /// ```
     /// use thalweg_nn::data::Dataset;
@@ -198,8 +198,8 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     }
 
     /// Sets whether [`fit`](Self::fit) records a step and replays it, which it does by default. The bits are the same
-    /// either way. A model whose forward pass depends on the host (it reads back, or draws random numbers there) needs
-    /// `false`. Debug builds compare two steps before they replay one, and fail with [`Error::HostState`] if they differ;
+    /// either way. Use `false` if the forward pass depends on the host: if it reads back, or draws random numbers
+    /// there. Debug builds compare two steps before they replay one, and fail with [`Error::HostState`] if they differ;
     /// release builds do not.
     #[must_use]
     pub fn with_recording(mut self, recording: bool) -> Self {
@@ -207,12 +207,12 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         self
     }
 
-    /// Sets whether [`fit`](Self::fit) searches for the first operation whose output or gradient is not finite. It then fails
-    /// with the name of the operation and of its module, as
-    /// [`Tape::detect_anomaly`](thalweg_autograd::Tape::detect_anomaly) says.
+    /// Sets whether [`fit`](Self::fit) searches for the first operation whose output or gradient is not finite. It then
+    /// fails with the name of the operation and of its module: see
+    /// [`Tape::detect_anomaly`](thalweg_autograd::Tape::detect_anomaly).
     ///
-    /// It is for runs that have diverged. Steps are not recorded, and each waits for the device after every operation; the
-    /// bits are the same. Default false.
+    /// Use it for runs that have diverged. Steps are not recorded, and each waits for the device after every operation;
+    /// the bits are the same. Default false.
     ///
     /// ```
     /// use thalweg_nn::data::Dataset;
@@ -235,9 +235,9 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         self
     }
 
-    /// Keeps a running average of the weights, which takes in the parameters after every step: see
-    /// [`WeightAverage`]. Evaluations use the average, a run ends with it in the place of the parameters, and
-    /// checkpoints hold it. One launch a step.
+    /// Keeps a running average of the weights, updated after every step: see [`WeightAverage`]. Evaluations use the
+    /// average, a run ends with it in place of the parameters, and checkpoints contain it. It takes one launch per
+    /// step.
     ///
     /// # Errors
     /// [`Error::Setting`] if the decay is not in [0, 1); if the device has no room.
@@ -246,12 +246,12 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(self)
     }
 
-    /// Lets the learning rate follow a metric of the epochs' reports, such as
-    /// `|report| report.test.map_or(report.train_loss, |test| test.loss)`. It begins with the rate of the schedule, which
-    /// takes the place of any other. Checkpoints hold its state.
+    /// Makes the learning rate follow a metric of the epochs' reports, such as
+    /// `|report| report.test.map_or(report.train_loss, |test| test.loss)`. It begins with the rate of this schedule,
+    /// which replaces any other. Checkpoints contain its state.
     ///
     /// # Errors
-    /// As [`Optimizer::set_rate`].
+    /// Same as [`Optimizer::set_rate`].
     pub fn with_plateau(
         mut self,
         schedule: ReduceOnPlateau,
@@ -262,16 +262,19 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(self)
     }
 
-    /// Lets [`fit`](Self::fit) write a checkpoint after every so many epochs, and after the last one, each time over the
-    /// one before, whole or not at all: all that [`resume`](Self::resume) needs to go on to the bit.
+    /// Makes [`fit`](Self::fit) write a checkpoint after every `every_epochs` epochs and after the last one. Each
+    /// replaces the one before, whole or not at all. It has everything that [`resume`](Self::resume) needs to continue
+    /// to the bit.
     ///
-    /// The file is a [`Checkpoint`](crate::Checkpoint): the parameters under their own names, the state of the optimizer as
-    /// [`Optimizer::state_dict`] has it, the reports so far as lists (`history.train_loss`, `history.test_loss`, …, F64
-    /// `[epochs]`), and in the metadata the object `training`: epochs done, the options, the loss and
-    /// [`Parts::settings`](crate::Parts::settings), a checksum of the training rows, the counters of random numbers.
+    /// The file is a [`Checkpoint`](crate::Checkpoint). It has the parameters under their own names, the state of the
+    /// optimizer as in [`Optimizer::state_dict`], and the reports so far as lists (`history.train_loss`,
+    /// `history.test_loss`, …, F64 `[epochs]`). The object `training` in the metadata has the epochs done, the options,
+    /// the loss, [`Parts::settings`](crate::Parts::settings), a checksum of the training rows, and the counters of
+    /// random numbers.
     ///
     /// # Errors
-    /// [`Error::Setting`] if the number of epochs is 0; what [`check_writable`](crate::check_writable) says of the file.
+    /// [`Error::Setting`] if the number of epochs is 0. Otherwise the same as
+    /// [`check_writable`](crate::check_writable).
     pub fn set_checkpoints(&mut self, path: impl Into<PathBuf>, every_epochs: u64) -> Result<()> {
         let path = path.into();
         if every_epochs == 0 {
@@ -282,21 +285,21 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(())
     }
 
-    /// Sets a note that each checkpoint keeps and [`Checkpoint::note`](crate::Checkpoint::note) returns, such as the settings
-    /// that a program was started with.
+    /// Sets a note that each checkpoint keeps and [`Checkpoint::note`](crate::Checkpoint::note) returns, such as the
+    /// settings of a program.
     pub fn set_note(&mut self, note: serde_json::Value) {
         self.note = Some(note);
     }
 
-    /// Puts a checkpoint in the place of parameters, optimizer and random numbers; the next [`fit`](Self::fit) goes on
-    /// behind its last epoch, to the bits of a run that was never stopped. Model, optimizer, data and options must be those of
-    /// that run; only the number of epochs may be another. Returns how many epochs it has done.
+    /// Restores parameters, optimizer and random numbers from a checkpoint. The next [`fit`](Self::fit) continues after
+    /// its last epoch, to the bits of an uninterrupted run. Model, optimizer, data and options must be those of that
+    /// run; only the number of epochs may differ. Returns the number of epochs done.
     ///
     /// # Other numbers of epochs
-    /// [`fit`](Self::fit) may take the run further than it was planned, or end it earlier. The schedule is then the one that
-    /// the optimizer had before this call, from the present step on, unless the optimizer is given another one before `fit`.
-    /// Plan it for the new length. Steps that are done stay as they were, so the rate jumps where the two curves differ. A
-    /// schedule that does not depend on the length has the bits of a run that was planned so.
+    /// [`fit`](Self::fit) may make the run longer than planned, or shorter. From the current step on, the schedule is
+    /// then the one that the optimizer had before this call, unless the optimizer gets another one before `fit`. Plan
+    /// it for the new length. Completed steps do not change, so the rate jumps where the two curves differ. A schedule
+    /// that does not depend on the length gives the bits of a run that was planned with the new length.
     ///
     /// ```
     /// use thalweg_nn::data::Dataset;
@@ -325,7 +328,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; [`Error::Model`] if it is no checkpoint of such a run, with the name of the
-    /// tensor or the setting; [`Error::State`] as [`fit`](Self::fit). Nothing is changed then.
+    /// tensor or the setting; [`Error::State`] as in [`fit`](Self::fit). Nothing is changed then.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<u64> {
         check_parts(&self.model, self.optimizer().params())?;
         let path = path.as_ref().to_path_buf();
@@ -338,7 +341,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         Ok(epochs)
     }
 
-    /// What a run must be the same by, beside its parameters.
+    /// Returns the settings that a resumed run must share, besides the parameters.
     fn settings(&self) -> String {
         let mut text = self.task.settings(&self.model);
         let wrapper = self.stepper.wrapper();
@@ -385,14 +388,14 @@ impl<M, S: Stepper> Trainer<M, S> {
         self.plateau.as_ref().map(Plateau::schedule)
     }
 
-    /// Gives the model back, and the optimizer or wrapper.
+    /// Returns the model and the optimizer or wrapper.
     #[must_use]
     pub fn into_parts(self) -> (M, S) {
         (self.model, self.stepper)
     }
 
-    /// Returns the steps from this one, counted from 0, to the next after which the Hessian's diagonal is estimated; 0 if
-    /// it is this.
+    /// Returns the number of steps from this one, counted from 0, to the next estimate of the Hessian's diagonal; 0 if
+    /// this step estimates it.
     pub(crate) fn until_estimate(&self, step: u64) -> u64 {
         self.optimizer().hessian_interval().map_or(u64::MAX, |interval| (interval - step % interval) % interval)
     }

@@ -6,7 +6,7 @@ use thalweg_tensor::{Device, Recording};
 
 use crate::{Error, Result};
 
-/// What tells steps apart that are not the same work.
+/// The properties that distinguish steps with different work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Kind {
     /// The rows of the batch.
@@ -22,16 +22,16 @@ pub(super) struct Recordings(HashMap<Kind, Recorded>);
 #[derive(Debug)]
 struct Recorded {
     recording: Recording,
-    /// Whether it may be replayed: in debug builds not before another step was compared with it.
+    /// Whether it may be replayed: in debug builds only after a comparison with another step.
     is_compared: bool,
 }
 
 impl Recordings {
-    /// Takes steps of one kind, at most so many, and returns how many it took: a recording is replayed, and the first step
+    /// Takes at most `most` steps of one kind, and returns how many it took. A recording is replayed; the first step
     /// of a kind is recorded. `step` takes one.
     ///
-    /// Debug builds record the second step of a kind too, in the place of its replay, and compare the two. They differ if
-    /// the step depends on the host, where a replay would repeat the first one.
+    /// Debug builds record the second step of a kind too, instead of a replay, and compare the two. They differ if the
+    /// step depends on the host, where a replay would repeat the first one.
     pub(super) fn run(
         &mut self,
         device: &Device,

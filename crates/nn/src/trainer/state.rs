@@ -1,4 +1,4 @@
-//! The state of a run between two epochs, in one file: parameters, optimizer, random counters, and what has been reported.
+//! The state of a run between two epochs, in one file: parameters, optimizer, random counters, and reports.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{Checkpoint, CheckpointTensor, Error, Parts, Result, Values};
 /// The key in the metadata.
 const KEY: &str = "training";
 
-/// The place of a run: how far it is, and what it must be the same run by.
+/// The progress of a run, and the properties that identify it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) epochs_done: u64,
@@ -25,13 +25,13 @@ pub(super) struct Place {
     seed: u64,
     rows: usize,
     data_crc32: [u32; 2],
-    /// What parameters do not tell of the model, and the loss.
+    /// The properties of the model that parameters do not show, and the loss.
     model: String,
     random_counters: Vec<u32>,
 }
 
 impl Place {
-    /// Before the first epoch.
+    /// Makes the place before the first epoch.
     pub(super) fn new(model: String, train: &Dataset, options: &FitOptions) -> Result<Self> {
         let FitOptions { epochs, batch_size, seed } = *options;
         let data_crc32 = [checksum(train.inputs())?, checksum(std::slice::from_ref(train.targets()))?];
@@ -47,22 +47,22 @@ impl Place {
         })
     }
 
-    /// The same run, further on.
+    /// Returns the place of the same run, later.
     pub(super) fn after(&self, epochs_done: u64) -> Self {
         Self { epochs_done, ..self.clone() }
     }
 
-    /// The epochs that the run was planned for.
+    /// Returns the number of epochs that the run was planned for.
     pub(super) fn epochs(&self) -> u64 {
         self.epochs
     }
 
-    /// Checks that another is of the same run, which may have become longer, or shorter by epochs that are not done.
+    /// Checks that another place belongs to the same run, with more epochs, or with fewer that are not done yet.
     pub(super) fn check(&self, other: &Self) -> Result<()> {
         let differ = |name, saved: &dyn ToString, own: &dyn ToString| {
             Err(Error::state(name, format!("saved was {}, but here it is {}", saved.to_string(), own.to_string())))
         };
-        // The number of steps follows from the rows, so that these come first.
+        // The number of steps follows from the rows, so the rows are checked first.
         if self.rows != other.rows {
             return differ("training rows", &self.rows, &other.rows);
         }
@@ -84,7 +84,7 @@ impl Place {
     }
 }
 
-/// Of several tensors each counts, by its place.
+/// Computes a checksum of tensors, which depends on their order.
 fn checksum(tensors: &[Tensor]) -> Result<u32> {
     tensors
         .iter()
@@ -112,7 +112,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         saved.save(path)
     }
 
-    /// Reads a file, and puts everything where it was; nothing is changed if it does not fit.
+    /// Reads a file and restores everything; nothing is changed if it does not fit.
     pub(super) fn load(&mut self, path: &Path) -> Result<(Place, Vec<EpochReport>)> {
         let saved = Checkpoint::load(path)?;
         self.load_saved(&saved).map_err(|error| match error {
@@ -148,7 +148,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     }
 }
 
-/// A number of every report, and its name.
+/// The name of a number of every report, and the number.
 type Column = (&'static str, fn(&EpochReport) -> Option<f64>);
 
 const COLUMNS: [Column; 8] = [
@@ -162,7 +162,7 @@ const COLUMNS: [Column; 8] = [
     ("history.clipped", |report| Some(report.clipped.into())),
 ];
 
-/// A list of each number, one entry an epoch; of those that the reports have.
+/// Returns a list per number, with one entry per epoch, for the numbers that the reports have.
 fn reports_to_tensors(history: &[EpochReport]) -> Vec<CheckpointTensor> {
     let tensor = |(name, of): &Column| {
         let values: Vec<f64> = history.iter().map(of).collect::<Option<_>>()?;

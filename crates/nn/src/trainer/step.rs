@@ -1,4 +1,4 @@
-//! A step of training: the tasks that a trainer works at, and what their closures see.
+//! A step of training: the tasks of a trainer, and the arguments of their closures.
 
 use thalweg_autograd::{Tape, Var};
 use thalweg_tensor::{DType, Tensor, ValueLog};
@@ -9,7 +9,7 @@ use crate::data::{Batch, Batches};
 use crate::optim::{GradientPass, Stepper};
 use crate::{Error, Loss, Optimizer, Parts, Result};
 
-/// What a step's closure sees beside the batch: the tape and the model. See [`Trainer::with_step`].
+/// The argument of a step's closure besides the batch: the tape and the model. See [`Trainer::with_step`].
 pub struct Context<'t, M> {
     tape: &'t Tape,
     model: &'t M,
@@ -21,7 +21,7 @@ impl<'t, M> Context<'t, M> {
         Self { tape, model, largest_class }
     }
 
-    /// Returns the tape of the step; at an evaluation one that tracks nothing.
+    /// Returns the tape of the step; in an evaluation it tracks nothing.
     #[must_use]
     pub fn tape(&self) -> &'t Tape {
         self.tape
@@ -33,32 +33,32 @@ impl<'t, M> Context<'t, M> {
         self.model
     }
 
-    /// Returns a tensor, such as an input of the batch, as a variable of the tape that no gradient flows to.
+    /// Returns a tensor, such as an input of the batch, as a variable of the tape without a gradient.
     #[must_use]
     pub fn constant(&self, value: &Tensor) -> Var<'t> {
         self.tape.constant(value)
     }
 }
 
-/// What is computed from a batch.
+/// The computation for a batch.
 pub(super) trait Task<M> {
-    /// The mean loss of a batch, and whether it is in the log.
+    /// Returns the mean loss of a batch, and whether it is in the log.
     fn loss<'t>(&self, context: &Context<'t, M>, batch: &Batch, log: Option<&ValueLog>) -> Result<(Var<'t>, bool)>;
 
-    /// The losses of some rows, at an evaluation.
+    /// Returns the losses of some rows, in an evaluation.
     fn portion(&self, context: &Context<'_, M>, batch: &Batch) -> Result<Portion>;
 
-    /// The type that targets must have; `None` if any will do.
+    /// Returns the type that targets must have, or `None` for any.
     fn target_type(&self) -> Option<DType>;
 
-    /// Takes the optimizer's estimate of the Hessian's diagonal further.
+    /// Updates the optimizer's estimate of the Hessian's diagonal.
     fn estimate_hessian(&self, context: &Context<'_, M>, batch: &Batch, optimizer: &mut Optimizer) -> Result<()>;
 
-    /// What a run must be the same by, beside its parameters.
+    /// Returns the settings that a resumed run must share, besides the parameters.
     fn settings(&self, model: &M) -> String;
 }
 
-/// A loss between an output, which a closure computes from the inputs, and targets.
+/// A loss between targets and an output, which a closure computes from the inputs.
 pub(super) struct Supervised<F> {
     pub(super) forward: F,
     pub(super) loss: Box<dyn Loss>,
@@ -136,8 +136,8 @@ where
 }
 
 impl<M, S: Stepper> Trainer<M, S> {
-    /// One step: gather, forward, backward, update; and if it estimates the Hessian's diagonal, forward and backward once
-    /// more. All of it is handed to the device and none of it waited for.
+    /// Takes one step: gather, forward, backward, update; and, if it estimates the Hessian's diagonal, another forward
+    /// and backward pass. It submits all work to the device and waits for none of it.
     pub(crate) fn step(
         &mut self,
         batches: &mut Batches,
@@ -171,7 +171,7 @@ impl<M, S: Stepper> Trainer<M, S> {
                     Some(total) => total.add(&value.affine(part as f32 / rows as f32, 0.0)?)?,
                 });
             }
-            // The sum over the parts is divided by their number, whatever their lengths.
+            // The sum over the parts is divided by their number, for any lengths.
             let weight = (part * pass.parts as usize) as f32 / rows as f32;
             let loss = if weight == 1.0 { loss } else { loss.affine(weight, 0.0)? };
             tape.backward_and_free(scaler.scale(loss)?)?;
@@ -190,7 +190,7 @@ impl<M, S: Stepper> Trainer<M, S> {
     }
 }
 
-/// The rows of a part of a batch: the first ones have one more if it cannot be shared out evenly.
+/// Returns the rows of a part of a batch: the first parts have one more if the rows cannot be split evenly.
 fn rows_of(pass: GradientPass, rows: usize) -> usize {
     let (part, parts) = (pass.part as usize, pass.parts as usize);
     rows / parts + usize::from(part < rows % parts)

@@ -1,4 +1,4 @@
-//! The CPU executor: it locks the buffers of a launch and calls the twin. It takes no memory from the heap.
+//! The CPU executor: locks the buffers of a launch and calls the twin. It allocates no heap memory.
 
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
@@ -14,7 +14,8 @@ enum Guard<'a> {
 }
 
 impl<'a> Guard<'a> {
-    /// Locks a buffer. A panic in a twin poisons the lock; the words are still words, so the poison is ignored.
+    /// Locks a buffer. A panic in a twin poisons the lock; every word is still a valid word, so the poison is
+    /// ignored.
     fn new(buffer: &'a Buffer, access: Access) -> Self {
         match access.writes() {
             false => Self::Read(buffer.cpu().read().unwrap_or_else(PoisonError::into_inner)),
@@ -48,12 +49,12 @@ pub(crate) fn run(launch: &Launch) {
     });
 }
 
-/// Calls the twin of a launch. `lock` gives the guard of each of its buffers, in the order of the ids; it also gets the
-/// number of one of the buffer's bindings.
+/// Calls the twin of a launch. `lock` returns the guard of each buffer, in the order of the ids; its first argument
+/// is the number of one of the buffer's bindings.
 fn call_twin<'a, 'b, 'g: 'a>(launch: &'b Launch, mut lock: impl FnMut(usize, &'b Buffer, Access) -> &'a mut Guard<'g>) {
     let (access, views) = (launch.kernel.access, &launch.views[..]);
     let count = views.len();
-    // By buffers, and within a buffer by places.
+    // Sorts by buffer, and within a buffer by offset.
     let mut order: [usize; MOST_BINDINGS] = std::array::from_fn(|i| i);
     let order = &mut order[..count];
     order.sort_unstable_by_key(|&i| (views[i].buffer.id(), views[i].byte_offset(), views[i].byte_length()));
@@ -88,12 +89,12 @@ fn call_twin<'a, 'b, 'g: 'a>(launch: &'b Launch, mut lock: impl FnMut(usize, &'b
     });
 }
 
-/// The buffers of a recording, which a replay locks together.
+/// The buffers of a recording, all locked during a replay.
 #[derive(Debug)]
 pub(crate) struct CpuRecording {
     /// Each buffer once, in the order of the ids, and whether any of the work writes to it.
     buffers: Vec<(Arc<Buffer>, Access)>,
-    /// For each piece of work the places of its buffers in that list.
+    /// For each piece of work, the indices of its buffers in that list.
     places: Vec<[usize; MOST_BINDINGS]>,
 }
 
@@ -103,7 +104,7 @@ impl CpuRecording {
         for work in work {
             work.each_buffer(|buffer, access| buffers.push((buffer.clone(), access)));
         }
-        // Those that are written first, so that they are the ones which are kept.
+        // Writes come first, so that deduplication keeps them.
         buffers.sort_by_key(|(buffer, access)| (buffer.id(), !access.writes()));
         buffers.dedup_by_key(|(buffer, _)| buffer.id());
         let places = |work: &Work| {
@@ -118,10 +119,10 @@ impl CpuRecording {
         Self { buffers, places }
     }
 
-    /// Does the work once, which is that of this recording. No other thread sees or changes its memory meanwhile.
+    /// Runs the work of this recording once. No other thread reads or changes its memory meanwhile.
     pub(crate) fn replay(&self, work: &[Work]) {
         thread_local! {
-            /// Room for guards, so that a replay takes no memory.
+            /// Storage for guards, so that a replay allocates nothing.
             static ROOM: Cell<Vec<Guard<'static>>> = const { Cell::new(Vec::new()) };
         }
         let mut guards: Vec<Guard<'_>> = ROOM.take();
@@ -144,12 +145,12 @@ impl CpuRecording {
             }
         }
         guards.clear();
-        // Collected in place: an empty vector for guards of any lifetime.
+        // Collects in place: reuses the empty vector for guards of another lifetime.
         ROOM.set(guards.into_iter().map(|_| unreachable!("the guards are gone")).collect());
     }
 }
 
-/// Runs a launch whose buffers are locked, by guards in the order of the ids.
+/// Runs a launch whose buffers are already locked; the guards are in the order of the ids.
 fn run_locked(launch: &Launch, places: &[usize; MOST_BINDINGS], guards: &mut [Guard<'_>]) {
     let (mut rest, mut gone) = (guards, 0);
     call_twin(launch, |binding, _, _| {
@@ -160,7 +161,7 @@ fn run_locked(launch: &Launch, places: &[usize; MOST_BINDINGS], guards: &mut [Gu
     });
 }
 
-/// Copies bytes between two buffers, all multiples of four.
+/// Copies bytes between two buffers. Offsets and length are multiples of four.
 pub(crate) fn copy(source: &Buffer, source_offset: usize, target: &Buffer, target_offset: usize, bytes: usize) {
     let (read, mut write);
     if source.id() < target.id() {
@@ -186,7 +187,7 @@ fn copy_words(source: &[u32], target: &mut [u32]) {
     );
 }
 
-/// Sets bytes to zero, from a multiple of four on and as many.
+/// Sets bytes to zero. Offset and length are multiples of four.
 pub(crate) fn clear(buffer: &Buffer, offset: usize, bytes: usize) {
     clear_words(&mut Guard::new(buffer, Access::Write).words_mut()[offset / 4..][..bytes / 4]);
 }

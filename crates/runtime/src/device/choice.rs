@@ -1,4 +1,4 @@
-//! The choice of a device by a word, an index or a name, and the GPUs that are open.
+//! The choice of a device by a word, an index or a name, and the list of open GPUs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -7,13 +7,13 @@ use crate::gpu::{self, Found, Gpu};
 use crate::info::DeviceKind;
 use crate::{Error, Result};
 
-/// A device that was chosen and is not open yet.
+/// A chosen device that is not open yet.
 pub(super) enum Choice {
     Cpu,
     Gpu(Found),
 }
 
-/// Finds a device by a word, as [`Device::open`] takes it.
+/// Finds a device by a word, as in [`Device::open`].
 pub(super) fn find(word: &str) -> Result<Choice> {
     if word.eq_ignore_ascii_case("cpu") { Ok(Choice::Cpu) } else { choose(word, gpu::find()) }
 }
@@ -50,7 +50,7 @@ pub(super) fn find_named(name: &str) -> Result<Choice> {
     pick(gpu::find(), name, |found, _| has_name(found, &lower))
 }
 
-/// Whether the name of an adapter contains some letters; it does not contain none.
+/// Returns whether the name of an adapter contains some letters; `false` for no letters.
 fn has_name(found: &Found, lower: &str) -> bool {
     !lower.trim().is_empty() && found.info.name.to_lowercase().contains(lower)
 }
@@ -65,7 +65,7 @@ fn pick(found: Vec<Found>, wanted: &str, is_it: impl Fn(&Found, usize) -> bool) 
 }
 
 impl Choice {
-    /// Returns the device that all share.
+    /// Returns the shared device.
     pub(super) fn open(&self) -> Result<Device> {
         let Self::Gpu(found) = self else { return Ok(Device::cpu()) };
         let mut open = open_gpus();
@@ -77,8 +77,8 @@ impl Choice {
         Ok(device)
     }
 
-    /// As [`open`](Self::open), without blocking. Of two tasks that open the same adapter at once the first one shares its
-    /// device.
+    /// Opens the shared device without blocking. If two tasks open the same adapter at once, the second one uses the
+    /// device of the first.
     pub(super) async fn open_async(&self) -> Result<Device> {
         let Self::Gpu(found) = self else { return Ok(Device::cpu()) };
         if let Some(device) = open_gpus().shared(found) {
@@ -93,7 +93,7 @@ impl Choice {
         Ok(opened)
     }
 
-    /// Opens a device of its own.
+    /// Opens a new device that is not shared.
     pub(super) fn open_new(&self) -> Result<Device> {
         Ok(Device::with_executor(match self {
             Self::Cpu => Executor::Cpu,
@@ -102,7 +102,7 @@ impl Choice {
     }
 }
 
-/// The GPUs that somebody holds, by adapter.
+/// The GPUs in use, by adapter.
 struct OpenGpus(Vec<(String, Weak<Inner>)>);
 
 fn open_gpus() -> MutexGuard<'static, OpenGpus> {
@@ -111,7 +111,7 @@ fn open_gpus() -> MutexGuard<'static, OpenGpus> {
 }
 
 impl OpenGpus {
-    /// Returns the shared device of an adapter. A device that has failed, or that nobody holds, is shared no more.
+    /// Returns the shared device of an adapter. A device that has failed or is no longer in use is not shared.
     fn shared(&mut self, found: &Found) -> Option<Device> {
         self.0.retain(|(_, inner)| inner.upgrade().is_some_and(|inner| !has_failed(&inner)));
         let inner = self.0.iter().find(|(id, _)| *id == found.id).and_then(|(_, inner)| inner.upgrade());

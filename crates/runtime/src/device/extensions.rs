@@ -1,10 +1,10 @@
-//! [`Extensions`]: what layers above keep on a device, one value of each type.
+//! [`Extensions`]: the values that layers above store on a device, one of each type.
 
 use std::any::Any;
 use std::sync::OnceLock;
 
-/// Values of different types, each made when it is first asked for. They stay until the device is dropped, so that a
-/// look-up takes no lock: it walks a short list.
+/// Values of different types, each created on first use. They live as long as the device, so a look-up takes no lock:
+/// it walks a short list.
 #[derive(Default)]
 pub(super) struct Extensions(OnceLock<Box<Entry>>);
 
@@ -14,12 +14,13 @@ struct Entry {
 }
 
 impl Extensions {
-    /// Returns the value of type `T`. If there is none, `make` makes it.
+    /// Returns the value of type `T`. If there is none, `make` creates it.
     pub(super) fn get_or_init<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
         let mut make = Some(make);
         let mut list = self;
         loop {
-            // Another thread may put a value of another type here first; then this one goes into the rest of the list.
+            // Another thread may insert a value of another type here first. Then this value goes into the rest of the
+            // list.
             let entry = list.0.get_or_init(|| {
                 let make = make.take().unwrap_or_else(|| unreachable!("a value is made once, at the end of the list"));
                 Box::new(Entry { value: Box::new(make()), rest: Self::default() })

@@ -1,4 +1,4 @@
-//! [`Device`]: the place of tensors, where launches run.
+//! [`Device`]: owns memory and runs launches.
 
 mod choice;
 mod extensions;
@@ -24,9 +24,9 @@ use crate::info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 use crate::memory::{ALIGNMENT, Buffer, Memory, MemoryReport, MemorySource, Pool, named_holder};
 use crate::{Error, Result};
 
-/// A CPU or a GPU, chosen at run time. A cheap clone; two devices are equal where they are the same opened device.
+/// A CPU or a GPU, chosen at run time. Clones are cheap. Two devices are equal if they are the same opened device.
 ///
-/// All work on a device runs in order. On a GPU it is collected and handed over in batches, and only reading back waits
+/// All work on a device runs in order. On a GPU it is collected and submitted in batches, and only reading back waits
 /// for it.
 ///
 /// ```
@@ -52,10 +52,10 @@ struct Inner {
     extensions: Extensions,
 }
 
-/// The most bytes of a buffer: kernels count the bytes of a place in 32 bits.
+/// The most bytes of a buffer: kernels use 32-bit byte offsets.
 const MOST_BYTES: u64 = 1 << 32;
 
-/// A read-back of whole words under way.
+/// A read-back of whole words in progress.
 #[derive(Debug)]
 pub(crate) enum Reading {
     Done(Vec<u32>),
@@ -68,8 +68,8 @@ enum Executor {
 }
 
 impl Device {
-    /// The CPU backend. Every call gives the same device. It works on as many threads as the process may use; the
-    /// environment variable `THALWEG_THREADS` sets another number. The bits do not depend on it.
+    /// Returns the CPU backend. Every call returns the same device. It uses as many threads as the process may use;
+    /// the environment variable `THALWEG_THREADS` sets another number. The bits do not depend on it.
     #[must_use]
     pub fn cpu() -> Self {
         static CPU: OnceLock<Device> = OnceLock::new();
@@ -78,8 +78,8 @@ impl Device {
 
     /// Returns the first GPU: a hardware adapter, or a software adapter if there is no other.
     ///
-    /// A GPU is opened once and shared while somebody holds it: every call returns the same device, whose tensors go
-    /// together. [`open_new`](Self::open_new) opens another device on the same adapter.
+    /// A GPU is opened once and shared while it is in use: every call returns the same device, whose tensors can be
+    /// used together. [`open_new`](Self::open_new) opens another device on the same adapter.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if there is no adapter at all, [`Error::Adapter`] if it cannot be opened.
@@ -87,7 +87,7 @@ impl Device {
         choice::find("gpu")?.open()
     }
 
-    /// Returns the GPU with this index in [`Device::list_gpus`], shared as by [`gpu`](Self::gpu).
+    /// Returns the GPU with this index in [`Device::list_gpus`], shared as in [`gpu`](Self::gpu).
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if there is no such index, [`Error::Adapter`] if it cannot be opened.
@@ -95,7 +95,7 @@ impl Device {
         choice::find_at(index)?.open()
     }
 
-    /// Returns the first GPU whose name contains `name`, whatever the case of letters; shared as by [`gpu`](Self::gpu).
+    /// Returns the first GPU whose name contains `name`, ignoring case; shared as in [`gpu`](Self::gpu).
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if no name contains it or `name` is empty, [`Error::Adapter`] if it cannot be opened.
@@ -103,8 +103,8 @@ impl Device {
         choice::find_named(name)?.open()
     }
 
-    /// Returns the device to use unless told otherwise: a hardware adapter if there is one, else the CPU, which is faster
-    /// than an adapter in software.
+    /// Returns the default device: a hardware adapter if there is one, else the CPU, which is faster than a software
+    /// adapter.
     #[must_use]
     pub fn best() -> Self {
         let opened = choice::find("auto").and_then(|choice| choice.open());
@@ -114,8 +114,8 @@ impl Device {
         })
     }
 
-    /// Returns a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name, in capitals or
-    /// not. GPUs are shared as by [`gpu`](Self::gpu).
+    /// Returns a device by a word: `auto` ([`Device::best`]), `cpu`, `gpu`, an index or part of a name. Case is
+    /// ignored. GPUs are shared as in [`gpu`](Self::gpu).
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if nothing matches, [`Error::Adapter`] if it cannot be opened.
@@ -123,9 +123,9 @@ impl Device {
         if choice.eq_ignore_ascii_case("auto") { Ok(Self::best()) } else { choice::find(choice)?.open() }
     }
 
-    /// Opens a device by a word as [`open`](Self::open) does, but one that nobody else has: its counters and its memory
-    /// are those of the caller's work alone, and its tensors do not go together with those of other devices. This holds
-    /// for `cpu` too.
+    /// Opens a device by a word like [`open`](Self::open), but a new one that is not shared. Its counters and memory
+    /// include only the caller's work, and its tensors cannot be used with those of other devices. This is also true
+    /// for `cpu`.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] if nothing matches, [`Error::Adapter`] if it cannot be opened.
@@ -143,11 +143,12 @@ impl Device {
         choice::find(choice)?.open_new()
     }
 
-    /// Returns a device by a word as [`open`](Self::open) does, without blocking. In a browser it is the only way to open a
-    /// GPU.
+    /// Returns a device by a word like [`open`](Self::open), without blocking. In a browser this is the only way to
+    /// open a GPU.
     ///
     /// # Errors
-    /// As of [`open`](Self::open). Here `auto` is an error too if there is an adapter in hardware that cannot be opened.
+    /// See [`open`](Self::open). Here `auto` also returns an error if there is a hardware adapter that cannot be
+    /// opened.
     ///
     /// ```
     /// use thalweg_runtime::Device;
@@ -161,23 +162,23 @@ impl Device {
         choice::find_async(choice).await?.open_async().await
     }
 
-    /// Returns the first GPU as [`gpu`](Self::gpu) does, without blocking.
+    /// Returns the first GPU like [`gpu`](Self::gpu), without blocking.
     ///
     /// # Errors
-    /// As of [`gpu`](Self::gpu).
+    /// See [`gpu`](Self::gpu).
     pub async fn gpu_async() -> Result<Self> {
         Self::open_async("gpu").await
     }
 
-    /// Returns the adapters there are, hardware first. An index into this list opens one.
+    /// Returns the available adapters, hardware first. An index into this list opens one.
     #[must_use]
     pub fn list_gpus() -> Vec<DeviceInfo> {
         gpu::find().into_iter().map(|found| found.info).collect()
     }
 
-    /// Shares a device that the host program has opened already. Errors that no scope catches stay the host's; it must
-    /// have been opened with the adapter's own limits, or at least with those that the kernels need (eight storage
-    /// buffers, 256 invocations). Kernels that use subgroups run where it was opened with that feature.
+    /// Wraps a device that the host program has already opened. Errors that no scope catches are reported to the
+    /// host. The device must have been opened with the adapter's own limits, or at least with those that the kernels
+    /// need (eight storage buffers, 256 invocations). Kernels that use subgroups run if that feature is enabled.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] if there is no room for the buffer of parameters.
@@ -186,9 +187,9 @@ impl Device {
         Ok(Self::with_executor(Executor::Gpu(Box::new(Gpu::from_wgpu(device, queue)?))))
     }
 
-    /// Opens a device that computes nothing: wgpu's `noop` adapter, which has no driver. Memory, checks and commands are
-    /// those of a GPU, so that it shows the cost of the host's part of the work; kernels are not compiled and leave
-    /// memory as it was. It is no adapter of [`Device::list_gpus`].
+    /// Opens a device that computes nothing: wgpu's `noop` adapter, which has no driver. Memory, checks and commands
+    /// are those of a GPU, so it shows the host's cost. Kernels are not compiled and do not change memory.
+    /// [`Device::list_gpus`] does not list it.
     ///
     /// # Errors
     /// [`Error::Adapter`] if it cannot be opened.
@@ -217,30 +218,30 @@ impl Device {
         matches!(self.inner.executor, Executor::Cpu)
     }
 
-    /// Returns whether kernels count their workgroups, so that the last one to finish advances what changes from step to
-    /// step: clocks, places in data sets, calls of dropout.
+    /// Returns whether kernels count their workgroups, so that the last one to finish advances the state that changes
+    /// from step to step: clocks, positions in data sets, dropout calls.
     #[must_use]
     pub fn counts_workgroups(&self) -> bool {
         self.inner.counts_workgroups.load(Ordering::Relaxed)
     }
 
-    /// Sets whether kernels count their workgroups. Default true, or false with `THALWEG_COUNT_WORKGROUPS=off` in the
-    /// environment when the device is opened.
+    /// Sets whether kernels count their workgroups. The default is true, or false if the environment has
+    /// `THALWEG_COUNT_WORKGROUPS=off` when the device is opened.
     ///
-    /// Without counting, a small launch after the kernel does the same, and the bits are the same. WGSL does not promise
-    /// the order of memory accesses that counting needs, though every driver that was tried keeps it; switch it off to rule
-    /// it out. Recordings that were made before stay as they are.
+    /// Without counting, a small launch after the kernel does the same, with the same bits. WGSL does not guarantee
+    /// the order of memory accesses that counting needs, though every tested driver provides it. Switch counting off
+    /// to rule it out as a cause. Existing recordings do not change.
     pub fn set_workgroup_counting(&self, counts: bool) {
         self.inner.counts_workgroups.store(counts, Ordering::Relaxed);
     }
 
-    /// Returns whether a driver imitates this device in software.
+    /// Returns whether this device is emulated in software by a driver.
     #[must_use]
     pub fn is_software(&self) -> bool {
         matches!(&self.inner.executor, Executor::Gpu(gpu) if gpu.info().kind == DeviceKind::Software)
     }
 
-    /// Returns the most workgroups along one dimension of a launch; a grid of more is folded.
+    /// Returns the most workgroups along one dimension of a launch; a larger grid is folded.
     #[must_use]
     pub fn max_workgroups_per_dimension(&self) -> usize {
         match &self.inner.executor {
@@ -249,12 +250,12 @@ impl Device {
         }
     }
 
-    /// Returns the value of a type that a layer above keeps on this device. `make` makes it on the first use.
+    /// Returns the value of a type that a layer above stores on this device. `make` creates it on first use.
     pub fn extension<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> &T {
         self.inner.extensions.get_or_init(make)
     }
 
-    /// What is known of the device.
+    /// Returns the properties of the device.
     #[must_use]
     pub fn info(&self) -> DeviceInfo {
         match &self.inner.executor {
@@ -277,7 +278,7 @@ impl Device {
         }
     }
 
-    /// What the device has done since it was opened. On the CPU, which all share, it counts the work of all threads.
+    /// Returns what the device has done since it was opened. The CPU is shared, so it counts the work of all threads.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let (submissions, throttled) = match &self.inner.executor {
@@ -294,9 +295,9 @@ impl Device {
 
     /// Returns the number of submissions that the device has not finished, and its bound.
     ///
-    /// The host never runs further ahead than this bound: before a submission that would pass it, whichever call makes
-    /// it waits until the oldest one is done (backpressure). A submission holds some 64 launches or 1,024 replayed ones,
-    /// and fewer if they would take more than about a tenth of a second.
+    /// The host never runs further ahead than this bound. A call that would submit more waits until the oldest
+    /// submission is done (backpressure). A submission holds some 64 launches or 1,024 replayed ones, and fewer if
+    /// they would take more than about a tenth of a second.
     ///
     /// ```
     /// use thalweg_runtime::Device;
@@ -322,24 +323,26 @@ impl Device {
         }
     }
 
-    /// Sets the longest time to wait for a submission before a call returns [`Error::Timeout`]: a device that hangs does
-    /// not hang the program. Default: five minutes. The work stays submitted, so a later call may wait again.
+    /// Sets the longest time to wait for a submission before a call returns [`Error::Timeout`], so that a device that
+    /// hangs does not hang the program. The default is five minutes. The work stays submitted, so a later call may
+    /// wait again.
     pub fn set_wait_timeout(&self, timeout: Duration) {
         if let Executor::Gpu(gpu) = &self.inner.executor {
             gpu.set_patience(timeout);
         }
     }
 
-    /// Frees everything on a GPU, whoever holds it, after the work under way. Every later use of the device, of its tensors and of its
-    /// recordings returns [`Error::DeviceLost`]; [`gpu`](Self::gpu) opens the adapter anew. Does nothing on the CPU.
+    /// Frees all memory on a GPU, even if it is still in use, after the work in progress. Every later use of the
+    /// device, its tensors and its recordings returns [`Error::DeviceLost`]; [`gpu`](Self::gpu) opens the adapter
+    /// again. Does nothing on the CPU.
     pub fn close(&self) {
         if let Executor::Gpu(gpu) = &self.inner.executor {
             gpu.close();
         }
     }
 
-    /// Returns the memory of tensors: the bytes of each holder, the idle bytes of the pool, and the total. The CPU is shared,
-    /// so there it counts the tensors of all threads.
+    /// Returns the memory of tensors: the bytes of each holder, the idle bytes of the pool, and the total. The CPU is
+    /// shared, so it counts the tensors of all threads.
     #[must_use]
     pub fn memory(&self) -> MemoryReport {
         self.inner.pool.report()
@@ -350,7 +353,7 @@ impl Device {
         self.inner.pool.release();
     }
 
-    /// Hands collected work to the driver without waiting for it.
+    /// Submits the collected work to the driver without waiting for it.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Driver`] if earlier work has failed; [`Error::Timeout`] if too many submissions
@@ -362,7 +365,7 @@ impl Device {
         }
     }
 
-    /// Hands collected work over and waits until it is done.
+    /// Submits the collected work and waits until it is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] or [`Error::Driver`] if work has failed; [`Error::Timeout`] if the device does not finish a
@@ -377,11 +380,11 @@ impl Device {
         }
     }
 
-    /// Hands collected work over, and is ready when it is done. The asynchronous form of
+    /// Submits the collected work and completes when it is done. The asynchronous form of
     /// [`synchronize`](Self::synchronize): the task is woken, and no thread is blocked.
     ///
     /// # Errors
-    /// As of [`synchronize`](Self::synchronize).
+    /// See [`synchronize`](Self::synchronize).
     ///
     /// ```
     /// use thalweg_runtime::Device;
@@ -405,15 +408,15 @@ impl Device {
         }
     }
 
-    /// Whether a buffer came from this device.
+    /// Returns whether a buffer belongs to this device.
     pub(crate) fn owns(&self, buffer: &Buffer) -> bool {
         buffer.is_of(&self.inner.pool)
     }
 
-    /// Returns memory of at least so many bytes. It holds whatever it held last.
+    /// Allocates at least `bytes` bytes. The memory is not cleared.
     ///
     /// # Errors
-    /// If the device has no room, or binds no buffer of that size.
+    /// If the device has no room, or cannot bind a buffer of that size.
     pub fn allocate(&self, bytes: usize) -> Result<Arc<Buffer>> {
         if bytes as u64 > MOST_BYTES {
             let (asked, allowed) = (bytes as u64, MOST_BYTES);
@@ -423,7 +426,7 @@ impl Device {
         self.inner.pool.allocate(self, bytes, holder)
     }
 
-    /// The number that the next buffer gets.
+    /// Returns the number of the next buffer.
     pub(crate) fn next_buffer(&self) -> u64 {
         self.inner.pool.next_id()
     }

@@ -1,4 +1,4 @@
-//! [`Observer`]: who watches the work of a thread. A device tells it of the work, and knows nothing else of it.
+//! [`Observer`]: observes the work of a thread. A device reports its work to it through this trait alone.
 
 use std::cell::Cell;
 
@@ -7,21 +7,21 @@ use crate::Result;
 use crate::kernel::Work;
 use crate::memory::Buffer;
 
-/// Watches the work of one thread on all devices, such as a recording does.
+/// Observes the work of one thread on all devices, such as a recording.
 pub(crate) trait Observer: Sync {
-    /// Takes note of work that a device has done or taken. It has passed [`check_device`](Self::check_device).
+    /// Notes work that a device has done or submitted. It has passed [`check_device`](Self::check_device).
     fn note(&self, work: Work);
 
-    /// Returns the name by which memory of a device is counted that is taken now, if the observer has one for it.
+    /// Returns the holder under which newly allocated memory of a device is counted, if the observer defines one.
     fn holder(&self, device: &Device) -> Option<&'static str>;
 
-    /// Refuses work on a device that is not watched.
+    /// Rejects work on a device that is not observed.
     fn check_device(&self, device: &Device, op: &'static str) -> Result<()>;
 
-    /// Refuses what cannot be watched, such as a wait for the device.
+    /// Rejects operations that cannot be observed, such as a wait for the device.
     fn check(&self, op: &'static str) -> Result<()>;
 
-    /// Refuses writes from the host that cannot be watched.
+    /// Rejects writes from the host that cannot be observed.
     fn check_write(&self, buffer: &Buffer) -> Result<()>;
 }
 
@@ -29,7 +29,7 @@ thread_local! {
     static OBSERVER: Cell<Option<&'static dyn Observer>> = const { Cell::new(None) };
 }
 
-/// Ends the watch of an observer when it is dropped.
+/// Removes an observer when it is dropped.
 pub(crate) struct Observing(Option<&'static dyn Observer>);
 
 impl Drop for Observing {
@@ -38,7 +38,7 @@ impl Drop for Observing {
     }
 }
 
-/// Lets an observer watch the work of this thread for as long as the result lives.
+/// Sets the observer of this thread's work, for as long as the result lives.
 pub(crate) fn observe(observer: &'static dyn Observer) -> Observing {
     Observing(OBSERVER.replace(Some(observer)))
 }

@@ -1,4 +1,4 @@
-//! [`PendingRead`]: elements on their way from the device.
+//! [`PendingRead`]: an asynchronous read-back of elements.
 
 use std::future::poll_fn;
 use std::marker::PhantomData;
@@ -9,22 +9,22 @@ use super::{Device, Reading};
 use crate::memory::Buffer;
 use crate::{Element, Error, Result};
 
-/// Elements that are on their way from the device: [`Device::read_later`] asks for them.
+/// Elements on their way from the device, returned by [`Device::read_later`].
 #[derive(Debug)]
 pub struct PendingRead<T> {
     device: Device,
-    /// `None` once they have been given out.
+    /// `None` after the elements have been taken.
     reading: Option<Reading>,
     range: WordRange,
     element: PhantomData<T>,
 }
 
 impl<T: Element> PendingRead<T> {
-    /// The elements, in row-major order, if they are there; does not wait. They are given out once; later calls give
-    /// `None`.
+    /// Returns the elements, in row-major order, if they have arrived. Does not wait. The elements are returned once;
+    /// later calls return `None`.
     ///
     /// # Errors
-    /// The device's error if work on it has failed; later calls return it again.
+    /// If work on the device has failed; later calls return the same error again.
     pub fn poll(&mut self) -> Result<Option<Vec<T>>> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let words = self.device.finish_read(reading, false)?;
@@ -35,10 +35,11 @@ impl<T: Element> PendingRead<T> {
     }
 }
 
-/// Awaited, it gives the elements: the task is woken when they arrive. In a browser this is the only way to wait.
+/// Awaiting it returns the elements: the task is woken when they arrive. In a browser this is the only way to wait.
 ///
-/// Errors: the device's error if work on it has failed; [`Error::Timeout`] if the device does not finish the work in
-/// [time](Device::set_wait_timeout); [`Error::Taken`] if [`poll`](PendingRead::poll) has given the elements out.
+/// Errors: the device's error if work on it has failed; [`Error::Timeout`] if the device does not finish the work
+/// within the [time limit](Device::set_wait_timeout); [`Error::Taken`] if [`poll`](PendingRead::poll) has already
+/// returned the elements.
 ///
 /// ```
 /// use thalweg_runtime::Device;
@@ -68,7 +69,8 @@ impl<T: Element> IntoFuture for PendingRead<T> {
 }
 
 impl Device {
-    /// Has elements of a buffer read, from element `offset` on, as they are after all work so far, without waiting.
+    /// Starts reading elements of a buffer, from element `offset` on, as they are after all work so far. Does not
+    /// wait.
     ///
     /// # Errors
     /// If work on the device has failed.

@@ -6,18 +6,18 @@ use crate::time::Instant;
 use crate::{Error, Result};
 
 impl Device {
-    /// Runs a closure and takes the time of every launch in it, of eager work and of replays alike. Results are the same
-    /// bits as without. Waits for the device before and after.
+    /// Runs a closure and measures every launch in it, both eager work and replays. The results have the same bits as
+    /// without a profile. Waits for the device before and after.
     ///
-    /// A GPU that has timestamps gives each launch a compute pass of its own, so that the whole takes longer than it
-    /// would; the durations are the kernels' own, and in hardware those of launches that do not depend on each other may
-    /// overlap. Launches of other threads on the same GPU are included, on the CPU only this thread's are.
+    /// On a GPU with timestamps each launch runs in a separate compute pass, so the total time is longer than without
+    /// a profile. The durations are those of the kernels. On hardware, independent launches may overlap. On a GPU the
+    /// profile includes launches of other threads; on the CPU it includes only this thread's.
     ///
     /// # Errors
-    /// Whatever the closure fails with; [`Error::Profile`] if the device, or on the CPU this thread, is being profiled
-    /// already; [`Error::Recording`] while a recording is made.
+    /// Returns the closure's own error; [`Error::Profile`] if the device, or on the CPU this thread, is already being
+    /// profiled; [`Error::Recording`] while a recording is made.
     pub fn profile<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Profile, T), E> {
-        /// Ends a profile whose closure fails or panics.
+        /// Ends the profile if the closure fails or panics.
         struct Stop<'a>(&'a Device);
         impl Drop for Stop<'_> {
             fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Device {
         let stop = Stop(self);
         let value = body()?;
         self.synchronize()?;
-        // From here on a profile of another thread may begin, which is not this one's to stop.
+        // From here on another thread may start a profile, which must not be stopped here.
         std::mem::forget(stop);
         let Times { launches, omitted } = self.finish_timing()?;
         Ok((Profile { began, source, launches, omitted }, value))

@@ -1,4 +1,4 @@
-//! Work on a device: launches, replays, copies, writes and reads, each by the executor that the device has.
+//! Work on a device: launches, replays, copies, writes and reads, dispatched to the device's executor.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -14,17 +14,17 @@ use crate::time::Instant;
 use crate::{Element, Error, Result};
 
 impl Launch {
-    /// Hands the launch to the device that its tensors lie on.
+    /// Runs the launch on the device of its tensors.
     ///
     /// # Errors
-    /// If the device refuses the launch: bindings or parameters that are not the kernel's, a buffer that is both read and
-    /// written, a shader that does not compile, a limit.
+    /// If the device rejects the launch: bindings or parameters do not match the kernel, a buffer is both read and
+    /// written, the shader does not compile, or a limit is exceeded.
     pub fn run(self, device: &Device) -> Result<()> {
         device.run(&self)
     }
 }
 
-/// A recording as its device replays it.
+/// A recording, prepared for replays on its device.
 #[derive(Debug)]
 pub(crate) enum Prepared {
     Cpu(CpuRecording),
@@ -58,7 +58,7 @@ impl Device {
         }
     }
 
-    /// Does recorded work again.
+    /// Replays recorded work.
     pub(crate) fn replay(&self, work: &[Work], launches: u64, prepared: &Prepared, times: usize) -> Result<()> {
         self.inner.launches.fetch_add(launches, Ordering::Relaxed);
         match (&self.inner.executor, prepared) {
@@ -71,7 +71,7 @@ impl Device {
         Ok(())
     }
 
-    /// Takes the time of every launch from here on. Nothing may be collected.
+    /// Starts timing every launch. No collected work may be pending.
     pub(crate) fn start_timing(&self, began: Instant) -> Result<TimeSource> {
         match &self.inner.executor {
             Executor::Cpu => profile::start_twins(began).map(|()| TimeSource::Twins),
@@ -79,7 +79,7 @@ impl Device {
         }
     }
 
-    /// Ends it, with what it came to. The work must be done.
+    /// Stops timing and returns the times. The work must be done.
     pub(crate) fn finish_timing(&self) -> Result<Times> {
         match &self.inner.executor {
             Executor::Cpu => Ok(profile::take_twins()),
@@ -87,7 +87,7 @@ impl Device {
         }
     }
 
-    /// Ends it, whatever it came to.
+    /// Stops timing and discards the times.
     pub(crate) fn stop_timing(&self) {
         match &self.inner.executor {
             Executor::Cpu => drop(profile::take_twins()),
@@ -95,7 +95,7 @@ impl Device {
         }
     }
 
-    /// Uploads elements to memory of their own.
+    /// Uploads elements to new memory.
     ///
     /// # Errors
     /// If the device has no room or has failed.
@@ -104,7 +104,7 @@ impl Device {
         if size_of_val(elements).is_multiple_of(4) {
             self.write(&buffer, 0, elements)?;
         } else {
-            // The second half of the last word belongs to nobody.
+            // Pads the last word; its second half is unused.
             let mut whole = elements.to_vec();
             whole.push(T::zeroed());
             self.write(&buffer, 0, &whole)?;
@@ -123,13 +123,13 @@ impl Device {
         self.read(&view.buffer, view.offset, view.length)
     }
 
-    /// Writes elements from the host into a buffer, from element `offset` on.
+    /// Writes elements from the host into a buffer, starting at element `offset`.
     ///
-    /// Elements of two bytes that begin or end in the middle of a word of four cost a wait on a GPU, since the other half
-    /// of that word is read first.
+    /// Two-byte elements that begin or end in the middle of a four-byte word cost a wait on a GPU, since the other
+    /// half of that word is read first.
     ///
     /// # Errors
-    /// If work on the device has failed, or a recording that is being made cannot hold the write.
+    /// If work on the device has failed, or the recording in progress cannot contain the write.
     pub fn write<T: Element>(&self, buffer: &Buffer, offset: usize, elements: &[T]) -> Result<()> {
         observer::check_device(self, "write")?;
         observer::check_write(buffer)?;
@@ -163,7 +163,7 @@ impl Device {
         Ok(())
     }
 
-    /// Returns elements of a buffer, from element `offset` on. Waits for the device.
+    /// Returns elements of a buffer, starting at element `offset`. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed, or a recording is being made.
@@ -177,7 +177,7 @@ impl Device {
         Ok(range.elements(words.unwrap_or_else(|| unreachable!("a read that waits has its words"))))
     }
 
-    /// Has words read back after all work so far, without waiting; the CPU does it at once.
+    /// Starts reading words back after all work so far, without waiting; the CPU reads at once.
     pub(crate) fn start_read(&self, buffer: &Buffer, range: WordRange) -> Result<Reading> {
         let WordRange { start, end, .. } = range;
         observer::check("read-back")?;
@@ -194,7 +194,7 @@ impl Device {
         }
     }
 
-    /// Returns the words of a read, once, or has the task woken when they arrive.
+    /// Returns the words of a read, once, or registers the task to be woken when they arrive.
     pub(crate) fn poll_read(&self, reading: &mut Reading, context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
         match (&self.inner.executor, reading) {
             (_, Reading::Done(words)) => Poll::Ready(Ok(std::mem::take(words))),
@@ -203,7 +203,7 @@ impl Device {
         }
     }
 
-    /// Returns the words of a read, once; `None` where they are not there yet, which does not happen if `wait` is set.
+    /// Returns the words of a read, once, or `None` if they have not arrived. With `wait` it waits for them.
     pub(crate) fn finish_read(&self, reading: &mut Reading, wait: bool) -> Result<Option<Vec<u32>>> {
         match (&self.inner.executor, reading) {
             (_, Reading::Done(words)) => Ok(Some(std::mem::take(words))),
@@ -212,11 +212,11 @@ impl Device {
         }
     }
 
-    /// Copies bytes between two buffers. It is no kernel, since the driver's own copies are several times faster.
+    /// Copies bytes between two buffers. It uses the driver's copy, which is several times faster than a kernel.
     ///
     /// # Errors
-    /// [`Error::Argument`] if an offset or the number of bytes is no multiple of four; [`Error::Aliasing`] if both are one
-    /// buffer. Otherwise, if work on the device has failed.
+    /// [`Error::Argument`] if an offset or the number of bytes is not a multiple of four; [`Error::Aliasing`] if both
+    /// buffers are the same. Otherwise, if work on the device has failed.
     pub fn copy(
         &self,
         source: &Arc<Buffer>,
@@ -246,11 +246,11 @@ impl Device {
         Ok(())
     }
 
-    /// Sets bytes to zero, from byte `offset` on. It is no kernel either.
+    /// Sets bytes to zero, starting at byte `offset`. It uses the driver's clear as well.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the offset or the number of bytes is no multiple of four. Otherwise, if work on the device has
-    /// failed.
+    /// [`Error::Argument`] if the offset or the number of bytes is not a multiple of four. Otherwise, if work on the
+    /// device has failed.
     pub fn clear(&self, buffer: &Arc<Buffer>, offset: usize, bytes: usize) -> Result<()> {
         check_words("clear", [offset, bytes])?;
         if bytes == 0 {
@@ -268,12 +268,12 @@ impl Device {
     }
 }
 
-/// The words that elements are in, and the place of the first one.
+/// The words that contain elements, and the position of the first element.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WordRange {
     start: usize,
     end: usize,
-    /// Elements of the first word before the first one.
+    /// The number of elements in the first word before the first one.
     skip: usize,
     length: usize,
 }
@@ -287,7 +287,7 @@ impl WordRange {
         Self { start, end, skip: offset % of_word, length }
     }
 
-    /// Returns the elements of its words.
+    /// Extracts the elements from its words.
     pub(crate) fn elements<T: Element>(self, words: Vec<u32>) -> Vec<T> {
         match size_of::<T>() {
             4 => bytemuck::cast_vec(words),
@@ -297,7 +297,7 @@ impl WordRange {
     }
 }
 
-/// Checks that places and lengths in bytes are multiples of four, as WebGPU wants them.
+/// Checks that offsets and lengths in bytes are multiples of four, as WebGPU requires.
 fn check_words<const N: usize>(op: &'static str, bytes: [usize; N]) -> Result<()> {
     match bytes.into_iter().find(|bytes| !bytes.is_multiple_of(4)) {
         None => Ok(()),

@@ -5,7 +5,7 @@ use super::ready::poll_once;
 use crate::info::{DeviceFeatures, DeviceInfo, DeviceKind};
 use crate::{Error, Result};
 
-/// Features that kernels and profiles use where they are there; none is needed.
+/// Optional features that kernels and profiles use.
 const USEFUL: wgpu::Features =
     wgpu::Features::SHADER_F16.union(wgpu::Features::SUBGROUP).union(wgpu::Features::TIMESTAMP_QUERY);
 
@@ -13,16 +13,16 @@ const USEFUL: wgpu::Features =
 pub(crate) struct Found {
     adapter: wgpu::Adapter,
     pub(crate) info: DeviceInfo,
-    /// The same for the same adapter each time that adapters are looked for, and for no other one.
+    /// Identifies the adapter: the same on every search, and different from all others.
     pub(crate) id: String,
 }
 
-/// Returns the adapters, hardware before software. A browser tells of them later, so there are none at once.
+/// Returns the adapters, hardware before software. In a browser this is asynchronous, so the list is empty.
 pub(crate) fn find() -> Vec<Found> {
     poll_once(find_async()).unwrap_or_default()
 }
 
-/// Returns the adapters, hardware before software. wgpu's `noop` backend is none.
+/// Returns the adapters, hardware before software, without wgpu's `noop` backend.
 pub(crate) async fn find_async() -> Vec<Found> {
     quiet::silence_wayland();
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
@@ -45,14 +45,14 @@ pub(crate) async fn find_async() -> Vec<Found> {
         let wgpu::AdapterInfo { vendor, device, device_pci_bus_id, .. } = adapter.get_info();
         let DeviceInfo { name, backend, driver, .. } = &info;
         let id = format!("{backend} {vendor:x}:{device:x} {device_pci_bus_id} {name} {driver}");
-        // Twins that tell nothing of their places are told apart by their order.
+        // Identical adapters without a location are distinguished by their order.
         let twins = found.iter().filter(|other| other.id.starts_with(&id)).count();
         found.push(Found { adapter, info, id: format!("{id} {twins}") });
     }
     found
 }
 
-/// What is known of an adapter or of a device that was opened from it.
+/// Returns the properties of an adapter, or of a device that was opened from it.
 pub(crate) fn describe(
     info: &wgpu::AdapterInfo,
     limits: &wgpu::Limits,
@@ -78,14 +78,14 @@ pub(crate) fn describe(
     }
 }
 
-/// The side of the largest square matrices of f16 that the adapter multiplies and adds to one of f32.
+/// Returns the side of the largest square f16 matrices that the adapter multiplies and adds to an f32 matrix.
 fn cooperative_matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let needed = COOPERATIVE | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
     let info = adapter.get_info();
-    // Lavapipe (Mesa 26.2) crashes on them while it compiles for other subgroups than those of eight lanes.
+    // Lavapipe (Mesa 26.2) crashes when it compiles them for subgroups of a size other than eight lanes.
     let crashes = info.device_type == wgpu::DeviceType::Cpu && info.subgroup_max_size != 8;
-    // The kernel names the subgroups of its workgroup, which must be as many as it counts on.
+    // The kernel uses the number of subgroups of its workgroup, so the size must be fixed.
     let varies = info.subgroup_min_size != info.subgroup_max_size || !matches!(info.subgroup_max_size, 4 | 8 | 16 | 32);
     if crashes || varies || !adapter.features().contains(needed) {
         return None;
@@ -96,17 +96,17 @@ fn cooperative_matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     square.map(|matrices| matrices.m_size).filter(|side| matches!(side, 8 | 16)).max()
 }
 
-/// What cooperative matrices need of wgpu, which counts them among its experiments.
+/// The features of wgpu for cooperative matrices, which are experimental.
 const COOPERATIVE: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
-/// A device that was opened, and the side of its cooperative matrices.
+/// An opened device, and the side of its cooperative matrices.
 pub(crate) struct Opened {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     pub(crate) cooperative_matrix_side: Option<u32>,
 }
 
-/// Opens an adapter with its own limits and the useful ones of its features.
+/// Opens an adapter with its own limits and the useful features it has.
 pub(crate) async fn open(found: &Found) -> Result<Opened> {
     request(&found.adapter).await
 }
@@ -136,7 +136,7 @@ pub(crate) fn open_noop() -> Result<Opened> {
 async fn request(adapter: &wgpu::Adapter) -> Result<Opened> {
     let side = cooperative_matrix_side(adapter);
     let opened = request_with(adapter, side).await;
-    // An experiment of wgpu must not keep the rest from working.
+    // An experimental feature must not prevent the device from being opened.
     if opened.is_err() && side.is_some() { request_with(adapter, None).await } else { opened }
 }
 
@@ -146,7 +146,7 @@ async fn request_with(adapter: &wgpu::Adapter, cooperative_matrix_side: Option<u
     if cooperative_matrix_side.is_some() {
         useful |= COOPERATIVE;
         #[allow(unsafe_code, reason = "the one experiment is used by kernels of our own, which run on request alone")]
-        // SAFETY: what is asked for is to know that wgpu may have errors there, and to report them.
+        // SAFETY: the requirement is to accept that wgpu may have errors there, and to report them.
         let enabled = unsafe { wgpu::ExperimentalFeatures::enabled() };
         experimental_features = enabled;
     }

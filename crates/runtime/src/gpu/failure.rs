@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::ready::poll_once;
 use crate::{Error, Result};
 
-/// The first error of work that was submitted. Every later call returns it.
+/// The first error of submitted work. Every later call returns it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     error: Option<Error>,
-    /// Error scopes that have not answered yet. There are none on native backends, which answer at once.
+    /// Pending error scopes. There are none on native backends, which answer at once.
     scopes: Vec<Scope>,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Debug for Scope {
 }
 
 impl State {
-    /// Takes the answers of error scopes that have arrived.
+    /// Processes the answers of error scopes that have arrived.
     fn settle(&mut self) {
         let Self { error, scopes } = self;
         scopes.retain_mut(|scope| match poll_once(&mut scope.0) {
@@ -48,7 +48,7 @@ impl Failure {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores an error, unless there is one.
+    /// Stores an error, unless there is one already.
     pub(super) fn set(&self, error: Error) {
         self.state().error.get_or_insert(error);
     }

@@ -1,4 +1,4 @@
-//! [`Flight`]: the submissions that a device has not finished, of which there are never more than a few.
+//! [`Flight`]: the submissions in flight, whose number is bounded.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,24 +12,24 @@ use super::signal::Signal;
 use crate::time::Instant;
 use crate::{Error, Result};
 
-/// Submissions in flight at most. The device never runs dry: while it works on three of them the host hands over the
+/// The most submissions in flight. The device never runs dry: while it works on three of them the host submits the
 /// fourth. More would only let the host run further ahead, in time and in memory.
 pub(crate) const MOST_IN_FLIGHT: usize = 4;
 
-/// How long to wait for one submission unless said otherwise.
+/// The default time limit for one submission.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Whether a thread cannot wait for the device: a web page is told by its event loop alone.
+/// Whether a thread cannot wait for the device: on a web page only the event loop reports its progress.
 const CANNOT_WAIT: bool = cfg!(target_family = "wasm");
 
-/// The way to the device: hands work over, and waits for it.
+/// The queue of the device: submits work, and waits for it.
 #[derive(Debug)]
 pub(super) struct Flight {
     device: wgpu::Device,
     queue: wgpu::Queue,
     failure: Failure,
     state: Mutex<State>,
-    /// The number of the last submission that the device has finished.
+    /// The number of the last finished submission.
     done: Arc<AtomicU64>,
 }
 
@@ -39,7 +39,7 @@ struct State {
     submissions: VecDeque<Submission>,
     /// The number of the last submission; the first is 1.
     last: u64,
-    /// When the host has seen the last submission finish.
+    /// When the host saw the last submission finish.
     seen: Instant,
     most: usize,
     throttled: u64,
@@ -51,7 +51,7 @@ struct Submission {
     number: u64,
     index: wgpu::SubmissionIndex,
     submitted: Instant,
-    /// Nanoseconds, before they are corrected by the pace.
+    /// The guessed nanoseconds, before the pace corrects them.
     guessed: f64,
     pace: Arc<Pace>,
 }
@@ -85,14 +85,14 @@ impl Flight {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of submissions in flight, and the most that there have been.
+    /// Returns the number of submissions in flight, and its maximum so far.
     pub(super) fn in_flight(&self) -> (usize, usize) {
         self.look();
         let state = self.state();
         (state.submissions.len(), state.most)
     }
 
-    /// The number of submissions, and of those that had to wait for an earlier one.
+    /// Returns the number of submissions, and of those that had to wait for an earlier one.
     pub(super) fn submissions(&self) -> (u64, u64) {
         let state = self.state();
         (state.last, state.throttled)
@@ -102,12 +102,12 @@ impl Flight {
         self.state().patience = patience;
     }
 
-    /// The number of the last submission.
+    /// Returns the number of the last submission.
     pub(super) fn last(&self) -> u64 {
         self.state().last
     }
 
-    /// Waits until another submission may go out.
+    /// Waits until another submission is allowed.
     ///
     /// # Errors
     /// If the device has failed, or does not finish a submission in time.
@@ -132,11 +132,11 @@ impl Flight {
         }
     }
 
-    /// Hands over encoded commands. The caller has made room, and holds the lock of the stream since.
+    /// Submits encoded commands. The caller has called `make_room`, and has held the lock of the stream since.
     pub(super) fn submit(&self, encoded: wgpu::CommandBuffer, guessed: f64, pace: &Arc<Pace>) {
         let _span = tracing::debug_span!("submit").entered();
         let (number, submitted) = (self.last() + 1, Instant::now());
-        // Some drivers do the work of the submission before in the meantime, so no lock is held that others wait for.
+        // Some drivers run the previous submission in this call, so no lock is held that other threads need.
         let index = self.queue.submit([encoded]);
         let done = self.done.clone();
         self.queue.on_submitted_work_done(move || {
@@ -148,13 +148,13 @@ impl Flight {
         state.most = state.most.max(state.submissions.len());
     }
 
-    /// Takes back what finished work has left, without waiting. What it may report reaches the failure handler.
+    /// Frees the resources of finished work, without waiting. Errors go to the failure handler.
     pub(super) fn look(&self) {
         let _ = self.device.poll(wgpu::PollType::Poll);
         self.retire(None);
     }
 
-    /// Forgets the submissions that are done. The time of one that the host has waited for is known exactly.
+    /// Removes the finished submissions. The time of one that the host has waited for is known exactly.
     fn retire(&self, awaited: Option<u64>) {
         let mut state = self.state();
         let done = self.done.load(Ordering::Acquire);
@@ -191,7 +191,7 @@ impl Flight {
             let polled = self.device.poll(wait);
             self.failure.check()?;
             match polled {
-                // Another thread may be about to run the callback that says so.
+                // Another thread may be about to run the callback that reports this.
                 Ok(_) => self.done.fetch_max(first, Ordering::Release),
                 Err(wgpu::PollError::Timeout) => return Err(Error::Timeout { patience }),
                 Err(error) => return Err(Error::Driver { reason: error.to_string() }),
@@ -200,8 +200,8 @@ impl Flight {
         }
     }
 
-    /// Returns the answer of a signal, or has the task woken when it arrives. On a native backend somebody must poll the
-    /// device until then: a thread that ends with it.
+    /// Returns the answer of a signal, or registers the task to be woken when it arrives. A native backend must be
+    /// polled until then, which a helper thread does.
     pub(super) fn poll_signal<T: Send + 'static>(
         &self,
         signal: &Signal<T>,
@@ -238,18 +238,18 @@ impl Flight {
         Poll::Pending
     }
 
-    /// Waits for everything that was handed over.
+    /// Waits for all submitted work.
     ///
     /// # Errors
-    /// As [`wait_for`](Self::wait_for).
+    /// See [`wait_for`](Self::wait_for).
     pub(super) fn wait(&self) -> Result<()> {
         self.wait_for(self.last())?;
-        // Writes that no submission has followed, and answers to requests to map.
+        // Handles writes without a later submission, and answers to map requests.
         self.look();
         self.failure.check()
     }
 
-    /// Waits for everything that was handed over, whatever becomes of it.
+    /// Waits for all submitted work, ignoring errors.
     pub(super) fn drain(&self) {
         let timeout = Some(self.state().patience);
         let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout });

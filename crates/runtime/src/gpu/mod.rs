@@ -1,4 +1,4 @@
-//! The executor of GPUs, on wgpu: nothing outside of this folder knows it, but for [`Device::from_wgpu`].
+//! The executor of GPUs, on wgpu. Nothing outside this folder depends on wgpu, except [`Device::from_wgpu`].
 //!
 //! [`Device::from_wgpu`]: crate::Device::from_wgpu
 
@@ -41,7 +41,7 @@ use signal::Signal;
 use stream::{Command, Stream, UNIFORM_SLOT};
 use timing::Stopwatch;
 
-/// The end of all work that was handed over before.
+/// Signals the end of all previously submitted work.
 pub(crate) struct GpuSignal(Signal<()>);
 
 /// An opened GPU.
@@ -51,7 +51,7 @@ pub(crate) struct Gpu {
     info: DeviceInfo,
     pipelines: Pipelines,
     stream: Mutex<Stream>,
-    /// The pace of work that is not recorded.
+    /// The pace of work that is not part of a recording.
     pace: Arc<Pace>,
     flight: Flight,
     failure: Failure,
@@ -63,12 +63,12 @@ impl Gpu {
         Self::watched(adapter::open(found).await?)
     }
 
-    /// Opens the adapter that does nothing.
+    /// Opens the `noop` adapter.
     pub(crate) fn open_noop() -> Result<Self> {
         Self::watched(adapter::open_noop()?)
     }
 
-    /// A device of our own, whose errors are kept.
+    /// Creates a device that this crate owns and whose errors are stored.
     fn watched(opened: Opened) -> Result<Self> {
         let gpu = Self::new(opened)?;
         let failure = gpu.failure.clone();
@@ -78,7 +78,7 @@ impl Gpu {
         }));
         let failure = gpu.failure.clone();
         gpu.device.set_device_lost_callback(move |reason, message| {
-            // Where it was destroyed, which happens on purpose alone, that is known already.
+            // A destroyed device was destroyed on purpose, so its error is already known.
             if reason == wgpu::DeviceLostReason::Unknown {
                 failure.lose(Error::DeviceLost { reason: message });
             }
@@ -86,7 +86,7 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Takes a device of the host program, of which it is not known which cooperative matrices it has.
+    /// Wraps a device of the host program, whose cooperative matrices are unknown.
     pub(crate) fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
         Self::new(Opened { device, queue, cooperative_matrix_side: None })
     }
@@ -108,13 +108,13 @@ impl Gpu {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The largest buffer that a kernel can bind whole.
+    /// Returns the size of the largest buffer that a kernel can bind whole.
     pub(crate) fn max_buffer_bytes(&self) -> u64 {
         let limits = self.device.limits();
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
-    /// A fresh buffer. Where a kernel could not bind it whole, it is refused here rather than at the launch.
+    /// Creates a buffer. Returns an error here rather than at the launch if a kernel could not bind it whole.
     pub(crate) fn allocate(&self, bytes: usize) -> Result<GpuBuffer> {
         let bytes = bytes as u64;
         let limits = self.device.limits();
@@ -147,13 +147,13 @@ impl Gpu {
         Ok(())
     }
 
-    /// Submits what is collected where a command of this cost has no room beside it.
+    /// Submits the collected work if a command of this cost does not fit beside it.
     fn make_room(&self, stream: &mut Stream, cost: Cost) -> Result<()> {
         let has_room = !stream.is_full() && self.pace.fits(stream.guessed() + pace::guess(cost));
         if has_room { Ok(()) } else { self.submit(stream) }
     }
 
-    /// The bind group of a launch, its parameters in a slot of `uniforms`.
+    /// Creates the bind group of a launch, with its parameters in a slot of `uniforms`.
     fn bind(&self, pipeline: &Pipeline, launch: &Launch, uniforms: &wgpu::Buffer) -> wgpu::BindGroup {
         let mut entries = Vec::with_capacity(launch.views.len() + 1);
         let mut bind = |binding, buffer, offset, size| {
@@ -166,7 +166,7 @@ impl Gpu {
         for (i, view) in launch.views.iter().enumerate() {
             // Slices start at multiples of the alignment, so rounding up never reaches the next one, and kernels may
             // take the last elements as a whole vector.
-            // An empty view may stand at the very end of its buffer, where there is nothing to bind.
+            // An empty view may be at the very end of its buffer, where there is nothing to bind.
             let end = view.buffer.bytes();
             let offset = view.byte_offset().min(end - ALIGNMENT);
             let bytes = view.byte_length().max(1).next_multiple_of(ALIGNMENT).min(end - offset);
@@ -179,7 +179,7 @@ impl Gpu {
         })
     }
 
-    /// Encodes commands and submits them; timed, while a profile is made.
+    /// Encodes commands and submits them; times them while a profile is made.
     fn hand_over<'a>(
         &self,
         stream: &mut Stream,
@@ -200,8 +200,8 @@ impl Gpu {
         Ok(())
     }
 
-    /// Writes bytes from the host; the offset and the length are multiples of four. A queue runs its writes ahead of the
-    /// submission that follows them, so collected work that uses the buffer is submitted first.
+    /// Writes bytes from the host; the offset and the length are multiples of four. A queue runs its writes before
+    /// the next submission, so collected work that uses the buffer is submitted first.
     pub(crate) fn write(&self, target: &GpuBuffer, offset: usize, bytes: &[u8]) -> Result<()> {
         self.failure.check()?;
         let mut stream = self.stream();
@@ -247,18 +247,18 @@ impl Gpu {
         Ok(())
     }
 
-    /// Hands over what is collected.
+    /// Submits the collected work.
     pub(crate) fn flush(&self) -> Result<()> {
         self.submit(&mut self.stream())
     }
 
-    /// Hands over what is collected. The uniform ring is written from its start each
-    /// time: the queue runs this write after the submission before it and ahead of the one that follows.
+    /// Submits the collected work. The uniform ring is written from its start each time: the queue runs this write
+    /// between the previous and the next submission.
     fn submit(&self, stream: &mut Stream) -> Result<()> {
         if stream.is_empty() {
             return self.failure.check();
         }
-        // What is collected stays where there is no room for it.
+        // If there is no room, the collected work is kept.
         self.flight.make_room()?;
         stream.write_uniforms(&self.queue);
         let (commands, guessed) = stream.take();
@@ -267,7 +267,7 @@ impl Gpu {
         self.failure.check()
     }
 
-    /// Takes the time of every dispatch from here on. Nothing may be collected.
+    /// Starts timing every dispatch. No collected work may be pending.
     pub(crate) fn start_timing(&self, began: Instant) -> Result<TimeSource> {
         let mut stream = self.stream();
         if stream.timing.is_some() {
@@ -276,23 +276,23 @@ impl Gpu {
         Ok(stream.timing.insert(Stopwatch::new(&self.device, began)).source())
     }
 
-    /// Ends it, with what it came to. The work must be done.
+    /// Stops timing and returns the times. The work must be done.
     pub(crate) fn finish_timing(&self) -> Result<Times> {
         let timing = self.stream().timing.take();
         timing.map_or_else(|| Ok(Times::default()), |timing| timing.finish(&self.flight))
     }
 
-    /// Ends it, whatever it came to.
+    /// Stops timing and discards the times.
     pub(crate) fn stop_timing(&self) {
         self.stream().timing = None;
     }
 
-    /// Waits for all work that was handed over.
+    /// Waits for all submitted work.
     pub(crate) fn wait(&self) -> Result<()> {
         self.flight.wait()
     }
 
-    /// Returns a signal that arrives when all work that was handed over is done.
+    /// Returns a signal for the end of all submitted work.
     pub(crate) fn finished(&self) -> GpuSignal {
         let signal = Signal::new();
         let sender = signal.clone();
@@ -300,40 +300,40 @@ impl Gpu {
         GpuSignal(signal)
     }
 
-    /// Returns whether the work is done, or has the task woken when it is.
+    /// Returns whether the work is done, or registers the task to be woken when it is.
     pub(crate) fn poll_finished(&self, signal: &GpuSignal, context: &mut Context<'_>) -> Poll<Result<()>> {
         self.flight.poll_signal(&signal.0, context)
     }
 
-    /// Sets how long to wait for one submission.
+    /// Sets the time limit for one submission.
     pub(crate) fn set_patience(&self, patience: Duration) {
         self.flight.set_patience(patience);
     }
 
-    /// The submissions in flight, and the most that there have been.
+    /// Returns the number of submissions in flight, and its maximum so far.
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         self.flight.in_flight()
     }
 
-    /// The number of submissions, and of those that had to wait for an earlier one.
+    /// Returns the number of submissions, and of those that had to wait for an earlier one.
     pub(crate) fn submissions(&self) -> (u64, u64) {
         self.flight.submissions()
     }
 
-    /// Frees all that lies on the device, after the work under way. Every later call fails.
+    /// Frees all memory on the device, after the work in progress. Every later call fails.
     pub(crate) fn close(&self) {
         self.failure.lose(Error::DeviceLost { reason: "it was closed".to_string() });
         self.device.destroy();
         self.flight.drain();
     }
 
-    /// Whether the device has failed.
+    /// Returns whether the device has failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.check().is_err()
     }
 }
 
-/// Creates a buffer. If there is no memory for it, nothing else is lost.
+/// Creates a buffer. If there is no memory for it, the device is not lost.
 fn create_buffer(
     device: &wgpu::Device,
     failure: &Failure,
@@ -348,10 +348,10 @@ fn create_buffer(
     Ok(buffer)
 }
 
-/// Opens an adapter at once, as native backends do.
+/// Opens an adapter synchronously, as native backends allow.
 ///
 /// # Errors
-/// [`Error::Adapter`] if the driver refuses, or the adapter opens later: that of a browser.
+/// [`Error::Adapter`] if the driver rejects it, or if the adapter opens asynchronously, as in a browser.
 pub(crate) fn open(found: &Found) -> Result<Gpu> {
     ready::poll_once(Gpu::open(found)).unwrap_or_else(|| {
         let reason = "a browser opens it later; use Device::open_async".to_string();

@@ -1,10 +1,10 @@
-//! [`OnceMap`]: values that are made once each, without one keeping others waiting.
+//! [`OnceMap`]: values that are each created once, without blocking other keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Values by key. Whoever asks for a value that is being made waits for it; other values are made meanwhile.
+/// Values by key. A caller waits if its value is being created; other values are created concurrently.
 #[derive(Debug)]
 pub(super) struct OnceMap<K, V> {
     places: Mutex<HashMap<K, Arc<Mutex<Option<V>>>>>,
@@ -17,7 +17,7 @@ impl<K, V> Default for OnceMap<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> OnceMap<K, V> {
-    /// Returns the value of a key; makes it if there is none. A value that cannot be made is tried again the next time.
+    /// Returns the value of a key, and creates it if there is none. A failed creation is retried on the next call.
     pub(super) fn get_or_make<E>(&self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
         let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +53,7 @@ mod tests {
             has_started.recv().unwrap();
             let (done, is_done) = mpsc::channel();
             scope.spawn(move || done.send(map.get_or_make(2, || Ok::<_, Infallible>(20))).unwrap());
-            // Only a map that keeps others waiting takes this long.
+            // Only a map that blocks other keys takes this long.
             let other = is_done.recv_timeout(Duration::from_secs(60));
             let_go.send(()).unwrap();
             assert_eq!(other, Ok(Ok(20)));

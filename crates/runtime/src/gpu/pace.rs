@@ -1,26 +1,26 @@
-//! [`Pace`]: the time that work takes, guessed from its cost and corrected by what was measured.
+//! [`Pace`]: estimates the time of work from its cost, corrected by measurements.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::kernel::Cost;
 
-/// The longest that one submission is meant to take. Systems end a job that keeps a GPU busy for long, Windows after two
-/// seconds; a guess may be wrong by a factor of ten and more.
+/// The target time of one submission. Systems end a job that keeps a GPU busy for too long, Windows after two
+/// seconds. A guess may be wrong by a factor of ten or more.
 pub(super) const TARGET: Duration = Duration::from_millis(100);
 
-/// Of what is measured, this much may be the submission's own: the wake-up of the host and of the device.
+/// The part of a measured time that may be due to the submission itself: the wake-up of the host and of the device.
 const LATENCY: Duration = Duration::from_micros(200);
 
-/// A pessimistic guess of the nanoseconds that a command takes, at 2 GB/s and 10 GFLOP/s: the slowest of the devices that
-/// were measured are drivers in software, at about these rates.
+/// Returns a pessimistic guess of the nanoseconds of a command, at 2 GB/s and 10 GFLOP/s: the slowest measured
+/// devices are software drivers, at about these rates.
 pub(super) fn guess(cost: Cost) -> f64 {
     const START: f64 = 2e3;
     let bytes = (cost.bytes_read + cost.bytes_written) as f64;
     START + 0.5 * bytes + 0.1 * cost.operations as f64
 }
 
-/// The measured time over the guessed one.
+/// The ratio of measured to guessed time.
 #[derive(Debug)]
 pub(super) struct Pace(AtomicU64);
 
@@ -35,20 +35,20 @@ impl Pace {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 
-    /// Whether work fits into a submission.
+    /// Returns whether work fits into a submission.
     pub(super) fn fits(&self, guessed: f64) -> bool {
         guessed * self.factor() <= TARGET.as_nanos() as f64
     }
 
-    /// The number of times that some work fits into a submission; 0 if it does not.
+    /// Returns how many times some work fits into a submission; 0 if it does not.
     pub(super) fn times(&self, guessed: f64) -> usize {
         (TARGET.as_nanos() as f64 / (guessed * self.factor())) as usize
     }
 
-    /// Learns that work took `took`, or, unless `exact`, at most that.
+    /// Records that work took `took`, or, unless `exact`, at most that.
     ///
-    /// A slower pace counts at once. A faster one is approached by quarters, since the next work may be of another kind,
-    /// and to no less than a 64th of the guess.
+    /// A slower pace is used at once. A faster pace is approached by quarters, since the next work may be different,
+    /// and is at least a 64th of the guess.
     pub(super) fn learn(&self, guessed: f64, took: Duration, exact: bool) {
         let (old, measured) = (self.factor(), took.saturating_sub(LATENCY).as_nanos() as f64 / guessed);
         let new = match measured > old {
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_slow_measurement_counts_at_once_and_a_fast_one_by_and_by() {
         let pace = Pace::default();
-        // A tenth of a second by the guess, a second in fact.
+        // A tenth of a second as guessed, a second as measured.
         pace.learn(1e8, SECOND, true);
         assert_eq!((pace.times(1e7), pace.fits(1e8)), (1, false));
         assert!((4..9).all(|_| pace.times(1e6) < 10 || {
@@ -92,7 +92,8 @@ mod tests {
             assert!(pace.times(1e6) >= last);
             last = pace.times(1e6);
         }
-        // A hundredth of a second less the latency for 1e8 is 0.098 of the guess, so that the target holds 1,020 of 1e6.
+        // A hundredth of a second less the latency for 1e8 is 0.098 of the guess, so 1,020 of 1e6 fit into the
+        // target.
         assert!((1000..=1020).contains(&last), "{last}");
     }
 

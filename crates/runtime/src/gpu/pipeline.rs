@@ -16,7 +16,7 @@ pub(super) struct Pipeline {
     pub(super) has_uniform: bool,
 }
 
-/// The kernel, by its place in memory, since another may have the same name; and its constants.
+/// The kernel, by its address, since names are not unique; and its constants.
 type Key = (usize, Vec<(&'static str, u64)>);
 
 #[derive(Debug, Default)]
@@ -69,7 +69,7 @@ fn compile(
     Ok(Pipeline { name: kernel.name(), pipeline, layout, has_uniform: kernel.uniform > 0 })
 }
 
-/// The layout that a kernel's access list declares: the uniform with a dynamic offset, then the storage buffers.
+/// Returns the layout for a kernel's access list: the uniform with a dynamic offset, then the storage buffers.
 fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
     let entry = |binding, ty, has_dynamic_offset, size| wgpu::BindGroupLayoutEntry {
         binding,
@@ -88,7 +88,7 @@ fn layout_entries(kernel: &Kernel) -> Vec<wgpu::BindGroupLayoutEntry> {
     entries
 }
 
-/// WGSL rounds the size of a uniform structure up to 16 bytes.
+/// Rounds a size up to 16 bytes, as WGSL does for a uniform structure.
 pub(super) fn uniform_bytes(bytes: usize) -> u64 {
     bytes.next_multiple_of(16) as u64
 }

@@ -1,4 +1,4 @@
-//! Read-backs, of which the host may ask without waiting.
+//! Read-backs that the host can poll without waiting.
 
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use super::{Gpu, create_buffer};
 use crate::memory::GpuBuffer;
 use crate::{Error, Result};
 
-/// A read-back under way.
+/// A read-back in progress.
 #[derive(Debug)]
 pub(crate) struct GpuRead {
     staging: wgpu::Buffer,
-    /// The number of the submission that fills it.
+    /// The number of the submission that fills the buffer.
     submission: u64,
     answer: Signal<Result<(), wgpu::BufferAsyncError>>,
 }
 
 impl Gpu {
-    /// Has bytes read back after all submitted work, without waiting: from a multiple of four on, and as many.
+    /// Starts reading bytes back after all submitted work, without waiting. Offset and length are multiples of four.
     pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, bytes: usize) -> Result<GpuRead> {
         self.failure.check()?;
         let bytes = bytes as u64;
@@ -44,7 +44,7 @@ impl Gpu {
         Ok(GpuRead { staging, submission, answer })
     }
 
-    /// The words of a read; `None` where they are not there yet, which does not happen where `wait` is set.
+    /// Returns the words of a read, or `None` if they have not arrived. With `wait` it waits for them.
     pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<Vec<u32>>> {
         let answer = loop {
             if wait {
@@ -52,7 +52,7 @@ impl Gpu {
             }
             self.flight.look();
             self.failure.check()?;
-            // Where several threads wait, the answer may be one that another thread has fetched and is about to send.
+            // If several threads wait, another thread may have fetched the answer, and be about to send it.
             let answer = if wait { read.answer.take_within(Duration::from_millis(10)) } else { read.answer.take() };
             match answer {
                 Some(answer) => break answer,
@@ -63,7 +63,7 @@ impl Gpu {
         self.mapped(read, answer).map(Some)
     }
 
-    /// Returns the words of a read, or has the task woken when they arrive.
+    /// Returns the words of a read, or registers the task to be woken when they arrive.
     pub(crate) fn poll_read(&self, read: &GpuRead, context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
         self.flight.poll_signal(&read.answer, context).map(|answer| self.mapped(read, answer?))
     }

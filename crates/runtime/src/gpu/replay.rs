@@ -1,4 +1,4 @@
-//! Recordings as a GPU replays them: commands with their bind groups, encoded anew each time.
+//! Replays on a GPU: commands with their bind groups, encoded anew for each replay.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use super::{Gpu, create_buffer, fold};
 use crate::Result;
 use crate::kernel::Work;
 
-/// Commands of one submission of replays at most.
+/// The most commands of one submission of replays.
 const MOST_REPLAYED: usize = 1024;
 
-/// A recording as a GPU replays it.
+/// A recording, prepared for replays on a GPU.
 #[derive(Debug)]
 pub(crate) struct GpuRecording {
     commands: Vec<Command>,
-    /// The guessed time of one replay, and how far it is off.
+    /// The guessed time of one replay, and its correction.
     guessed: f64,
     pace: Arc<Pace>,
 }
 
 impl Gpu {
-    /// Makes all that a recording needs to be replayed: bind groups, and a buffer with the parameters of its launches.
+    /// Creates everything that a replay needs: bind groups, and a buffer with the parameters of the launches.
     pub(crate) fn prepare(&self, work: &[Work]) -> Result<GpuRecording> {
         self.failure.check()?;
         let mut uniforms = Vec::new();
@@ -68,10 +68,10 @@ impl Gpu {
         Ok(GpuRecording { commands, guessed, pace: Arc::default() })
     }
 
-    /// Replays a recording `times` times, after all that is collected.
+    /// Replays a recording `times` times, after all collected work.
     ///
-    /// A submission has as many replays as the target of its time allows, or as few commands of one. Other threads may
-    /// have work done between replays, never within one.
+    /// A submission contains as many replays as its target time allows, or only a part of one. Work of other threads
+    /// may run between replays, but not within one.
     pub(crate) fn replay(&self, recording: &GpuRecording, times: usize) -> Result<()> {
         let GpuRecording { commands, guessed, pace } = recording;
         let mut left = times;
@@ -100,7 +100,7 @@ impl Gpu {
     }
 }
 
-/// As many of the commands as fit into one submission, at least one, and their guessed time.
+/// Returns how many of the commands fit into one submission, at least one, and their guessed time.
 fn first_of(commands: &[Command], pace: &Pace) -> (usize, f64) {
     let mut guessed = 0.0;
     let fits = |command: &&Command| {

@@ -1,4 +1,4 @@
-//! [`Signal`]: the answer of a callback, for a thread that waits and for a future.
+//! [`Signal`]: the answer of a callback, for a waiting thread or a future.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -18,9 +18,9 @@ struct Inner<T> {
 struct State<T> {
     answer: Option<T>,
     waker: Option<Waker>,
-    /// Whether a thread drives the device until the answer is there.
+    /// Whether a thread polls the device until the answer arrives.
     is_driven: bool,
-    /// Whether that thread has given up.
+    /// Whether that thread has reached its time limit.
     has_expired: bool,
 }
 
@@ -40,7 +40,7 @@ impl<T> Signal<T> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores the answer and wakes whoever waits.
+    /// Stores the answer and wakes all waiters.
     pub(super) fn set(&self, answer: T) {
         let waker = {
             let mut state = self.state();
@@ -65,7 +65,7 @@ impl<T> Signal<T> {
         waited.unwrap_or_else(PoisonError::into_inner).0.answer.take()
     }
 
-    /// Returns the answer, or has `waker` woken when it arrives.
+    /// Returns the answer, or registers `waker` to be woken when it arrives.
     pub(super) fn take_or_wake(&self, waker: &Waker) -> Option<T> {
         let mut state = self.state();
         let answer = state.answer.take();
@@ -75,20 +75,20 @@ impl<T> Signal<T> {
         answer
     }
 
-    /// Returns true once: the caller then drives the device.
+    /// Returns `true` once: that caller must poll the device.
     pub(super) fn start_driving(&self) -> bool {
         !std::mem::replace(&mut self.state().is_driven, true)
     }
 
-    /// Returns whether the answer has arrived, after some time at most.
+    /// Returns whether the answer arrives within a time limit.
     pub(super) fn arrives_within(&self, time: Duration) -> bool {
-        // The waker is gone once the answer has been stored, even if it has been taken since.
+        // The waker is removed when the answer is stored, even if the answer has been taken since.
         let waits = |state: &mut State<T>| state.answer.is_none() && state.waker.is_some();
         let waited = self.0.arrived.wait_timeout_while(self.state(), time, waits);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
-    /// Ends the driving without an answer.
+    /// Ends the polling without an answer.
     pub(super) fn expire(&self) {
         let waker = {
             let mut state = self.state();
@@ -100,7 +100,7 @@ impl<T> Signal<T> {
         }
     }
 
-    /// Returns whether the driving has ended without an answer.
+    /// Returns whether the polling has ended without an answer.
     pub(super) fn has_expired(&self) -> bool {
         self.state().has_expired
     }

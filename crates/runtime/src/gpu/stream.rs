@@ -1,4 +1,4 @@
-//! The stream of commands: they collect in order and go out together.
+//! The stream of commands, which are collected in order and submitted together.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::{create_buffer, pace};
 use crate::kernel::{Cost, Launch};
 use crate::{Origin, Result};
 
-/// Parameters of a launch take one slot of the uniform ring: the portable alignment of dynamic offsets.
+/// The bytes of a slot in the uniform ring, one per launch: the portable alignment of dynamic offsets.
 pub(super) const UNIFORM_SLOT: usize = 256;
 
-/// Commands of one submission. A submission costs as much as some ten dispatches; more of them in one would only keep
-/// the GPU waiting for its first.
+/// The most commands of one submission. A submission costs as much as some ten dispatches. More dispatches in one
+/// would only delay the first.
 const MOST_COMMANDS: usize = 64;
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) struct Stream {
     uniforms: Vec<u8>,
     uniform_ring: wgpu::Buffer,
     batch: u64,
-    /// While a profile is made.
+    /// Set while a profile is made.
     pub(super) timing: Option<Stopwatch>,
 }
 
@@ -68,11 +68,11 @@ impl Stream {
         let size = (MOST_COMMANDS * UNIFORM_SLOT) as u64;
         let uniform_ring = create_buffer(device, failure, "uniform ring", size, usage)?;
         let (commands, uniforms) = (Vec::new(), Vec::new());
-        // Buffers start with batch 0: used by none.
+        // Buffers start with batch 0: unused.
         Ok(Self { commands, guessed: 0.0, uniforms, uniform_ring, batch: 1, timing: None })
     }
 
-    /// The number of the batch that is being collected.
+    /// Returns the number of the batch being collected.
     pub(super) fn batch(&self) -> u64 {
         self.batch
     }
@@ -85,12 +85,12 @@ impl Stream {
         self.commands.is_empty()
     }
 
-    /// The guessed time of what is collected.
+    /// Returns the guessed time of the collected commands.
     pub(super) fn guessed(&self) -> f64 {
         self.guessed
     }
 
-    /// The buffer that parameters of launches go to.
+    /// Returns the buffer for the parameters of launches.
     pub(super) fn uniform_ring(&self) -> &wgpu::Buffer {
         &self.uniform_ring
     }
@@ -113,7 +113,7 @@ impl Stream {
         self.commands.push(command);
     }
 
-    /// Writes the parameters of what is collected.
+    /// Writes the parameters of the collected commands.
     pub(super) fn write_uniforms(&mut self, queue: &wgpu::Queue) {
         if !self.uniforms.is_empty() {
             queue.write_buffer(&self.uniform_ring, 0, &self.uniforms);
@@ -121,20 +121,20 @@ impl Stream {
         }
     }
 
-    /// Takes what is collected, with its guessed time. The next batch begins.
+    /// Takes the collected commands, with their guessed time, and starts the next batch.
     pub(super) fn take(&mut self) -> (Vec<Command>, f64) {
         self.batch += 1;
         (std::mem::take(&mut self.commands), std::mem::take(&mut self.guessed))
     }
 
-    /// Gives the room of commands that were handed over back.
+    /// Returns the allocation of submitted commands for reuse.
     pub(super) fn give_back(&mut self, mut commands: Vec<Command>) {
         commands.clear();
         self.commands = commands;
     }
 }
 
-/// Appends parameters in a slot of their own. Returns its offset.
+/// Appends parameters in a new slot. Returns its offset.
 pub(super) fn push_uniform(uniforms: &mut Vec<u8>, params: &[u8]) -> u32 {
     let offset = uniforms.len() as u32;
     uniforms.extend_from_slice(params);
@@ -142,7 +142,7 @@ pub(super) fn push_uniform(uniforms: &mut Vec<u8>, params: &[u8]) -> u32 {
     offset
 }
 
-/// Encodes commands, dispatches in as few passes as the copies between them allow.
+/// Encodes commands. Dispatches share a pass unless there is a copy between them.
 pub(super) fn encode<'a>(encoder: &mut wgpu::CommandEncoder, commands: impl Iterator<Item = &'a Command>) {
     let mut commands = commands.peekable();
     while let Some(command) = commands.next() {
@@ -163,7 +163,7 @@ pub(super) fn encode<'a>(encoder: &mut wgpu::CommandEncoder, commands: impl Iter
     }
 }
 
-/// Encodes a dispatch into its pass; other commands have no place in one.
+/// Encodes a dispatch into its pass; other commands are not allowed in one.
 pub(super) fn dispatch(pass: &mut wgpu::ComputePass<'_>, command: &Command) {
     if let Command::Dispatch { pipeline, bind_group, uniform_offset, groups, .. } = command {
         pass.set_pipeline(&pipeline.pipeline);

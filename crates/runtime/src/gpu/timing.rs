@@ -1,8 +1,8 @@
-//! Times of dispatches on a GPU, taken while a profile is made.
+//! Times of dispatches on a GPU, measured while a profile is made.
 //!
-//! With timestamps each dispatch is a compute pass of its own, which the device stamps at its start and its end. The
-//! stamps are resolved into a buffer with the submission and read when the profile ends: nothing waits in between.
-//! Without timestamps each dispatch is submitted and waited for alone.
+//! With timestamps each dispatch is a separate compute pass, which the device stamps at its start and its end. The
+//! stamps are resolved into a buffer with the submission and read when the profile ends, so nothing waits in between.
+//! Without timestamps each dispatch is submitted separately and waited for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::profile::{LaunchProfile, MOST_LAUNCHES, TimeSource, Times};
 use crate::time::Instant;
 use crate::{Error, Result};
 
-/// Bytes of a timestamp.
+/// The size of a timestamp in bytes.
 const STAMP: u64 = wgpu::QUERY_SIZE as u64;
 
-/// Dispatches that one query set has stamps for.
+/// The number of dispatches whose stamps fit into one query set.
 const SET: usize = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
 
-/// What is being timed.
+/// The timings in progress.
 #[derive(Debug)]
 pub(super) struct Stopwatch {
     began: Instant,
     source: TimeSource,
     /// Submissions whose stamps have not been read.
     pending: Vec<Pending>,
-    /// Dispatches in them.
+    /// The number of dispatches in them.
     stamped: usize,
     times: Times,
 }
 
-/// A submission: its dispatches, with neither start nor duration yet, and where their stamps lie.
+/// A submission: its dispatches, still without start and duration, and the buffer with their stamps.
 #[derive(Debug)]
 struct Pending {
     submitted: Duration,
@@ -42,13 +42,13 @@ struct Pending {
     stamps: wgpu::Buffer,
 }
 
-/// Where the stamps of a submission are written to.
+/// The queries for the stamps of a submission.
 #[derive(Debug, Default)]
 struct Stamps {
-    /// Dispatches that have a place in them.
+    /// The number of dispatches that have a query.
     count: usize,
     sets: Vec<wgpu::QuerySet>,
-    /// What they are resolved into, and copied to be read.
+    /// The buffers that they are resolved into, and copied to for reading.
     buffers: Option<[wgpu::Buffer; 2]>,
 }
 
@@ -85,7 +85,7 @@ impl Stamps {
         }
     }
 
-    /// Has the stamps copied to where they can be read.
+    /// Copies the stamps to a buffer that can be read.
     fn resolve(self, encoder: &mut wgpu::CommandEncoder) -> Option<wgpu::Buffer> {
         let [resolved, stamps] = self.buffers?;
         for (i, set) in self.sets.iter().enumerate() {
@@ -108,7 +108,7 @@ impl Stopwatch {
         self.source
     }
 
-    /// Encodes commands and submits them, each dispatch timed. There is room for one submission.
+    /// Encodes commands and submits them, timing each dispatch. There is room for one submission.
     pub(super) fn submit<'a>(
         &mut self,
         flight: &Flight,
@@ -137,7 +137,7 @@ impl Stopwatch {
         let commands: Vec<&Command> = commands.collect();
         let dispatches = commands.iter().filter(|command| matches!(command, Command::Dispatch { .. })).count();
         let room = MOST_LAUNCHES - self.stamped;
-        // Where there is no memory for stamps the work is done without them.
+        // If there is no memory for stamps, the work runs without them.
         let stamps = Stamps::new(device, flight.failure(), dispatches.min(room)).unwrap_or_default();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("timed") });
         let mut launches = Vec::new();
@@ -193,7 +193,7 @@ impl Stopwatch {
     pub(super) fn finish(mut self, flight: &Flight) -> Result<Times> {
         let refused = |reason: String| Error::Driver { reason };
         for pending in &self.pending {
-            // An error shows where the range is asked for.
+            // An error appears when the range is accessed.
             pending.stamps.slice(..).map_async(wgpu::MapMode::Read, |_| ());
         }
         flight.wait()?;
@@ -204,11 +204,11 @@ impl Stopwatch {
             let stamps: Vec<[u64; 2]> = bytemuck::pod_collect_to_vec(&mapped);
             submissions.push((pending.submitted, pending.launches, stamps));
         }
-        // Differences of stamps are small where stamps themselves may pass what f64 counts.
+        // Differences of stamps are small, whereas stamps themselves may exceed the precision of f64.
         let first = submissions.iter().filter_map(|(_, _, stamps)| Some(stamps.first()?[0])).min().unwrap_or(0);
         let since =
             |stamp: u64, origin: u64| Duration::from_nanos((stamp.saturating_sub(origin) as f64 * period) as u64);
-        // The least shift by which no submission's first launch begins before it was handed over.
+        // The smallest shift such that no submission's first launch begins before its submission.
         let shift = submissions
             .iter()
             .filter_map(|(submitted, _, stamps)| Some(submitted.saturating_sub(since(stamps.first()?[0], first))))
@@ -225,7 +225,7 @@ impl Stopwatch {
     }
 }
 
-/// A dispatch, without its times; nothing for copies and clears.
+/// Returns a dispatch, without its times; `None` for copies and clears.
 fn describe(command: &Command) -> Option<LaunchProfile> {
     match command {
         Command::Dispatch { pipeline, groups, cost, origin, .. } => Some(LaunchProfile {

@@ -8,41 +8,41 @@ pub struct Call<'a> {
     pub(crate) params: &'a [u8],
     pub(crate) constants: &'a [(&'static str, f64)],
     pub(crate) slices: [Slice<'a>; MOST_BINDINGS],
-    /// How many of them the kernel has.
+    /// The number of bindings of the kernel.
     pub(crate) count: usize,
     pub(crate) extra: Option<Extra>,
     pub(crate) application: Option<&'a Application>,
 }
 
 impl<'a> Call<'a> {
-    /// The parameters, as the launch was made with.
+    /// Returns the parameters that the launch was created with.
     ///
     /// # Panics
-    /// Where `P` has another size.
+    /// If `P` has a different size.
     #[must_use]
     pub fn params<P: Pod>(&self) -> P {
         bytemuck::pod_read_unaligned(self.params)
     }
 
-    /// Returns the parameters as bytes, for a twin that takes them apart itself.
+    /// Returns the parameters as bytes, for a twin that decodes them itself.
     #[must_use]
     pub fn param_bytes(&self) -> &'a [u8] {
         self.params
     }
 
-    /// Returns the bindings in order, and after them empty ones.
+    /// Returns the bindings in order, followed by empty ones.
     #[must_use]
     pub fn slices(self) -> [Slice<'a>; MOST_BINDINGS] {
         self.slices
     }
 
-    /// Returns the element-wise function that the launch applies, with its numbers, if the launch says so.
+    /// Returns the element-wise function that the launch applies, with its numbers, if one is declared.
     #[must_use]
     pub fn application(&self) -> Option<&'a Application> {
         self.application
     }
 
-    /// Returns an override constant; 0 where the launch does not set it.
+    /// Returns an override constant; 0 if the launch does not set it.
     #[must_use]
     pub fn constant(&self, name: &str) -> f64 {
         self.constants.iter().find(|(n, _)| *n == name).map_or(0.0, |&(_, value)| value)
@@ -51,7 +51,7 @@ impl<'a> Call<'a> {
     /// Returns the bindings, in order.
     ///
     /// # Panics
-    /// Where `N` is not their number in the kernel's access list.
+    /// If `N` is not the length of the kernel's access list.
     #[must_use]
     pub fn bindings<const N: usize>(self) -> [Slice<'a>; N] {
         assert!(N == self.count, "a twin asks for {N} bindings of {}", self.count);
@@ -59,19 +59,19 @@ impl<'a> Call<'a> {
         std::array::from_fn(|_| slices.next().unwrap_or_else(|| unreachable!("there are at most {MOST_BINDINGS}")))
     }
 
-    /// Returns the elements of the first bindings, to read, and those of the last one, to write.
+    /// Returns the elements of the other bindings, to read, and those of the last one, to write.
     ///
     /// # Panics
-    /// If the kernel has another number of bindings.
+    /// If the kernel has a different number of bindings.
     #[must_use]
     pub fn operands<const N: usize>(self) -> ([&'a [f32]; N], &'a mut [f32]) {
         self.operands_as()
     }
 
-    /// Returns the same as [`operands`](Self::operands), of any type.
+    /// Returns the same as [`operands`](Self::operands), for any element type.
     ///
     /// # Panics
-    /// If the kernel has another number of bindings.
+    /// If the kernel has a different number of bindings.
     #[must_use]
     pub fn operands_as<T: Element, const N: usize>(self) -> ([&'a [T]; N], &'a mut [T]) {
         assert!(N + 1 == self.count, "a twin asks for {} bindings of {}", N + 1, self.count);
@@ -81,7 +81,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A binding as a twin sees it: the bytes of its elements.
+/// A binding of a twin: the bytes of its elements.
 #[derive(Debug)]
 pub enum Slice<'a> {
     /// To read.
@@ -91,11 +91,11 @@ pub enum Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// Returns the elements to read, which are of the type of the binding or of one of the same size.
+    /// Returns the elements to read. `T` is the type of the binding or one of the same size.
     #[must_use]
     pub fn read<T: Element>(self) -> &'a [T] {
         match self {
-            // A placeholder of no elements is at no aligned place.
+            // An empty placeholder is not aligned.
             Self::Read([]) | Self::Write([]) => &[],
             Self::Read(bytes) => bytemuck::cast_slice(bytes),
             Self::Write(bytes) => bytemuck::cast_slice(bytes),
@@ -105,7 +105,7 @@ impl<'a> Slice<'a> {
     /// Returns the elements to write.
     ///
     /// # Panics
-    /// Where the kernel declares the binding as [`Access::Read`].
+    /// If the kernel declares the binding as [`Access::Read`].
     #[must_use]
     pub fn write<T: Element>(self) -> &'a mut [T] {
         match self {

@@ -1,36 +1,36 @@
-//! [`Pages`]: places for many arrays in a few buffers, so that one launch reaches all of them.
+//! [`Pages`]: the layout of many arrays in a few buffers, so that one launch covers all of them.
 
 use crate::{DType, Error, Result};
 
-/// Pages are multiples of so many elements, so that kernels that go over a page need no test for a tail.
+/// Page lengths are multiples of this many elements, so that kernels over a page need no test for a tail.
 pub const PAGE_BLOCK: usize = 1024;
 
-/// The place of an array in pages.
+/// The position of an array in pages.
 #[derive(Debug, Clone, Copy)]
 pub struct Placement {
     /// The number of the page.
     pub page: usize,
-    /// The elements of the page before the array.
+    /// The index of the array's first element in the page.
     pub offset: usize,
-    /// The elements of the array.
+    /// The number of elements of the array.
     pub len: usize,
 }
 
-/// Places for arrays of one type and known lengths. Each array is in one page, from a multiple of
-/// [`DType::alignment`] on.
+/// The layout of arrays of one type and known lengths. Each array is in one page, at a multiple of
+/// [`DType::alignment`].
 #[derive(Debug)]
 pub struct Pages {
     places: Vec<Placement>,
-    /// Elements of each page, padding included.
+    /// The number of elements of each page, padding included.
     elements: Vec<usize>,
 }
 
 impl Pages {
-    /// Returns places for arrays of these lengths and this type, in pages of at most `most` elements, at least
-    /// [`PAGE_BLOCK`]. There is always a page, even for no array.
+    /// Lays out arrays of these lengths and this type, in pages of at most `most` elements, but at least
+    /// [`PAGE_BLOCK`]. There is always a page, even without arrays.
     ///
     /// # Errors
-    /// If one array alone is longer than a page may be.
+    /// If a single array is longer than a page may be.
     pub fn new(lengths: impl IntoIterator<Item = usize>, dtype: DType, most: usize) -> Result<Self> {
         let most = most.min(u32::MAX as usize) / PAGE_BLOCK * PAGE_BLOCK;
         let (mut places, mut elements, mut used) = (Vec::new(), Vec::new(), 0);
@@ -56,7 +56,7 @@ impl Pages {
         Ok(Self { places, elements })
     }
 
-    /// Returns the place of each array.
+    /// Returns the position of each array.
     pub fn places(&self) -> &[Placement] {
         &self.places
     }

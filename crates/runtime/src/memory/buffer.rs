@@ -1,4 +1,4 @@
-//! Memory of a device, and the pool that it comes from and goes back to.
+//! Memory of a device, and the pool that allocates and reuses it.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use crate::dtype::BINDING_ALIGNMENT;
 use crate::{DType, Error, Result};
 
-/// The portable alignment of a binding in bytes: slices of a buffer that kernels bind start at multiples of it, and the
-/// sizes of buffers are multiples of it.
+/// The portable alignment of a binding in bytes: bound slices of a buffer start at multiples of it, and the sizes of
+/// buffers are multiples of it.
 pub const ALIGNMENT: usize = BINDING_ALIGNMENT;
 
 /// The memory itself.
@@ -28,7 +28,7 @@ pub(crate) struct GpuBuffer {
     pub(crate) last_batch: AtomicU64,
 }
 
-/// A buffer of a GPU in a build without wgpu, where there is none.
+/// A buffer of a GPU in a build without wgpu, which has none.
 #[derive(Debug)]
 #[cfg(not(feature = "wgpu"))]
 pub(crate) enum GpuBuffer {}
@@ -49,8 +49,9 @@ thread_local! {
     static HOLDER: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
 
-/// Gives the memory that a closure takes on this thread a name, by which [`Device::memory`](crate::Device::memory) counts it. Unnamed memory is
-/// counted as `recordings` where it is taken while a recording is made, and else as `tensors`. The innermost name counts.
+/// Runs a closure and counts the memory that it allocates on this thread under a name in
+/// [`Device::memory`](crate::Device::memory). Unnamed memory is counted as `recordings` if it is allocated while a
+/// recording is made, else as `tensors`. The innermost name applies.
 ///
 /// ```
 /// use thalweg_runtime::Device;
@@ -74,32 +75,33 @@ pub fn hold_as<T>(holder: &'static str, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// Returns the name that memory taken on this thread has by [`hold_as`].
+/// Returns the name set by [`hold_as`] on this thread.
 pub(crate) fn named_holder() -> Option<&'static str> {
     HOLDER.get()
 }
 
-/// Where a pool takes memory from.
+/// The source of a pool's memory.
 pub(crate) trait MemorySource {
-    /// Takes fresh memory of so many bytes, a multiple of four.
+    /// Allocates new memory of so many bytes, a multiple of four.
     fn take(&self, bytes: usize) -> Result<Memory>;
 
     /// Returns the size of the largest buffer in bytes, a multiple of [`ALIGNMENT`].
     fn most_bytes(&self) -> usize;
 
-    /// Waits for the work under way, which may hold memory.
+    /// Waits for the work in progress, which may hold memory.
     fn wait(&self) -> Result<()>;
 }
 
-/// Who holds the memory of a device: see [`Device::memory`](crate::Device::memory). All in bytes, rounded up to the sizes in which memory is kept.
+/// The holders of a device's memory: see [`Device::memory`](crate::Device::memory). All numbers are in bytes, rounded
+/// up to the sizes of allocations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// What is in use, by name, the most first.
+    /// Memory in use, by name, the largest first.
     pub held: Vec<Held>,
-    /// What is kept for the next tensors.
+    /// Memory kept for the next tensors.
     pub idle: u64,
-    /// All that was taken from the device for tensors: what is in use and what is idle.
+    /// All memory allocated from the device for tensors, in use or idle.
     pub total: u64,
 }
 
@@ -107,16 +109,17 @@ pub struct MemoryReport {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
-    /// Its name: `parameters`, `gradients`, `optimizer state`, `data`, `recordings`, `tensors`, or one given by [`hold_as`].
+    /// The name: `parameters`, `gradients`, `optimizer state`, `data`, `recordings`, `tensors`, or one set by
+    /// [`hold_as`].
     pub holder: &'static str,
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: u64,
-    /// Buffers.
+    /// The number of buffers.
     pub buffers: usize,
 }
 
 impl MemoryReport {
-    /// Returns the bytes of one holder; 0 where it holds nothing.
+    /// Returns the bytes of one holder; 0 if it holds nothing.
     #[must_use]
     pub fn held_by(&self, holder: &str) -> u64 {
         self.held.iter().find(|held| held.holder == holder).map_or(0, |held| held.bytes)
@@ -137,33 +140,33 @@ impl Buffer {
         self.memory.as_ref().unwrap_or_else(|| unreachable!("a buffer has its memory until it is dropped"))
     }
 
-    /// Returns the size in bytes, at least as many as were asked for.
+    /// Returns the size in bytes, at least the requested one.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A number of its own, by which the CPU executor orders its locks.
+    /// Returns a unique number, by which the CPU executor orders its locks.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
 
-    /// Whether it came from this pool.
+    /// Returns whether it belongs to this pool.
     pub(crate) fn is_of(&self, pool: &Arc<Pool>) -> bool {
         std::ptr::eq(self.pool.as_ptr(), Arc::as_ptr(pool))
     }
 
-    /// Notes that it holds something which no recorded work has put there.
+    /// Notes that it contains data that no recorded work has written.
     pub(crate) fn note_host_write(&self) {
         self.written_by_host.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the host has ever written to it.
+    /// Returns whether the host has ever written to it.
     pub(crate) fn written_by_host(&self) -> bool {
         self.written_by_host.load(Ordering::Relaxed)
     }
 
-    /// The memory of a CPU buffer, in words so that elements of four bytes are aligned.
+    /// Returns the memory of a CPU buffer, in words so that four-byte elements are aligned.
     pub(crate) fn cpu(&self) -> &RwLock<Vec<u32>> {
         match self.memory() {
             Memory::Cpu(words) => words,
@@ -171,7 +174,7 @@ impl Buffer {
         }
     }
 
-    /// The buffer of a GPU.
+    /// Returns the buffer of a GPU.
     pub(crate) fn gpu(&self) -> &GpuBuffer {
         match self.memory() {
             Memory::Gpu(buffer) => buffer,
@@ -193,18 +196,18 @@ impl Drop for Buffer {
 pub struct View {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) dtype: DType,
-    /// In elements, as all that follows.
+    /// In elements, like all following fields.
     pub(crate) offset: usize,
     pub(crate) length: usize,
-    /// Elements that the kernel uses of them.
+    /// The number of elements that the kernel uses.
     pub(crate) used: usize,
-    /// Whether it may be bound as it lies.
+    /// Whether it can be bound directly.
     pub(crate) bindable: bool,
 }
 
-/// A value in the memory of a device that a launch binds, such as a tensor.
+/// A value in device memory that a launch can bind, such as a tensor.
 pub trait ToView {
-    /// Returns the range of memory that the value is in.
+    /// Returns the range of memory that contains the value.
     fn to_view(&self) -> View;
 }
 
@@ -221,20 +224,20 @@ impl<T: ToView + ?Sized> ToView for &T {
 }
 
 impl View {
-    /// Returns the range of `length` elements from element `offset` on. A kernel may bind it if it starts at a multiple of
-    /// [`ALIGNMENT`] bytes.
+    /// Creates the range of `length` elements from element `offset` on. A kernel can bind it if it starts at a
+    /// multiple of [`ALIGNMENT`] bytes.
     #[must_use]
     pub fn new(buffer: Arc<Buffer>, dtype: DType, offset: usize, length: usize) -> Self {
         Self { buffer, dtype, offset, length, used: length, bindable: offset.is_multiple_of(dtype.alignment()) }
     }
 
-    /// Returns a range whose elements have gaps or another order, which no kernel may bind as it is.
+    /// Creates a range whose elements have gaps or another order. No kernel can bind it directly.
     #[must_use]
     pub fn with_gaps(buffer: Arc<Buffer>, dtype: DType, offset: usize, length: usize) -> Self {
         Self { buffer, dtype, offset, length, used: length, bindable: false }
     }
 
-    /// Returns the whole buffer, of which a kernel uses as many elements as the range has.
+    /// Returns a view of the whole buffer, of which a kernel uses as many elements as the range has.
     #[must_use]
     pub fn whole(self) -> Self {
         let length = self.buffer.bytes() / self.dtype.size();
@@ -247,18 +250,18 @@ impl View {
         self.dtype
     }
 
-    /// Returns the same bytes as elements of another type, of which there are a whole number.
+    /// Returns the same bytes as elements of another type. Their number must be integral.
     pub(crate) fn as_type(&self, dtype: DType) -> Self {
         let (offset, length) = (self.byte_offset() / dtype.size(), self.byte_length() / dtype.size());
         Self { dtype, offset, length, used: length, ..self.clone() }
     }
 
-    /// Returns the place of its first byte in the buffer.
+    /// Returns the offset of its first byte in the buffer.
     pub(crate) fn byte_offset(&self) -> usize {
         self.offset * self.dtype.size()
     }
 
-    /// Returns the bytes of its elements.
+    /// Returns the number of bytes of its elements.
     pub(crate) fn byte_length(&self) -> usize {
         self.length * self.dtype.size()
     }
@@ -285,8 +288,9 @@ impl View {
     }
 }
 
-/// Free memory by size classes, which keep one bit behind the leading one: 256, 512, 768, 1024, 1536, … bytes. At most a third
-/// of a buffer is waste, and nearly every request of a training step finds what the step before has left.
+/// Free memory by size classes, which have at most two significant bits: 256, 512, 768, 1024, 1536, … bytes. At most
+/// a third of a buffer is wasted, and nearly every request of a training step is served from memory that the previous
+/// step freed.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     free: Mutex<HashMap<usize, Vec<Memory>>>,
@@ -297,7 +301,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A buffer of at least `bytes` bytes with whatever it held last.
+    /// Returns a buffer of at least `bytes` bytes, which is not cleared.
     pub(crate) fn allocate(
         self: &Arc<Self>,
         source: &impl MemorySource,
@@ -334,12 +338,12 @@ impl Pool {
         }))
     }
 
-    /// Takes memory of the device. Where there is none, it takes it once more after it has freed all that is idle.
+    /// Allocates from the device. If there is no memory, frees all idle memory and tries once more.
     pub(crate) fn with_room<T>(&self, source: &impl MemorySource, take: impl Fn() -> Result<T>) -> Result<T> {
         match take() {
             Err(Error::OutOfMemory { .. }) => {
                 self.release();
-                // Work under way holds memory too; what has failed there shows again at the next call.
+                // Work in progress holds memory too; the next call returns its error.
                 let _ = source.wait();
                 self.release();
                 take()
@@ -348,7 +352,7 @@ impl Pool {
         }
     }
 
-    /// The number that the next buffer gets.
+    /// Returns the number of the next buffer.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.load(Ordering::Relaxed)
     }
@@ -361,7 +365,7 @@ impl Pool {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).entry(bytes).or_default().push(memory);
     }
 
-    /// Frees what no tensor uses.
+    /// Frees the memory that no tensor uses.
     pub(crate) fn release(&self) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: usize = free.iter().map(|(bytes, list)| bytes * list.len()).sum();
@@ -384,19 +388,19 @@ impl Pool {
     }
 }
 
-/// The size class, or the limit of the device if the class passes it. A request that passes it stays as it is, so that the
-/// device's error has the size that was asked for.
+/// Returns the size class, or the limit of the device if the class exceeds it. A request that exceeds the limit is
+/// returned unchanged, so that the device's error contains the requested size.
 fn limited_size_class(bytes: usize, limit: usize) -> usize {
     let class = size_class(bytes);
     if class > limit { bytes.max(limit) } else { class }
 }
 
-/// The smallest size class that holds so many bytes: always a multiple of [`ALIGNMENT`].
+/// Returns the smallest size class of at least so many bytes, always a multiple of [`ALIGNMENT`].
 fn size_class(bytes: usize) -> usize {
     let bytes = bytes.max(ALIGNMENT);
     let power = bytes.next_power_of_two();
     let three_quarters = power / 4 * 3;
-    // 384 bytes are no multiple of the alignment, so the first class between powers is 768.
+    // 384 bytes are not a multiple of the alignment, so the first class between powers of two is 768.
     if bytes <= three_quarters && three_quarters.is_multiple_of(ALIGNMENT) { three_quarters } else { power }
 }
 

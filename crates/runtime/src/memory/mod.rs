@@ -1,4 +1,4 @@
-//! Memory of a device: buffers and the pool that they return to, views of them, and pages that many arrays share.
+//! Memory of a device: buffers and their pool, views of buffers, and pages shared by many arrays.
 
 mod arena;
 mod buffer;

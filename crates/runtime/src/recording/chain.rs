@@ -1,5 +1,5 @@
-//! [`Chain`]: the twin of generated kernels. It walks a program block by block, so that what lies between the operations
-//! stays in the cache.
+//! [`Chain`]: the twin of generated kernels. It runs a program block by block, so that intermediate values stay in
+//! the cache.
 
 use std::cell::RefCell;
 
@@ -9,10 +9,10 @@ use crate::kernel::{Access, Call, MOST_BINDINGS};
 use crate::threads::{for_each_chunks, vectorized};
 use crate::{DType, Float, bf16, f16};
 
-/// Elements that the twin takes through the whole program at once.
+/// The number of elements that run through the whole program at once.
 const BLOCK: usize = 1024;
 
-/// A program as the twin walks it, its values in as few registers as there are values alive at a time.
+/// A program prepared for the twin, with values in as few registers as there are live values.
 #[derive(Debug)]
 pub(crate) struct Chain {
     dtype: DType,
@@ -25,10 +25,10 @@ pub(crate) struct Chain {
 /// How a binding is used.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
-    /// Read at places of its own.
+    /// Read with its own addressing.
     Whole,
     Read,
-    /// Written, and perhaps read: which one of those that are.
+    /// Written, and perhaps read: its index among the written bindings.
     Written(usize),
 }
 
@@ -36,7 +36,7 @@ enum Bound {
 struct Registered {
     operation: Operation,
     operands: Vec<Source>,
-    /// Its first number among the parameters.
+    /// The index of its first number among the parameters.
     number: usize,
     register: usize,
 }
@@ -74,20 +74,20 @@ impl Chain {
             let operands = instruction.operands.iter().map(in_register).collect();
             chain.instructions.push(Registered { operation: instruction.operation, operands, number, register });
             number += instruction.numbers.len();
-            // Free from the next instruction on, so that no result lies over its own operand.
+            // Free from the next instruction on, so that no result overwrites its own operand.
             free.extend((0..=i).filter(|&value| last_use[value] == i).map(|value| register_of[value]));
         }
         chain.stores = program.stores.iter().map(|store| store.map(|(value, _)| register_of[value])).collect();
         chain
     }
 
-    /// The whole program, on elements from `start` on: as many as the pieces of what is written have.
+    /// Runs the whole program on the elements from `start` on, as many as the written pieces have.
     fn compute<T: Float>(&self, params: &[u8], start: usize, read: &[&[T]; MOST_BINDINGS], written: &mut [&mut [T]]) {
         thread_local! {
             static REGISTERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
         }
         REGISTERS.with_borrow_mut(|registers| {
-            // After the registers comes room for elements that are not f32 in memory.
+            // The registers are followed by room for elements that are not f32 in memory.
             let count = self.registers + if T::DTYPE == DType::F32 { 0 } else { MOST_ARGUMENTS };
             if registers.len() < count {
                 registers.resize_with(count, || vec![0.0; BLOCK]);
@@ -113,7 +113,7 @@ impl Chain {
         for block in (0..length).step_by(BLOCK) {
             let count = BLOCK.min(length - block);
             for instruction in &self.instructions {
-                // Taken out, so that the others can be read meanwhile.
+                // Taken out, so that the other registers can be read.
                 let mut result = std::mem::take(&mut registers[instruction.register]);
                 let fetch = |operand: Source| match operand {
                     Source::Value(register) => Operand::Value(&registers[register][..count]),
@@ -144,7 +144,7 @@ enum Operand<'a, T> {
 }
 
 impl<'a, T: Float> Operand<'a, T> {
-    /// The values. Those of elements that are not f32 are in `room`.
+    /// Returns the values, in `room` if the elements are not f32.
     #[inline(always)]
     fn values(self, room: Option<&'a mut Vec<f32>>) -> &'a [f32] {
         match self {
@@ -153,7 +153,7 @@ impl<'a, T: Float> Operand<'a, T> {
         }
     }
 
-    /// The elements of a binding.
+    /// Returns the elements of a binding.
     #[inline(always)]
     fn elements(self) -> &'a [T] {
         match self {
@@ -209,7 +209,7 @@ impl Registered {
     }
 }
 
-/// The program of the chain, element by element.
+/// Runs the program of the chain, element by element.
 pub(super) fn twin(call: Call<'_>) {
     let Some(chain) = call.extra.and_then(|extra| extra.downcast_ref::<Chain>()) else {
         unreachable!("a launch of a generated kernel carries its chain")
@@ -242,7 +242,7 @@ fn run<T: Float>(chain: &Chain, call: Call<'_>) {
     }
 }
 
-/// Computes the first `N` slices that are written, on several threads.
+/// Computes the first `N` written slices, on several threads.
 fn share_out<T: Float, const N: usize>(
     chain: &Chain,
     params: &[u8],

@@ -1,4 +1,4 @@
-//! The first difference between two lists of work, in words.
+//! The first difference between two lists of work, as text.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::DType;
 use crate::kernel::{Launch, Work};
 use crate::memory::{Buffer, View};
 
-/// The first difference. Buffers from `first_buffer` on are those that a list has made itself.
+/// Returns the first difference. A list created the buffers from `first_buffer` on itself.
 pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Option<String> {
     for (place, (x, y)) in left.iter().zip(right).enumerate() {
         let difference = match (x, y) {
@@ -38,7 +38,7 @@ pub(super) fn between(left: &[Work], right: &[Work], first_buffer: u64) -> Optio
     left.get(right.len()).or_else(|| right.get(left.len())).map(more)
 }
 
-/// The view of bytes that are copied or cleared, in words.
+/// Returns the view of bytes that are copied or cleared, as words.
 fn of_bytes(buffer: &Arc<Buffer>, offset: usize, bytes: usize) -> View {
     View::new(buffer.clone(), DType::U32, offset / 4, bytes / 4)
 }
@@ -51,7 +51,7 @@ fn name(work: &Work) -> &'static str {
     }
 }
 
-/// The path of the module that it comes from.
+/// Returns the path of the work's module.
 fn module(work: &Work) -> Option<&str> {
     match work {
         Work::Launch(launch) => launch.origin.path.as_deref(),
@@ -84,22 +84,22 @@ fn of_launches(x: &Launch, y: &Launch, first_buffer: u64) -> Option<String> {
     Some(format!("binding {} is other memory", binding + 1))
 }
 
-/// Whether two kernels compute the same from the same parameters: an operation may have several, of which a device takes one
-/// by what it has compiled already.
+/// Returns whether two kernels compute the same from the same parameters. An operation may have several kernels, and
+/// the choice depends on which are already compiled.
 fn have_one_twin(x: &Launch, y: &Launch) -> bool {
     // The twins of generated chains and of element-wise functions need more than parameters.
     let is_whole = |launch: &Launch| launch.extra.is_none() && launch.application.is_none();
     std::ptr::fn_addr_eq(x.kernel.twin, y.kernel.twin) && is_whole(x) && is_whole(y)
 }
 
-/// A word of parameters, whose type is not known: a float if it looks like one, else a whole number.
+/// Formats a word of parameters, whose type is unknown: as a float if it looks like one, else as an integer.
 fn number(bytes: &[u8]) -> String {
     let Ok(word) = bytes.try_into().map(u32::from_le_bytes) else { return format!("{bytes:?}") };
     let float = f32::from_bits(word);
     if float.is_normal() && (1e-20..1e20).contains(&float.abs()) { format!("{float}") } else { word.to_string() }
 }
 
-/// Memory that was there before is the same if its place is; memory made inside if its size is.
+/// Returns whether two views are the same. Offsets and sizes must agree, and for existing memory the buffers too.
 fn is_same_place(x: &View, y: &View, first_buffer: u64) -> bool {
     let is_inside = |view: &View| view.buffer.id() >= first_buffer;
     let same_buffer = match (is_inside(x), is_inside(y)) {

@@ -1,8 +1,8 @@
-//! Chains of element-wise operations in a recording become one launch of a generated kernel each.
+//! Fuses each chain of element-wise operations in a recording into one launch of a generated kernel.
 //!
-//! Neighbours in the list of work join where they go over the same number of elements and each place in memory is the
-//! same view wherever they touch it: then a lane needs nothing that another lane makes. A value that the chain alone
-//! needs never reaches memory. All elements of a chain have one type of storage.
+//! Neighbouring operations are fused if they have the same number of elements and access each range of memory through
+//! the same view. Then no lane depends on another one. A value that only the chain uses is never stored. All elements
+//! of a chain have one storage type.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::kernel::{Access, Kernel, Launch, MOST_BINDINGS, Work};
 use crate::memory::View;
 use crate::{DType, Origin};
 
-/// Operations of one kernel, so that texts stay readable and registers few.
+/// The most operations of one kernel, so that texts stay readable and registers few.
 const MOST_STEPS: usize = 64;
 
 /// An element-wise operation of the list.
@@ -24,7 +24,7 @@ struct Step {
     numbers: Vec<u32>,
     operands: Vec<Operand>,
     target: View,
-    /// Whether what lies behind the last element of the target must stay.
+    /// Whether memory after the last element of the target must be preserved.
     exact: bool,
 }
 
@@ -54,7 +54,7 @@ impl Step {
         }
     }
 
-    /// The application that a launch carries, if it carries one and its operands are at simple places.
+    /// Returns the application of a launch, if it has one and its operands have simple addressing.
     fn of_launch(launch: &Launch) -> Option<Self> {
         let application = launch.application.as_ref()?;
         let (target, views) = launch.views.split_last()?;
@@ -83,7 +83,7 @@ impl Step {
         })
     }
 
-    /// A copy as one of elements of another type.
+    /// Returns a copy as a copy of elements of another type.
     fn as_type(&self, dtype: DType) -> Self {
         let operand = |operand: &Operand| match operand {
             Operand::Same(view) => Operand::Same(view.as_type(dtype)),
@@ -97,17 +97,17 @@ impl Step {
 /// A view that a chain reads or writes.
 struct Bound {
     view: View,
-    /// Whether it is the whole buffer, read at places of its own.
+    /// Whether it is the whole buffer, read with its own addressing.
     addressed: bool,
-    /// Whether the chain needs what it held before.
+    /// Whether the chain reads its previous contents.
     loaded: bool,
-    /// What it holds so far, if the chain has written it.
+    /// The current value, if the chain has written it.
     value: Option<usize>,
-    /// Whether what lies behind its last element must stay.
+    /// Whether memory after its last element must be preserved.
     exact: bool,
 }
 
-/// A chain that is being put together.
+/// A chain under construction.
 #[derive(Default)]
 struct ChainBuilder {
     /// The type of all elements; `None` while there is no step.
@@ -118,11 +118,11 @@ struct ChainBuilder {
 }
 
 impl ChainBuilder {
-    /// Takes a step in, unless it would touch what another step touches as a different view.
+    /// Adds a step, unless it would access memory of another step through a different view.
     fn join(&mut self, step: &Step) -> bool {
         let copy;
         let step = match (step.operation, self.dtype) {
-            // A copy moves bytes, so it can take the type of the chain.
+            // A copy moves bytes, so it can have the type of the chain.
             (Operation::Copy, Some(dtype)) => {
                 copy = step.as_type(dtype);
                 &copy
@@ -150,12 +150,12 @@ impl ChainBuilder {
             self.bound.iter().all(|bound| bound.addressed || bound.view.is_same(view) || !bound.view.overlaps(view))
         };
         let known = |view: &View| self.bound.iter().any(|bound| !bound.addressed && bound.view.is_same(view));
-        // Places of their own may be anywhere in a buffer, so nothing of it may be written.
+        // Addressed elements may be anywhere in a buffer, so no part of it may be written.
         let unwritten = |view: &View| {
             !self.bound.iter().any(|b| b.value.is_some() && b.view.buffer.id() == view.buffer.id())
                 && step.target.buffer.id() != view.buffer.id()
         };
-        // Nor may the operands of the step itself lie askew.
+        // The operands of the step itself must not partially overlap either.
         let views = step.operands.iter().filter_map(|operand| match operand {
             Operand::Same(view) => Some(view),
             Operand::Addressed(..) => None,
@@ -169,7 +169,7 @@ impl ChainBuilder {
             && !askew
             && fits(&step.target)
             && step.operands.iter().all(|operand| match operand {
-                // A copy may be of any type; that of a value of the chain is one of its type.
+                // A copy may have any type; a copy of a value of the chain has the chain's type.
                 Operand::Same(view) => fits(view) && (step.operation != Operation::Copy || known(view)),
                 Operand::Addressed(view, _) => unwritten(view),
             })
@@ -213,13 +213,13 @@ impl ChainBuilder {
         }
     }
 
-    /// Whether a device can bind it. What `is_needless` tells of need not be bound.
+    /// Returns whether a device can bind it. Bindings for which `is_needless` returns `true` are not bound.
     fn fits(&self, is_needless: impl Fn(&Bound) -> bool) -> bool {
         let numbers: usize = self.instructions.iter().map(|instruction| instruction.numbers.len()).sum();
         self.bound.iter().filter(|bound| !is_needless(bound)).count() <= MOST_BINDINGS && numbers <= MOST_NUMBERS
     }
 
-    /// The launch, without what nobody needs; none where nobody needs anything.
+    /// Returns the launch without unused values, or `None` if nothing is used.
     fn into_launch(mut self, origin: Origin, is_needless: impl Fn(&Bound) -> bool) -> Option<Launch> {
         let is_needless: Vec<bool> = self.bound.iter().map(is_needless).collect();
         let stored = |binding: usize| self.bound[binding].value.filter(|_| !is_needless[binding]);
@@ -241,7 +241,7 @@ impl ChainBuilder {
         let is_written = |view: &View| {
             (0..self.bound.len()).any(|b| stored(b).is_some() && self.bound[b].view.buffer.id() == view.buffer.id())
         };
-        // Numbers of values and bindings among those that are left.
+        // Renumbers the values and bindings that are left.
         let place_among = |kept: &[usize], all: usize| -> Vec<usize> {
             let mut places = vec![usize::MAX; all];
             kept.iter().enumerate().for_each(|(place, &number)| places[number] = place);
@@ -258,7 +258,7 @@ impl ChainBuilder {
         let program = Program {
             dtype,
             stores: bindings.iter().map(|&b| stored(b).map(|v| (value_place[v], self.bound[b].exact))).collect(),
-            // A buffer that is written anywhere must not be bound to be read elsewhere.
+            // A buffer that is written anywhere must not be bound as read elsewhere.
             access: bindings.iter().map(|&b| if is_written(&self.bound[b].view) { write } else { read }).collect(),
             instructions: values
                 .iter()
@@ -286,7 +286,7 @@ impl ChainBuilder {
     }
 }
 
-/// Joins chains of element-wise operations.
+/// Fuses chains of element-wise operations.
 pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
     let lives: HashMap<u64, (usize, usize)> = temporaries(&work, first_buffer)
         .into_iter()
@@ -332,7 +332,7 @@ pub(super) fn join_chains(work: Vec<Work>, first_buffer: u64) -> Vec<Work> {
     joined
 }
 
-/// The generated kernels of a list, each once, in the order of their first launch.
+/// Returns the generated kernels of a list, each once, in the order of their first launch.
 pub(super) fn generated(work: &[Work]) -> Vec<&'static Kernel> {
     let mut kernels: Vec<&'static Kernel> = Vec::new();
     for work in work {

@@ -1,4 +1,4 @@
-//! [`Recording`]: work that was done once, to be done again without the cost of finding out what it is.
+//! [`Recording`]: captured work that can be replayed without the host's cost of preparing it.
 
 mod chain;
 mod difference;
@@ -16,21 +16,20 @@ use crate::kernel::{Kernel, Work};
 use crate::memory::Buffer;
 use crate::{Device, Error, Result};
 
-/// What is being recorded on this thread.
+/// The recording in progress on this thread.
 struct Recorder {
     device: Device,
-    /// Buffers with smaller numbers were there before.
+    /// Buffers with smaller numbers existed before.
     first_buffer: u64,
     work: Vec<Work>,
     hooks: Vec<Hook>,
     guards: Vec<Guard>,
 }
 
-/// How [`Device::record_with`] makes a recording. The bits of a replay do not depend on it.
+/// Options of [`Device::record_with`]. The bits of a replay do not depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordOptions {
-    /// Whether chains of element-wise operations become one launch each, of a kernel that is generated for them.
-    /// Default true.
+    /// Whether each chain of element-wise operations becomes one launch of a generated kernel. Default true.
     pub fuse: bool,
     /// Whether temporaries whose uses do not overlap in time share memory. Default true.
     pub plan: bool,
@@ -42,24 +41,23 @@ impl Default for RecordOptions {
     }
 }
 
-/// What is to be done on the host after each replay.
+/// A function that runs on the host after each replay.
 type Hook = Box<dyn Fn() + Send + Sync>;
 
-/// What is to be asked on the host before each replay.
+/// A check that runs on the host before each replay.
 type Guard = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 thread_local! {
     static RECORDER: RefCell<Option<Recorder>> = const { RefCell::new(None) };
 }
 
-/// The work of a closure on one device, in order, with every buffer that it touches: [`Device::record`] makes it.
+/// The work of a closure on one device, in order, with all buffers that it uses, returned by [`Device::record`].
 ///
-/// [`replay`](Self::replay) does the same work on the same memory again: what is saved is everything on the host, from
-/// shape checks and memory to parameters and bind groups. Whatever is to differ from time to time must lie on the device
-/// and be advanced by the work itself, as the clock of an optimizer, the cursor of a batch and the state of dropout do;
-/// or be written from the host between replays. Such state must be there before, which it is
-/// where the step has been done once without recording it: what is made inside of the closure keeps, from replay to
-/// replay, whatever the work leaves in it.
+/// [`replay`](Self::replay) does the same work on the same memory again. It saves all work on the host, from shape
+/// checks and allocation to parameters and bind groups. Anything that changes from replay to replay must be in device
+/// memory. Either the work itself advances it, like an optimizer's clock, a batch cursor or dropout state, or the
+/// host writes it between replays. Such state must exist before the recording is made, for example because the step
+/// has run once without recording. State created inside the closure keeps the values of one replay in the next.
 ///
 /// ```
 /// use thalweg_runtime::Device;
@@ -84,23 +82,24 @@ pub struct Recording {
 }
 
 impl Device {
-    /// Runs a closure and records what it does on this device. The work is done this once as well.
+    /// Runs a closure and records its work on this device. The work is also done once.
     ///
-    /// Only this thread's work is recorded, and this thread works on no other device meanwhile. The memory that the closure takes stays with the recording; values that
-    /// nothing but later work of the closure needs take turns in it.
+    /// Only this thread's work is recorded, and this thread cannot use another device meanwhile. The memory allocated
+    /// by the closure belongs to the recording. Values that only later work of the closure uses share memory.
     ///
     /// # Errors
-    /// Returns the closure's own error. Returns [`Error::Recording`] if the closure reads back or waits, works on another
-    /// device, writes from the host to a tensor that was there before, makes state that outlives a step (a clock, a log,
-    /// dropout's), or records or replays within a recording; [`Error::Kernel`] if a device refuses a generated kernel.
+    /// Returns the closure's own error. Returns [`Error::Recording`] if the closure reads back or waits, works on
+    /// another device, writes from the host to a tensor that existed before, creates state that outlives a step (a
+    /// clock, a log, dropout's), or records or replays within a recording; [`Error::Kernel`] if a device rejects a
+    /// generated kernel.
     pub fn record<T, E: From<Error>>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<(Recording, T), E> {
         self.record_with(RecordOptions::default(), body)
     }
 
-    /// As [`record`](Self::record), with a say in how the recording is made.
+    /// Records like [`record`](Self::record), with options.
     ///
     /// # Errors
-    /// As [`record`](Self::record).
+    /// See [`record`](Self::record).
     pub fn record_with<T, E: From<Error>>(
         &self,
         options: RecordOptions,
@@ -138,15 +137,15 @@ impl Device {
 }
 
 impl Recording {
-    /// Replays the recording `times` times, after all work that was handed to the device before. On a GPU many times go
-    /// into one submission, and nothing is waited for.
+    /// Replays the recording `times` times, after all previously submitted work. On a GPU many replays share one
+    /// submission, and the call does not wait for them.
     ///
-    /// Several threads may replay at once: each of the `times` is done as a whole, and no work of another thread on the
-    /// same memory falls into it.
+    /// Several threads may replay at once: each replay is atomic with respect to the work of other threads on the
+    /// same memory.
     ///
     /// # Errors
-    /// [`Error::Stale`] if a [guard](guard) finds that the recording is out of date; [`Error::Recording`] while this thread
-    /// records; the device's error if it fails.
+    /// [`Error::Stale`] if a [guard](guard) finds that the recording is out of date; [`Error::Recording`] while this
+    /// thread records; the device's error if it fails.
     pub fn replay(&self, times: usize) -> Result<()> {
         check("replay")?;
         self.guards.iter().try_for_each(|guard| guard())?;
@@ -165,26 +164,25 @@ impl Recording {
         count_launches(&self.work)
     }
 
-    /// Returns the kernels that were generated for it, each once; their texts are those of their shaders.
+    /// Returns the kernels generated for it, each once; their texts are those of their shaders.
     pub fn generated(&self) -> impl Iterator<Item = &'static Kernel> + use<> {
         fuse::generated(&self.work).into_iter()
     }
 
-    /// Returns the memory in bytes that was taken while it was made and that it needs: what it holds beside the tensors
-    /// that were there before.
+    /// Returns the bytes of memory that were allocated for the recording, excluding tensors that existed before.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    /// Compares the work of two recordings, as they were made: `None` if both do the same, else the first difference in
-    /// words, with its place in the list of work.
+    /// Compares the work of two recordings, as they were made. Returns `None` if both do the same, else a description
+    /// of the first difference, with its position in the list of work.
     ///
-    /// Two steps of a program are the same work if all that changes from step to step lies on the device. What lies on
-    /// the host, such as a number that goes into a kernel as a parameter, is fixed in a recording. So a program that
-    /// records two steps and compares them finds out what would be frozen. Kernels, constants, parameters, grids and the
-    /// memory that was there before are compared; memory that was made inside counts by its size. Kernels with one twin
-    /// count as the same, since an operation may have several.
+    /// Two steps of a program are the same work if all state that changes from step to step is on the device. State
+    /// on the host, such as a number passed to a kernel as a parameter, is fixed in a recording. So a program can
+    /// record two steps and compare them to find such state. The comparison covers kernels, constants, parameters,
+    /// grids and memory that existed before; memory created inside is compared by size. Kernels with the same twin
+    /// are equal, since an operation may have several.
     ///
     /// ```
     /// use thalweg_runtime::Device;
@@ -203,7 +201,7 @@ impl Recording {
         difference::between(&self.work, &other.work, self.first_buffer.min(other.first_buffer))
     }
 
-    /// Returns the device it runs on.
+    /// Returns the device that it runs on.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
@@ -218,8 +216,8 @@ impl fmt::Debug for Recording {
     }
 }
 
-/// Has something done on the host after each replay of what this thread is recording, if it is: for state that the host
-/// keeps about memory of the device, such as whether a gradient has been written.
+/// Registers a function that runs on the host after each replay of the recording in progress on this thread, if any.
+/// It is for host state about device memory, such as whether a gradient has been written.
 pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
     RECORDER.with_borrow_mut(|recorder| {
         if let Some(recorder) = recorder {
@@ -228,9 +226,9 @@ pub fn on_replay(hook: impl Fn() + Send + Sync + 'static) {
     });
 }
 
-/// Has something asked on the host before each replay of what this thread is recording, if it is: whether the state that
-/// the work needs is still where it was. A guard that finds it elsewhere returns [`Error::Stale`], which the replay then
-/// returns, having done nothing.
+/// Registers a check that runs on the host before each replay of the recording in progress on this thread, if any. It
+/// checks that the state used by the work has not moved. If it has, the check returns [`Error::Stale`]; the replay
+/// then returns this error and does nothing.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -267,7 +265,7 @@ fn count_launches(work: &[Work]) -> usize {
     work.iter().filter(|work| matches!(work, Work::Launch(_))).count()
 }
 
-/// The bytes of all buffers made from `first_buffer` on, each counted once.
+/// Returns the bytes of all buffers created from `first_buffer` on, each counted once.
 fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
     let mut bytes = HashMap::new();
     for work in work {
@@ -280,13 +278,13 @@ fn held_bytes(work: &[Work], first_buffer: u64) -> u64 {
     bytes.values().sum()
 }
 
-/// Returns whether this thread records on a device.
+/// Returns whether this thread is recording on a device.
 #[must_use]
 pub fn is_recording(device: &Device) -> bool {
     RECORDER.with_borrow(|recorder| recorder.as_ref().is_some_and(|recorder| recorder.device == *device))
 }
 
-/// The recorder of the thread that works, as devices see it.
+/// The recorder of the current thread, as an observer.
 struct ThreadRecorder;
 
 impl Observer for ThreadRecorder {
@@ -322,12 +320,12 @@ impl Observer for ThreadRecorder {
     }
 }
 
-/// Refuses what a recording cannot hold.
+/// Rejects operations that a recording cannot contain.
 fn check(op: &'static str) -> Result<()> {
     refuse(op, "a recording cannot wait for the device, nor hold a replay")
 }
 
-/// Refuses to make state that is to outlive a step while this thread records: every replay would set it back.
+/// Rejects the creation of state that outlives a step while this thread records: every replay would reset it.
 ///
 /// # Errors
 /// [`Error::Recording`] while this thread records.
@@ -339,8 +337,8 @@ fn refuse(op: &'static str, rule: &'static str) -> Result<()> {
     if RECORDER.with_borrow(Option::is_some) { Err(Error::Recording { op, rule }) } else { Ok(()) }
 }
 
-/// Refuses writes from the host that a replay would have to do again: to memory that was there before, or that recorded
-/// work has used. What is written to fresh memory is a constant of the recording.
+/// Rejects writes from the host that a replay would have to repeat: to memory that existed before, or that recorded
+/// work has used. A write to new memory is a constant of the recording.
 fn check_write(buffer: &Buffer) -> Result<()> {
     let refused = RECORDER.with_borrow(|recorder| {
         recorder.as_ref().is_some_and(|recorder| {

@@ -1,4 +1,4 @@
-//! Memory of a recording: temporaries whose uses do not overlap in time take turns in the same buffers.
+//! Memory of a recording: temporaries whose uses do not overlap in time share buffers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 use crate::kernel::Work;
 use crate::memory::Buffer;
 
-/// When a buffer is used, in places of the list of work.
+/// The lifetime of a buffer, as indices into the list of work.
 #[derive(Debug)]
 struct Life<'a> {
     buffer: &'a Arc<Buffer>,
     first: usize,
     last: usize,
-    /// Whether the first work that uses it writes it and does no more.
+    /// Whether the first work that uses it only writes it.
     written_first: bool,
-    /// How many times it stands in the list.
+    /// The number of its references in the list.
     references: usize,
 }
 
-/// A value that lives within one replay alone: what it holds before its first use and after its last matters to nobody.
+/// A value that is live only within one replay: its contents before the first use and after the last are not needed.
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub(super) buffer: Arc<Buffer>,
@@ -26,10 +26,10 @@ pub(super) struct Temporary {
     pub(super) last: usize,
 }
 
-/// The temporaries of a list of work: buffers made from `first_buffer` on, which nothing but the list holds, which the
-/// host has not written to, and which are written before they are read.
+/// Returns the temporaries of a list of work: buffers created from `first_buffer` on that are referenced only by the
+/// list, are not written by the host, and are written before they are read.
 ///
-/// [`Access::Write`] may read as well; but what a kernel found in memory that nothing has written would be chance.
+/// [`Access::Write`] may read as well; but the contents of unwritten memory would be arbitrary.
 pub(super) fn temporaries(work: &[Work], first_buffer: u64) -> Vec<Temporary> {
     let mut lives: HashMap<u64, Life<'_>> = HashMap::new();
     for (place, work) in work.iter().enumerate() {
@@ -52,7 +52,7 @@ pub(super) fn temporaries(work: &[Work], first_buffer: u64) -> Vec<Temporary> {
             && !life.buffer.written_by_host()
             && Arc::strong_count(life.buffer) == life.references
     };
-    // Sorted, so that the plan is the same every time.
+    // Sorted, so that the plan is deterministic.
     let mut found: Vec<Life<'_>> = lives.into_values().filter(is_temporary).collect();
     found.sort_unstable_by_key(|life| life.buffer.id());
     found
@@ -61,30 +61,30 @@ pub(super) fn temporaries(work: &[Work], first_buffer: u64) -> Vec<Temporary> {
         .collect()
 }
 
-/// A buffer in which temporaries take turns.
+/// A buffer shared by temporaries.
 struct Slot {
     buffer: Arc<Buffer>,
     taken: Vec<(usize, usize)>,
 }
 
 impl Slot {
-    /// A launch reads or writes a buffer, never both, so a turn ends before the work with which the next one begins.
+    /// A launch reads or writes a buffer, never both, so a lifetime ends before the work where the next one begins.
     fn is_free(&self, first: usize, last: usize) -> bool {
         self.taken.iter().all(|&(taken_first, taken_last)| last < taken_first || taken_last < first)
     }
 }
 
-/// Gives temporaries whose uses do not overlap the same memory. What is left over goes back to the pool.
+/// Assigns the same memory to temporaries whose uses do not overlap. Unused memory returns to the pool.
 ///
-/// The largest ones choose first: each takes the smallest buffer that is large enough and free while it lives, or, where
-/// there is none, keeps its own.
+/// The largest ones are placed first. Each uses the smallest buffer that is large enough and free during its
+/// lifetime, or else keeps its own.
 pub(super) fn share_memory(work: &mut [Work], first_buffer: u64) {
     let mut temporaries = temporaries(work, first_buffer);
     temporaries.sort_by_key(|temporary| (std::cmp::Reverse(temporary.buffer.bytes()), temporary.first));
     let mut slots: Vec<Slot> = Vec::new();
     let mut moved: HashMap<u64, Arc<Buffer>> = HashMap::new();
     for Temporary { buffer, first, last } in temporaries {
-        // Slots stand in order of size, so the last one is the smallest.
+        // Slots are in order of size, so the last one is the smallest.
         match slots.iter_mut().rev().find(|slot| slot.is_free(first, last)) {
             Some(slot) => {
                 slot.taken.push((first, last));

@@ -1,8 +1,8 @@
-//! [`Program`]: several element-wise operations in a row, of which a kernel is generated.
+//! [`Program`]: a sequence of element-wise operations from which a kernel is generated.
 //!
-//! Each value is computed for all elements by one instruction; what is stored goes to the bindings at the end. What
-//! differs from one program of a structure to the next, numbers and places, are parameters, so that all of them share one
-//! kernel: its text is written in `text.rs`, its twin is [`Chain`].
+//! Each instruction computes one value for all elements; results are stored in the bindings at the end. Numbers and
+//! addressing are parameters, so that all programs of the same structure share one kernel. Its text is written in
+//! `text.rs`; its twin is [`Chain`].
 
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -14,20 +14,20 @@ use crate::DType;
 use crate::elementwise::{Function, MOST_ARGUMENTS};
 use crate::kernel::{Access, Kernel, MOST_PARAMETERS};
 
-/// Parameters that every chain has: its length, and a zero for each operand.
+/// The parameters of every chain: its length, and a zero for each operand.
 pub(super) const FIRST_NUMBER: usize = 1 + MOST_ARGUMENTS;
 
-/// Numbers that the operations of a chain have room for.
+/// The most numbers of all operations of a chain.
 pub(super) const MOST_NUMBERS: usize = MOST_PARAMETERS / 4 - FIRST_NUMBER;
 
-/// What an instruction does. Its numbers are not part of it.
+/// The operation of an instruction, without its numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Operation {
     /// A function of the operands.
     Apply(&'static Function),
     /// The operand itself.
     Copy,
-    /// One element of a binding, everywhere; its place is a number.
+    /// One element of a binding, for all; its offset is a number.
     Single,
     /// Elements of a binding by offset, divisor, modulus and stride, which are numbers.
     Repeated,
@@ -44,10 +44,10 @@ impl Operation {
     }
 }
 
-/// Where an operand comes from.
+/// The source of an operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// What a binding holds before the chain.
+    /// The contents of a binding before the chain.
     Binding(usize),
     /// The result of an instruction.
     Value(usize),
@@ -58,24 +58,24 @@ pub(crate) enum Source {
 pub(crate) struct Instruction {
     pub(crate) operation: Operation,
     pub(crate) operands: Vec<Source>,
-    /// Its own numbers, as bits.
+    /// Its numbers, as bits.
     pub(crate) numbers: Vec<u32>,
 }
 
-/// A program: instructions in order, and what is stored when all are done.
+/// A program: instructions in order, and the values stored at the end.
 #[derive(Debug)]
 pub(super) struct Program {
-    /// The type of storage of all bindings. The result of each function is rounded to it.
+    /// The storage type of all bindings. The result of each function is rounded to it.
     pub(super) dtype: DType,
     pub(super) instructions: Vec<Instruction>,
-    /// For each binding what is stored in it, if anything, and whether what lies behind the last element must stay.
+    /// For each binding the value stored in it, if any, and whether memory after the last element must be preserved.
     pub(super) stores: Vec<Option<(usize, bool)>>,
-    /// For each binding whether it is bound to be written.
+    /// The access of each binding.
     pub(super) access: Vec<Access>,
 }
 
 impl Program {
-    /// The parameters of a launch over so many elements.
+    /// Returns the parameters of a launch over so many elements.
     pub(super) fn params(&self, length: usize) -> Vec<u8> {
         let mut words = vec![0; FIRST_NUMBER];
         words[0] = length as u32;
@@ -83,9 +83,9 @@ impl Program {
         bytemuck::cast_slice(&words).to_vec()
     }
 
-    /// The kernel for this structure; the same one every time.
+    /// Returns the kernel for this structure, which is created once.
     pub(super) fn kernel(&self) -> (&'static Kernel, &'static Chain) {
-        /// The text, and the functions by their addresses: two of one text may have different twins.
+        /// The text, and the addresses of the functions: functions with the same text may have different twins.
         type Key = (String, Vec<usize>);
         type Known = HashMap<Key, (&'static Kernel, &'static Chain)>;
         static GENERATED: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
@@ -99,7 +99,7 @@ impl Program {
         if let Some(&known) = generated.get(&key) {
             return known;
         }
-        // Kernels live as long as the process, as those that are written by hand do: there are as many as structures.
+        // Kernels live as long as the process, like hand-written ones. There is one for each structure.
         let name = self.name();
         let path: &str = Box::leak(format!("generated/{name}.wgsl").into_boxed_str());
         let text: &str = Box::leak(key.0.clone().into_boxed_str());

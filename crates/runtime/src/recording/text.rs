@@ -1,4 +1,4 @@
-//! The text of generated kernels: the bodies of their functions, and a call of each in a row.
+//! The text of generated kernels: the bodies of their functions, and a sequence of calls.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::program::{Instruction, Operation, Program, Source};
 use crate::elementwise::{Function, MAIN, shared_texts};
 
 impl Program {
-    /// The whole text of the kernel.
+    /// Returns the whole text of the kernel.
     pub(super) fn text(&self) -> String {
         let mut text = format!("// {} element-wise operations in one kernel, generated.\n", self.instructions.len());
         self.write_text(&mut text).unwrap_or_else(|_| unreachable!("writing to a string cannot fail"));
@@ -71,7 +71,7 @@ impl Program {
         writeln!(text, "}}")
     }
 
-    /// Whether a binding is read at places of its own rather than at the lane's.
+    /// Returns whether a binding is read with its own addressing rather than at the lane's index.
     pub(super) fn is_addressed(&self, binding: usize) -> bool {
         self.instructions.iter().any(|instruction| {
             matches!(instruction.operation, Operation::Single | Operation::Repeated)
@@ -84,7 +84,7 @@ impl Program {
             && self.instructions.iter().any(|instruction| instruction.operands.contains(&Source::Binding(binding)))
     }
 
-    /// Each function once: of one element, and of four.
+    /// Writes each function once: for one element, and for four.
     fn write_functions(&self, text: &mut String) -> std::fmt::Result {
         for (i, function) in self.functions().into_iter().enumerate() {
             function.write_wgsl(&wgsl_name(i, function), text)?;
@@ -98,7 +98,7 @@ impl Program {
         Ok(())
     }
 
-    /// The functions that are applied, each once, in the order of their first application.
+    /// Returns the functions that are applied, each once, in the order of their first application.
     fn functions(&self) -> Vec<&'static Function> {
         let mut functions = Vec::new();
         for instruction in &self.instructions {
@@ -135,13 +135,13 @@ fn place(i: u32, offset: u32, divisor: u32, modulus: u32, stride: u32) -> u32 {
 }
 ";
 
-/// The name of a function in the text. Its number sets it apart from others of the same name, and from the functions that
-/// it calls.
+/// Returns the name of a function in the text. Its number distinguishes it from others of the same name, and from the
+/// functions that it calls.
 fn wgsl_name(number: usize, function: &Function) -> String {
     format!("{}_{number}", function.name)
 }
 
-/// Names and types of an instruction's numbers.
+/// Returns the names and types of an instruction's numbers.
 fn number_names(instruction: &Instruction) -> impl Iterator<Item = (&'static str, &'static str)> {
     let (names, kind): (&[&'static str], _) = match instruction.operation {
         Operation::Apply(function) => (function.numbers, "f32"),
@@ -166,7 +166,7 @@ impl Program {
                 let operands: Vec<String> = instruction.operands.iter().zip(zeros).map(rounded).collect();
                 let number = functions.iter().position(|known| *known == function).unwrap_or_default();
                 let call = format!("{}_each({}{numbers})", wgsl_name(number, function), operands.join(", "));
-                // As if it had been stored and loaded.
+                // Rounded as if it had been stored and loaded.
                 self.dtype.wgsl_load(&self.dtype.wgsl_store(&call))
             }
             (Operation::Single, Source::Binding(b)) => {

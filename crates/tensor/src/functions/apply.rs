@@ -1,4 +1,4 @@
-//! Applying a function to tensors, in one launch.
+//! Applies a function to tensors, in one launch.
 
 use super::Elementwise;
 use super::kernel::{elements_of_lane, kernels_of};
@@ -14,7 +14,7 @@ impl Tensor {
     /// [`functions!`](crate::functions!). A tensor that is not contiguous is copied first.
     ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, or the elements are no floating-point numbers.
+    /// If the number of arguments or numbers is wrong, or the elements are not floating-point numbers.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor, functions};
@@ -28,17 +28,17 @@ impl Tensor {
         self.apply_with(function, &[], numbers)
     }
 
-    /// Applies an element-wise function of several arguments, of which this tensor is the first, in one launch.
+    /// Applies an element-wise function of several arguments, in one launch. This tensor is the first argument.
     ///
     /// # Shapes
-    /// The shapes broadcast by NumPy's rule: they are aligned at the last dimension, and an extent of 1 stretches.
+    /// The shapes broadcast by NumPy's rule: they are aligned at the last dimension, and an extent of 1 is repeated.
     ///
     /// # Numerics
-    /// Elements of f16 and bf16 are loaded as f32, and the result is rounded to the nearest element, ties to even. All
-    /// operands have one type, which is that of the result; [`to_dtype`](Self::to_dtype) converts.
+    /// Elements of f16 and bf16 are loaded as f32, and the result is rounded to the nearest element, ties to even.
+    /// All operands and the result have the same type; [`to_dtype`](Self::to_dtype) converts.
     ///
     /// # Errors
-    /// If the function has another number of arguments or of numbers, the shapes do not broadcast, the elements are no
+    /// If the number of arguments or numbers is wrong, the shapes do not broadcast, the elements are not
     /// floating-point numbers or have several types, or the devices differ.
     pub fn apply_with(&self, function: &'static Elementwise, others: &[&Self], numbers: &[f32]) -> Result<Self> {
         let function = &function.function;
@@ -73,7 +73,7 @@ impl Tensor {
     }
 }
 
-/// Checks that as many operands or numbers were given as the function has.
+/// Checks that the number of operands or numbers is that of the function.
 fn check_count(op: &'static str, name: &'static str, given: usize, wanted: usize) -> Result<()> {
     const RULES: [&str; 5] = ["0", "1", "2", "3", "4"];
     if given == wanted {
@@ -83,7 +83,7 @@ fn check_count(op: &'static str, name: &'static str, given: usize, wanted: usize
     Err(Error::Argument { op, name, value: given.to_string(), rule })
 }
 
-/// The launch for operands that are contiguous and have the shape of the result.
+/// Returns the launch for operands that are contiguous and have the shape of the result.
 fn plain(function: &'static Function, operands: &[&Tensor], result: &Tensor, numbers: &[f32]) -> Launch {
     let mut words = vec![result.len() as u32];
     words.extend(numbers.iter().map(|number| number.to_bits()));
@@ -96,7 +96,7 @@ fn plain(function: &'static Function, operands: &[&Tensor], result: &Tensor, num
         .applies(Application::new(function, numbers))
 }
 
-/// The launch for operands that are read through strides.
+/// Returns the launch for operands that are read through strides.
 fn strided(function: &'static Function, operands: &[&Tensor], result: &Tensor, numbers: &[f32]) -> Result<Launch> {
     let shape = result.shape();
     let of_operand = |operand: &&Tensor| {
@@ -108,7 +108,7 @@ fn strided(function: &'static Function, operands: &[&Tensor], result: &Tensor, n
         })
     };
     let strides = operands.iter().map(of_operand).collect::<Result<Vec<_>>>()?;
-    // Strides that repeat join the same dimensions.
+    // Padding with repeated strides does not change the collapsed dimensions.
     let padded: [&[usize]; MOST_ARGUMENTS] = std::array::from_fn(|i| &strides[i.min(strides.len() - 1)][..]);
     let (extents, strides) = shape::collapse(shape, padded);
     let strides = &strides[..operands.len()];

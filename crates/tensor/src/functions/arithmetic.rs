@@ -1,4 +1,4 @@
-//! Functions of one argument that are made of additions, products, quotients and comparisons.
+//! Functions of one argument that consist of additions, products, quotients and comparisons.
 
 use super::*;
 use crate::functions;
@@ -50,6 +50,15 @@ macro_rules! arithmetic_functions {
                 checks: [Check::over(0.0, 10.0).within(ROUNDED).smooth(0.3, 3.0)],
             }
 
+            /// 1 / √x, element by element.
+            pub RSQRT = rsqrt(x) {
+                wgsl: "return 1.0 / sqrt(x);",
+                twin: 1.0 / x.sqrt(),
+                derivatives: [AFFINE[-0.5, 0.0](MUL(g, MUL(result, SQUARE(result))))],
+                conventions: ["infinite at 0, NaN below" => "the same"],
+                checks: [Check::over(0.0, 10.0).within(TWICE_ROUNDED).smooth(0.3, 3.0)],
+            }
+
             /// 1 / x, element by element.
             pub RECIPROCAL = reciprocal(x) {
                 wgsl: "return 1.0 / x;",
@@ -82,7 +91,7 @@ macro_rules! arithmetic_functions {
                 derivatives: [CLAMP_GRAD[low, high](x, g)],
                 conventions: [
                     "NaN stays, with a derivative of 0" => "the same",
-                    "the derivative at the bounds is 1" => "0",
+                    "the derivative at the bounds is 1" => "the same",
                     "`high` if `low` is larger" => "the same"
                 ],
                 checks: [Check::over(-2.0, 2.0).numbers(&[-0.5, 0.7]).kink(|x, n| (x[0] - n[0]).abs().min((x[0] - n[1]).abs()))],

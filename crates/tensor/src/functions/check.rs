@@ -1,36 +1,40 @@
-//! [`Check`]: arguments to test an element-wise function with, and the tolerance of the comparison of two devices.
+//! [`Check`]: test arguments for an element-wise function, and the tolerance for comparing two devices.
 
-/// The largest difference of two results: |got - expected| <= absolute + relative |expected|.
+/// The largest allowed difference of two results: |got - expected| <= absolute + relative |expected|.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tolerance {
-    /// On drivers in software, which round each operation as the CPU does: absolute and relative.
+    /// For software drivers, which round each operation as the CPU does: absolute and relative.
     pub software: (f32, f32),
-    /// On hardware, which may contract a b + c to one rounding, and divide and take roots less exactly.
+    /// For hardware, which may contract a b + c to one rounding, and compute quotients and roots less accurately.
     pub hardware: (f32, f32),
 }
 
 impl Tolerance {
-    /// Returns a tolerance of every device.
+    /// Returns the same tolerance for all devices.
     #[must_use]
     pub const fn new(absolute: f32, relative: f32) -> Self {
         Self { software: (absolute, relative), hardware: (absolute, relative) }
     }
 
-    /// Returns the tolerance with other bounds on hardware.
+    /// Returns the tolerance with other bounds for hardware.
     #[must_use]
     pub const fn on_hardware(self, absolute: f32, relative: f32) -> Self {
         Self { hardware: (absolute, relative), ..self }
     }
 }
 
-// 1 ulp is at most 1.2e-7 of a number. The twins use the standard library, right to an ulp, where the shaders have
-// functions of their own, right to two or three.
+// 1 ulp is at most 1.2e-7 of a number. The twins use the standard library, accurate to an ulp. The shaders' own
+// functions are accurate to two or three.
 
-/// The same numbers; zeros of either sign are the same.
+/// The same numbers; positive and negative zeros are equal.
 pub const EXACT: Tolerance = Tolerance::new(0.0, 0.0);
 
-/// One division or root. Vulkan allows hardware 2.5 ulp for a division, and takes the root from an inverse root of 2 ulp.
+/// One division or root. Vulkan allows hardware 2.5 ulp for a division, and computes the root from an inverse root
+/// with 2 ulp.
 pub const ROUNDED: Tolerance = EXACT.on_hardware(0.0, 6e-7);
+
+/// A root and a division.
+pub const TWICE_ROUNDED: Tolerance = EXACT.on_hardware(0.0, 1e-6);
 
 /// One exponential, logarithm or the like.
 pub const FEW_ULP: Tolerance = Tolerance::new(0.0, 5e-7);
@@ -38,24 +42,27 @@ pub const FEW_ULP: Tolerance = Tolerance::new(0.0, 5e-7);
 /// Two inexact steps, or a sum that loses a bit.
 pub const MORE_ULP: Tolerance = Tolerance::new(0.0, 1e-6);
 
+/// A difference of inexact parts that cancel: near 0.25 a hyperbolic tangent is twelve times its distance from x.
+pub const SERIES: Tolerance = Tolerance::new(0.0, 1e-5);
+
 /// A complementary error function. Both devices share the formula. Contracted, its exponent of at most 100 is off by 100
 /// half-ulps, 6e-6.
-pub const ERFC: Tolerance = Tolerance::new(0.0, 1e-6).on_hardware(1e-7, 1e-5);
+pub const ERFC_TOLERANCE: Tolerance = Tolerance::new(0.0, 1e-6).on_hardware(1e-7, 1e-5);
 
-/// A sine. Near a zero of the function the reduced argument has an absolute error: 8,192 is 5,215 quarters of a turn, each
-/// constant of the reduction right to 2⁻³⁶ or better.
+/// A sine. Near a zero of the function the reduced argument has an absolute error: 8,192 is 5,215 quarter turns, and
+/// each constant of the reduction is accurate to 2⁻³⁶ or better.
 pub const SINE: Tolerance = Tolerance::new(5e-7, 5e-7);
 
-/// A product and a sum of numbers up to 10, which hardware may round once rather than twice.
+/// A product and a sum of numbers up to 10, which hardware may round once instead of twice.
 pub const SUM: Tolerance = EXACT.on_hardware(2e-6, 2e-7);
 
-/// e^(y ln x): the exponent, at most 88, is right to an ulp, and its absolute error is the result's relative one.
+/// e^(y ln x): the exponent, at most 88, is accurate to an ulp, and its absolute error is the result's relative one.
 pub const POWER: Tolerance = Tolerance::new(0.0, 1.5e-5);
 
 /// Arguments of a function for tests.
 ///
-/// The ranges hold for each argument. Parity tests compare the GPU with the twin over the whole range; gradient checks
-/// draw from the smooth range, away from kinks.
+/// The ranges apply to each argument. Parity tests compare the GPU with the twin over the whole range. Gradient
+/// checks use the smooth range, away from kinks.
 #[derive(Debug, Clone, Copy)]
 pub struct Check {
     pub(super) numbers: &'static [f32],
@@ -67,7 +74,7 @@ pub struct Check {
     pub(super) may_vanish: Option<Judge<bool>>,
 }
 
-/// A function of the arguments at one element and of the numbers.
+/// A function of the arguments for one element and of the numbers.
 type Judge<T> = fn(&[f32], &[f32]) -> T;
 
 impl Check {
@@ -91,40 +98,40 @@ impl Check {
         Self { numbers, ..self }
     }
 
-    /// Sets the tolerance of the comparison of two devices.
+    /// Sets the tolerance for comparing two devices.
     #[must_use]
     pub const fn within(self, tolerance: Tolerance) -> Self {
         Self { tolerance, ..self }
     }
 
-    /// Sets the range in which gradients are compared with differences: where the function's third derivative is small
-    /// against the function.
+    /// Sets the range in which gradients are compared with differences: where the function's third derivative is
+    /// small relative to the function.
     #[must_use]
     pub const fn smooth(self, low: f32, high: f32) -> Self {
         Self { smooth: Some((low, high)), ..self }
     }
 
-    /// Leaves gradients out.
+    /// Disables the gradient check.
     #[must_use]
     pub const fn without_gradients(self) -> Self {
         Self { smooth: None, ..self }
     }
 
-    /// Sets the distance of arguments from the nearest kink or tie; gradient checks keep away from it. The function gets
-    /// the arguments at one element and the numbers.
+    /// Sets the distance of arguments from the nearest kink or tie, which gradient checks avoid. The function
+    /// receives the arguments for one element and the numbers.
     #[must_use]
     pub const fn kink(self, distance: fn(&[f32], &[f32]) -> f32) -> Self {
         Self { kink: Some(distance), ..self }
     }
 
-    /// Leaves finite arguments of larger magnitude out of comparisons.
+    /// Excludes finite arguments of larger magnitude from comparisons.
     #[must_use]
     pub const fn up_to(self, limit: f32) -> Self {
         Self { limit, ..self }
     }
 
-    /// Tells where a device that takes subnormal numbers for zero may return zero instead of a result of any size. The
-    /// function gets the arguments at one element and the numbers.
+    /// Sets where a device that flushes subnormal numbers to zero may return zero instead of any result. The function
+    /// receives the arguments for one element and the numbers.
     #[must_use]
     pub const fn may_vanish(self, condition: fn(&[f32], &[f32]) -> bool) -> Self {
         Self { may_vanish: Some(condition), ..self }
@@ -136,13 +143,13 @@ impl Check {
         self.numbers
     }
 
-    /// Returns the tolerance of the comparison of two devices.
+    /// Returns the tolerance for comparing two devices.
     #[must_use]
     pub const fn tolerance(&self) -> Tolerance {
         self.tolerance
     }
 
-    /// Returns the range in which gradients are compared with differences; `None` if they are left out.
+    /// Returns the range in which gradients are compared with differences; `None` if they are not checked.
     #[must_use]
     pub const fn smooth_range(&self) -> Option<(f32, f32)> {
         self.smooth

@@ -13,7 +13,7 @@ use crate::{DType, Error, Float, Result, Tensor, bf16, f16};
 /// The types, in the order of [`KERNELS`].
 const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
-/// A kernel for each pair of types: from, then to. Those from a type to itself are not used.
+/// A kernel for each pair of types: from, then to. Those with equal types are unused.
 static KERNELS: LazyLock<[[&'static Kernel; 3]; 3]> =
     LazyLock::new(|| TYPES.map(|from| TYPES.map(|to| generate(from, to))));
 
@@ -86,11 +86,11 @@ fn twin<F: Float, T: Float>(call: Call<'_>) {
 }
 
 impl Tensor {
-    /// Returns the elements as those of another floating-point type; the same tensor if it has that type already.
+    /// Returns the elements converted to another floating-point type; the same tensor if it already has that type.
     ///
     /// # Numerics
-    /// Rounds to the nearest element, ties to even, as PyTorch's `Tensor.to` does. Numbers beyond the range become
-    /// infinities, and NaN stays NaN. To f32 the conversion is exact.
+    /// Rounds to the nearest element, ties to even, like PyTorch's `Tensor.to`. Numbers beyond the range become
+    /// infinities, and NaN stays NaN. The conversion to f32 is exact.
     ///
     /// # Errors
     /// If one of the types is u32, or the device has no room.

@@ -1,15 +1,15 @@
-//! [`Expression`]: a derivative, written with the functions of the table.
+//! [`Expression`]: a derivative, expressed with the functions of the table.
 
 use super::Elementwise;
 use crate::MOST_NUMBERS;
 
-/// The numbers of a function, as many as it has and zeros after them.
+/// The numbers of a function, padded with zeros.
 pub type Numbers = [f32; MOST_NUMBERS];
 
-/// An expression of element-wise functions. [`functions!`](crate::functions!) writes derivatives as such.
+/// An expression of element-wise functions. [`functions!`](crate::functions!) creates derivatives in this form.
 #[derive(Debug, Clone, Copy)]
 pub enum Expression {
-    /// An argument of the function, by its place.
+    /// An argument of the function, by its index.
     Argument(usize),
     /// The result of the function.
     Result,
@@ -23,7 +23,7 @@ pub enum Expression {
         function: &'static Elementwise,
         /// Its operands.
         operands: &'static [Expression],
-        /// Its numbers, from those of the function whose derivative this is.
+        /// Its numbers, computed from those of the function whose derivative this is.
         numbers: fn(&[f32]) -> Numbers,
     },
 }
@@ -61,7 +61,7 @@ pub fn first_numbers<const N: usize>(numbers: &[f32]) -> [f32; N] {
     std::array::from_fn(|i| numbers[i])
 }
 
-/// Returns numbers with zeros after them.
+/// Returns numbers padded with zeros.
 ///
 /// # Panics
 /// If there are more than a function may have.
@@ -73,7 +73,7 @@ pub fn padded_numbers<const N: usize>(numbers: [f32; N]) -> Numbers {
     padded
 }
 
-/// Writes the derivatives of a function, from the names of its arguments and of its numbers.
+/// Creates the derivatives of a function, given the names of its arguments and numbers.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! derivatives {
@@ -95,7 +95,7 @@ macro_rules! derivatives {
     }};
 }
 
-/// Writes the derivatives of a function as text.
+/// Creates the derivatives of a function as text.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! derivative_texts {

@@ -1,5 +1,5 @@
-//! The kernels of element-wise functions, generated: one for operands that are bound as they are, one for operands that
-//! are read through strides; each for every type of storage.
+//! The generated kernels of element-wise functions: one for contiguous operands, one for operands that are read
+//! through strides; each for every storage type.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -18,13 +18,13 @@ use crate::{DType, Float, bf16, f16};
 pub(super) struct Kernels {
     /// The operands are contiguous and have the shape of the result.
     pub(super) plain: &'static Kernel,
-    /// The operands are read through strides, 0 where they broadcast.
+    /// The operands are read through strides, which are 0 where they broadcast.
     pub(super) strided: &'static Kernel,
 }
 
-/// Returns the kernels of a function for elements of a floating-point type, always the same ones.
+/// Returns the kernels of a function for elements of a floating-point type, which are created once.
 pub(super) fn kernels_of(function: &'static Function, dtype: DType) -> Kernels {
-    /// The kernels by the address of their function. They live as long as the process, as the function does.
+    /// The kernels by the address of their function. They live as long as the process, like the function.
     type Known = HashMap<(usize, DType), Kernels>;
     static KERNELS: RwLock<Option<Known>> = RwLock::new(None);
     let key = (std::ptr::from_ref(function).addr(), dtype);
@@ -40,8 +40,8 @@ pub(super) fn kernels_of(function: &'static Function, dtype: DType) -> Kernels {
     })
 }
 
-/// Returns the kernels of all functions of the table and of [`Tensor::to_dtype`](crate::Tensor::to_dtype), for tests that
-/// try them all. A function of one argument has no strided one.
+/// Returns the kernels of all functions of the table and of [`Tensor::to_dtype`](crate::Tensor::to_dtype), for tests.
+/// A function of one argument has no strided kernel.
 #[must_use]
 pub fn function_kernels() -> Vec<&'static Kernel> {
     let functions = super::all().into_iter().chain(super::slopes());
@@ -55,12 +55,12 @@ pub fn function_kernels() -> Vec<&'static Kernel> {
     of_functions.chain(conversion_kernels()).collect()
 }
 
-/// Returns the elements that a lane of a strided kernel writes: one, or the two of a word.
+/// Returns the number of elements that a lane of a strided kernel writes: one, or the two of a word.
 pub(super) fn elements_of_lane(dtype: DType) -> usize {
     4 / dtype.size()
 }
 
-/// Returns the accesses of so many operands and a result of a type.
+/// Returns the accesses of `arguments` operands and a result of a type.
 fn access_of(arguments: usize, dtype: DType) -> &'static [Access] {
     const fn all(dtype: DType) -> [Access; 4] {
         let read = Access::ReadAs(dtype);
@@ -77,7 +77,7 @@ fn access_of(arguments: usize, dtype: DType) -> &'static [Access] {
     &all[3 - arguments..]
 }
 
-/// Returns the twins of a number of arguments, for a type of storage: plain and strided.
+/// Returns the plain and strided twins for a number of arguments and a storage type.
 fn twins<T: Float>(arguments: usize) -> [fn(Call<'_>); 2] {
     match arguments {
         1 => [stored_twin::<T, 1>, strided_twin::<T, 1>],
@@ -115,8 +115,8 @@ fn generate(function: &'static Function, dtype: DType, strided: bool) -> &'stati
     }))
 }
 
-/// The words of parameters before the numbers of a strided kernel: extents, strides of each operand, length, rank and
-/// offsets.
+/// Returns the number of parameter words before the numbers of a strided kernel: extents, strides of each operand,
+/// length, rank and offsets.
 fn first_strided_number(arguments: usize) -> usize {
     8 + 8 * arguments + 2 + arguments
 }
@@ -210,7 +210,7 @@ fn plain_twin<const A: usize>(call: Call<'_>) {
     );
 }
 
-/// Elements that a twin loads or gathers before it applies the function to them.
+/// The number of elements that a twin loads or gathers before it applies the function to them.
 const BLOCK: usize = 256;
 
 /// result[i] = f(x[i], …), each element loaded as f32 and the result rounded.
@@ -231,7 +231,7 @@ fn stored_twin<T: Float, const A: usize>(call: Call<'_>) {
     });
 }
 
-/// result[i] = f(x[…], …), the places by coordinates and strides.
+/// result[i] = f(x[…], …), with indices from coordinates and strides.
 fn strided_twin<T: Float, const A: usize>(call: Call<'_>) {
     let Some(application) = call.application() else { unreachable!("a launch of this kernel carries its function") };
     let params = call.param_bytes();

@@ -1,9 +1,9 @@
-//! The methods of [`Tensor`]: one for each function of the table.
+//! The methods of [`Tensor`] for the functions of the table.
 
 use crate::{Result, Tensor};
 
-/// Writes a method for each entry that it is called with: first `[&]` or `[]` for the way that operands are passed, and
-/// `self`.
+/// Creates a method for each entry. The first tokens are `[&]` or `[]`, for operands passed by reference or by value,
+/// and `self`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! elementwise_methods {
@@ -37,7 +37,7 @@ macro_rules! elementwise_methods {
         $(#[$doc])*
         ///
         /// # Errors
-        /// If the elements are no floating-point numbers.
+        /// If the elements are not floating-point numbers.
         pub fn $name($($reference)? $this $(, $number: f32)*) -> Result<Self> {
             $this.apply(&$crate::functions::$constant, &[$($number),*])
         }
@@ -51,10 +51,30 @@ macro_rules! elementwise_methods {
         /// The shapes broadcast by NumPy's rule.
         ///
         /// # Errors
-        /// If the shapes do not broadcast, the elements are no floating-point numbers or have several types, or the operands
-        /// are on different devices or tapes.
+        /// If the shapes do not broadcast, the elements are not floating-point numbers or have several types, or the
+        /// operands are on different devices or tapes.
         pub fn $name($($reference)? $this, other: $($reference)? Self $(, $number: f32)*) -> Result<Self> {
             $this.apply_with(&$crate::functions::$constant, &[other], &[$($number),*])
+        }
+    };
+    (
+        @one [$($reference:tt)?] $this:ident [$x:ident, $y:ident, $z:ident] [$($number:ident),*] $constant:ident $name:ident
+        $(#[$doc:meta])*
+    ) => {
+        $(#[$doc])*
+        ///
+        /// The shapes broadcast by NumPy's rule.
+        ///
+        /// # Errors
+        /// If the shapes do not broadcast, the elements are no floating-point numbers or have several types, or the operands
+        /// are on different devices or tapes.
+        pub fn $name(
+            $($reference)? $this,
+            $y: $($reference)? Self,
+            $z: $($reference)? Self
+            $(, $number: f32)*
+        ) -> Result<Self> {
+            $this.apply_with(&$crate::functions::$constant, &[$y, $z], &[$($number),*])
         }
     };
 }

@@ -1,11 +1,11 @@
 //! The element-wise functions, one entry each.
 //!
-//! An entry holds everything about a function: its name and numbers, the body of its WGSL kernel, its twin on the CPU, its
-//! derivatives as expressions of other entries, its conventions beside those of PyTorch, and the ranges and tolerances
-//! of its tests. The methods of [`Tensor`](crate::Tensor) and of variables, the kernels, fusion in recordings, the tests and
-//! `docs/operations.md` come from the entries.
+//! An entry contains everything about a function: its name and numbers, the body of its WGSL kernel, its twin on the
+//! CPU, its derivatives as expressions of other entries, its conventions compared to PyTorch's, and the ranges and
+//! tolerances of its tests. The methods of [`Tensor`](crate::Tensor) and of variables, the kernels, fusion in
+//! recordings, the tests and `docs/operations.md` are generated from the entries.
 //!
-//! Entries are declared by [`functions!`](crate::functions!), also outside of this crate:
+//! Entries are declared with [`functions!`](crate::functions!), also outside this crate:
 //!
 //! ```
 //! use thalweg_tensor::functions::{Check, FEW_ULP, MUL};
@@ -42,11 +42,15 @@ mod binary;
 mod check;
 mod convert;
 mod expression;
+mod hard;
 mod kernel;
 mod methods;
 mod parity;
+mod rounding;
 mod slopes;
+mod ternary;
 mod transcendental;
+mod trigonometric;
 
 use std::fmt;
 
@@ -55,28 +59,34 @@ use crate::elementwise::Function;
 pub use activations::*;
 pub use arithmetic::*;
 pub use binary::*;
-pub use check::{Check, ERFC, EXACT, FEW_ULP, MORE_ULP, POWER, ROUNDED, SINE, SUM, Tolerance};
+pub use check::{
+    Check, ERFC_TOLERANCE, EXACT, FEW_ULP, MORE_ULP, POWER, ROUNDED, SERIES, SINE, SUM, TWICE_ROUNDED, Tolerance,
+};
 pub use expression::{Expression, Numbers, first_numbers, padded_numbers};
+pub use hard::*;
 pub use kernel::function_kernels;
 pub use parity::{DifferentResult, ParityReport};
+pub use rounding::*;
 #[doc(hidden)]
 pub use slopes::*;
+pub use ternary::*;
 pub use transcendental::*;
+pub use trigonometric::*;
 
-/// An element-wise function with its derivatives, its conventions and its tests: an entry of the table, or one declared
-/// elsewhere by [`functions!`](crate::functions!).
+/// An element-wise function with its derivatives, its conventions and its tests: an entry of the table, or one
+/// declared elsewhere with [`functions!`](crate::functions!).
 pub struct Elementwise {
     /// The function itself.
     pub function: Function,
     /// A description of its result, a noun phrase.
     pub about: &'static str,
-    /// For each argument the gradient with respect to it; `None` if the function is flat in it.
+    /// For each argument the gradient with respect to it; `None` if the gradient is zero.
     pub derivatives: &'static [Option<Expression>],
-    /// The same as text.
+    /// The derivatives as text.
     pub derivative_texts: &'static [&'static str],
-    /// Its conventions at kinks, ties, NaN and limits, each with that of PyTorch.
+    /// Its conventions at kinks, ties, NaN and limits, each with PyTorch's convention.
     pub conventions: &'static [(&'static str, &'static str)],
-    /// How it is tested.
+    /// Its tests.
     pub checks: &'static [Check],
 }
 
@@ -86,6 +96,11 @@ impl Elementwise {
     pub fn name(&self) -> &'static str {
         self.function.name
     }
+}
+
+/// Returns 1 if a condition holds, else 0.
+fn truth(condition: bool) -> f32 {
+    f32::from(u8::from(condition))
 }
 
 impl fmt::Debug for Elementwise {
@@ -103,15 +118,19 @@ impl PartialEq for Elementwise {
 
 impl Eq for Elementwise {}
 
-/// Calls a macro with some tokens and the entries of each file of the table that have methods.
+/// Calls a macro with some tokens and the entries of all files whose functions have methods.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_function {
     ($callback:ident $($extra:tt)*) => {
         $crate::arithmetic_functions!($callback $($extra)*);
+        $crate::rounding_functions!($callback $($extra)*);
         $crate::transcendental_functions!($callback $($extra)*);
+        $crate::trigonometric_functions!($callback $($extra)*);
         $crate::activation_functions!($callback $($extra)*);
+        $crate::hard_functions!($callback $($extra)*);
         $crate::binary_functions!($callback $($extra)*);
+        $crate::ternary_functions!($callback $($extra)*);
     };
 }
 
@@ -130,12 +149,13 @@ macro_rules! for_each_function {
 /// }
 /// ```
 ///
-/// A function has one to three arguments and up to four numbers, constants for all elements. The WGSL body may call the
-/// functions of `shaders/shared/math.wgsl`.
+/// A function has one to three arguments and up to four numbers, which are constants for all elements. The WGSL body
+/// may call the functions of `shaders/shared/math.wgsl`.
 ///
-/// A derivative is the gradient with respect to an argument: `flat`, or calls of other functions by their constants, such
-/// as `MUL(g, AFFINE[2.0, 0.0](x))`, where `g` is the gradient with respect to the result, `result` the result itself,
-/// and numbers are expressions of the function's own numbers. `conventions` and `checks` may be left out.
+/// A derivative is the gradient with respect to an argument: `flat` for zero, or calls of other functions by their
+/// constants, such as `MUL(g, AFFINE[2.0, 0.0](x))`. Here `g` is the gradient with respect to the result, `result` is
+/// the result itself, and numbers are expressions of the function's own numbers. `conventions` and `checks` are
+/// optional.
 ///
 /// [`Tensor::apply`](crate::Tensor::apply) applies an entry; [the module](mod@crate::functions) has an example.
 #[macro_export]
@@ -172,7 +192,7 @@ macro_rules! functions {
     };
 }
 
-/// Writes the list of the functions that it is called with.
+/// Returns the list of the functions passed to it.
 macro_rules! list {
     ($(
         $(#[doc = $doc:literal])*
@@ -180,19 +200,23 @@ macro_rules! list {
     )*) => { &[$(&$constant),*] as &[&'static Elementwise] };
 }
 
-/// Returns the functions of the table, those that have methods, in the order of their files.
+/// Returns the functions of the table with methods, in the order of their files.
 #[must_use]
 pub fn all() -> Vec<&'static Elementwise> {
     [
         crate::arithmetic_functions!(list),
+        crate::rounding_functions!(list),
         crate::transcendental_functions!(list),
+        crate::trigonometric_functions!(list),
         crate::activation_functions!(list),
+        crate::hard_functions!(list),
         crate::binary_functions!(list),
+        crate::ternary_functions!(list),
     ]
     .concat()
 }
 
-/// Returns the functions that derivatives have of their own, which have no methods.
+/// Returns the functions used only in derivatives, which have no methods.
 #[doc(hidden)]
 #[must_use]
 pub fn slopes() -> Vec<&'static Elementwise> {

@@ -1,4 +1,4 @@
-//! [`Elementwise::check_parity`]: the kernel of a function on a device against its twin.
+//! [`Elementwise::check_parity`]: compares the kernel of a function on a device with its twin.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::{Check, Elementwise};
 use crate::philox::{philox, unit_interval};
 use crate::{Device, DeviceKind, Result, Tensor};
 
-/// NaN, infinities, zeros, the ends of the range and places where functions turn.
+/// NaN, infinities, zeros, the ends of the range and points where functions change.
 const SPECIAL: [f32; 38] = [
     f32::NAN,
     f32::INFINITY,
@@ -48,18 +48,18 @@ const SPECIAL: [f32; 38] = [
     -0.999_999_9,
 ];
 
-/// Numbers below the smallest normal one: a device may take them for zeros.
+/// Numbers below the smallest normal one, which a device may flush to zero.
 const SUBNORMAL: [f32; 6] = [1e-38, -1e-38, 1e-40, -1e-40, 1e-45, -1e-45];
 
-/// Arguments that are drawn from the range of a check: a prime number.
+/// The number of arguments drawn from the range of a check: a prime.
 const DRAWN: usize = 1009;
 
 /// The comparison of a function's kernel with its twin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParityReport {
-    /// The number of results that were compared.
+    /// The number of compared results.
     pub compared: usize,
-    /// The number of results that differ by more than the tolerance.
+    /// The number of results outside the tolerance.
     pub different: usize,
     /// The first of them.
     pub first: Option<DifferentResult>,
@@ -102,11 +102,12 @@ impl fmt::Display for ParityReport {
 }
 
 impl Elementwise {
-    /// Compares the kernel of the function on a device with its twin, as the [checks](Check) of its entry say: for
-    /// arguments over the whole range, for NaN, infinities and other special values in all combinations, and for subnormal
-    /// numbers.
+    /// Compares the kernel of the function on a device with its twin, using the [checks](Check) of its entry: for
+    /// arguments over the whole range, for NaN, infinities and other special values in all combinations, and for
+    /// subnormal numbers.
     ///
-    /// NaN agrees with NaN, an infinity with itself. A result below the smallest normal number may be zero on a device.
+    /// NaN equals NaN, and an infinity equals itself. A result below the smallest normal number may be zero on a
+    /// device.
     ///
     /// # Errors
     /// If the device fails, for example because the function's WGSL does not compile.
@@ -133,7 +134,7 @@ impl Elementwise {
         Ok(report)
     }
 
-    /// Arguments over the range of a check, a list for each argument.
+    /// Returns arguments over the range of a check, a list for each argument.
     fn drawn(&self, check: &Check) -> Vec<Vec<f32>> {
         let (low, high) = check.range;
         let draw = |argument: usize, i: usize| {
@@ -142,7 +143,7 @@ impl Elementwise {
         (0..self.function.arguments.len()).map(|argument| (0..DRAWN).map(|i| draw(argument, i)).collect()).collect()
     }
 
-    /// All combinations of some values, a list for each argument.
+    /// Returns all combinations of some values, a list for each argument.
     fn combinations(&self, values: &[f32]) -> Vec<Vec<f32>> {
         let arguments = self.function.arguments.len();
         let count = values.len().pow(arguments as u32);
@@ -151,7 +152,7 @@ impl Elementwise {
     }
 }
 
-/// Where arguments come from.
+/// The source of arguments.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Ordinary,
@@ -163,7 +164,7 @@ struct Comparison<'a> {
     function: &'static Elementwise,
     check: &'a Check,
     device: &'a Device,
-    /// Whether the device takes subnormal numbers for zero.
+    /// Whether the device flushes subnormal numbers to zero.
     flushes: bool,
     report: &'a mut ParityReport,
 }
@@ -203,9 +204,9 @@ impl Comparison<'_> {
         let tolerance = self.check.tolerance;
         let is_hardware = self.device.info().kind == DeviceKind::Hardware;
         let (absolute, relative) = if is_hardware { tolerance.hardware } else { tolerance.software };
-        // Steps on the way may be flushed as well, and their result multiplied by an argument.
+        // Intermediate results may be flushed as well, and then be multiplied by an argument.
         let vanishing = if self.flushes { 128.0 * f32::MIN_POSITIVE } else { f32::MIN_POSITIVE };
-        // Products of special values span the whole range, so that an absolute error would say nothing.
+        // Products of special values span the whole range, so an absolute error is meaningless.
         let absolute = if kind == Kind::Special && at.len() > 1 { vanishing } else { absolute.max(vanishing) };
         let close = |expected: f32| {
             if got.is_nan() || expected.is_nan() {
@@ -214,13 +215,13 @@ impl Comparison<'_> {
             let finite = got.is_finite() && expected.is_finite();
             got == expected || (finite && (got - expected).abs() <= absolute + relative * expected.abs())
         };
-        // The function of the number, or of the zero that the device may take it for.
+        // The function of the number, or of the zero that the device may flush it to.
         let flushed = || self.function.function.of(&[0f32.copysign(at[0])], self.check.numbers);
         close(expected) || (kind == Kind::Subnormal && close(flushed()))
     }
 }
 
-/// Returns whether a device takes numbers below the smallest normal one for zero, as WGSL leaves it free to.
+/// Returns whether a device flushes subnormal numbers to zero, as WGSL allows.
 fn flushes_subnormals(device: &Device) -> Result<bool> {
     Ok(Tensor::from_slice(device, &[1e-39f32], &[1])?.affine(1.0, 0.0)?.to_vec::<f32>()? == [0.0])
 }

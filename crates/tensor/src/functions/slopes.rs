@@ -1,10 +1,10 @@
-//! Derivatives that have a function of their own, times a gradient h, so that a backward pass computes them in one launch.
+//! Derivatives as separate functions, times a gradient h, so that a backward pass computes them in one launch.
 
 use super::*;
 use crate::functions;
 use crate::math;
 
-/// A sum of a derivative's parts, of numbers up to 3: near its zero it has the error of the parts.
+/// A sum of a derivative's parts, with values up to 3: near its zero it has the error of the parts.
 const PARTS: Tolerance = Tolerance::new(2e-6, 2e-6);
 
 /// Calls a macro with the entries of this file.
@@ -106,6 +106,78 @@ macro_rules! slope_functions {
                     SILU_GRAD(x, g)
                 ],
                 checks: [Check::over(-3.0, 3.0).within(PARTS).smooth(-2.0, 2.0).may_vanish(|x, _| x[0] < -87.0)],
+            }
+
+            /// h where x is between `low` and `high`, else 0: h times the derivative of [`HARDTANH`] at x.
+            pub HARDTANH_GRAD = hardtanh_grad(x, h; low, high) {
+                wgsl: "return select(h, 0.0, x <= low || x >= high);",
+                twin: if x <= low || x >= high { 0.0 } else { h },
+                derivatives: [flat, HARDTANH_GRAD[low, high](x, g)],
+                checks: [Check::over(-3.0, 3.0).numbers(&[-0.5, 0.7]).kink(|x, n| (x[0] - n[0]).abs().min((x[0] - n[1]).abs()))],
+            }
+
+            /// h where |x| is more than `lambda`, else 0: h times the derivative of [`HARDSHRINK`] at x.
+            pub HARDSHRINK_GRAD = hardshrink_grad(x, h; lambda) {
+                wgsl: "return select(h, 0.0, abs(x) <= lambda);",
+                twin: if x.abs() <= lambda { 0.0 } else { h },
+                derivatives: [flat, HARDSHRINK_GRAD[lambda](x, g)],
+                checks: [Check::over(-3.0, 3.0).numbers(&[0.5]).kink(|x, n| (x[0].abs() - n[0]).abs())],
+            }
+
+            /// h where x is more than `threshold`, else 0: h times the derivative of [`THRESHOLD`] at x.
+            pub THRESHOLD_GRAD = threshold_grad(x, h; threshold) {
+                wgsl: "return select(h, 0.0, x <= threshold);",
+                twin: if x <= threshold { 0.0 } else { h },
+                derivatives: [flat, THRESHOLD_GRAD[threshold](x, g)],
+                checks: [Check::over(-3.0, 3.0).numbers(&[0.3]).kink(|x, n| (x[0] - n[0]).abs())],
+            }
+
+            /// h times the derivative of [`HARDSWISH`] at x.
+            pub HARDSWISH_GRAD = hardswish_grad(x, h) {
+                wgsl: "if (x <= -3.0) { return 0.0; }
+    if (x >= 3.0) { return h; }
+    return h * (x / 3.0 + 0.5);",
+                twin:
+                    if x <= -3.0 {
+                        0.0
+                    } else if x >= 3.0 {
+                        h
+                    } else {
+                        h * (x / 3.0 + 0.5)
+                    }
+                ,
+                derivatives: [
+                    HARDTANH_GRAD[-3.0, 3.0](x, AFFINE[0.333_333_34, 0.0](MUL(g, h))),
+                    HARDSWISH_GRAD(x, g)
+                ],
+                checks: [Check::over(-5.0, 5.0).within(PARTS).kink(|x, _| (x[0].abs() - 3.0).abs())],
+            }
+
+            /// h times the derivative of [`GELU_TANH`] at x: s + x s (1 - s) u' with s = σ(u), u = 2 √(2/π) (x + 0.044715 x³).
+            pub GELU_TANH_GRAD = gelu_tanh_grad(x, h) {
+                wgsl: "let u = 1.5957691 * (x + 0.044715 * x * x * x);
+    return h * (sigmoid(u) + x * (sigmoid_slope(u) * (1.5957691 + 0.21406445 * x * x)));",
+                twin: {
+                    let u = 1.595_769_1 * (x + 0.044_715 * x * x * x);
+                    h * (math::sigmoid(u) + x * (math::sigmoid_slope(u) * (1.595_769_1 + 0.214_064_45 * x * x)))
+                },
+                derivatives: [
+                    // s' u' (2 + x u' (1 - 2 s)) + x s' u'', with s' = s (1 - s), 1 - 2 s = -tanh(u / 2), u'' = 0.428 x.
+                    MUL(g, SIGMOID_GRAD(
+                        AFFINE[1.595_769_1, 0.0](MUL(x, AFFINE[0.044_715, 1.0](SQUARE(x)))),
+                        MUL(h, ADD(
+                            MUL(
+                                AFFINE[0.214_064_45, 1.595_769_1](SQUARE(x)),
+                                AFFINE[-1.0, 2.0](MUL(MUL(x, AFFINE[0.214_064_45, 1.595_769_1](SQUARE(x))), TANH(
+                                    AFFINE[0.797_884_6, 0.0](MUL(x, AFFINE[0.044_715, 1.0](SQUARE(x))))
+                                )))
+                            ),
+                            AFFINE[0.428_128_9, 0.0](SQUARE(x))
+                        ))
+                    )),
+                    GELU_TANH_GRAD(x, g)
+                ],
+                checks: [Check::over(-3.0, 3.0).within(PARTS).smooth(-2.0, 2.0).may_vanish(|x, _| x[0].abs() > 6.0)],
             }
         }
     };

@@ -1,6 +1,6 @@
-//! Exponentials, logarithms, powers, sines and the error function.
+//! Exponentials, logarithms, powers and the error function.
 
-use std::f32::consts::FRAC_2_SQRT_PI;
+use std::f32::consts::{FRAC_2_SQRT_PI, LN_2, LOG2_E, LOG10_E};
 
 use super::*;
 use crate::functions;
@@ -64,35 +64,12 @@ macro_rules! transcendental_functions {
                     Check::over(-10.0, 10.0).numbers(&[-3.0]).within(POWER).smooth(-2.0, -0.5),
                     Check::over(-10.0, 10.0).numbers(&[3.0]).within(POWER).smooth(-2.0, 2.0),
                     Check::over(-10.0, 10.0).numbers(&[0.0]).smooth(-2.0, 2.0),
-                    // The shader takes a root, the twin a power of the standard library, which is right to an ulp.
+                    // The shader computes a root, the twin a power of the standard library, which is accurate to an
+                    // ulp.
                     Check::over(-10.0, 10.0).numbers(&[0.5]).within(FEW_ULP).smooth(0.3, 3.0),
                     Check::over(-3.0, 3.0).numbers(&[65.0]).within(POWER).without_gradients(),
                     Check::over(-10.0, 10.0).numbers(&[f32::NAN]).without_gradients()
                 ],
-            }
-
-            /// the sine of x in radians, element by element.
-            pub SIN = sin(x) {
-                wgsl: "return sine_cosine(x).x;",
-                twin: x.sin(),
-                derivatives: [MUL(g, COS(x))],
-                conventions: [
-                    "NaN at infinities" => "the same",
-                    "on GPUs beyond 8,192, where it is the driver's sine" => "accurate"
-                ],
-                checks: [Check::over(-8000.0, 8000.0).within(SINE).up_to(8192.0).smooth(-3.0, 3.0)],
-            }
-
-            /// the cosine of x in radians, element by element.
-            pub COS = cos(x) {
-                wgsl: "return sine_cosine(x).y;",
-                twin: x.cos(),
-                derivatives: [NEG(MUL(g, SIN(x)))],
-                conventions: [
-                    "NaN at infinities" => "the same",
-                    "on GPUs beyond 8,192, where it is the driver's cosine" => "accurate"
-                ],
-                checks: [Check::over(-8000.0, 8000.0).within(SINE).up_to(8192.0).smooth(-3.0, 3.0)],
             }
 
             /// the error function of x, element by element.
@@ -101,6 +78,40 @@ macro_rules! transcendental_functions {
                 twin: math::erf(x),
                 derivatives: [MUL(g, AFFINE[FRAC_2_SQRT_PI, 0.0](EXP(NEG(SQUARE(x)))))],
                 checks: [Check::over(-5.0, 5.0).within(MORE_ULP).smooth(-2.0, 2.0)],
+            }
+
+            /// 2^x, element by element.
+            pub EXP2 = exp2(x) {
+                wgsl: "return safe_exp2(x);",
+                twin: x.exp2(),
+                derivatives: [AFFINE[LN_2, 0.0](MUL(g, result))],
+                checks: [Check::over(-140.0, 127.0).within(FEW_ULP).smooth(-2.0, 2.0)],
+            }
+
+            /// the logarithm of x to the base 2, element by element.
+            pub LOG2 = log2(x) {
+                wgsl: "return safe_log2(x);",
+                twin: x.log2(),
+                derivatives: [AFFINE[LOG2_E, 0.0](DIV(g, x))],
+                conventions: ["-∞ at 0, NaN below" => "the same", "the derivative at 0 is infinite" => "the same"],
+                checks: [Check::over(0.0, 10.0).within(FEW_ULP).smooth(0.3, 3.0)],
+            }
+
+            /// the logarithm of x to the base 10, element by element.
+            pub LOG10 = log10(x) {
+                wgsl: "return safe_log10(x);",
+                twin: x.log10(),
+                derivatives: [AFFINE[LOG10_E, 0.0](DIV(g, x))],
+                conventions: ["-∞ at 0, NaN below" => "the same", "the derivative at 0 is infinite" => "the same"],
+                checks: [Check::over(0.0, 10.0).within(FEW_ULP).smooth(0.3, 3.0)],
+            }
+
+            /// the complementary error function of x, 1 - erf(x), element by element, accurate far above 0.
+            pub ERFC = erfc(x) {
+                wgsl: "return erfc(x);",
+                twin: math::erfc(x),
+                derivatives: [MUL(g, AFFINE[-FRAC_2_SQRT_PI, 0.0](EXP(NEG(SQUARE(x)))))],
+                checks: [Check::over(-5.0, 9.0).within(ERFC_TOLERANCE).smooth(-2.0, 2.0)],
             }
         }
     };

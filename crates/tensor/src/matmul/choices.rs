@@ -1,4 +1,4 @@
-//! The choices of kernels for classes of matrix products: made by the tuner, kept by a program, set again.
+//! Choices of kernels for classes of matrix products: created by the tuner, stored by a program, and set again.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -8,13 +8,13 @@ use super::generated::form::{Layout, Loads};
 use super::plan::products;
 use crate::Device;
 
-/// The version of the generator. A measurement of another version's kernels is of no use.
+/// The version of the generator. Measurements of another version's kernels are invalid.
 pub const PRODUCT_KERNELS_VERSION: u32 = 3;
 
-/// The name of the operation's own kernel among the candidates.
+/// The name of the operation's strided kernel among the candidates.
 const STRIDED: &str = "strided";
 
-/// Products that one choice is made for: extents up to a power of two, and the layouts of the operands.
+/// The products that share one choice: extents up to a power of two, and the layouts of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tune", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct Class {
@@ -24,7 +24,7 @@ pub(super) struct Class {
     layout: ClassLayout,
 }
 
-/// In which direction a and b are contiguous, where both are loaded by vectors.
+/// The direction in which a and b are contiguous, if both are loaded as vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "tune", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "tune", serde(rename_all = "snake_case"))]
@@ -43,7 +43,7 @@ impl Class {
             Loads::Vectors(Layout::Inner, Layout::Outer) => ClassLayout::InnerOuter,
             Loads::Vectors(Layout::Outer, Layout::Inner) => ClassLayout::OuterInner,
             Loads::Vectors(Layout::Outer, Layout::Outer) => ClassLayout::OuterOuter,
-            Loads::Scalars => ClassLayout::Strided,
+            Loads::Scalars | Loads::Tables => ClassLayout::Strided,
         };
         let Extents { m, n, k } = extents;
         Self { m: m.next_power_of_two(), n: n.next_power_of_two(), k: k.next_power_of_two(), layout }
@@ -53,11 +53,11 @@ impl Class {
 /// The chosen kernel of each class. `None` is the strided kernel.
 pub(super) type Choices = HashMap<Class, Option<Candidate>>;
 
-/// The kernel that computes the products of one class: those whose extents round up to the same powers of two, and whose
-/// operands are stored the same way. It can be kept in a file and set again by
+/// The kernel for the products of one class: those whose extents round up to the same powers of two, and whose
+/// operands are stored the same way. A program can store it in a file and set it again with
 /// [`DeviceProducts::set_product_choices`](super::DeviceProducts::set_product_choices).
 ///
-/// The kernels' names hold for one adapter, one driver and one [`PRODUCT_KERNELS_VERSION`].
+/// The kernels' names are valid for one adapter, one driver and one [`PRODUCT_KERNELS_VERSION`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "tune", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProductChoice {
@@ -67,14 +67,14 @@ pub struct ProductChoice {
 }
 
 impl ProductChoice {
-    /// Returns whether both are choices for the same products.
+    /// Returns whether both choices are for the same products.
     #[must_use]
     pub fn is_for_same_products(&self, other: &Self) -> bool {
         self.class == other.class
     }
 }
 
-/// The name of a choice.
+/// Returns the name of a choice.
 pub(super) fn name(choice: Option<Candidate>) -> String {
     match choice {
         None => STRIDED.to_string(),

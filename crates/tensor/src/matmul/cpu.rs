@@ -1,9 +1,9 @@
-//! The matrix product of the CPU: the inner loops of the `gemm` crate, with blocking, packing and threads of our own.
+//! The matrix product on the CPU: the inner loops of the `gemm` crate, with our own blocking, packing and threads.
 //!
-//! The crate's own driver takes memory from the heap at each call and packs a transposed operand on one thread. This one
-//! keeps its memory, shares out the packing, and picks which operand runs along the vectors so that the larger one need
-//! not be transposed. Each element is a sum over k in order, in blocks whose length depends on k alone, so the bits do not
-//! depend on the number of threads.
+//! The crate's own driver allocates on the heap at each call and packs a transposed operand on one thread. This one
+//! reuses its memory, packs on several threads, and chooses the operand along the vectors so that the larger one need
+//! not be transposed. Each element is a sum over k in order, in blocks whose length depends only on k, so the bits do
+//! not depend on the number of threads.
 
 #![allow(unsafe_code, reason = "the inner loops take pointers")]
 
@@ -19,36 +19,63 @@ use crate::threads::{Pieces, for_each_piece, vectorized};
 /// The longest block of the inner dimension.
 const DEPTH: usize = 1024;
 
-/// Elements of packed panels that a piece of work goes over for each tile of columns: they stay in the second-level
-/// cache.
+/// The number of packed elements that a piece of work processes for each tile of columns. They stay in the
+/// second-level cache.
 const STRIPE: usize = 128 * 1024;
 
-/// Operations, two for each multiplication, that a piece of work should have.
+/// The target number of operations of a piece of work, where a multiplication and an addition count as two.
 const PIECE_OPERATIONS: usize = 2 << 20;
 
-/// Elements of an operand that are packed as one piece of work, at least.
+/// The fewest elements of an operand that are packed as one piece of work.
 const PIECE_PACKED: usize = 8 * 1024;
 
-/// A matrix to read: the element at row i and column j is `data[i row + j column]`.
+/// A matrix to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Operand<'a> {
     pub(crate) data: &'a [f32],
-    pub(crate) row: usize,
-    pub(crate) column: usize,
+    pub(crate) places: Places<'a>,
 }
 
-impl Operand<'_> {
+/// The places of the elements of a matrix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Places<'a> {
+    /// The element at row i and column j is at `i row + j column`.
+    Strides { row: usize, column: usize },
+    /// The element at row i and column j is at `rows[i] + columns[j]`.
+    Tables { rows: &'a [u32], columns: &'a [u32] },
+}
+
+impl<'a> Operand<'a> {
     fn transposed(self) -> Self {
-        Self { row: self.column, column: self.row, ..self }
+        let places = match self.places {
+            Places::Strides { row, column } => Places::Strides { row: column, column: row },
+            Places::Tables { rows, columns } => Places::Tables { rows: columns, columns: rows },
+        };
+        Self { places, ..self }
     }
 
+    /// Returns whether the data hold a strided matrix. Places in tables are checked when they are packed.
     fn holds(&self, rows: usize, columns: usize) -> bool {
-        (rows - 1) * self.row + (columns - 1) * self.column < self.data.len()
+        let is_within = |(row, column)| (rows - 1) * row + (columns - 1) * column < self.data.len();
+        self.strides().is_none_or(is_within)
+    }
+
+    /// Returns the strides; `None` if there are tables.
+    fn strides(&self) -> Option<(usize, usize)> {
+        match self.places {
+            Places::Strides { row, column } => Some((row, column)),
+            Places::Tables { .. } => None,
+        }
+    }
+
+    /// Returns whether rows are contiguous along the columns.
+    fn is_plain(&self) -> bool {
+        self.strides().is_some_and(|(_, column)| column == 1)
     }
 }
 
-/// c = a b, or c += a b, for a `[m, k]`, b `[k, n]`, and c `[m, n]` without gaps. `finish` is called with row, column and
-/// elements of parts of rows that are done, each element once.
+/// Computes c = a b, or c += a b, for a `[m, k]`, b `[k, n]`, and contiguous c `[m, n]`. It calls `finish` with the
+/// rows, columns and elements of finished parts of rows, each element once.
 pub(crate) fn multiply(
     [m, n, k]: [usize; 3],
     a: Operand<'_>,
@@ -67,11 +94,13 @@ pub(crate) fn multiply(
         }
     } else {
         assert!(a.holds(m, k) && b.holds(k, n), "an operand of a product reaches past its buffer");
-        if m > 1 && n > 1 && k > 2 {
-            // The operand along the vectors must have unit stride there, or is packed so: the smaller one, if any.
-            let packing_b = if b.column == 1 { 0 } else { k * n };
-            let packing_a = if a.row == 1 { 0 } else { m * k };
-            // What is stored across the rows of c costs too.
+        let strides = a.strides().zip(b.strides());
+        if (m > 1 && n > 1 && k > 2) || strides.is_none() {
+            // The operand along the vectors must have unit stride there, or is packed. At most the smaller one is
+            // packed.
+            let packing_b = if b.is_plain() { 0 } else { k * n };
+            let packing_a = if a.transposed().is_plain() { 0 } else { m * k };
+            // A result stored across the rows of c is a cost too.
             if packing_b <= packing_a + m * n {
                 let plan = Blocking { rows: n, columns: m, depth: k, row: 1, column: n, accumulate };
                 return plan.run(b.transposed(), a.transposed(), c, |rows, columns, c| {
@@ -81,7 +110,9 @@ pub(crate) fn multiply(
             let plan = Blocking { rows: m, columns: n, depth: k, row: n, column: 1, accumulate };
             return plan.run(a, b, c, |rows, columns, c| finish_rows(n, rows, columns, c, &finish));
         }
-        vectors([m, n, k], a, b, c, accumulate);
+        if let Some((a_strides, b_strides)) = strides {
+            vectors([m, n, k], (a.data, a_strides), (b.data, b_strides), c, accumulate);
+        }
     }
     vectorized(
         #[inline(always)]
@@ -104,9 +135,16 @@ fn finish_rows(n: usize, rows: Range, columns: Range, c: &Pieces<'_, f32>, finis
     );
 }
 
-/// Products with a vector, and of an inner extent that is hardly one: the crate's own routines, which need no memory.
-fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32], accumulate: bool) {
-    // SAFETY: `multiply` has held the operands against extents and strides, and c has m n elements.
+/// Computes products with a vector, or with a very small inner extent: the crate's own routines, which need no
+/// memory.
+fn vectors(
+    [m, n, k]: [usize; 3],
+    (a, a_strides): (&[f32], (usize, usize)),
+    (b, b_strides): (&[f32], (usize, usize)),
+    c: &mut [f32],
+    accumulate: bool,
+) {
+    // SAFETY: `multiply` has checked the operands against extents and strides, and c has m n elements.
     unsafe {
         gemm_f32::gemm::f32::get_gemm_fn()(
             n,
@@ -116,12 +154,12 @@ fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32],
             n as isize,
             1,
             accumulate,
-            b.data.as_ptr(),
-            b.row as isize,
-            b.column as isize,
-            a.data.as_ptr(),
-            a.row as isize,
-            a.column as isize,
+            b.as_ptr(),
+            b_strides.0 as isize,
+            b_strides.1 as isize,
+            a.as_ptr(),
+            a_strides.0 as isize,
+            a_strides.1 as isize,
             1.0,
             1.0,
             false,
@@ -132,12 +170,12 @@ fn vectors([m, n, k]: [usize; 3], a: Operand<'_>, b: Operand<'_>, c: &mut [f32],
     }
 }
 
-/// A product as the inner loops see it: rows run along the vectors.
+/// A product as seen by the inner loops: rows run along the vectors.
 struct Blocking {
     rows: usize,
     columns: usize,
     depth: usize,
-    /// Strides of the result.
+    /// The strides of the result.
     row: usize,
     column: usize,
     accumulate: bool,
@@ -154,7 +192,7 @@ impl Blocking {
         let kernels = Kernels::get();
         let lanes = kernels.lanes;
         let units = self.rows.div_ceil(lanes);
-        // Panels and tiles of even sizes: a narrow last one would be slow.
+        // Panels and tiles have similar sizes: a narrow last one would be slow.
         let panels = units.div_ceil(kernels.vectors);
         let panel = |p: usize| (p * units / panels * lanes).min(self.rows);
         let tiles = self.columns.div_ceil(kernels.columns);
@@ -164,9 +202,11 @@ impl Blocking {
         let block = |b: usize| b * self.depth / blocks;
         let longest = self.depth.div_ceil(blocks);
 
-        // Vectors are read whole, so rows must fill them.
-        let pack_left = left.row != 1 || !self.rows.is_multiple_of(lanes) || tiles > 16;
-        let pack_right = if cfg!(target_arch = "aarch64") { true } else { right.row != 1 && panels > 2 };
+        // Vectors are read whole, so the rows must be a multiple of them. What tables address is packed.
+        let (left_row, left_column) = left.strides().unwrap_or_default();
+        let (right_row, right_column) = right.strides().unwrap_or_default();
+        let pack_left = left_row != 1 || !self.rows.is_multiple_of(lanes) || tiles > 16;
+        let pack_right = cfg!(target_arch = "aarch64") || right.strides().is_none_or(|(row, _)| row != 1 && panels > 2);
         let left_lines = if pack_left { (units * lanes * longest).div_ceil(LINE) } else { 0 };
         let right_lines = if pack_right { (self.columns * longest).div_ceil(LINE) } else { 0 };
 
@@ -182,9 +222,8 @@ impl Blocking {
         for b in 0..blocks {
             let (start, depth) = (block(b), block(b + 1) - block(b));
             if pack_left {
-                let source = &left.data[start * left.column..];
                 let destination = Pieces::new(packed_left);
-                // A panel may be the only one, so the steps of each are shared out as well.
+                // There may be only one panel, so the steps of each are divided too.
                 let steps = (PIECE_PACKED / (kernels.vectors * lanes)).next_multiple_of(STEPS);
                 let parts = depth.div_ceil(steps);
                 for_each_piece(panels * parts, |piece| {
@@ -194,15 +233,14 @@ impl Blocking {
                     let (begin, end) = (part * steps, ((part + 1) * steps).min(depth));
                     // SAFETY: parts of panels do not overlap.
                     let target = unsafe { destination.at(first * depth + begin * width, width * (end - begin)) };
-                    let source = &source[begin * left.column..];
                     vectorized(
                         #[inline(always)]
-                        || pack(source, first..last, left.row, left.column, width, target),
+                        || pack(&left, first..last, start + begin, width, target),
                     );
                 });
             }
             if pack_right {
-                let source = &right.data[start * right.row..];
+                let columns = right.transposed();
                 let destination = Pieces::new(packed_right);
                 let together = PIECE_PACKED.div_ceil(kernels.columns * depth);
                 for_each_piece(tiles.div_ceil(together), |piece| {
@@ -212,7 +250,7 @@ impl Blocking {
                         let tile = unsafe { destination.at(first * depth, (last - first) * depth) };
                         vectorized(
                             #[inline(always)]
-                            || pack(source, first..last, right.column, right.row, last - first, tile),
+                            || pack(&columns, first..last, start, last - first, tile),
                         );
                     }
                 });
@@ -229,22 +267,23 @@ impl Blocking {
                 let in_group = group * tiles / groups..(group + 1) * tiles / groups;
                 for t in in_group.clone() {
                     let (first_column, width) = (tile(t), tile(t + 1) - tile(t));
-                    let (right_pointer, right_row, right_column) = if pack_right {
+                    let (right_pointer, row_step, column_step) = if pack_right {
                         (packed_right[first_column * depth..].as_ptr(), width, 1)
                     } else {
-                        let first = start * right.row + first_column * right.column;
-                        (right.data[first..].as_ptr(), right.row, right.column)
+                        let first = start * right_row + first_column * right_column;
+                        (right.data[first..].as_ptr(), right_row, right_column)
                     };
                     for p in in_stripe.clone() {
                         let (first_row, height) = (panel(p), panel(p + 1) - panel(p));
-                        let (left_pointer, left_column) = if pack_left {
+                        let (left_pointer, left_step) = if pack_left {
                             (packed_left[first_row * depth..].as_ptr(), height.next_multiple_of(lanes))
                         } else {
-                            (left.data[first_row + start * left.column..].as_ptr(), left.column)
+                            (left.data[first_row + start * left_column..].as_ptr(), left_column)
                         };
-                        // SAFETY: the pointers reach `height` rows (whole vectors where they are packed, and else rows
-                        // fill vectors), `width` columns and `depth` steps of operands that were compared with extents
-                        // and strides; the tile of the result is this piece's own; the kernel is the processor's.
+                        // SAFETY: the pointers are valid for `height` rows (whole vectors if packed; otherwise rows
+                        // fill vectors), `width` columns and `depth` steps of operands, which were checked against
+                        // extents and strides. Only this piece uses the tile of the result. The processor supports
+                        // the kernel.
                         unsafe {
                             (kernels.table)(height.div_ceil(lanes) - 1, width - 1)(
                                 height,
@@ -255,9 +294,9 @@ impl Blocking {
                                 right_pointer,
                                 self.column as isize,
                                 self.row as isize,
-                                left_column as isize,
-                                right_row as isize,
-                                right_column as isize,
+                                left_step as isize,
+                                row_step as isize,
+                                column_step as isize,
                                 1.0,
                                 1.0,
                                 alpha_status,
@@ -279,14 +318,33 @@ impl Blocking {
     }
 }
 
-/// Steps of the inner dimension that are packed at a time where the source must be transposed: its lines are read whole,
-/// and the target stays in the cache.
+/// The number of steps of the inner dimension packed at a time if the source must be transposed. Its cache lines are
+/// read whole, and the target stays in the cache.
 const STEPS: usize = 16;
 
-/// Rows `rows` of a matrix, step by step of the inner dimension, each step `width` elements wide with zeros behind the
-/// last row.
+/// Packs the rows `rows` of a matrix, step by step of the inner dimension, which are its columns from `first` on. Each step
+/// is `width` elements wide, with zeros after the last row.
 #[inline(always)]
-fn pack(source: &[f32], rows: Range, row: usize, step: usize, width: usize, target: &mut [f32]) {
+fn pack(matrix: &Operand<'_>, rows: Range, first: usize, width: usize, target: &mut [f32]) {
+    match matrix.places {
+        Places::Strides { row, column } => {
+            pack_strided(&matrix.data[first * column..], rows, row, column, width, target);
+        }
+        Places::Tables { rows: places, columns } => {
+            let places = &places[rows];
+            for (target, &step) in target.chunks_exact_mut(width).zip(&columns[first..]) {
+                let (filled, rest) = target.split_at_mut(places.len());
+                let source = &matrix.data[step as usize..];
+                filled.iter_mut().zip(places).for_each(|(target, &place)| *target = source[place as usize]);
+                rest.fill(0.0);
+            }
+        }
+    }
+}
+
+/// Packs the rows of a strided matrix.
+#[inline(always)]
+fn pack_strided(source: &[f32], rows: Range, row: usize, step: usize, width: usize, target: &mut [f32]) {
     let count = rows.len();
     if row == 1 {
         for (k, target) in target.chunks_exact_mut(width).enumerate() {
@@ -321,7 +379,7 @@ fn pack(source: &[f32], rows: Range, row: usize, step: usize, width: usize, targ
     }
 }
 
-/// Elements of a line of the cache.
+/// The number of elements in a cache line.
 const LINE: usize = 16;
 
 #[repr(C, align(64))]
@@ -329,11 +387,11 @@ const LINE: usize = 16;
 struct Line([f32; LINE]);
 
 thread_local! {
-    /// Memory for packed operands: it grows to what the largest product needs, and stays.
+    /// Memory for packed operands, which grows to the size of the largest product and is kept.
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The inner loops of a processor: the one at [vectors - 1][columns - 1] computes so many vectors by so many columns.
+/// The inner loops of a processor: the one at [vectors - 1][columns - 1] computes that many vectors and columns.
 #[derive(Clone, Copy)]
 struct Kernels {
     lanes: usize,
@@ -356,7 +414,7 @@ thread_local! {
 }
 
 impl Kernels {
-    /// The fastest ones.
+    /// Returns the fastest inner loops.
     fn get() -> Self {
         #[cfg(test)]
         if let Some(kernels) = TEST_KERNELS.get() {
@@ -365,7 +423,7 @@ impl Kernels {
         Self::available().next().unwrap_or_else(|| unreachable!("the last ones run everywhere"))
     }
 
-    /// All that this processor runs, the fastest first.
+    /// Returns all inner loops that this processor supports, the fastest first.
     fn available() -> impl Iterator<Item = Self> {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         let vectors = [

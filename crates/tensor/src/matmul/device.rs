@@ -1,4 +1,4 @@
-//! [`DeviceProducts`]: what a device does for matrix products alone.
+//! [`DeviceProducts`]: the settings of a device for matrix products.
 
 use super::choices::{self, ProductChoice};
 use super::plan::{self, MatmulPrecision};
@@ -8,14 +8,15 @@ use crate::{Device, Result};
 
 /// The precision of the matrix products of a [`Device`], and the choice of their kernels.
 pub trait DeviceProducts {
-    /// Sets the precision of the matrix products that are launched or recorded on this device from now on: those of
-    /// layers, of their gradients, and of optimizers, for everybody who shares the device. Small gradients vanish in f16, unless the loss is
-    /// [scaled](crate::LossScale). That does not reach what is no longer scaled: the products of SOAP, whose small gradients
-    /// lose digits, and estimates of the Hessian's diagonal for Sophia.
+    /// Sets the precision of matrix products launched or recorded on this device from now on: those of layers, their
+    /// gradients, and optimizers. It applies to all users of the device. Small gradients vanish in f16, unless the
+    /// loss is [scaled](crate::LossScale). Scaling does not affect products of unscaled values: those of SOAP, whose
+    /// small gradients lose digits, and estimates of the Hessian's diagonal for Sophia.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if [`F16`](MatmulPrecision::F16) is asked of a device that has no such matrices
-    /// ([`DeviceInfo::cooperative_matrix_side`](crate::DeviceInfo::cooperative_matrix_side)); the CPU has none.
+    /// [`Error::Argument`](crate::Error::Argument) if the precision is [`F16`](MatmulPrecision::F16) and the device
+    /// has no such matrices ([`DeviceInfo::cooperative_matrix_side`](crate::DeviceInfo::cooperative_matrix_side));
+    /// the CPU has none.
     ///
     /// ```
     /// use thalweg_tensor::{Device, DeviceProducts, MatmulPrecision};
@@ -32,12 +33,13 @@ pub trait DeviceProducts {
     #[must_use]
     fn matmul_precision(&self) -> MatmulPrecision;
 
-    /// Measures the kernels for matrix products of these shapes, one after another, and uses the fastest on this device
-    /// from now on. [`set_product_choices`](Self::set_product_choices) sets the same choices in a later program.
+    /// Measures the kernels for matrix products of these shapes in turn, and uses the fastest on this device from now
+    /// on. [`set_product_choices`](Self::set_product_choices) sets the same choices in a later program.
     ///
-    /// All kernels that are tried give the same bits on a driver that does not contract products and sums. On others, and
-    /// so on most hardware, the last bits of results may depend on the choices. Shapes for which the sum over k is split are left out, and so are those whose class was
-    /// measured before in the same call. On the CPU there is nothing to choose, and no row.
+    /// All candidates give the same bits on a driver that does not contract products and sums. On others, including
+    /// most hardware, the last bits of results may depend on the choices. Shapes for which the sum over k is split
+    /// are skipped. Shapes of a class that was already measured in the same call are skipped too. On the CPU there is
+    /// nothing to choose, and no row.
     ///
     /// # Errors
     /// If the device fails or has no room, and while a recording is made.
@@ -54,14 +56,14 @@ pub trait DeviceProducts {
     #[cfg(feature = "tune")]
     fn tune_products(&self, shapes: &[ProductShape]) -> Result<ProductTuning>;
 
-    /// Sets the kernels for the matrix products that are launched or recorded on this device from now on, instead of all
-    /// earlier choices, for everybody who shares the device. The last bits of results may change, as by
-    /// [`tune_products`](Self::tune_products). A device without choices uses its profile. Kernels that this device does not have are left
-    /// out; on the CPU there is nothing to choose.
+    /// Sets the kernels for matrix products launched or recorded on this device from now on, replacing all earlier
+    /// choices. It applies to all users of the device. The last bits of results may change, as with
+    /// [`tune_products`](Self::tune_products). A device without choices uses its profile. Kernels that this device
+    /// does not have are ignored; on the CPU there is nothing to choose.
     ///
-    /// Choices are valid for the adapter and the driver that they were measured on, and for one
-    /// [`PRODUCT_KERNELS_VERSION`](crate::tune::PRODUCT_KERNELS_VERSION). `thalweg tune` keeps them in a file, which the
-    /// program reads; the library reads no file.
+    /// Choices are valid for the adapter and the driver on which they were measured, and for one
+    /// [`PRODUCT_KERNELS_VERSION`](crate::tune::PRODUCT_KERNELS_VERSION). `thalweg tune` stores them in a file that
+    /// the program reads; the library reads no file.
     ///
     /// ```
     /// use thalweg_tensor::tune::{DeviceProducts, ProductShape};

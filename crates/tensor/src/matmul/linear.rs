@@ -1,4 +1,4 @@
-//! The fully connected layer in fused kernels: forward with bias and ReLU, and the two backward products.
+//! The fully connected layer in fused kernels: forward with bias and a ReLU epilogue, and the two backward products.
 
 use super::generated::form::Epilogue;
 use super::product::Product;
@@ -14,7 +14,7 @@ struct Params {
     relu: u32,
 }
 
-/// y = x Wᵀ + bias, then ReLU if asked.
+/// y = x Wᵀ + bias, with an optional ReLU.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, weight, bias, y] = call.bindings();
@@ -84,7 +84,7 @@ struct WeightGradParams {
     accumulate: u32,
 }
 
-/// dW = dyᵀ x and dbias = the column sums of dy, or both added to what is there.
+/// dW = dyᵀ x and dbias = the column sums of dy, or both added to the existing values.
 fn weight_grad_twin(call: Call<'_>) {
     let params: WeightGradParams = call.params();
     let accumulate = params.accumulate != 0;
@@ -103,18 +103,22 @@ pub(crate) static LINEAR_WEIGHT_GRAD: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// A fully connected layer, y = x Wᵀ + bias, with ReLU behind it if asked: one launch, or two where a device splits
-    /// the sum.
+    /// Returns a fully connected layer, y = x Wᵀ + bias, with an optional ReLU epilogue: one launch, or two if a
+    /// device splits the sum.
     ///
     /// # Shapes
-    /// x `[n, in]`, weight `[out, in]`, bias `[out]` → `[n, out]`.
+    /// x `[…, in]`, weight `[out, in]`, bias `[out]` → `[…, out]`.
     ///
     /// # Numerics
-    /// Accumulates in f32. The ReLU lets NaN through.
+    /// Accumulates in f32. The ReLU propagates NaN.
     ///
     /// # Errors
-    /// If the shapes do not fit, the elements are not f32, or the devices differ.
+    /// If the shapes do not match, the elements are not f32, or the devices differ.
     pub fn linear(&self, weight: &Self, bias: &Self, relu: bool) -> Result<Self> {
+        if let Some((&columns, outer)) = self.shape().split_last().filter(|(_, outer)| outer.len() != 1) {
+            let y = self.reshape(&[outer.iter().product(), columns])?.linear(weight, bias, relu)?;
+            return y.reshape(&[outer, &y.shape()[1..]].concat());
+        }
         let product = Product::new("linear", self, &weight.t()?)?;
         expect_dtype("linear", bias, DType::F32)?;
         self.same_device("linear", bias)?;
@@ -133,14 +137,14 @@ impl Tensor {
         Ok(y)
     }
 
-    /// The gradient of a layer's input, carried on through the ReLU that made that input: dy W where `activation` is
+    /// Returns the gradient of a layer's input, through the ReLU that produced this input: dy W where `activation` is
     /// positive, else 0. `self` is dy.
     ///
     /// # Shapes
     /// dy `[n, out]`, weight `[out, in]`, activation `[n, in]` → `[n, in]`.
     ///
     /// # Errors
-    /// If the shapes do not fit, the elements are not f32, or the devices differ.
+    /// If the shapes do not match, the elements are not f32, or the devices differ.
     pub fn linear_input_grad(&self, weight: &Self, activation: &Self) -> Result<Self> {
         let product = Product::new("linear_input_grad", self, weight)?;
         let activation = activation.contiguous()?;
@@ -153,14 +157,14 @@ impl Tensor {
         Ok(dx)
     }
 
-    /// The gradients of a layer's weight and bias, dyᵀ x and the column sums of dy, written over the targets or added
-    /// to them: one launch, or two where a device splits the sum. `self` is dy.
+    /// Writes the gradients of a layer's weight and bias, dyᵀ x and the column sums of dy, over the targets or adds
+    /// them: one launch, or two if a device splits the sum. `self` is dy.
     ///
     /// # Shapes
     /// dy `[n, out]`, x `[n, in]` → `weight_grad [out, in]`, `bias_grad [out]`.
     ///
     /// # Errors
-    /// If the shapes do not fit, the elements are not f32, the devices differ, or the targets share a buffer with
+    /// If the shapes do not match, the elements are not f32, the devices differ, or the targets share a buffer with
     /// each other or with an operand.
     pub fn linear_weight_grad_into(
         &self,
@@ -175,7 +179,7 @@ impl Tensor {
         expect_target(op, bias_grad, &[product.m as usize])?;
         self.same_device(op, weight_grad)?;
         self.same_device(op, bias_grad)?;
-        // With no column of tiles there is no lane to write the bias.
+        // Without a column of tiles no lane would write the bias.
         if product.n == 0 {
             let sum = self.sum_along(0, true)?.reshape(bias_grad.shape())?;
             return if accumulate { bias_grad.add(&sum)?.copy_into(bias_grad) } else { sum.copy_into(bias_grad) };

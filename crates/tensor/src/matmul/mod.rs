@@ -1,9 +1,10 @@
-//! Matrix products on GPUs: kernels generated for a tile, a layout and an epilogue, and the choice among them.
+//! Matrix products on GPUs: kernels generated for a tile, a layout and an epilogue, and the choice of a kernel.
 //!
-//! An operation asks for a plan. On the CPU, and for small products in hardware, it is the kernel of the operation's own
-//! shader; else one that is generated, once for each form, and kept for the life of the process.
-//! Both have the same parameters, the same bindings and the same twin.
+//! An operation creates a plan. On the CPU, and for small products on hardware, it uses the hand-written kernel of
+//! the operation. Otherwise it uses a generated kernel, which is created once per form and lives as long as the
+//! process. Both have the same parameters, bindings and twin.
 
+mod batch;
 mod candidates;
 mod choices;
 mod cpu;
@@ -26,6 +27,12 @@ pub use tune::{ProductShape, ProductTuning, TunedProduct};
 
 use crate::kernel::Kernel;
 
-/// The kernels of matrix products that are written by hand.
-pub(crate) static KERNELS: &[&Kernel] =
-    &[&linear::LINEAR, &linear::LINEAR_INPUT_GRAD, &linear::LINEAR_WEIGHT_GRAD, &operation::MATMUL];
+/// The hand-written kernels of matrix products.
+pub(crate) static KERNELS: &[&Kernel] = &[
+    &batch::BATCHED_MATMUL,
+    &batch::GATHER_MATMUL,
+    &linear::LINEAR,
+    &linear::LINEAR_INPUT_GRAD,
+    &linear::LINEAR_WEIGHT_GRAD,
+    &operation::MATMUL,
+];

@@ -1,9 +1,10 @@
 //! The matrix product.
 
+use super::batch::{batched, expect_axes};
 use super::generated::form::Epilogue;
 use super::product::Product;
 use crate::kernel::{Access, Call, Kernel};
-use crate::tensor::expect_target;
+use crate::tensor::{expect_dtype, expect_target};
 use crate::{DType, Result, Tensor};
 
 #[repr(C)]
@@ -29,40 +30,67 @@ pub(crate) static MATMUL: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The matrix product. Transposed views are operands like any other: `a.t()?.matmul(&b)` copies nothing.
+    /// Returns the matrix product, or that of each pair of matrices in a batch: PyTorch's `matmul`. Transposed and stretched
+    /// views are valid operands: `a.t()?.matmul(&b)` copies nothing.
     ///
     /// # Shapes
-    /// `[m, k]` × `[k, n]` → `[m, n]`.
+    /// * `[m, k]` × `[k, n]` → `[m, n]`
+    /// * `[…, m, k]` × `[…, k, n]` → `[…, m, n]`, where the axes before the last two broadcast by NumPy's rule
+    /// * `[k]` × `[…, k, n]` → `[…, n]` and `[…, m, k]` × `[k]` → `[…, m]`
+    /// * `[k]` × `[k]` → `[]`
     ///
     /// # Numerics
-    /// Accumulates in f32; on a GPU in the order of k, or, on hardware where the result is small and k long, in slices
-    /// of k that are added in order.
+    /// Accumulates in f32. A GPU adds in the order of k; on hardware, if the result is small and k long, in slices of
+    /// k that are added in order.
     ///
     /// # Errors
-    /// If the inner dimensions differ, an operand is no matrix of f32, or the devices differ.
+    /// If the inner dimensions differ, the batches do not broadcast, an operand has no dimension, the elements are not f32,
+    /// or the devices differ.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
     /// # fn main() -> thalweg_tensor::Result<()> {
     /// let a = Tensor::from_slice(&Device::cpu(), &[1.0, 2.0, 3.0, 4.0], &[2, 2])?;
     /// assert_eq!(a.t()?.matmul(&a)?.to_vec::<f32>()?, [10.0, 14.0, 14.0, 20.0]);
+    /// let batch = a.broadcast_to(&[3, 2, 2])?;
+    /// assert_eq!(batch.matmul(&a)?.shape(), [3, 2, 2]);
+    /// assert_eq!(a.matmul(&a.slice(0, 0, 1)?.squeeze(0)?)?.to_vec::<f32>()?, [5.0, 11.0]);
     /// # Ok(())
     /// # }
     /// ```
     pub fn matmul(&self, other: &Self) -> Result<Self> {
-        let product = Product::new("matmul", self, other)?;
-        let c = Self::uninitialized(self.device(), DType::F32, &[product.m as usize, product.n as usize])?;
-        launch(product, self, other, &c, false)?;
-        Ok(c)
+        const OP: &str = "matmul";
+        for operand in [self, other] {
+            expect_dtype(OP, operand, DType::F32)?;
+            expect_axes(OP, operand)?;
+        }
+        if self.rank() == 1 {
+            return self.unsqueeze(0)?.matmul(other)?.squeeze(if other.rank() == 1 { -1 } else { -2 });
+        }
+        if other.rank() == 1 {
+            return self.matmul(&other.unsqueeze(1)?)?.squeeze(-1);
+        }
+        if other.rank() > 2 {
+            return batched(self, other);
+        }
+        // The rows of all matrices are those of one.
+        let columns = self.shape()[self.rank() - 1];
+        let rows = self.shape()[..self.rank() - 1].iter().product();
+        let folded = if self.rank() > 2 { self.reshape(&[rows, columns])? } else { self.clone() };
+        let product = Product::new(OP, &folded, other)?;
+        let n = product.n as usize;
+        let c = Self::uninitialized(self.device(), DType::F32, &[product.m as usize, n])?;
+        launch(product, &folded, other, &c, false)?;
+        if self.rank() == 2 { Ok(c) } else { c.reshape(&[&self.shape()[..self.rank() - 1], &[n]].concat()) }
     }
 
-    /// The matrix product written over `target`, or added to it.
+    /// Writes the matrix product over `target`, or adds it.
     ///
     /// # Shapes
     /// `[m, k]` × `[k, n]` → `target [m, n]`.
     ///
     /// # Errors
-    /// As [`matmul`](Self::matmul), and if `target` has another shape, gaps, or shares a buffer with an operand.
+    /// See [`matmul`](Self::matmul); also if `target` has another shape, gaps, or shares a buffer with an operand.
     pub fn matmul_into(&self, other: &Self, target: &Self, accumulate: bool) -> Result<()> {
         let product = Product::new("matmul", self, other)?;
         expect_target("matmul", target, &[product.m as usize, product.n as usize])?;
@@ -70,10 +98,10 @@ impl Tensor {
         launch(product, self, other, target, accumulate)
     }
 
-    /// The transposed view of a matrix.
+    /// Returns the transposed view of a matrix.
     ///
     /// # Errors
-    /// If the tensor is no matrix.
+    /// If the tensor is not a matrix.
     pub fn t(&self) -> Result<Self> {
         if self.rank() != 2 {
             return Err(crate::Error::Rank { op: "t", expected: "a matrix", shape: self.shape().to_vec() });
@@ -109,6 +137,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn batches_broadcast_and_vectors_are_matrices() {
+        let device = Device::cpu();
+        let numbers = |seed, shape: &[usize]| Tensor::uniform(&device, seed, 0, -1.0, 1.0, shape).unwrap();
+        let hold = |a: &Tensor, b: &Tensor| {
+            let c = a.matmul(b).unwrap();
+            let (rank, (m, n)) = (c.rank(), (a.shape()[a.rank() - 2], b.shape()[b.rank() - 1]));
+            let batch: Vec<usize> = c.shape()[..rank - 2].to_vec();
+            let whole = |x: &Tensor| {
+                let shape = [&batch[..], &x.shape()[x.rank() - 2..]].concat();
+                let rows = [batch.iter().product(), shape[rank - 2], shape[rank - 1]];
+                x.broadcast_to(&shape).unwrap().reshape(&rows).unwrap()
+            };
+            let (a, b, c) = (whole(a), whole(b), c.reshape(&[batch.iter().product(), m, n]).unwrap());
+            for i in 0..c.shape()[0] {
+                let matrix = |x: &Tensor| x.slice(0, i, i + 1).unwrap().squeeze(0).unwrap();
+                let expected = matrix(&a).matmul(&matrix(&b)).unwrap().to_vec::<f32>().unwrap();
+                for (got, expected) in matrix(&c).to_vec::<f32>().unwrap().iter().zip(&expected) {
+                    approx::assert_relative_eq!(got, expected, epsilon = 1e-6, max_relative = 1e-6);
+                }
+            }
+        };
+        hold(&numbers(1, &[3, 4, 5]), &numbers(2, &[3, 5, 6]));
+        hold(&numbers(1, &[3, 4, 5]), &numbers(2, &[5, 6]));
+        hold(&numbers(1, &[4, 5]), &numbers(2, &[2, 3, 5, 6]));
+        hold(&numbers(1, &[2, 1, 4, 5]), &numbers(2, &[3, 5, 6]));
+        hold(&numbers(1, &[40, 2, 9]), &numbers(2, &[40, 9, 1]));
+        hold(&numbers(1, &[3, 5, 4]).transpose(1, 2).unwrap(), &numbers(2, &[6, 3, 5]).permute(&[1, 2, 0]).unwrap());
+        let irregular = numbers(1, &[2, 1, 2, 1, 2, 3, 4]).matmul(&numbers(2, &[1, 2, 1, 2, 1, 4, 5])).unwrap();
+        assert_eq!(irregular.shape(), [2, 2, 2, 2, 2, 3, 5]);
+        hold(&numbers(1, &[2, 1, 2, 1, 2, 3, 4]), &numbers(2, &[1, 2, 1, 2, 1, 4, 5]));
+        let (a, x) = (numbers(1, &[2, 4, 5]), numbers(2, &[5]));
+        assert_eq!(a.matmul(&x).unwrap().shape(), [2, 4]);
+        assert_eq!(x.matmul(&a.transpose(1, 2).unwrap()).unwrap().shape(), [2, 4]);
+        assert_eq!(x.matmul(&x).unwrap().shape(), [0usize; 0]);
+        let empty = Tensor::zeros(&device, DType::F32, &[3, 0, 5]).unwrap();
+        assert_eq!(empty.matmul(&numbers(1, &[3, 5, 2])).unwrap().shape(), [3, 0, 2]);
+        let flat = empty.transpose(1, 2).unwrap().matmul(&empty).unwrap();
+        assert_eq!(flat.to_vec::<f32>().unwrap(), vec![0.0; 75]);
+        let error = a.matmul(&numbers(2, &[3, 5, 2])).unwrap_err().to_string();
+        assert!(error.contains("do not broadcast"), "{error}");
+        assert!(a.matmul(&numbers(2, &[2, 4, 5])).is_err() && a.matmul(&numbers(2, &[])).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The choice of the kernels of a product: an operation asks for a [`ProductPlan`].
+//! [`ProductPlan`]: the choice of the kernels of a product.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use thalweg_shaders::Shader;
 
+use super::batch::{BATCHED_MATMUL, Batch, GATHER_MATMUL};
 use super::candidates::{Candidate, Extents, ProductProfile};
 use super::choices::{Choices, Class};
 use super::generated::form::{Epilogue, Family, Form, Layout, Loads};
@@ -23,16 +24,16 @@ use crate::{DType, Device, Error, Result, Tensor};
 pub(crate) enum ProductPlan {
     /// One launch.
     Whole {
-        /// The operation's own kernel, or one that stands in for it.
+        /// The operation's own kernel, or one that replaces it.
         kernel: &'static Kernel,
-        /// Workgroups.
+        /// The number of workgroups.
         workgroups: usize,
-        /// Arithmetic operations, for profiles.
+        /// The number of arithmetic operations, for profiles.
         operations: u64,
     },
     /// Partial sums over slices of k, and their sum.
     Split {
-        /// The product; its `slice` says how long a slice is.
+        /// The product; its `slice` is the length of a slice.
         product: Product,
         epilogue: Epilogue,
         candidate: Candidate,
@@ -40,7 +41,8 @@ pub(crate) enum ProductPlan {
 }
 
 impl ProductPlan {
-    /// Launches: the operands, then what else the operation's kernel binds, in its order, with its parameters.
+    /// Launches the kernels. They bind the operands, then the other bindings of the operation's kernel, in order,
+    /// with its parameters.
     pub(crate) fn run(&self, params: impl bytemuck::Pod, a: &Tensor, b: &Tensor, rest: &[&Tensor]) -> Result<()> {
         let device = a.device();
         let bind = |launch: Launch| rest.iter().fold(launch, |launch, tensor| launch.bind(tensor));
@@ -55,7 +57,7 @@ impl ProductPlan {
                 let stride = m * n + if row_sums { m } else { 0 };
                 let slices = product.k.div_ceil(product.slice);
                 let partial = Tensor::uninitialized(device, DType::F32, &[slices as usize, stride])?;
-                let form = form(&product, candidate, Epilogue::Partial { row_sums });
+                let form = form(&product, &Batch::ONE, candidate, Epilogue::Partial { row_sums });
                 Launch::new(kernel(form), split::PartialParams { product })
                     .bind_whole(a)
                     .bind_whole(b)
@@ -73,15 +75,15 @@ impl ProductPlan {
     }
 }
 
-/// How the next products of this thread are computed, whatever the profile says.
+/// Overrides the profile for the next products of this thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "tune"), allow(dead_code, reason = "the tuner sets it"))]
 pub(crate) enum Forced {
-    /// By the kernel of the operation's shader.
+    /// Uses the hand-written kernel of the operation.
     Strided,
-    /// By this one.
+    /// Uses this candidate.
     Candidate(Candidate),
-    /// By this one, with slices of k of this length.
+    /// Uses this candidate, with slices of k of this length.
     #[cfg(test)]
     Split(Candidate, u32),
 }
@@ -90,7 +92,7 @@ thread_local! {
     static FORCED: Cell<Option<Forced>> = const { Cell::new(None) };
 }
 
-/// Runs a closure whose products are computed by one kernel.
+/// Runs a closure that computes its products with one kernel.
 #[cfg_attr(not(feature = "tune"), allow(dead_code, reason = "the tuner calls it"))]
 pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
     struct Restore(Option<Forced>);
@@ -103,40 +105,46 @@ pub(crate) fn forced<T>(how: Forced, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// The plan for a product on a device: a GPU's products, or none on the CPU.
-pub(crate) fn plan(products: Option<&Products>, product: &Product, epilogue: Epilogue) -> ProductPlan {
+/// Returns the plan for a product on a device; `products` is `None` on the CPU.
+pub(crate) fn plan(products: Option<&Products>, product: &Product, batch: &Batch, epilogue: Epilogue) -> ProductPlan {
     let extents = Extents { m: product.m as usize, n: product.n as usize, k: product.k as usize };
-    let operations = product.operations();
-    let strided = ProductPlan::Whole { kernel: base(epilogue), workgroups: product.workgroups(), operations };
+    let count = batch.count as usize;
+    let operations = product.operations() * count as u64;
+    let workgroups = match epilogue {
+        Epilogue::Gather { .. } => (count * extents.m * extents.n.div_ceil(4)).div_ceil(64),
+        _ => count * product.workgroups(),
+    };
+    let strided = ProductPlan::Whole { kernel: base(epilogue), workgroups, operations };
     let (candidate, slice) = match FORCED.get() {
         Some(Forced::Strided) => (None, None),
         Some(Forced::Candidate(candidate)) => (Some(candidate), None),
         #[cfg(test)]
         Some(Forced::Split(candidate, slice)) => (Some(candidate), Some(slice)),
-        None => products.map_or((None, None), |products| products.choose(product, extents, epilogue)),
+        None => products.map_or((None, None), |products| products.choose(product, batch, extents, epilogue)),
     };
-    // Clamped indices need a row and a column to be clamped to.
+    // Clamped indices need at least one row and one column.
     let Some(candidate) = candidate.filter(|_| extents.m > 0 && extents.n > 0) else { return strided };
     match slice {
         Some(slice) if product.k > 0 => {
             ProductPlan::Split { product: Product { slice, ..*product }, epilogue, candidate }
         }
         _ => {
-            let form = form(product, candidate, epilogue);
-            ProductPlan::Whole { kernel: kernel(form), workgroups: form.tiles(extents.m, extents.n), operations }
+            let form = form(product, batch, candidate, epilogue);
+            let workgroups = count * form.tiles(extents.m, extents.n);
+            ProductPlan::Whole { kernel: kernel(form), workgroups, operations }
         }
     }
 }
 
-/// How exact the operands of matrix products are.
+/// The precision of the operands of matrix products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MatmulPrecision {
-    /// As they are, in f32.
+    /// Operands stay in f32.
     #[default]
     F32,
-    /// Rounded to f16, whose fractions have 10 bits and whose largest number is 65,504; numbers below 6e-5 lose digits, and
-    /// those below 6e-8 are 0. Products are added in f32. It is what cooperative matrices compute, also called tensor
-    /// cores. Products with an extent of 16 or less stay in f32.
+    /// Rounded to f16, whose fractions have 10 bits and whose largest number is 65,504. Numbers below 6e-5 lose
+    /// digits, and those below 6e-8 become 0. Products are added in f32. Cooperative matrices, also called tensor
+    /// cores, compute this. Products with an extent of 16 or less stay in f32.
     F16,
 }
 
@@ -168,12 +176,12 @@ pub(super) fn precision(device: &Device) -> MatmulPrecision {
     }
 }
 
-/// Returns what the choice of product kernels on a device depends on; `None` on the CPU, which has one kernel.
+/// Returns the state for the choice of product kernels on a device; `None` on the CPU, which has one kernel.
 pub(crate) fn products(device: &Device) -> Option<&Products> {
     (!device.is_cpu()).then(|| device.extension(|| Products::new(&device.info())))
 }
 
-/// What a GPU knows of its products: its profile, and what was measured on it.
+/// The state of a GPU's products: its profile, and its measured choices.
 #[derive(Debug)]
 pub(crate) struct Products {
     pub(crate) profile: ProductProfile,
@@ -182,19 +190,28 @@ pub(crate) struct Products {
 }
 
 impl Products {
-    /// The products of a device for which nothing has been tuned.
+    /// Creates the state of a device without tuned products.
     fn new(info: &DeviceInfo) -> Self {
         Self { profile: ProductProfile::new(info), half_precision: AtomicBool::new(false), tuned: RwLock::default() }
     }
 
-    /// The kernel for a product, none being the strided one, and the length of its slices where k is split.
-    fn choose(&self, product: &Product, extents: Extents, epilogue: Epilogue) -> (Option<Candidate>, Option<u32>) {
+    /// Returns the kernel for a product, `None` for the strided one, and the length of its slices if k is split.
+    fn choose(
+        &self,
+        product: &Product,
+        batch: &Batch,
+        extents: Extents,
+        epilogue: Epilogue,
+    ) -> (Option<Candidate>, Option<u32>) {
         let half_precision = self.half_precision.load(Ordering::Relaxed);
         if let Some(candidate) = self.profile.of_half_precision(extents).filter(|_| half_precision) {
             return (Some(candidate), None);
         }
-        let made = |candidate| is_made(&form(product, candidate, epilogue));
-        let chosen = self.profile.choose(extents, epilogue, made);
+        let made = |candidate| is_made(&form(product, batch, candidate, epilogue));
+        let chosen = self.profile.choose(extents, batch.count as usize, epilogue, made);
+        if epilogue.is_batched() {
+            return (chosen, None);
+        }
         if let Some(slice) = chosen.and_then(|candidate| self.profile.slice(extents, candidate)) {
             return (chosen, Some(slice));
         }
@@ -202,22 +219,26 @@ impl Products {
         if tuned.is_empty() || extents.k == 0 {
             return (chosen, None);
         }
-        (tuned.get(&Class::of(extents, loads(product))).copied().unwrap_or(chosen), None)
+        (tuned.get(&Class::of(extents, loads(product, batch))).copied().unwrap_or(chosen), None)
     }
 }
 
-/// The form of a candidate that fits the strides of a product.
-pub(super) fn form(product: &Product, candidate: Candidate, epilogue: Epilogue) -> Form {
+/// Returns the form of a candidate for the strides of a product.
+pub(super) fn form(product: &Product, batch: &Batch, candidate: Candidate, epilogue: Epilogue) -> Form {
     let Candidate { family, swapped } = candidate;
     let vector_stores = product.n.is_multiple_of(4) && !matches!(epilogue, Epilogue::Partial { .. });
-    Form { family, loads: loads(product), vector_stores, swapped, epilogue }
+    let loads = if let Epilogue::Gather { .. } = epilogue { Loads::Tables } else { loads(product, batch) };
+    Form { family, loads, vector_stores, swapped, epilogue }
 }
 
-/// How the operands of a product can be loaded.
-pub(super) fn loads(product: &Product) -> Loads {
+/// Returns how the operands of a product can be loaded.
+pub(super) fn loads(product: &Product, batch: &Batch) -> Loads {
+    let even = |x: u32| x.is_multiple_of(4);
+    if !batch.a_strides.into_iter().chain(batch.b_strides).all(even) {
+        return Loads::Scalars;
+    }
     let layout = |offset: u32, outer: u32, inner: u32, extent: u32| {
-        let even = |x: u32| x.is_multiple_of(4);
-        // Slices of k start at multiples of four as well.
+        // Slices of k also start at multiples of four.
         if inner == 1 && even(offset) && even(outer) && even(product.k) && even(product.slice) && product.k > 0 {
             Some(Layout::Inner)
         } else if outer == 1 && even(offset) && even(inner) && even(extent) {
@@ -234,28 +255,31 @@ pub(super) fn loads(product: &Product) -> Loads {
     }
 }
 
-/// The kernel of the operation that an epilogue belongs to.
+/// Returns the kernel of the operation with an epilogue.
 fn base(epilogue: Epilogue) -> &'static Kernel {
     match epilogue {
         Epilogue::Matmul { .. } | Epilogue::Partial { .. } => &MATMUL,
+        Epilogue::Batch { .. } => &BATCHED_MATMUL,
+        Epilogue::Gather { .. } => &GATHER_MATMUL,
         Epilogue::Linear { .. } => &LINEAR,
         Epilogue::InputGrad => &LINEAR_INPUT_GRAD,
         Epilogue::WeightGrad { .. } => &LINEAR_WEIGHT_GRAD,
     }
 }
 
-/// The generated kernels of this process by form.
+/// Returns the generated kernels of this process by form.
 fn kernels() -> MutexGuard<'static, HashMap<Form, &'static Kernel>> {
     static KERNELS: OnceLock<Mutex<HashMap<Form, &'static Kernel>>> = OnceLock::new();
     KERNELS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a form's kernel has been made, and so, most likely, compiled.
+/// Returns whether a form's kernel has been created, and so has probably been compiled.
 fn is_made(form: &Form) -> bool {
     kernels().contains_key(form)
 }
 
-/// The generated kernel of a form: made once, and never given back, as launches and pipelines refer to it.
+/// Returns the generated kernel of a form. It is created once and never freed, since launches and pipelines refer to
+/// it.
 pub(super) fn kernel(form: Form) -> &'static Kernel {
     let mut kernels = kernels();
     kernels.entry(form).or_insert_with(|| {
@@ -276,7 +300,7 @@ pub(super) fn kernel(form: Form) -> &'static Kernel {
     })
 }
 
-/// The kernel that adds partial sums for an epilogue.
+/// Returns the kernel that adds partial sums for an epilogue.
 fn sum_kernel(epilogue: Epilogue) -> &'static Kernel {
     static KERNELS: OnceLock<Mutex<HashMap<Epilogue, &'static Kernel>>> = OnceLock::new();
     let mut kernels = KERNELS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,15 +310,15 @@ fn sum_kernel(epilogue: Epilogue) -> &'static Kernel {
     })
 }
 
-/// A shader for the life of the process.
+/// Creates a shader that lives as long as the process.
 fn shader(name: String, text: String) -> &'static Shader {
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
     Box::leak(Box::new(Shader { name: leak(name), path: "generated", text: leak(text), shared: &[] }))
 }
 
-/// Returns all generated kernels that a profile can come to: software drivers with subgroups of 4, 8, 16 and 32 lanes,
-/// and everything else. For tests that hold every text against the back ends; none of them is compiled by being named
-/// here.
+/// Returns all generated kernels that a profile can choose: for software drivers with subgroups of 4, 8, 16 and 32
+/// lanes, and for other devices. It is for tests that compile every text with the back ends; listing kernels compiles
+/// none.
 #[doc(hidden)]
 #[must_use]
 pub fn product_kernels() -> Vec<&'static Kernel> {
@@ -304,11 +328,11 @@ pub fn product_kernels() -> Vec<&'static Kernel> {
         .map(|(lanes, side)| Candidate { family: Family::Cooperative { lanes, side }, swapped: false });
     let candidates = profiles.flat_map(|profile| profile.candidates()).chain(cooperative);
     let kernels = candidates.flat_map(forms).map(kernel);
-    kernels.chain(EPILOGUES.map(sum_kernel)).collect()
+    kernels.chain(EPILOGUES.into_iter().filter(|epilogue| !epilogue.is_batched()).map(sum_kernel)).collect()
 }
 
-/// What operations ask for.
-const EPILOGUES: [Epilogue; 7] = [
+/// The epilogues of all operations.
+const EPILOGUES: [Epilogue; 12] = [
     Epilogue::Matmul { accumulate: false },
     Epilogue::Matmul { accumulate: true },
     Epilogue::Linear { relu: false },
@@ -316,18 +340,28 @@ const EPILOGUES: [Epilogue; 7] = [
     Epilogue::InputGrad,
     Epilogue::WeightGrad { accumulate: false },
     Epilogue::WeightGrad { accumulate: true },
+    Epilogue::Batch { accumulate: false },
+    Epilogue::Batch { accumulate: true },
+    Epilogue::Gather { bias: false, accumulate: false },
+    Epilogue::Gather { bias: true, accumulate: false },
+    Epilogue::Gather { bias: false, accumulate: true },
 ];
 
-/// All forms of a candidate.
+/// Returns all forms of a candidate.
 fn forms(candidate: Candidate) -> Vec<Form> {
     let Candidate { family, swapped } = candidate;
     let layouts = [Layout::Inner, Layout::Outer];
     let vectors = layouts.iter().flat_map(|&a| layouts.map(|b| Loads::Vectors(a, b)));
     let mut forms = Vec::new();
-    for loads in vectors.chain([Loads::Scalars]) {
+    for loads in vectors.chain([Loads::Scalars, Loads::Tables]) {
+        let gathers = loads == Loads::Tables;
+        let epilogues = EPILOGUES.into_iter().filter(|epilogue| matches!(epilogue, Epilogue::Gather { .. }) == gathers);
         for vector_stores in [true, false] {
             let form = |epilogue| Form { family, loads, vector_stores, swapped, epilogue };
-            forms.extend(EPILOGUES.map(form));
+            forms.extend(epilogues.clone().map(form));
+        }
+        if gathers {
+            continue;
         }
         if let (Family::Blocks { .. }, false) = (family, swapped) {
             for row_sums in [false, true] {

@@ -1,17 +1,18 @@
-//! What the matrix products share: operands as kernels read them, and the product of the CPU.
+//! Shared parts of the matrix products: operands as kernel parameters, and the product on the CPU.
 
-use super::cpu::{Operand, multiply};
+use super::batch::Batch;
+use super::cpu::{Operand, Places, multiply};
 use super::generated::form::Epilogue;
 use super::plan::{self, ProductPlan};
 use crate::tensor::expect_dtype;
 use crate::threads::vectorized;
 use crate::{DType, Device, Error, Result, Tensor};
 
-/// Rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
+/// The rows and columns of the tile that one workgroup of `shaders/shared/product.wgsl` computes.
 const TILE_ROWS: usize = 64;
 const TILE_COLUMNS: usize = 32;
 
-/// Extents, offsets and strides of a product c[m, n] = a[m, k] b[k, n].
+/// The extents, offsets and strides of a product c[m, n] = a[m, k] b[k, n].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Product {
@@ -24,13 +25,13 @@ pub(crate) struct Product {
     pub(crate) b_offset: u32,
     pub(crate) b_row: u32,
     pub(crate) b_column: u32,
-    /// The length of a slice, where the sum over k is split.
+    /// The length of a slice, if the sum over k is split.
     pub(crate) slice: u32,
     pub(crate) padding: [u32; 2],
 }
 
 impl Product {
-    /// The product of two matrices, checked.
+    /// Creates the product of two matrices, and checks it.
     pub(crate) fn new(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
         for matrix in [a, b] {
             expect_dtype(op, matrix, DType::F32)?;
@@ -38,8 +39,15 @@ impl Product {
                 return Err(Error::Rank { op, expected: "a matrix", shape: matrix.shape().to_vec() });
             }
         }
+        Self::of_last_axes(op, a, b)
+    }
+
+    /// Creates the product of the matrices in the last two axes of tensors, the first ones of a batch, and checks it.
+    pub(crate) fn of_last_axes(op: &'static str, a: &Tensor, b: &Tensor) -> Result<Self> {
         a.same_device(op, b)?;
-        if a.shape()[1] != b.shape()[0] {
+        let [(a_shape, a_strides), (b_shape, b_strides)] =
+            [a, b].map(|x| (&x.shape()[x.rank() - 2..], &x.strides()[x.rank() - 2..]));
+        if a_shape[1] != b_shape[0] {
             return Err(Error::Shape {
                 op,
                 rule: "inner dimensions differ",
@@ -48,24 +56,24 @@ impl Product {
             });
         }
         Ok(Self {
-            m: a.shape()[0] as u32,
-            n: b.shape()[1] as u32,
-            k: a.shape()[1] as u32,
+            m: a_shape[0] as u32,
+            n: b_shape[1] as u32,
+            k: a_shape[1] as u32,
             a_offset: a.offset() as u32,
-            a_row: a.strides()[0] as u32,
-            a_column: a.strides()[1] as u32,
+            a_row: a_strides[0] as u32,
+            a_column: a_strides[1] as u32,
             b_offset: b.offset() as u32,
-            b_row: b.strides()[0] as u32,
-            b_column: b.strides()[1] as u32,
+            b_row: b_strides[0] as u32,
+            b_column: b_strides[1] as u32,
             slice: 0,
             padding: [0; 2],
         })
     }
 
-    /// The sum over k of each row of `a`, in order of k, written to `sums` or added to what is there.
+    /// Sums each row of `a` over k, in order of k, and writes the sums to `sums` or adds them.
     pub(crate) fn row_sums_of_a(&self, a: &[f32], sums: &mut [f32], accumulate: bool) {
         let sums = &mut sums[..self.m as usize];
-        // Some rows at a time, so that their sums stay in registers.
+        // Processes some rows at a time, so that their sums stay in registers.
         const ROWS: usize = 64;
         vectorized(
             #[inline(always)]
@@ -78,7 +86,7 @@ impl Product {
                         if self.a_row == 1 && sums.len() == ROWS {
                             partial.iter_mut().zip(&column[..ROWS]).for_each(|(sum, &x)| *sum += x);
                         } else {
-                            // The stride is 0 where one number stands for all rows.
+                            // The stride is 0 if one number is used for all rows.
                             let rows = partial[..sums.len()].iter_mut().enumerate();
                             rows.for_each(|(row, sum)| *sum += column[row * self.a_row as usize]);
                         }
@@ -91,23 +99,23 @@ impl Product {
         );
     }
 
-    /// Arithmetic operations: 2 m n k.
+    /// Returns the number of arithmetic operations: 2 m n k.
     pub(crate) fn operations(&self) -> u64 {
         2 * u64::from(self.m) * u64::from(self.n) * u64::from(self.k)
     }
 
-    /// The workgroups of the kernels that `shaders/shared/product.wgsl` is in.
+    /// Returns the number of workgroups of kernels with `shaders/shared/product.wgsl`.
     pub(crate) fn workgroups(&self) -> usize {
         (self.m as usize).div_ceil(TILE_ROWS) * (self.n as usize).div_ceil(TILE_COLUMNS)
     }
 
-    /// The kernels that compute this product on a device, with the operation's epilogue.
+    /// Returns the kernels that compute this product on a device, with the operation's epilogue.
     pub(super) fn plan(&self, device: &Device, epilogue: Epilogue) -> ProductPlan {
-        plan::plan(plan::products(device), self, epilogue)
+        plan::plan(plan::products(device), self, &Batch::ONE, epilogue)
     }
 
-    /// c = a b, or c += a b, on the CPU; c is contiguous. `finish` gets the parts of rows that are done, with the row and
-    /// the column where they start.
+    /// Computes c = a b, or c += a b, on the CPU; c is contiguous. `finish` receives finished parts of rows, with the
+    /// row and the column where they start.
     pub(crate) fn compute(
         &self,
         a: &[f32],
@@ -118,7 +126,8 @@ impl Product {
     ) {
         let operand = |data, offset: u32, row: u32, column: u32| {
             let data: &[f32] = data;
-            Operand { data: &data[offset as usize..], row: row as usize, column: column as usize }
+            let places = Places::Strides { row: row as usize, column: column as usize };
+            Operand { data: &data[offset as usize..], places }
         };
         let a = operand(a, self.a_offset, self.a_row, self.a_column);
         let b = operand(b, self.b_offset, self.b_row, self.b_column);

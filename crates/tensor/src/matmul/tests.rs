@@ -1,11 +1,11 @@
-//! Every kernel that this machine's adapter can run against the plain strided one, to the bit.
+//! Compares every kernel that this machine's adapter can run with the plain strided one, bit by bit.
 
 use super::candidates::{Candidate, Extents, ProductProfile};
 use super::generated::form::{Epilogue, Family};
 use super::plan::{Forced, forced, products};
 use crate::{Device, DeviceKind, DeviceProducts, MatmulPrecision, Tensor};
 
-/// The adapter; without one, nothing is tested, unless one is required.
+/// Returns the adapter; without one, nothing is tested, unless one is required.
 fn gpu() -> Option<Device> {
     match Device::gpu() {
         Ok(device) => Some(device),
@@ -17,7 +17,7 @@ fn gpu() -> Option<Device> {
     }
 }
 
-/// All kernels that run on a device: those of its own profile, and the blocks, which run everywhere.
+/// Returns all kernels that run on a device: those of its own profile, and the blocks, which run everywhere.
 fn candidates(device: &Device) -> Vec<Candidate> {
     let everywhere = ProductProfile { lanes: None, software: false, threads: 1, cooperative: None };
     let own = products(device).unwrap().profile.candidates();
@@ -25,8 +25,8 @@ fn candidates(device: &Device) -> Vec<Candidate> {
     own.chain(everywhere.candidates()).collect()
 }
 
-/// A matrix, stored as it is or transposed: fractions, so that another order of a sum shows; whole numbers in hardware,
-/// which may contract products and sums.
+/// Creates a matrix, stored directly or transposed. It contains fractions, so that the order of a sum matters; on
+/// hardware, which may contract products and sums, it contains integers.
 fn matrix(device: &Device, seed: u64, rows: usize, columns: usize, transposed: bool) -> Tensor {
     let shape = if transposed { [columns, rows] } else { [rows, columns] };
     let mut x = Tensor::uniform(&Device::cpu(), seed, 0, -8.0, 8.0, &shape).unwrap().to_vec::<f32>().unwrap();
@@ -39,7 +39,7 @@ fn matrix(device: &Device, seed: u64, rows: usize, columns: usize, transposed: b
 
 const OPERATIONS: usize = 7;
 
-/// The results of one operation with a [m, k] and b [k, n].
+/// Returns the results of one operation with a [m, k] and b [k, n].
 fn compute(operation: usize, a: &Tensor, b: &Tensor) -> Vec<Tensor> {
     let (device, m, n) = (a.device(), a.shape()[0], b.shape()[1]);
     match operation {
@@ -63,7 +63,7 @@ fn compute(operation: usize, a: &Tensor, b: &Tensor) -> Vec<Tensor> {
     }
 }
 
-/// Computes by the strided kernel and by a candidate, and compares all bits; any NaN is as good as another.
+/// Computes with the strided kernel and with a candidate, and compares all bits; all NaNs are equal.
 fn compare(candidate: Candidate, operation: usize, a: &Tensor, b: &Tensor) {
     let expected = forced(Forced::Strided, || compute(operation, a, b));
     let got = forced(Forced::Candidate(candidate), || compute(operation, a, b));
@@ -84,8 +84,8 @@ fn compare(candidate: Candidate, operation: usize, a: &Tensor, b: &Tensor) {
     }
 }
 
-/// Each kernel around the edges of its tile, layouts and operations in turn: some drivers take a tenth of a second for
-/// each text, so that the small tiles meet all layouts, and the others two each.
+/// Tests each kernel around the edges of its tile, with layouts and operations in turn. Some drivers take a tenth of
+/// a second for each text, so only the small tiles are tested with all layouts, and the others with two each.
 #[test]
 fn every_kernel_sums_as_the_strided_one_does() {
     let Some(device) = gpu() else { return };
@@ -104,7 +104,7 @@ fn every_kernel_sums_as_the_strided_one_does() {
                 compare(candidate, operation, &a, &b);
             }
         }
-        // Odd extents and gaps go through strides, an odd number of samples through the end of the loop.
+        // Odd extents and gaps test the strides, an odd number of samples the end of the loop.
         let operation = [0, 5, 3][i % 3];
         for [m, n, k] in [[rows + 1, columns - 1, 13], [rows - 1, columns + 1, 3], [1, 1, 1], [3, 7, 101]] {
             let (a, b) = (matrix(&device, 1, m, k, i % 2 == 1), matrix(&device, 2, k, n, false));
@@ -153,30 +153,30 @@ fn a_profile_knows_when_a_kernel_is_worth_it() {
     let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
     let hardware = ProductProfile { lanes: Some(32), software: false, threads: 2, cooperative: None };
     let extents = |m, n, k| Extents { m, n, k };
-    assert_eq!(hardware.choose(extents(8, 8, 8), store, |_| false), None);
-    assert_eq!(software.choose(extents(512, 512, 0), store, |_| false), None);
-    // Small products take the kernel that compiles fastest, or one that is there.
+    assert_eq!(hardware.choose(extents(8, 8, 8), 1, store, |_| false), None);
+    assert_eq!(software.choose(extents(512, 512, 0), 1, store, |_| false), None);
+    // Small products use the kernel that compiles fastest, or one that exists already.
     let rows = |candidate: Option<Candidate>| candidate.unwrap().family.tile().0;
-    assert_eq!(rows(software.choose(extents(64, 128, 64), store, |_| false)), 8);
-    assert_eq!(rows(software.choose(extents(64, 128, 64), store, |_| true)), 32);
-    let large = software.choose(extents(512, 256, 784), store, |_| false).unwrap();
+    assert_eq!(rows(software.choose(extents(64, 128, 64), 1, store, |_| false)), 8);
+    assert_eq!(rows(software.choose(extents(64, 128, 64), 1, store, |_| true)), 32);
+    let large = software.choose(extents(512, 256, 784), 1, store, |_| false).unwrap();
     assert!(matches!(large.family, Family::Subgroup { lanes: 8, .. }), "{large:?}");
     assert!(matches!(
-        hardware.choose(extents(4096, 4096, 4096), store, |_| false).unwrap().family,
+        hardware.choose(extents(4096, 4096, 4096), 1, store, |_| false).unwrap().family,
         Family::Blocks { rows: 128, .. }
     ));
-    let narrow = hardware.choose(extents(512, 10, 128), store, |_| false).unwrap();
+    let narrow = hardware.choose(extents(512, 10, 128), 1, store, |_| false).unwrap();
     assert!(narrow.swapped && narrow.family.tile().0 == 16);
-    // In hardware the sum of a weight's gradient, over the batch, can be split only where it is computed as it lies.
+    // On hardware the sum of a weight's gradient, over the batch, can be split only if it is not swapped.
     let gradient = Epilogue::WeightGrad { accumulate: false };
     for extents in [extents(512, 10, 128), extents(10, 512, 128), extents(300, 300, 128), extents(3, 3, 100_000)] {
-        assert!(hardware.choose(extents, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
+        assert!(hardware.choose(extents, 1, gradient, |_| false).is_none_or(|candidate| !candidate.swapped));
     }
 }
 
-/// Whole numbers up to 8 and their sums are exact in both precisions, so that every text is held to the bit; fractions
-/// are off by what rounding both operands to f16 makes of a product, 2^-10 of the sum of sizes. On a device without such
-/// matrices the precision is refused, and nothing changes.
+/// Integers up to 8 and their sums are exact in both precisions, so every text is compared bit by bit. Fractions are
+/// off by the error of rounding both operands to f16, 2^-10 of the sum of magnitudes. A device without such matrices
+/// rejects the precision, and nothing changes.
 #[test]
 fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
     let Some(device) = gpu() else { return };
@@ -185,7 +185,7 @@ fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
         let elements: Vec<f32> = x.to_vec::<f32>().unwrap().iter().map(|x| x.trunc()).collect();
         let shape = if transposed { [columns, rows] } else { [rows, columns] };
         let whole = Tensor::from_slice(&device, &elements, &[rows, columns]).unwrap();
-        // The same numbers, stored by columns where that is asked for.
+        // The same numbers, stored by columns if `transposed`.
         if transposed { whole.t().unwrap().contiguous().unwrap().reshape(&shape).unwrap().t().unwrap() } else { whole }
     };
     let (a, b) = (matrix(&device, 1, 70, 100, false), matrix(&device, 2, 100, 130, false));
@@ -200,7 +200,7 @@ fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
     }
     let profile = &products(&device).unwrap().profile;
     let candidate = profile.of_half_precision(Extents { m: 64, n: 64, k: 64 }).unwrap();
-    // Operations in turn, since a driver in software takes a second and more for each text.
+    // Operations in turn, since a software driver takes a second or more for each text.
     let mut operations = (0..OPERATIONS).cycle();
     for [m, n, k] in [[64, 64, 32], [68, 60, 36], [61, 130, 33], [20, 200, 100], [128, 64, 7]] {
         for (transposed_a, transposed_b) in [(false, true), (true, false), (false, false), (true, true)] {
@@ -218,7 +218,7 @@ fn cooperative_matrices_multiply_what_is_rounded_to_f16() {
     assert_eq!(a.matmul(&b).unwrap().to_vec::<f32>().unwrap(), exact);
 }
 
-/// The sum over slices is another sum, so the numbers are whole. On the CPU the twins of both kernels run.
+/// A sum over slices has another order, so the numbers are integers. The CPU runs the twins of both kernels.
 #[test]
 fn split_sums_are_the_same_numbers() {
     let whole = |device: &Device, seed, rows, columns, transposed| {
@@ -251,7 +251,7 @@ fn split_sums_are_the_same_numbers() {
     }
 }
 
-/// As [`compute`]; what is there before is rounded by the caller's operands alone, so a bias and a target are zero.
+/// Computes like [`compute`]. Only the operands may be rounded, so the bias and the target are zero.
 fn compute_whole(operation: usize, a: &Tensor, b: &Tensor) -> Vec<Tensor> {
     let (device, m, n) = (a.device(), a.shape()[0], b.shape()[1]);
     let ones = |shape: &[usize]| Tensor::full(device, 1.0f32, shape).unwrap();
@@ -276,12 +276,12 @@ fn sums_are_split_on_hardware_alone_and_in_whole_vectors() {
     let store = Epilogue::WeightGrad { accumulate: false };
     let extents = Extents { m: 10, n: 128, k: 5000 };
     let hardware = ProductProfile { lanes: None, software: false, threads: 2, cooperative: None };
-    let slice = hardware.slice(extents, hardware.choose(extents, store, |_| false).unwrap()).unwrap();
+    let slice = hardware.slice(extents, hardware.choose(extents, 1, store, |_| false).unwrap()).unwrap();
     assert!(slice >= 256 && slice.is_multiple_of(16) && slice < 5000, "{slice}");
     let software = ProductProfile { lanes: Some(8), software: true, threads: 2, cooperative: None };
-    assert_eq!(software.slice(extents, software.choose(extents, store, |_| false).unwrap()), None);
+    assert_eq!(software.slice(extents, software.choose(extents, 1, store, |_| false).unwrap()), None);
     let square = Extents { m: 4096, n: 4096, k: 4096 };
-    assert_eq!(hardware.slice(square, hardware.choose(square, store, |_| false).unwrap()), None);
+    assert_eq!(hardware.slice(square, hardware.choose(square, 1, store, |_| false).unwrap()), None);
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! The tuner: measures which kernel computes which products fastest. A program may keep the choices and set them again.
+//! The tuner: measures the fastest kernel for each product. A program may store the choices and set them again.
 //!
-//! The tuner runs on request alone, because a candidate's first launch compiles it, which takes a tenth of a second and
-//! more on some drivers. Without a choice for a class of products the profile's own table decides. All candidates give
-//! the same bits, so a choice changes the time of a program and nothing else. Where k is split the sum is another, and the
-//! profile alone decides.
+//! The tuner runs only on request, because a candidate's first launch compiles it, which takes a tenth of a second or
+//! more on some drivers. Without a choice for a class of products the profile decides. All candidates give the same
+//! bits on a driver that does not contract products and sums. If k is split the order of the sum changes, so only the
+//! profile decides.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use super::batch::Batch;
 use super::candidates::{Candidate, Extents};
 use super::choices::{Choices, Class, ProductChoice, name};
 use super::generated::form::Epilogue;
@@ -19,9 +20,9 @@ use crate::{DType, Device, Result, Tensor};
 /// A matrix product to tune for, `[m, k]` × `[k, n]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProductShape {
-    /// Rows of the result.
+    /// The number of rows of the result.
     pub m: usize,
-    /// Columns of the result.
+    /// The number of columns of the result.
     pub n: usize,
     /// The inner dimension.
     pub k: usize,
@@ -32,7 +33,7 @@ pub struct ProductShape {
 }
 
 impl ProductShape {
-    /// The three products of a fully connected layer: forward, the input's gradient and the weight's.
+    /// Returns the three products of a fully connected layer: forward, the input's gradient and the weight's.
     #[must_use]
     pub fn layer(batch: usize, inputs: usize, outputs: usize) -> [Self; 3] {
         let shape = |m, n, k, transpose_a, transpose_b| Self { m, n, k, transpose_a, transpose_b };
@@ -44,7 +45,7 @@ impl ProductShape {
     }
 }
 
-/// What [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products) found.
+/// The result of [`DeviceProducts::tune_products`](super::DeviceProducts::tune_products).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ProductTuning {
@@ -54,17 +55,17 @@ pub struct ProductTuning {
     pub rows: Vec<TunedProduct>,
 }
 
-/// The candidates for a class of shapes.
+/// The measured candidates of a class of shapes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TunedProduct {
-    /// The shape that was measured; the choice holds for all whose extents round up to the same powers of two.
+    /// The measured shape; the choice applies to all shapes whose extents round up to the same powers of two.
     pub shape: ProductShape,
-    /// Kernels by name, with the rate of each in GFLOP/s.
+    /// The names of the kernels, with the rate of each in GFLOP/s.
     pub candidates: Vec<(String, f64)>,
     /// The name of the fastest.
     pub choice: String,
-    /// The name of the kernel that the profile would take.
+    /// The name of the profile's choice.
     pub default: String,
 }
 
@@ -83,11 +84,11 @@ pub(super) fn tune_products(device: &Device, shapes: &[ProductShape]) -> Result<
     Ok(tuning)
 }
 
-/// The least time of one measurement, and how many there are of a candidate.
+/// The shortest time of one measurement, and the number of measurements per candidate.
 const BATCH: Duration = Duration::from_millis(4);
 const TURNS: usize = 5;
 
-/// Measures all candidates for a shape, unless its class has a choice or its sum is split.
+/// Measures all candidates for a shape, unless its class already has a choice or its sum is split.
 fn tune(
     device: &Device,
     products: &Products,
@@ -103,8 +104,8 @@ fn tune(
     let (a, b) = (operand(1, m, k, transpose_a)?, operand(2, k, n, transpose_b)?);
     let c = Tensor::zeros(device, DType::F32, &[m, n])?;
     let extents = Extents { m, n, k };
-    let class = Class::of(extents, loads(&Product::new("tune", &a, &b)?));
-    let default = products.profile.choose(extents, Epilogue::Matmul { accumulate: false }, |_| false);
+    let class = Class::of(extents, loads(&Product::new("tune", &a, &b)?, &Batch::ONE));
+    let default = products.profile.choose(extents, 1, Epilogue::Matmul { accumulate: false }, |_| false);
     let split = default.and_then(|candidate| products.profile.slice(extents, candidate)).is_some();
     if split || m * n * k == 0 || known.contains_key(&class) {
         return Ok(None);

@@ -1,21 +1,21 @@
-//! A count that lies on the device, advanced by a launch of its own.
+//! A count on the device, advanced by a separate launch.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::{Result, Tensor};
 
-/// How a count goes on.
+/// The increment of a count.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct Advance {
     pub(crate) amount: u32,
-    /// What the count runs up to, and from 0 again; 0 where it does not.
+    /// The count wraps around to 0 at this value; 0 for no wrap-around.
     pub(crate) modulus: u32,
-    /// The rate at which the third word, as f32, tends to 1; 0 where there is none.
+    /// The rate at which the third word, as f32, tends to 1; 0 if there is none.
     pub(crate) rate: f32,
 }
 
 impl Advance {
-    /// Advances the first word of `words` and, where there is a rate, the third.
+    /// Advances the first word of `words` and, if there is a rate, the third.
     pub(crate) fn run(self, words: &Tensor) -> Result<()> {
         Launch::new(&ADVANCE, self).bind(words).run(words.device())
     }
@@ -41,5 +41,5 @@ pub(super) static ADVANCE: Kernel = Kernel {
     twin,
 };
 
-/// The override constants of kernels that count their workgroups and have no others.
+/// The override constants of kernels that count their workgroups and have no other constants.
 pub(super) const COUNTED_VARIANTS: &[&[(&str, f64)]] = &[&[("COUNTED", 0.0)], &[("COUNTED", 1.0)]];

@@ -71,7 +71,7 @@ pub(super) static ARGMAX: Kernel = Kernel {
 
 impl Tensor {
     /// Returns the indices of the largest elements along an axis; of equal ones the first, and NaN counts as the largest,
-    /// as in PyTorch.
+    /// as in PyTorch. A tensor without axes has the axis 0.
     ///
     /// # Shapes
     /// `[a, d, b]` along axis 1 → u32 `[a, b]`, or `[a, 1, b]` with `keepdim`.
@@ -128,6 +128,9 @@ impl Tensor {
 
     fn extreme_place(&self, op: &'static str, axis: impl Axis, keepdim: bool, sign: f32) -> Result<Self> {
         expect_dtype(op, self, DType::F32)?;
+        if self.rank() == 0 {
+            return self.reshape(&[1])?.extreme_place(op, axis, keepdim, sign)?.reshape(&[]);
+        }
         let axis = axis.of(op, self.shape())?;
         let extent = self.shape()[axis];
         if extent == 0 {
@@ -213,7 +216,9 @@ mod tests {
         assert_eq!((middle.shape(), words(Ok(middle.clone()))), (&[2, 1, 4][..], vec![2, 2, 2, 0, 2, 1, 2, 2]));
         let moved = x.permute(&[1, 0, 2]).unwrap();
         assert_eq!(words(moved.argmax(0, false)), words(x.argmax(1, false)));
-        assert_eq!(words(tensor(&[2.0], &[]).argmax_all()), [0]);
+        let number = tensor(&[2.0], &[]);
+        assert_eq!((words(number.argmax_all()), words(number.argmin(-1, true))), (vec![0], vec![0]));
+        assert!(number.argmax(1, false).is_err());
         let nothing = tensor(&[], &[0, 3]);
         assert_eq!(nothing.argmax(1, false).unwrap().shape(), [0]);
         assert!(nothing.argmax(0, false).is_err() && nothing.argmin_all().is_err() && x.argmax(3, false).is_err());

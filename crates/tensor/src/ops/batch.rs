@@ -1,4 +1,4 @@
-//! Batches of a data set that lies on the device.
+//! Batches of a data set on the device.
 
 use super::advance::Advance;
 use super::gather_rows::{Shares, gather};
@@ -48,18 +48,18 @@ pub(super) static BATCH: Kernel = Kernel {
     twin,
 };
 
-/// Returns the next `count` samples of a data set on the device, in one launch, which also moves the cursor
-/// on; see [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
+/// Returns the next `count` samples of a data set on the device, in one launch, which also advances the cursor; see
+/// [`Device::set_workgroup_counting`](crate::Device::set_workgroup_counting).
 ///
-/// Row `order[p]` is the sample at position p; positions run on from the first when they pass the last. A number that is
-/// no row gives a sample of NaN (u32: of its bits, 0x7fc00000), as in [`Tensor::gather_rows`].
+/// Row `order[p]` is the sample at position p; positions wrap around after the last row. An invalid row number gives
+/// a sample of NaN (for u32 0x7fc00000, the same bits), as in [`Tensor::gather_rows`].
 ///
 /// # Shapes
-/// features `[rows, …]`, targets `[rows, …]`, order u32 `[rows]`, cursor u32 `[2]` (position and a count of the kernel's
-/// own, both 0 at the start) → features and targets `[count, …]`.
+/// features `[rows, …]`, targets `[rows, …]`, order u32 `[rows]`, cursor u32 `[2]` (position and the kernel's count,
+/// both 0 at the start) → features and targets `[count, …]`.
 ///
 /// # Errors
-/// If shapes or types do not fit, there is no row, or the devices differ.
+/// If shapes or types do not match, there is no row, or the devices differ.
 pub fn next_batch(
     features: &Tensor,
     targets: &Tensor,

@@ -2,7 +2,7 @@
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_row;
-use crate::{Axis, DType, Element, Error, Result, Tensor, f16, shape};
+use crate::{DType, Element, Error, Result, Tensor, f16, shape};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -22,14 +22,14 @@ struct HalvesParams {
     start: u32,
 }
 
-/// y[i] = x[…], the place by coordinates and strides.
+/// y[i] = x[…], with indices from coordinates and strides.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [x, y] = call.bindings();
     copy_view(params, x.read::<u32>(), y.write::<u32>());
 }
 
-/// y[start + i] = x[…], of 16 bits each.
+/// y[start + i] = x[…], for 16-bit elements.
 fn halves_twin(call: Call<'_>) {
     let HalvesParams { view, start } = call.params();
     let [x, y] = call.bindings();
@@ -76,7 +76,7 @@ pub(super) static COPY_HALVES: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The same elements without gaps: this tensor where it has none, else a copy.
+    /// Returns the same elements without gaps: this tensor if it has none, else a copy.
     ///
     /// # Errors
     /// If the device has no room.
@@ -84,7 +84,7 @@ impl Tensor {
         if self.is_bindable() { Ok(self.clone()) } else { self.copy() }
     }
 
-    /// A copy of the elements in memory of its own, without gaps.
+    /// Returns a contiguous copy of the elements in new memory.
     ///
     /// # Errors
     /// If the device has no room.
@@ -94,7 +94,7 @@ impl Tensor {
         Ok(y)
     }
 
-    /// Copies the elements over those of `target`.
+    /// Copies the elements to those of `target`.
     ///
     /// # Errors
     /// If shapes, types or devices differ, `target` is not contiguous, or both share a buffer.
@@ -116,7 +116,7 @@ impl Tensor {
 
     /// Copies the elements to those of `target`'s buffer from element `start` on: by the driver if nothing but whole words
     /// are copied, else by a kernel. Elements of 32 bits that are not contiguous go to a bindable target.
-    fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
+    pub(super) fn copy_to(&self, target: &Self, start: usize) -> Result<()> {
         let size = self.dtype().size();
         let is_whole = [self.offset(), start, self.len()].iter().all(|elements| (size * elements).is_multiple_of(4));
         if self.is_contiguous() && is_whole {
@@ -141,46 +141,6 @@ impl Tensor {
                 .run(self.device());
         }
         Launch::new(&COPY, params).bind_whole(self).bind(target).workgroups(self.len().div_ceil(64)).run(self.device())
-    }
-
-    /// The elements of several tensors one after the other, along their first dimension.
-    ///
-    /// # Shapes
-    /// `[nᵢ, …]` each → `[Σ nᵢ, …]`.
-    ///
-    /// # Errors
-    /// If there is none, or their types, devices or inner extents differ.
-    pub fn concatenate(tensors: &[Self]) -> Result<Self> {
-        let Some(first) = tensors.first() else {
-            return Err(Error::Argument {
-                op: "concatenate",
-                name: "tensors",
-                value: "[]".to_string(),
-                rule: "at least one tensor",
-            });
-        };
-        let mut shape = first.shape().to_vec();
-        0.of("concatenate", first.shape())?;
-        shape[0] = 0;
-        for tensor in tensors {
-            first.same_device("concatenate", tensor)?;
-            if tensor.shape().get(1..) != first.shape().get(1..) || tensor.dtype() != first.dtype() {
-                return Err(Error::Shape {
-                    op: "concatenate",
-                    rule: "the inner extents or the types differ",
-                    left: first.shape().to_vec(),
-                    right: tensor.shape().to_vec(),
-                });
-            }
-            shape[0] += tensor.shape()[0];
-        }
-        let y = Self::uninitialized(first.device(), first.dtype(), &shape)?;
-        let mut offset = 0;
-        for tensor in tensors {
-            tensor.contiguous()?.copy_to(&y, offset)?;
-            offset += tensor.len();
-        }
-        Ok(y)
     }
 }
 
@@ -216,11 +176,11 @@ pub(super) static COPY_ROOF: Kernel = Kernel {
     twin: roof_twin,
 };
 
-/// A copy by a kernel, to measure what a kernel can move: each lane moves `vectors_per_lane` vectors of four floats.
-/// To copy, use [`Tensor::copy_into`], which is faster.
+/// Copies with a kernel, to measure its memory bandwidth: each lane moves `vectors_per_lane` vectors of four floats.
+/// For copies use [`Tensor::copy_into`], which is faster.
 ///
 /// # Errors
-/// If the tensors are not contiguous f32 of one shape, a multiple of four in length.
+/// If the tensors are not contiguous f32 of one shape, with a length that is a multiple of four.
 pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<()> {
     crate::tensor::expect_dtype("copy_by_kernel", x, DType::F32)?;
     crate::tensor::expect_dtype("copy_by_kernel", y, DType::F32)?;
@@ -256,15 +216,6 @@ pub fn copy_by_kernel(x: &Tensor, y: &Tensor, vectors_per_lane: u32) -> Result<(
 mod tests {
     use super::*;
     use crate::Device;
-
-    #[test]
-    fn concatenation_keeps_the_order() {
-        let device = Device::cpu();
-        let a = Tensor::from_slice(&device, &[1.0f32, 2.0], &[1, 2]).unwrap();
-        let b = Tensor::from_slice(&device, &[3.0f32, 4.0, 5.0, 6.0], &[2, 2]).unwrap().transpose(0, 1).unwrap();
-        let y = Tensor::concatenate(&[a, b]).unwrap();
-        assert_eq!((y.shape(), y.to_vec::<f32>().unwrap()), (&[3, 2][..], vec![1.0, 2.0, 3.0, 5.0, 4.0, 6.0]));
-    }
 
     #[test]
     fn a_tensor_does_not_copy_onto_itself() {

@@ -95,22 +95,22 @@ pub(super) static CROSS_ENTROPY_MEAN: Kernel = Kernel {
     twin: mean_twin,
 };
 
-/// Classes up to which a lane takes a whole row.
+/// The most classes for which a lane takes a whole row.
 const MOST_CLASSES_A_LANE: usize = 64;
 
 impl Tensor {
-    /// The mean cross-entropy of rows of logits with their classes, and its gradient with respect to the logits; the
-    /// mean goes into a log as well, if there is one. One launch for up to 64 classes and 16,384 logits, else two, and one
-    /// more for the log.
+    /// Returns the mean cross-entropy of rows of logits with their classes, and its gradient with respect to the
+    /// logits. The mean is also appended to `log`, if given. One launch for up to 64 classes and 16,384 logits, else
+    /// two, and one more for the log.
     ///
     /// # Shapes
     /// logits `[n, classes]`, targets u32 `[n]` → mean `[]`, gradient `[n, classes]`.
     ///
     /// # Numerics
-    /// As [`cross_entropy`](Self::cross_entropy); the mean of no row is NaN.
+    /// See [`cross_entropy`](Self::cross_entropy); the mean of no rows is NaN.
     ///
     /// # Errors
-    /// If shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not match, or the devices differ.
     pub fn cross_entropy_mean(&self, targets: &Self, log: Option<&ValueLog>) -> Result<(Self, Self)> {
         let (rows, classes) = self.rows_of_logits(targets)?;
         let scale = 1.0 / rows as f32;
@@ -129,7 +129,7 @@ impl Tensor {
         Ok((output.mean, grad))
     }
 
-    /// Checks logits and classes. Returns rows and classes.
+    /// Checks logits and classes. Returns the number of rows and classes.
     fn rows_of_logits(&self, targets: &Self) -> Result<(usize, usize)> {
         let op = "cross_entropy";
         expect_dtype(op, self, DType::F32)?;
@@ -146,17 +146,17 @@ impl Tensor {
         Ok((self.shape()[0], self.shape()[1]))
     }
 
-    /// The cross-entropy of each row of logits with its class, and the gradient of `scale` times their sum with respect
-    /// to the logits, in one launch. With `scale` = 1 / n it is the gradient of the mean.
+    /// Returns the cross-entropy of each row of logits with its class, and the gradient of `scale` times their sum
+    /// with respect to the logits, in one launch. With `scale` = 1 / n it is the gradient of the mean.
     ///
     /// # Shapes
     /// logits `[n, classes]`, targets u32 `[n]` → losses `[n]`, gradient `[n, classes]`.
     ///
     /// # Numerics
-    /// The row's maximum is subtracted first. A target that is no class gives NaN in the loss and the gradient of its row.
+    /// The row's maximum is subtracted first. An invalid target gives NaN in the loss and the gradient of its row.
     ///
     /// # Errors
-    /// If shapes or types do not fit, or the devices differ.
+    /// If shapes or types do not match, or the devices differ.
     pub fn cross_entropy(&self, targets: &Self, scale: f32) -> Result<(Self, Self)> {
         let (rows, classes) = self.rows_of_logits(targets)?;
         let losses = Self::uninitialized(self.device(), DType::F32, &[rows])?;

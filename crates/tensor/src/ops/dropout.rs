@@ -1,4 +1,4 @@
-//! Dropout, with random numbers by counter.
+//! Dropout, with counter-based random numbers.
 
 use super::advance::{Advance, COUNTED_VARIANTS};
 use crate::kernel::{Access, Call, Kernel, Launch};
@@ -55,18 +55,18 @@ pub(super) static DROPOUT: Kernel = Kernel {
     twin,
 };
 
-/// The random state of one dropout layer: seed, stream, and a counter of calls that lies on the device and that each
-/// call advances there.
+/// The random state of one dropout layer: seed, stream, and a counter of calls on the device, which each call
+/// advances.
 #[derive(Debug, Clone)]
 pub struct DropoutState {
     seed: u64,
     stream: u64,
-    /// {calls so far, workgroups of the running call that have ended}.
+    /// {calls so far, finished workgroups of the current call}.
     counter: Tensor,
 }
 
 impl DropoutState {
-    /// A state at its first call.
+    /// Creates a state before its first call.
     ///
     /// # Errors
     /// If the device has no room.
@@ -83,7 +83,7 @@ impl DropoutState {
         Ok(self.counter.to_vec::<u32>()?[0])
     }
 
-    /// Sets the number of calls, so that a run goes on where it was stopped.
+    /// Sets the number of calls, to continue an interrupted run.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -93,8 +93,9 @@ impl DropoutState {
 }
 
 impl Tensor {
-    /// Dropout: each element is zeroed with the given probability, and else divided by what remains, so that the mean
-    /// stays. Returns the result and the mask, which is the derivative: 0 or 1 / (1 - probability).
+    /// Applies dropout: each element is zeroed with the given probability, and otherwise divided by 1 - probability,
+    /// so that the mean is preserved. Returns the result and the mask, which is the derivative: 0 or 1 / (1 -
+    /// probability).
     ///
     /// # Shapes
     /// `[…]` → result and mask of the same shape.

@@ -29,7 +29,7 @@ pub(super) static FILL: Kernel = Kernel {
     twin,
 };
 
-/// y[i] = value, of 16 bits.
+/// y[i] = value, for 16-bit elements.
 fn halves_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [y] = call.bindings();
@@ -49,7 +49,7 @@ pub(super) static FILL_HALVES: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// A tensor with one value everywhere.
+    /// Returns a tensor filled with one value.
     ///
     /// # Errors
     /// If the shape is too large, or the device has no room.
@@ -59,7 +59,7 @@ impl Tensor {
         Ok(y)
     }
 
-    /// Overwrites all elements with one value. Every view of the buffer sees it.
+    /// Overwrites all elements with one value. Other views of the buffer change too.
     ///
     /// # Errors
     /// If `T` is not the element type, or the tensor has gaps.

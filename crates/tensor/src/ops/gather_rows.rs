@@ -1,4 +1,4 @@
-//! Rows of a table by their numbers, and the sum of rows back into a table.
+//! Gathers rows of a table by their numbers, and adds rows back into a table.
 
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::tensor::{expect_dtype, expect_target, expect_words};
@@ -22,20 +22,21 @@ struct ScatterParams {
     count: u32,
 }
 
-/// Vectors of four that a lane takes of a row: in hardware one turn, in software many, where a workgroup costs
-/// microseconds by itself.
+/// The number of vectors of four per lane in a row: one turn on hardware, several in software, where a workgroup
+/// itself costs microseconds.
 const VECTORS_PER_LANE: usize = 4;
 const VECTORS_PER_LANE_IN_SOFTWARE: usize = 64;
 
-/// Lanes of a row at least, where it has as many vectors: in hardware, neighbours are to take neighbouring vectors.
+/// The fewest lanes of a row, if it has as many vectors: on hardware, neighbouring lanes should take neighbouring
+/// vectors.
 const LEAST_LANES: usize = 16;
 
-/// How workgroups share out rows that are gathered. Shared by the kernels `gather_rows` and `batch`.
+/// How workgroups divide gathered rows. Shared by the kernels `gather_rows` and `batch`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shares {
     /// Whether the length of a row is a multiple of four, and lanes take whole vectors of one row.
     pub(super) by_four: bool,
-    /// Lanes of a row, where they do.
+    /// The lanes of a row, if `by_four`.
     pub(super) lanes: usize,
     pub(super) workgroups: usize,
 }
@@ -55,10 +56,10 @@ impl Shares {
     }
 }
 
-/// The sets of override constants of the kernels that gather rows.
+/// The override constants of kernels that gather rows.
 pub(super) const GATHER_VARIANTS: &[&[(&str, f64)]] = &[&[("BY_FOUR", 0.0)], &[("BY_FOUR", 1.0)]];
 
-/// target[i, j] = source[row_of(i), j], NaN where that is no row. Twin of `shaders/shared/gather.wgsl`.
+/// target[i, j] = source[row_of(i), j], or NaN for an invalid row. Twin of `shaders/shared/gather.wgsl`.
 pub(super) fn gather(
     source: &[u32],
     rows: u32,
@@ -120,16 +121,17 @@ pub(super) static SCATTER_ADD_ROWS: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The rows with these numbers, in this order; a row may be taken more than once.
+    /// Returns the rows with these numbers, in this order; a row may occur several times.
     ///
     /// # Shapes
     /// table `[rows, …]`, indices u32 `[n]` → `[n, …]`.
     ///
     /// # Numerics
-    /// A number that is no row gives a row of NaN (u32: of its bits, 0x7fc00000): the device cannot stop for it.
+    /// An invalid number gives a row of NaN (for u32 0x7fc00000, the same bits), since the device cannot report an
+    /// error.
     ///
     /// # Errors
-    /// If the table has no dimension or elements of 16 bits, the indices are no list of u32, or the devices differ.
+    /// If the table has no dimension or 16-bit elements, the indices are not a list of u32, or the devices differ.
     pub fn gather_rows(&self, indices: &Self) -> Result<Self> {
         let op = "gather_rows";
         expect_words(op, self)?;
@@ -162,13 +164,13 @@ impl Tensor {
     }
 
     /// Adds row i of this tensor to row `indices[i]` of `target`, for i in order: the gradient of
-    /// [`gather_rows`](Self::gather_rows). Numbers that are no row are passed over.
+    /// [`gather_rows`](Self::gather_rows). Invalid numbers are skipped.
     ///
     /// # Shapes
     /// `self [n, …]`, indices u32 `[n]`, target `[rows, …]`.
     ///
     /// # Errors
-    /// If shapes or types do not fit, the devices differ, or the target shares a buffer with an operand.
+    /// If shapes or types do not match, the devices differ, or the target shares a buffer with an operand.
     pub fn scatter_add_rows_into(&self, indices: &Self, target: &Self) -> Result<()> {
         let op = "scatter_add_rows";
         expect_dtype(op, self, DType::F32)?;
@@ -202,8 +204,8 @@ impl Tensor {
     }
 }
 
-/// Indices that a launch walks through at most: lavapipe ends the loops of a lane, without a word, after 65,535 turns. Rows
-/// of so many begin where buffers are aligned.
+/// The most indices that one launch processes: lavapipe silently ends the loops of a lane after 65,535 iterations.
+/// Chunks of this many rows start at the alignment of buffers.
 const MOST_INDICES: usize = 1 << 15;
 
 #[cfg(test)]

@@ -1,26 +1,35 @@
-//! The operations, a file each: what it is for, its parameters, its twin, its kernel, its methods, its tests.
+//! The operations, one file each: purpose, parameters, twin, kernel, methods, tests.
 
 pub(crate) mod advance;
 mod argmax;
 mod batch;
 mod copy;
+mod create;
 mod cross_entropy;
+mod cumsum;
 mod dropout;
 mod fill;
 mod gather_rows;
+mod join;
 mod mse;
 mod normalize;
 mod norms;
+mod one_hot;
+mod pad;
 pub(crate) mod random;
+mod rearrange;
 mod record_value;
 mod reduce;
+mod remap;
 mod short_rows;
 mod softmax;
 mod statistics;
 
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
+pub use create::Indexing;
 pub use dropout::DropoutState;
+pub use pad::PadMode;
 pub use record_value::ValueLog;
 
 use crate::kernel::Kernel;
@@ -35,6 +44,8 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &copy::COPY_ROOF,
     &cross_entropy::CROSS_ENTROPY,
     &cross_entropy::CROSS_ENTROPY_MEAN,
+    &cumsum::CUMSUM_COLUMNS,
+    &cumsum::CUMSUM_ROWS,
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,
@@ -42,9 +53,12 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &gather_rows::SCATTER_ADD_ROWS,
     &mse::MSE,
     &mse::MSE_MEAN,
+    &one_hot::ONE_HOT,
     &random::RANDOM,
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &remap::REMAP,
+    &remap::REMAP_HALVES,
     &softmax::SOFTMAX,
 ];

@@ -68,14 +68,14 @@ pub(super) static MSE_MEAN: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The mean squared error over all N elements, and its gradient with respect to `self`; the mean goes into a log as
-    /// well, if there is one. One launch for up to 16,384 elements, else two or more, and one more for the log.
+    /// Returns the mean squared error over all N elements, and its gradient with respect to `self`. The mean is also
+    /// appended to `log`, if given. One launch for up to 16,384 elements, else two or more, and one more for the log.
     ///
     /// # Shapes
     /// `self` and `targets` of one shape → mean `[]`, gradient of that shape.
     ///
     /// # Numerics
-    /// The mean of nothing is NaN.
+    /// The mean of no elements is NaN.
     ///
     /// # Errors
     /// If the shapes or the devices differ, or the elements are not f32.
@@ -96,7 +96,7 @@ impl Tensor {
         Ok((output.mean, grad))
     }
 
-    /// Checks targets of a squared error, and makes them contiguous.
+    /// Checks the targets of a squared error, and makes them contiguous.
     fn targets_like(&self, targets: &Self) -> Result<Self> {
         expect_dtype("squared_error", self, DType::F32)?;
         self.same_device("squared_error", targets)?;
@@ -105,8 +105,8 @@ impl Tensor {
         Ok(targets)
     }
 
-    /// The squared error of each element, and the gradient of `scale` times their sum with respect to `self`, in one
-    /// launch. With `scale` = 1 / count it is the gradient of the mean squared error.
+    /// Returns the squared error of each element, and the gradient of `scale` times their sum with respect to `self`,
+    /// in one launch. With `scale` = 1 / count it is the gradient of the mean squared error.
     ///
     /// # Shapes
     /// `self` and `targets` of one shape → losses and gradient of that shape.

@@ -44,9 +44,9 @@ fn twin(call: Call<'_>) {
     );
 }
 
-/// Two independent standard normal numbers of two words, by Box and Muller.
+/// Returns two independent standard normal numbers from two words, by Box and Muller.
 pub(crate) fn normal_pair(first: u32, second: u32) -> [f32; 2] {
-    // 1 - u lies in (0, 1], so that its logarithm is finite.
+    // 1 - u is in (0, 1], so its logarithm is finite.
     let radius = (-2.0 * portable_log(1.0 - unit_interval(first))).sqrt();
     let (sine, cosine) = portable_sine_cosine(std::f32::consts::TAU * unit_interval(second));
     [radius * cosine, radius * sine]
@@ -61,10 +61,10 @@ pub(super) static RANDOM: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// Uniform random numbers in [low, high), the same for a seed and a stream on every device.
+    /// Returns uniform random numbers in [low, high), the same for a seed and a stream on every device.
     ///
-    /// Element 4 c + i is made of word i of Philox4x32-10 at counter (c, 0, stream) under the seed as key; 24 bits of it
-    /// count. Streams with different numbers are independent.
+    /// Element 4 c + i is computed from 24 bits of word i of Philox4x32-10 at counter (c, 0, stream) with the seed as
+    /// key. Streams with different numbers are independent.
     ///
     /// # Errors
     /// If the bounds are not finite, or the shape is too large.
@@ -81,13 +81,13 @@ impl Tensor {
         Self::random(device, seed, stream, false, [("low", low), ("high", high)], shape)
     }
 
-    /// Normal random numbers, the same for a seed and a stream on every device, to the last bits: a GPU may contract
-    /// products and sums.
+    /// Returns normal random numbers. They are the same for a seed and a stream on every device, except for the last
+    /// bits: a GPU may contract products and sums.
     ///
-    /// By Box and Muller, from the uniform numbers that [`uniform`](Self::uniform) would give.
+    /// They are computed by Box and Muller from the numbers of [`uniform`](Self::uniform).
     ///
     /// # Errors
-    /// If mean or deviation are not finite, or the shape is too large.
+    /// If the mean or deviation is not finite, or the shape is too large.
     pub fn normal(device: &Device, seed: u64, stream: u64, mean: f32, deviation: f32, shape: &[usize]) -> Result<Self> {
         Self::random(device, seed, stream, true, [("mean", mean), ("deviation", deviation)], shape)
     }
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn moments_are_those_of_the_distribution() {
-        // Five standard errors of the mean and of the variance at 100,000 numbers.
+        // Five standard errors of the mean and of the variance for 100,000 numbers.
         let x = Tensor::normal(&Device::cpu(), 7, 0, 3.0, 2.0, &[100_000]).unwrap().to_vec::<f32>().unwrap();
         let (mean, variance) = moments(&x);
         assert!((mean - 3.0).abs() < 0.032 && (variance - 4.0).abs() < 0.09, "{mean} {variance}");

@@ -30,15 +30,15 @@ pub(super) static RECORD_VALUE: Kernel = Kernel {
     twin,
 };
 
-/// Numbers kept on the device, one a step, and read once in a while: losses do not hold up the steps. When it is full
-/// it goes on from its start.
+/// A log of numbers on the device, one per step, which is read occasionally, so that losses do not delay the steps.
+/// When it is full it wraps around.
 #[derive(Debug, Clone)]
 pub struct ValueLog {
     values: Tensor,
     cursor: Tensor,
 }
 
-/// Where a kernel that computes a mean leaves it: in a number of its own and, if asked, in a log as well.
+/// The output of a kernel that computes a mean: a separate number and, optionally, an entry in a log.
 pub(super) struct MeanOutput {
     /// The mean, of shape `[]`.
     pub(super) mean: Tensor,
@@ -47,7 +47,7 @@ pub(super) struct MeanOutput {
     logged: bool,
 }
 
-/// Elements of which one workgroup takes the mean; more are worth several.
+/// The most elements whose mean one workgroup computes; for more, several are faster.
 pub(super) const MOST_IN_ONE_WORKGROUP: usize = 16 << 10;
 
 impl MeanOutput {
@@ -57,7 +57,7 @@ impl MeanOutput {
             mean.same_device("record_value", &log.values)?;
             return Ok(Self { mean, values: log.values.clone(), cursor: log.cursor.clone(), logged: true });
         }
-        // A kernel binds what it declares, so memory of its own stands for the log.
+        // A kernel binds all its bindings, so separate memory replaces the log.
         let [mean, values, cursor] = {
             const APART: usize = DType::F32.alignment();
             let memory = Tensor::uninitialized(device, DType::F32, &[2 * APART + 1])?;
@@ -76,7 +76,7 @@ impl MeanOutput {
         launch.constant("LOGGED", self.logged).bind(&self.mean).bind(&self.values).bind(&self.cursor)
     }
 
-    /// What the shared end of such kernels does with the lanes' sums. Twin of `shaders/shared/mean.wgsl`.
+    /// Computes the common end of such kernels from the lanes' sums. Twin of `shaders/shared/mean.wgsl`.
     pub(super) fn finish(lanes: [f32; LANES], scale: f32, logged: bool, [mean, log, cursor]: [Slice<'_>; 3]) {
         let value = math::tree(lanes, |x, y| x + y) * scale;
         mean.write::<f32>()[0] = value;
@@ -88,11 +88,11 @@ impl MeanOutput {
     }
 }
 
-/// The variants of kernels that end in a mean.
+/// The variants of kernels that end with a mean.
 pub(super) const MEAN_VARIANTS: &[&[(&str, f64)]] = &[&[("LOGGED", 0.0)], &[("LOGGED", 1.0)]];
 
 impl ValueLog {
-    /// An empty log with room for `length` numbers, at least one.
+    /// Creates an empty log with room for `length` numbers, at least one.
     ///
     /// # Errors
     /// If the device has no room.
@@ -121,16 +121,16 @@ impl ValueLog {
             .run(value.device())
     }
 
-    /// Has the numbers at some places read without waiting, as they are after all work so far; the first number since
-    /// the log was empty stands at place 0.
+    /// Starts reading the numbers at some positions, as they are after all work so far, without waiting. Position 0
+    /// is the first number since the log was empty.
     ///
     /// # Errors
-    /// If the places are none of the log's, or work on the device has failed.
+    /// If the positions are out of range, or work on the device has failed.
     pub fn read_later(&self, places: Range<usize>) -> Result<PendingRead<f32>> {
         self.values.slice(0, places.start, places.end)?.read_later()
     }
 
-    /// Takes the numbers out, in order, and empties the log. Waits for the device.
+    /// Returns the numbers, in order, and empties the log. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed.

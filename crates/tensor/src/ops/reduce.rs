@@ -7,14 +7,14 @@ use crate::tensor::expect_dtype;
 use crate::threads::{CHUNK, for_each_chunk_of};
 use crate::{Axes, DType, Error, Result, Tensor};
 
-/// What a reduction computes.
+/// The kind of reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReduceOp {
+pub(super) enum ReduceOp {
     /// The sum; 0 of nothing.
     Sum,
-    /// The largest; NaN wins, -∞ of nothing.
+    /// The largest; NaN propagates, -∞ for no elements.
     Max,
-    /// The smallest; NaN wins, ∞ of nothing.
+    /// The smallest; NaN propagates, ∞ for no elements.
     Min,
     /// The product; 1 of nothing.
     Prod,
@@ -43,7 +43,7 @@ const ROW_VARIANTS: &[&[(&str, f64)]] = &[
     &[("OP", 3.0), ("SHORT", 1.0)],
 ];
 
-/// Elements that one workgroup, or one lane in a column, reduces at most; what is longer is cut into segments.
+/// The most elements that one workgroup, or one lane in a column, reduces; longer rows are cut into segments.
 const SEGMENT: usize = 4096;
 const COLUMN_SEGMENT: usize = 256;
 
@@ -165,13 +165,13 @@ pub(super) static REDUCE_COLUMNS: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// The sum of all elements.
+    /// Returns the sum of all elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
     ///
     /// # Numerics
-    /// f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
+    /// Sums in f32, in a fixed tree order: 64 interleaved partial sums per 4,096 elements.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -179,7 +179,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0)
     }
 
-    /// The mean of all elements; NaN of nothing.
+    /// Returns the mean of all elements; NaN for no elements.
     ///
     /// # Shapes
     /// `[…]` → `[]`.
@@ -190,7 +190,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Sum, 1.0 / self.len() as f32)
     }
 
-    /// The largest of all elements; NaN wins.
+    /// Returns the largest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -198,7 +198,7 @@ impl Tensor {
         self.reduce_all(ReduceOp::Max, 1.0)
     }
 
-    /// The smallest of all elements; NaN wins.
+    /// Returns the smallest of all elements; NaN propagates.
     ///
     /// # Errors
     /// If the elements are not f32.
@@ -319,16 +319,33 @@ impl Tensor {
         y.reshape(&shape)
     }
 
-    /// Rows of a contiguous tensor, in as many stages as their length asks for.
+    /// Reduces the rows of a contiguous tensor, in as many stages as their length requires.
     fn reduce_rows(&self, op: ReduceOp, rows: usize, row_length: usize, scale: f32) -> Result<Self> {
         let segments = row_length.div_ceil(SEGMENT).max(1);
+        if segments == 1 {
+            return self.reduce_row_segments(op, rows, row_length, SEGMENT, scale);
+        }
+        let y = self.reduce_row_segments(op, rows, row_length, SEGMENT, 1.0)?;
+        y.reduce_rows(op, rows, segments, scale)
+    }
+
+    /// Each segment of each row of a contiguous tensor.
+    pub(super) fn reduce_row_segments(
+        &self,
+        op: ReduceOp,
+        rows: usize,
+        row_length: usize,
+        segment_length: usize,
+        scale: f32,
+    ) -> Result<Self> {
+        let segments = row_length.div_ceil(segment_length).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[rows * segments])?;
         let params = RowParams {
             rows: rows as u32,
             row_length: row_length as u32,
             segments: segments as u32,
-            segment_length: row_length.min(SEGMENT) as u32,
-            scale: if segments == 1 { scale } else { 1.0 },
+            segment_length: row_length.min(segment_length) as u32,
+            scale,
         };
         // A short row is one segment.
         over_rows(Launch::new(&REDUCE_ROWS, params), rows * segments, row_length)
@@ -336,20 +353,38 @@ impl Tensor {
             .bind(self)
             .bind(&y)
             .run(self.device())?;
-        if segments == 1 { Ok(y) } else { y.reduce_rows(op, rows, segments, scale) }
+        Ok(y)
     }
 
-    /// The middle dimension of a contiguous tensor, in as many stages as its extent asks for.
+    /// Reduces the middle dimension of a contiguous tensor, in as many stages as its extent requires.
     fn reduce_columns(&self, op: ReduceOp, outer: usize, extent: usize, inner: usize, scale: f32) -> Result<Self> {
         let segments = extent.div_ceil(COLUMN_SEGMENT).max(1);
+        if segments == 1 {
+            return self.reduce_column_segments(op, outer, extent, inner, COLUMN_SEGMENT, scale);
+        }
+        let y = self.reduce_column_segments(op, outer, extent, inner, COLUMN_SEGMENT, 1.0)?;
+        y.reduce_columns(op, outer, segments, inner, scale)
+    }
+
+    /// Each segment of the middle dimension of a contiguous tensor.
+    pub(super) fn reduce_column_segments(
+        &self,
+        op: ReduceOp,
+        outer: usize,
+        extent: usize,
+        inner: usize,
+        segment_length: usize,
+        scale: f32,
+    ) -> Result<Self> {
+        let segments = extent.div_ceil(segment_length).max(1);
         let y = Self::uninitialized(self.device(), DType::F32, &[outer * segments * inner])?;
         let params = ColumnParams {
             outer: outer as u32,
             extent: extent as u32,
             inner: inner as u32,
             segments: segments as u32,
-            segment_length: extent.min(COLUMN_SEGMENT) as u32,
-            scale: if segments == 1 { scale } else { 1.0 },
+            segment_length: extent.min(segment_length) as u32,
+            scale,
         };
         Launch::new(&REDUCE_COLUMNS, params)
             .constant("OP", op as u32)
@@ -357,10 +392,10 @@ impl Tensor {
             .bind(&y)
             .workgroups(y.len().div_ceil(64))
             .run(self.device())?;
-        if segments == 1 { Ok(y) } else { y.reduce_columns(op, outer, segments, inner, scale) }
+        Ok(y)
     }
 
-    /// Sums away the dimensions by which `shape` was stretched to this tensor's: the gradient of a broadcast.
+    /// Sums over the dimensions in which `shape` was broadcast to this tensor's: the gradient of a broadcast.
     ///
     /// # Errors
     /// If `shape` does not broadcast to this tensor's, or the elements are not f32.

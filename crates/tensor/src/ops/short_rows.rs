@@ -1,12 +1,12 @@
-//! How kernels over rows share them out: a workgroup takes a row, or a lane where rows are short.
+//! The division of rows among lanes: a workgroup takes a row, or a lane if rows are short.
 
 use crate::kernel::Launch;
 
-/// Elements of a row that a lane takes by itself, at most. `shaders/shared/short_rows.wgsl` adds no more in the order of a
-/// workgroup.
+/// The most elements of a row that a lane takes alone. `shaders/shared/short_rows.wgsl` adds at most as many in the
+/// order of a workgroup.
 const MOST_SHORT: usize = 32;
 
-/// The override constants of kernels that have no others.
+/// The override constants of kernels without other constants.
 pub(super) const SHORT_VARIANTS: &[&[(&str, f64)]] = &[&[("SHORT", 0.0)], &[("SHORT", 1.0)]];
 
 /// Elements of a column that a lane takes by itself, at most; longer ones are copied into rows.

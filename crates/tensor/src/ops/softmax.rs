@@ -84,7 +84,8 @@ pub(super) static SOFTMAX: Kernel = Kernel {
 };
 
 impl Tensor {
-    /// Returns the softmax along an axis: exp(x - max) / Σ exp(x - max).
+    /// Returns the softmax along an axis: exp(x - max) / Σ exp(x - max). A tensor without axes has the axis 0, as in
+    /// PyTorch.
     ///
     /// # Shapes
     /// `[a, n, b]` along axis 1 → `[a, n, b]`.
@@ -114,6 +115,9 @@ impl Tensor {
 
     fn softmax_launch(&self, op: &'static str, axis: impl Axis, logarithm: bool) -> Result<Self> {
         expect_dtype(op, self, DType::F32)?;
+        if self.rank() == 0 {
+            return self.reshape(&[1])?.softmax_launch(op, axis, logarithm)?.reshape(&[]);
+        }
         let axis = axis.of(op, self.shape())?;
         let row_length = self.shape()[axis];
         let inner: usize = self.shape()[axis + 1..].iter().product();
@@ -169,6 +173,8 @@ mod tests {
                 }
             }
         }
-        assert!(Tensor::scalar(&Device::cpu(), 1f32).unwrap().softmax(0).is_err());
+        let number = Tensor::scalar(&Device::cpu(), 3f32).unwrap();
+        assert_eq!(number.softmax(-1).unwrap().item::<f32>().unwrap(), 1.0);
+        assert!(number.log_softmax(1).is_err());
     }
 }

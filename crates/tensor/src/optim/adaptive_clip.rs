@@ -8,21 +8,21 @@ use crate::math;
 use crate::threads::for_each_range;
 use crate::{DType, Error, Result, Tensor};
 
-/// Adaptive gradient clipping, AGC (Brock, De, Smith, Simonyan: High-performance large-scale image recognition without
-/// normalization, ICML 2021): each unit's gradient is scaled down in place where it is long beside the unit's parameters,
-///
+/// Adaptive gradient clipping, AGC (Brock, De, Smith, Simonyan: High-performance large-scale image recognition
+/// without normalization, ICML 2021). Each unit's gradient is scaled down in place if it is long relative to the
+/// unit's parameters,
 /// ```text
 /// most = clipping max(‖param‖, eps)
 /// grad = grad most / max(‖grad‖, 1e-6)      where ‖grad‖ > most
 /// ```
 ///
-/// as `optax.adaptive_grad_clip`. A **unit** is what stands at one index of a tensor's first dimension: a row of the weights
-/// `[out, in]` of a linear layer, which makes one output. Tensors of fewer than two dimensions are a unit each. (optax keeps
-/// linear weights as `[in, out]` and takes columns.)
+/// like `optax.adaptive_grad_clip`. A **unit** is the part of a tensor at one index of its first dimension: a row of
+/// the weights `[out, in]` of a linear layer, which produces one output. A tensor of fewer than two dimensions is one
+/// unit. (optax stores linear weights as `[in, out]` and uses columns.)
 ///
-/// One launch a page, for any number of tensors, before everything else of a step; [`Clip`](super::Clip) may follow. A
-/// workgroup takes a unit, so that a single unit of millions of elements is slow on hardware. A norm that is not finite
-/// leaves or spreads what is not finite; [`NonFinite`](super::NonFinite) looks behind it.
+/// It needs one launch per page, for any number of tensors, before the rest of a step; [`Clip`](super::Clip) may
+/// follow. A workgroup takes a unit, so a single unit of millions of elements is slow on hardware. A norm that is not
+/// finite keeps or spreads non-finite values, which [`NonFinite`](super::NonFinite) handles afterwards.
 ///
 /// ```
 /// use thalweg_tensor::{AdaptiveClip, Arena, Device};
@@ -42,18 +42,18 @@ pub struct AdaptiveClip {
     clipping: f32,
     eps: f32,
     units: Tensor,
-    /// The first unit of each page, and behind the last one the number of all.
+    /// The first unit of each page, followed by the number of all units.
     page_units: Vec<u32>,
 }
 
 impl AdaptiveClip {
-    /// Returns the share of a unit's norm that its gradient may have, and the least norm that counts.
+    /// Returns the largest ratio of the norms of gradient and unit, and the smallest norm of a unit.
     #[must_use]
     pub fn settings(&self) -> (f32, f32) {
         (self.clipping, self.eps)
     }
 
-    /// For arenas of this layout.
+    /// Creates the clipping for arenas of this layout.
     ///
     /// # Errors
     /// If `clipping` or `eps` is not finite and greater than 0, or the device has no room for the table of units.
@@ -87,10 +87,10 @@ impl AdaptiveClip {
         Ok(Self { clipping: clipping as f32, eps: eps as f32, units: table, page_units })
     }
 
-    /// Clips gradients in place by these parameters.
+    /// Clips gradients in place, based on these parameters.
     ///
     /// # Errors
-    /// If the arenas have other pages than those it was made for.
+    /// If the arenas have other pages than those of the layout.
     pub fn clip(&self, values: &Arena, grads: &Arena) -> Result<()> {
         values.same_layout("adaptive_clip", &[grads])?;
         if values.pages().len() + 1 != self.page_units.len() {
@@ -137,7 +137,7 @@ fn twin(call: Call<'_>) {
     for_each_range(
         units,
         1,
-        // Nothing comes of a unit but its gradient.
+        // A unit has no result except its gradient.
         &mut vec![(); units.len()],
         [grads],
         #[inline(always)]

@@ -7,43 +7,43 @@ use crate::ops::advance::Advance;
 use crate::threads::for_each_chunks_beside;
 use crate::{Arena, DType, Error, Result, Tensor};
 
-/// How a running average weighs what it has seen.
+/// The weights of a running average.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Averaging {
-    /// All alike: the mean.
+    /// Equal weights: the mean.
     Equal,
     /// average = decay average + (1 - decay) param; the first parameters are the first average.
     Exponential {
-        /// What is kept of the average; at least 0 and less than 1.
+        /// The fraction of the average that is kept; at least 0 and less than 1.
         decay: f64,
     },
-    /// As from an average of 0 on, divided by 1 - decay^t: a weighted mean from the first update on.
+    /// Starts with an average of 0, divided by 1 - decay^t: a weighted mean from the first update on.
     Debiased {
-        /// What is kept of the average; at least 0 and less than 1.
+        /// The fraction of the average that is kept; at least 0 and less than 1.
         decay: f64,
     },
 }
 
-/// The running average of an arena of parameters, with its count on the device: an update is one launch a page.
+/// The running average of an arena of parameters, with its count on the device. An update is one launch per page.
 ///
 /// ```text
 /// average = average + share (param - average)
 /// ```
 ///
-/// share: 1 / t, 1 - decay, or (1 - decay) / (1 - decay^t). 12 bytes moved per parameter.
+/// share: 1 / t, 1 - decay, or (1 - decay) / (1 - decay^t). An update moves 12 bytes per parameter.
 #[derive(Debug)]
 pub struct RunningAverage {
     averaging: Averaging,
     averages: Arena,
-    /// {updates, workgroups that have ended, 1 - decay^t, spare}
+    /// {updates, finished workgroups, 1 - decay^t, spare}
     counter: Tensor,
 }
 
 const COUNTER_WORDS: usize = 4;
 
 impl RunningAverage {
-    /// The average of nothing yet.
+    /// Creates an average without updates.
     ///
     /// # Errors
     /// If the decay is not in [0, 1), the device has no room, or this thread records.
@@ -63,7 +63,7 @@ impl RunningAverage {
         Ok(Self { averaging, averages: values.zeros_like()?, counter })
     }
 
-    /// How it weighs.
+    /// Returns the weights.
     #[must_use]
     pub fn averaging(&self) -> Averaging {
         self.averaging
@@ -75,7 +75,7 @@ impl RunningAverage {
         &self.averages
     }
 
-    /// Takes the parameters as they are into the average.
+    /// Adds the current parameters to the average.
     ///
     /// # Errors
     /// If the layouts differ, or work on the device has failed.
@@ -107,8 +107,8 @@ impl RunningAverage {
         Advance { amount: 1, modulus: 0, rate: one_minus_decay }.run(&self.counter)
     }
 
-    /// Puts the averages in the place of the parameters, which are kept in `kept`: one launch a page. Before the first
-    /// update the parameters stay.
+    /// Replaces the parameters by the averages, and stores the parameters in `kept`: one launch per page. Before the
+    /// first update the parameters do not change.
     ///
     /// # Errors
     /// If the layouts differ, or work on the device has failed.
@@ -124,7 +124,7 @@ impl RunningAverage {
         })
     }
 
-    /// Returns its counter, to be saved: updates, and the bits of 1 - decay^t. Waits for the device.
+    /// Returns its counter, for saving: updates, and the bits of 1 - decay^t. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -133,7 +133,7 @@ impl RunningAverage {
         Ok([words[0], words[2]])
     }
 
-    /// Sets the counter to what [`save`](Self::save) has given; the averages are written by themselves.
+    /// Sets the counter to the result of [`save`](Self::save); the averages are restored separately.
     ///
     /// # Errors
     /// If work on the device has failed.

@@ -1,9 +1,9 @@
-//! How gradients are clipped on their way into an update, and what is done where they are not finite.
+//! How gradients are clipped before an update, and how non-finite gradients are handled.
 
 use super::norm::Norm;
 use crate::{Error, Result};
 
-/// How gradients are clipped on their way into an update. [`AdaptiveClip`](super::AdaptiveClip) comes beside these.
+/// How gradients are clipped before an update. [`AdaptiveClip`](super::AdaptiveClip) may be used in addition.
 ///
 /// | | launches before the update |
 /// |---|---|
@@ -11,39 +11,39 @@ use crate::{Error, Result};
 /// | [`Norm`](Self::Norm), [`PNorm`](Self::PNorm) | two: the norm, and the clock with the clip factor |
 /// | [`TensorNorm`](Self::TensorNorm), [`TensorRms`](Self::TensorRms) | three: sums over chunks, the factor of each tensor, the clock |
 ///
-/// Their number does not depend on the number of tensors; an arena of several pages takes the first launch once a page.
-/// Where there is a norm, one that is not finite skips the update and is counted, unless
-/// [`NonFinite`] says otherwise.
+/// Their number does not depend on the number of tensors; an arena of several pages needs the first launch once per
+/// page. A norm that is not finite skips the update and is counted, unless [`NonFinite`] sets another rule.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub enum Clip {
-    /// Not at all.
+    /// No clipping.
     #[default]
     Off,
-    /// Scaled down where their global 2-norm is longer than this, by min(1, norm / (‖g‖ + 1e-6)), as
+    /// Scales gradients down if their global 2-norm exceeds this, by min(1, norm / (‖g‖ + 1e-6)), like
     /// `torch.nn.utils.clip_grad_norm_` (Pascanu et al., ICML 2013).
     Norm(f64),
-    /// Each element limited to -value … value, as `torch.nn.utils.clip_grad_value_`, in the update itself.
+    /// Clamps each element to -value … value, like `torch.nn.utils.clip_grad_value_`, in the update itself.
     Value(f64),
-    /// As [`Norm`](Self::Norm), of the global p-norm (Σ|g|ᵖ)^(1/p); for p infinite the largest |g|. Powers are summed in
-    /// f32, so that ‖g‖ᵖ from 3.4e38 on counts as not finite.
+    /// Like [`Norm`](Self::Norm), for the global p-norm (Σ|g|ᵖ)^(1/p); if p is infinite, the largest |g|. Powers are
+    /// summed in f32, so ‖g‖ᵖ from 3.4e38 on counts as not finite.
     PNorm {
         /// The limit of the norm.
         max_norm: f64,
-        /// p, greater than 0; infinity is one.
+        /// p, greater than 0, may be infinite.
         p: f64,
     },
-    /// Each tensor by its own 2-norm: by min(1, norm / (‖g‖ + 1e-6)), as `torch.nn.utils.clip_grad_norm_` called for each
-    /// parameter. Updates that are not element-wise find their gradients scaled in place, by one launch more.
+    /// Scales each tensor by its own 2-norm: by min(1, norm / (‖g‖ + 1e-6)), like `torch.nn.utils.clip_grad_norm_`
+    /// called for each parameter. For updates that are not element-wise, one more launch scales the gradients in
+    /// place.
     TensorNorm(f64),
-    /// As [`TensorNorm`](Self::TensorNorm), by its root mean square: by 1 / max(1, √(Σg² / n) / rms), as
+    /// Like [`TensorNorm`](Self::TensorNorm), by its root mean square: by 1 / max(1, √(Σg² / n) / rms), like
     /// `optax.clip_by_block_rms`.
     TensorRms(f64),
 }
 
 impl Clip {
-    /// Checks that the limit is finite and greater than 0, also as the device sees it: what vanishes in f32 would turn
-    /// clipping off.
+    /// Checks that the limit is finite and greater than 0, also in f32: a limit that rounds to 0 would disable
+    /// clipping.
     ///
     /// # Errors
     /// [`Error::Argument`] with the limit's name.
@@ -66,12 +66,12 @@ impl Clip {
         wrong(name, value, "finite and greater than 0")
     }
 
-    /// The limit of each element.
+    /// Returns the limit of each element.
     pub(super) fn value(&self) -> Option<f32> {
         if let Self::Value(value) = *self { Some(value as f32) } else { None }
     }
 
-    /// The limit of the global norm, and which norm it is of.
+    /// Returns the limit of the global norm, and the norm.
     pub(super) fn norm(&self) -> Option<(f32, Norm)> {
         match *self {
             Self::Norm(norm) => Some((norm as f32, Norm::of_power(2.0))),
@@ -80,7 +80,7 @@ impl Clip {
         }
     }
 
-    /// The limit of each tensor, and whether it is one of root mean squares.
+    /// Returns the limit of each tensor, and whether it applies to root mean squares.
     pub(super) fn by_tensor(&self) -> Option<(f32, bool)> {
         match *self {
             Self::TensorNorm(norm) => Some((norm as f32, false)),
@@ -90,18 +90,18 @@ impl Clip {
     }
 }
 
-/// What is done where the norm of the gradients is not finite, be it for a NaN or an infinity among them or because it
-/// overflows.
+/// The rule for a norm of the gradients that is not finite, because of a NaN or an infinity among them or an
+/// overflow.
 ///
-/// Without such a word it is [`Skip`](Self::Skip) where a norm is there, since gradients are clipped by it, and
-/// [`Ignore`](Self::Ignore) where none is. While the loss is scaled ([`LossScale`](super::LossScale)) it is `Skip` whatever is
-/// said, since such steps are how the scale is found.
+/// The default is [`Skip`](Self::Skip) if clipping uses a norm, else [`Ignore`](Self::Ignore). While the loss is
+/// scaled ([`LossScale`](super::LossScale)) the rule is always `Skip`, since such steps determine the scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NonFinite {
-    /// The update is skipped on the device, with nothing changed, and counted. Where gradients are not clipped by a norm it
-    /// takes two launches more.
+    /// The update is skipped on the device, changes nothing, and is counted. If gradients are not clipped by a norm
+    /// this takes two more launches.
     Skip,
-    /// As [`Skip`](Self::Skip); and the next read of the clock is an [`Error::NotFinite`] with the number of the step.
+    /// Like [`Skip`](Self::Skip); in addition the next read of the clock returns [`Error::NotFinite`] with the number
+    /// of the step.
     Error,
     /// It spreads, as in PyTorch.
     Ignore,

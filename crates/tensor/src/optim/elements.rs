@@ -1,4 +1,4 @@
-//! The loops of the twins of updates: the time of each parameter, and gradients as a method sees them. Twin of
+//! The loops of the twins of updates: the time of each parameter, and gradients as used by methods. Twin of
 //! `shaders/shared/update.wgsl` and `shaders/shared/elements.wgsl`.
 
 use super::table::{ROW_ELEMENTS, Row};
@@ -12,7 +12,7 @@ use crate::threads::{for_each_block, for_each_chunks_beside};
 pub struct Parts<'a> {
     pub(super) now: Now,
     pub(super) head: Head,
-    /// The rows of this page's parameters, where they are set apart.
+    /// The rows of this page's parameters, if they have rows.
     pub(super) rows: Option<&'a [Row]>,
     pub(super) clip_value: Option<f32>,
     pub(super) clock: (&'a mut ClockWords, ClockWords),
@@ -23,7 +23,7 @@ pub struct Parts<'a> {
 /// The words of an arena of state that belong to each group of parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    /// The place of the arena among the bindings of state, from 0.
+    /// The index of the arena among the bindings of state, from 0.
     pub place: usize,
     /// The first word of the first group.
     pub start: usize,
@@ -34,7 +34,7 @@ pub struct Span {
 /// The time and the gradients of a page, block by block.
 #[derive(Debug)]
 pub struct Time<'a> {
-    /// The time of parameters that no group sets apart.
+    /// The time of parameters that have no row.
     pub now: Now,
     head: Head,
     rows: Option<&'a [Row]>,
@@ -49,7 +49,7 @@ pub struct Block<'a> {
     pub now: Now,
     /// The parameters, after decoupled weight decay.
     pub values: &'a mut [f32; ROW_ELEMENTS],
-    /// Their gradients, clipped, negated to climb, and with coupled weight decay.
+    /// Their gradients: clipped, negated if the method maximizes, and with coupled weight decay.
     pub grads: [f32; ROW_ELEMENTS],
 }
 
@@ -103,10 +103,12 @@ impl<'a> Elements<'a> {
         self.parts.now.step
     }
 
-    /// Applies a rule to every parameter, its gradient and its state, and stores the clock. A skipped step applies no rule.
+    /// Applies a rule to every parameter, its gradient and its state, and stores the clock. A skipped step applies no
+    /// rule.
     ///
-    /// `factors` computes the numbers that all parameters of one time share. The rule gets the gradient clipped, negated to
-    /// climb and with coupled weight decay, and the parameter after decoupled weight decay.
+    /// `factors` computes the numbers common to all parameters with the same time. The gradient passed to the rule is
+    /// clipped, negated if the method maximizes, and has coupled weight decay. The parameter has had decoupled weight
+    /// decay.
     #[inline(always)]
     pub fn each<const N: usize, F: Copy + Sync>(
         self,
@@ -118,18 +120,18 @@ impl<'a> Elements<'a> {
         self.each_of(std::array::from_fn(|number| number), factors, rule);
     }
 
-    /// Takes the arena of state at this place, which the kernel only reads.
+    /// Takes the arena of state at this index, which the kernel only reads.
     pub fn read(&mut self, place: usize) -> &'a [f32] {
         std::mem::replace(&mut self.state[place], Slice::Read(&[])).read()
     }
 
     /// Applies a rule to each group of `length` parameters, a multiple of 64, and stores the clock.
     ///
-    /// The rule gets the number of the group, its parameters, their time, and of each arena in `spans` the words of the
-    /// group. [`Time::block`] gives it the blocks.
+    /// The arguments of the rule are the number of the group, its parameters, their time, and the words of the group
+    /// in each arena of `spans`. [`Time::block`] returns the blocks.
     ///
     /// # Panics
-    /// If `spans` names a place twice.
+    /// If `spans` contains an index twice.
     pub fn each_group<const N: usize>(
         self,
         length: usize,
@@ -137,7 +139,7 @@ impl<'a> Elements<'a> {
         rule: impl Fn(usize, &mut [f32], &Time<'_>, [&mut [u32]; N]) + Sync,
     ) {
         let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
-        // A NaN spreads where it is not looked for.
+        // A NaN spreads if it is not checked.
         if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
             let mut state = state.map(Some);
             let state = spans.map(|span| {
@@ -157,10 +159,10 @@ impl<'a> Elements<'a> {
         *clock.0 = clock.1;
     }
 
-    /// Applies a rule as [`each`](Self::each) does, to the state at these places.
+    /// Applies a rule like [`each`](Self::each), to the state at these indices.
     ///
     /// # Panics
-    /// If a place occurs twice.
+    /// If an index occurs twice.
     #[inline(always)]
     pub fn each_of<const N: usize, F: Copy + Sync>(
         self,
@@ -171,7 +173,7 @@ impl<'a> Elements<'a> {
         for<'s> [&'s mut [f32]; N]: Rows<N>,
     {
         let Self { parts: Parts { now, head, rows, clip_value, clock, values, grads }, state } = self;
-        // A NaN spreads where it is not looked for.
+        // A NaN spreads if it is not checked.
         if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
             let mut state = state.map(Some);
             let mut state = places.map(|place| {
@@ -198,8 +200,8 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// The lengths of what parameters are gone through by, with the time as each has it; `None` where they are frozen. Twin
-/// of `time_of` in WGSL.
+/// Returns the lengths of the pieces in which parameters are processed, with the time of each; `None` if they are
+/// frozen. Twin of `time_of` in WGSL.
 pub(super) fn runs<'a>(
     rows: Option<&'a [Row]>,
     length: usize,
@@ -213,7 +215,7 @@ pub(super) fn runs<'a>(
     whole.into_iter().chain(apart)
 }
 
-/// The time as the parameters of a row have it; `None` where they are frozen.
+/// Returns the time of the parameters of a row; `None` if they are frozen.
 pub(super) fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row, now: &Now) -> Option<Now> {
     let own = Now {
         learning_rate: now.learning_rate * lr_scale,
@@ -225,7 +227,7 @@ pub(super) fn of_row(Row([lr_scale, weight_decay, clip_factor, own_factor]): Row
     (lr_scale >= 0.0).then_some(own)
 }
 
-/// The gradients of a block as its rule gets them; and decoupled decay takes its share of the parameters.
+/// Returns the gradients of a block for its rule, and applies decoupled decay to the parameters.
 #[inline(always)]
 fn ready(
     now: &Now,
@@ -247,14 +249,14 @@ fn ready(
     ready
 }
 
-/// An element of the gradient, limited; a NaN stays.
+/// Returns an element of the gradient, clamped; a NaN propagates.
 #[inline(always)]
 pub(super) fn clipped(grad: f32, most: f32) -> f32 {
     let grad = if grad > most { most } else { grad };
     if grad < -most { -most } else { grad }
 }
 
-/// What is the same for all elements of one time by the rules that all methods share. Twin of `Step` in WGSL.
+/// Values common to all elements with one time, by the rules that all methods share. Twin of `Step` in WGSL.
 #[derive(Clone, Copy)]
 struct Shared {
     sign: f32,
@@ -281,8 +283,8 @@ impl Shared {
 }
 
 impl Head {
-    /// Returns the function from a raw gradient and its parameter to the gradient of a rule: clipped, negated to climb, with
-    /// coupled weight decay.
+    /// Returns the function from a raw gradient and its parameter to the gradient for a rule: clipped, negated if the
+    /// method maximizes, with coupled weight decay.
     #[inline(always)]
     pub fn gradient(self, now: &Now, clip_value: Option<f32>) -> impl Fn(f32, f32) -> f32 + Copy + use<> {
         let shared = Shared::of(now, self);
@@ -305,8 +307,8 @@ fn apply<const N: usize, F: Copy + Sync>(
     for<'s> [&'s mut [f32]; N]: Rows<N>,
 {
     let shared = Shared::of(now, head);
-    // What does not change from element to element is moved into each piece: behind a reference it might for all that a
-    // compiler knows, and the loop would not be turned into vectors.
+    // Loop invariants are moved into each piece. Behind a reference a compiler must assume that they change, and
+    // would not vectorize the loop.
     let step = move |value: &mut f32, grad: f32, state: [&mut f32; N]| {
         let grad = shared.gradient(*value, grad);
         *value *= shared.kept;
@@ -337,7 +339,7 @@ fn apply<const N: usize, F: Copy + Sync>(
     );
 }
 
-/// Returns 1, -1 or 0; a NaN stays, as in PyTorch. Twin of `sign_of` in `shaders/shared/update.wgsl`.
+/// Returns 1, -1 or 0; a NaN propagates, as in PyTorch. Twin of `sign_of` in `shaders/shared/update.wgsl`.
 #[inline(always)]
 #[must_use]
 pub fn sign(x: f32) -> f32 {
@@ -346,14 +348,14 @@ pub fn sign(x: f32) -> f32 {
     if x > 0.0 { 1.0 } else { negative }
 }
 
-/// Up to four slices of state, visited element by element.
+/// Up to four slices of state, processed element by element.
 pub trait Rows<const N: usize> {
     /// Calls `rule` with each value, its gradient and its state.
     fn each(self, values: &mut [f32], grads: &[f32], rule: impl Fn(&mut f32, f32, [&mut f32; N]));
 }
 
-/// For these numbers of slices. They are handed on as arguments of their own, since a compiler knows of arguments that
-/// they do not overlap, and does not turn loops over many that might into vectors.
+/// Implements it for these numbers of slices. They are passed as separate arguments, which a compiler can assume not
+/// to overlap; otherwise it would not vectorize the loop.
 macro_rules! rows {
     ($($count:literal [$($state:ident)*];)*) => {$(
         impl Rows<$count> for [&mut [f32]; $count] {

@@ -7,13 +7,13 @@ use crate::arena::{Arena, UPDATE_BLOCK};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_chunk_of;
 
-/// What an estimate of the Hessian's diagonal is made of.
+/// The kind of an estimate of the Hessian's diagonal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Curvature {
     /// The diagonal itself.
     Diagonal,
-    /// The gradient of a loss whose targets were sampled from the model, by Gauss, Newton and Bartlett: the
-    /// diagonal is its square times this, the number of terms that the loss is the mean of.
+    /// The gradient of a loss whose targets were sampled from the model (Gauss-Newton-Bartlett). The diagonal is its
+    /// square times this, the number of terms in the mean loss.
     SampledGradient(f64),
 }
 
@@ -28,13 +28,14 @@ struct Params {
 }
 
 impl Clock {
-    /// Takes the running average of the Hessian's diagonal one estimate further, in one launch a page:
+    /// Adds an estimate to the running average of the Hessian's diagonal, in one launch per page:
     ///
     /// ```text
     /// hessian = beta2 hessian + (1 - beta2) h,    h = estimate, or scale estimate² of a sampled gradient
     /// ```
     ///
-    /// Parameters that are frozen keep theirs, and so do those whose estimate is not finite. The time does not go on.
+    /// The averages of frozen parameters and of estimates that are not finite do not change. The time does not
+    /// advance.
     ///
     /// # Errors
     /// If the arenas have different layouts, or the device fails.

@@ -9,13 +9,13 @@ use crate::threads::for_each_chunks;
 use crate::{Arena, Error, Result};
 
 impl Clock {
-    /// Lookahead (Zhang et al. 2019), behind a step: where the number of steps is a multiple of `period`,
+    /// Applies Lookahead (Zhang et al. 2019) after a step. If the number of steps is a multiple of `period`,
     ///
     /// ```text
     /// slow  = slow + alpha (param - slow),    param = slow
     /// ```
     ///
-    /// and else nothing. Frozen parameters stay, and so do their slow weights. One launch a page.
+    /// otherwise nothing changes. Frozen parameters and their slow weights do not change. One launch per page.
     ///
     /// # Errors
     /// If the period is 0, the layouts differ, or work on the device has failed.

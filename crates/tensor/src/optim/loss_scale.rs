@@ -1,4 +1,4 @@
-//! Scaling of losses, so that small gradients do not vanish in products of less precision.
+//! Loss scaling, so that small gradients do not vanish in products of lower precision.
 
 use std::mem::offset_of;
 
@@ -7,25 +7,25 @@ use super::clock::Clock;
 use super::time::ClockWords;
 use crate::{Error, Result, Tensor};
 
-/// Where [`ClockWords::loss_scale`] and, behind it, `growth_tracker` stand.
+/// The index of [`ClockWords::loss_scale`], which `growth_tracker` follows.
 const LOSS_SCALE: usize = offset_of!(ClockWords, loss_scale) / 4;
 
 const _: () = assert!(offset_of!(ClockWords, growth_tracker) / 4 == LOSS_SCALE + 1, "they are written together");
 
-/// How a loss is scaled before its gradients are taken, dynamically, as by `torch.amp.GradScaler` (Micikevicius et al.:
-/// Mixed precision training, ICLR 2018): the update divides by the scale again, on the device, in the clip factor. Where
-/// gradients are not finite the step is skipped and the scale made smaller; after so many steps in a row that were done it
-/// is made larger.
+/// The settings of dynamic loss scaling, like `torch.amp.GradScaler` (Micikevicius et al.: Mixed precision training,
+/// ICLR 2018). The loss is scaled before its gradients are computed; the update divides by the scale again, on the
+/// device, in the clip factor. If gradients are not finite, the step is skipped and the scale is reduced. After a
+/// number of completed steps in a row it is increased.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossScale {
-    /// The scale at first, at least 1: 65,536 by default. Powers of two change no digit.
+    /// The initial scale, at least 1: 65,536 by default. Powers of two do not change the digits.
     pub initial_scale: f64,
-    /// What it is multiplied by to grow, at least 1: 2 by default. It stays where it would not be finite.
+    /// The factor by which the scale grows, at least 1: 2 by default. The scale does not grow beyond finite numbers.
     pub growth_factor: f64,
-    /// What it is multiplied by behind a step that was skipped, greater than 0 and at most 1: 0.5 by default. The scale gets
-    /// no smaller than 1, below which it would make small gradients vanish rather than keep them.
+    /// The factor of the scale after a skipped step, greater than 0 and at most 1: 0.5 by default. The scale does not
+    /// fall below 1, where small gradients would vanish.
     pub backoff_factor: f64,
-    /// Steps in a row without a skipped one before it grows, at least 1: 2,000 by default.
+    /// The number of completed steps in a row before the scale grows, at least 1: 2,000 by default.
     pub growth_interval: u32,
 }
 
@@ -54,11 +54,11 @@ impl LossScale {
         check("growth_interval", growth_interval.into(), growth_interval > 0, "at least 1")
     }
 
-    /// Checks that gradients are clipped in a way that goes with a scale: by their global norm, or not at all. Other ways
-    /// look at gradients that are still scaled.
+    /// Checks that the clipping supports a scale: by the global norm, or none. Other methods use gradients that are
+    /// still scaled.
     ///
     /// # Errors
-    /// [`Error::Argument`] if they are clipped in another way.
+    /// [`Error::Argument`] if they are clipped differently.
     pub fn check_clip(clip: Clip) -> Result<()> {
         match clip {
             Clip::Off | Clip::Norm(_) | Clip::PNorm { .. } => Ok(()),
@@ -73,12 +73,13 @@ impl LossScale {
 }
 
 impl Clock {
-    /// Has updates divide gradients by a scale that the loss was multiplied by ([`loss_scale_now`](Self::loss_scale_now)),
-    /// and the scale follow them; `None` ends it. Every step then takes the norm of the gradients, and is skipped where it is
-    /// not finite, whatever [`NonFinite`](super::NonFinite) says; that is no error. Recordings made before must be made anew.
+    /// Makes updates divide gradients by the scale of the loss ([`loss_scale_now`](Self::loss_scale_now)) and adjust
+    /// the scale; `None` turns scaling off. Every step then computes the norm of the gradients, and is skipped if it
+    /// is not finite, regardless of [`NonFinite`](super::NonFinite); this is not an error. Earlier recordings must be
+    /// made again.
     ///
     /// # Errors
-    /// If a setting is out of its range, work on the device has failed, or this thread records.
+    /// If a setting is out of range, work on the device has failed, or this thread records.
     pub fn set_loss_scale(&mut self, loss_scale: Option<LossScale>) -> Result<()> {
         loss_scale.iter().try_for_each(LossScale::check)?;
         let scale = loss_scale.map_or(0.0, |settings| settings.initial_scale as f32);
@@ -87,11 +88,11 @@ impl Clock {
         Ok(())
     }
 
-    /// Returns the scale that the loss of the coming step is to be multiplied by, as it is on the device when it is
-    /// read by a launch: a number, `[]`. `None` where none is set.
+    /// Returns the scale for the loss of the next step, a number of shape `[]` on the device, which launches read at
+    /// run time. `None` if no loss scale is set.
     ///
     /// # Errors
-    /// None that a clock of this crate gives rise to.
+    /// Does not fail for a clock of this crate.
     pub fn loss_scale_now(&self) -> Result<Option<Tensor>> {
         if self.loss_scale().is_none() {
             return Ok(None);

@@ -1,8 +1,9 @@
-//! The common part of methods that see parameters as matrices: the table of matrices on the device, and the loops over it.
+//! The common part of methods that treat parameters as matrices: the table of matrices on the device, and the loops
+//! over it.
 //!
-//! A method makes a [`MatrixPlan`] with one [`MatrixTable`] or more, once ([`Clock::plan`]). Each launch takes a [`MatrixGroup`] of the table: the
-//! matrices of one page. Its twin visits them by [`MatrixWork::of`] and gets their time by [`MatrixStep::time_of`]. Twin of
-//! `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
+//! A method creates a [`MatrixPlan`] with one or more [`MatrixTable`]s, once ([`Clock::plan`]). Each launch processes
+//! a [`MatrixGroup`] of the table: the matrices of one page. Its twin gets them from [`MatrixWork::of`] and their
+//! time from [`MatrixStep::time_of`]. Twin of `shaders/shared/matrices.wgsl` and `shaders/shared/matrix_step.wgsl`.
 
 use std::sync::Arc;
 
@@ -19,12 +20,13 @@ use crate::math;
 use crate::memory::Placement;
 use crate::{Device, Error, Result, Tensor};
 
-/// Elements of a block, where a tensor has few enough of them; the most blocks of a tensor; rows of a segment of a column.
+/// The elements of a block, unless the tensor is too large; the most blocks of a tensor; the rows of a segment of a
+/// column.
 const BLOCK_ELEMENTS: usize = 2048;
 const MOST_BLOCKS: usize = 1024;
 const SEGMENT_ROWS: usize = 256;
 
-/// Elements of a row that a lane takes, before another lane helps it.
+/// The number of elements of a row per lane, before another lane shares it.
 const ELEMENTS_PER_LANE: usize = 4;
 
 /// A tensor in the table of a launch. Twin of `Matrix` in WGSL.
@@ -33,15 +35,15 @@ const ELEMENTS_PER_LANE: usize = 4;
 pub struct Matrix {
     /// The first element in its page of the parameters.
     pub offset: u32,
-    /// Rows; 1 if it is not a matrix.
+    /// The number of rows; 1 if it is not a matrix.
     pub rows: u32,
-    /// Columns; all elements if it is not a matrix.
+    /// The number of columns; all elements if it is not a matrix.
     pub columns: u32,
-    /// Elements.
+    /// The number of elements.
     pub length: u32,
     /// 1 if the method treats it as a matrix, else 0.
     pub is_matrix: u32,
-    /// The lanes that share a row.
+    /// The number of lanes that share a row.
     pub lanes: u32,
     block_elements: u32,
     segments: u32,
@@ -104,8 +106,8 @@ impl Matrix {
         (0..rows).step_by(step).map(move |start| start..(start + step).min(rows))
     }
 
-    /// Returns its segments of rows: for each the places of one number a column in the results of a sum by columns, and its
-    /// rows.
+    /// Returns its segments of rows. For each it returns the indices of one number per column in the results of a sum
+    /// by columns, and the rows.
     pub fn segments(&self) -> impl Iterator<Item = (std::ops::Range<usize>, std::ops::Range<usize>)> + use<> {
         let (rows, columns, first) = (self.rows as usize, self.columns as usize, self.first_column as usize);
         (0..self.segments as usize).map(move |segment| {
@@ -115,7 +117,7 @@ impl Matrix {
         })
     }
 
-    /// Returns the places of one number a row, which follow those of the columns of all segments.
+    /// Returns the indices of one number per row, which follow those of the columns of all segments.
     #[must_use]
     pub fn rows_after_columns(&self) -> std::ops::Range<usize> {
         let start = (self.first_column + self.segments * self.columns) as usize;
@@ -129,7 +131,7 @@ impl Matrix {
     }
 }
 
-/// The part of a table that a launch works on. Twin of `Work` in WGSL.
+/// The part of a table that a launch processes. Twin of `Work` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct MatrixWork {
@@ -157,7 +159,7 @@ impl MatrixWork {
     }
 }
 
-/// The settings that all tensors of a step share. Twin of `MatrixStep` in WGSL.
+/// The settings common to all tensors of a step. Twin of `MatrixStep` in WGSL.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct MatrixStep {
@@ -201,13 +203,13 @@ impl MatrixStep {
         self.time_at(matrix.offset, table, clock)
     }
 
-    /// Returns the time of the tensor that begins at this element of its page, as [`time_of`](Self::time_of) does.
+    /// Returns the time of the tensor that begins at this element of its page, like [`time_of`](Self::time_of).
     #[must_use]
     pub fn time_at(&self, offset: u32, table: &[f32], clock: &[u32]) -> Option<Now> {
         let clock: &ClockWords = bytemuck::from_bytes(bytemuck::cast_slice(clock));
         let timing = Timing::without_betas().with_one_minus_beta1(self.one_minus_momentum);
         let (now, _) = current_time(clock, &[], timing, (self.weight_decay, self.momentum), false);
-        // One that is not a number goes on.
+        // A NaN is passed on.
         if now.clip_factor < 0.0 {
             return None;
         }
@@ -218,29 +220,29 @@ impl MatrixStep {
         of_row(table[self.first_row as usize + offset as usize / ROW_ELEMENTS], &now)
     }
 
-    /// Returns an element of the gradient, clipped by value if the step clips so.
+    /// Returns an element of the gradient, clipped by value if the step does so.
     #[inline(always)]
     #[must_use]
     pub fn limited(&self, grad: f32) -> f32 {
         if self.clip != 0 { clipped(grad, self.clip_value) } else { grad }
     }
 
-    /// Returns the clip factor, negative to climb.
+    /// Returns the clip factor, negated if the method maximizes.
     #[must_use]
     pub fn grad_factor(&self, now: &Now) -> f32 {
         if self.maximize != 0 { -now.clip_factor } else { now.clip_factor }
     }
 }
 
-/// The tables of a method on the device, and the layouts of its temporary arenas. It depends on the arenas only.
+/// The tables of a method on the device, and the layouts of its temporary arenas. It depends only on the arenas.
 #[derive(Debug)]
 pub struct MatrixPlan {
     method: &'static str,
-    /// The layouts that it is for.
+    /// The layouts of the parameters and other arenas.
     of: Vec<Arc<Layout>>,
     /// The tables.
     pub tables: Vec<MatrixTable>,
-    /// The layouts of arenas that live within a step.
+    /// The layouts of arenas that are temporary within a step.
     pub layouts: Vec<Arc<Layout>>,
 }
 
@@ -259,18 +261,18 @@ impl MatrixPlan {
     }
 }
 
-/// The table of an arena's tensors, and the launches that reach them all: one for each page.
+/// The table of an arena's tensors, and the launches that cover them: one for each page.
 #[derive(Debug)]
 pub struct MatrixTable {
-    /// The tensors, as the kernels bind them.
+    /// The tensors, in the layout of the kernels.
     pub matrices: Tensor,
     /// The launches.
     pub launches: Vec<MatrixGroup>,
-    /// The blocks of all tensors.
+    /// The number of blocks of all tensors.
     pub blocks: usize,
-    /// The groups of rows of all tensors.
+    /// The number of groups of rows of all tensors.
     pub groups: usize,
-    /// The numbers that a sum by columns and rows leaves: one a column of each segment, and one a row.
+    /// The number of results of a sum by columns and rows: one per column of each segment, and one per row.
     pub columns: usize,
 }
 
@@ -285,15 +287,16 @@ pub struct MatrixGroup {
     pub pages: [usize; 3],
 }
 
-/// Returns the extents of a tensor of two or more dimensions as a matrix: the first dimension by all others.
+/// Returns the extents of a tensor of two or more dimensions as a matrix: the first dimension by the product of the
+/// others.
 #[must_use]
 pub fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
     (shape.len() >= 2).then(|| (shape[0], shape[1..].iter().product()))
 }
 
 impl MatrixTable {
-    /// Makes the table of the tensors of `layout`, with their places in up to three other layouts. `matrix` returns the
-    /// extents of a shape that the method treats as a matrix.
+    /// Creates the table of the tensors of `layout`, with their offsets in up to three other layouts. `matrix`
+    /// returns the extents of a shape that the method treats as a matrix.
     ///
     /// # Errors
     /// If there are more than 2³² blocks, or the device has no room.
@@ -314,7 +317,7 @@ impl MatrixTable {
             let lanes = width.div_ceil(ELEMENTS_PER_LANE).next_power_of_two().min(math::LANES);
             let block_elements = BLOCK_ELEMENTS.max(place.len.div_ceil(MOST_BLOCKS));
             let segments = rows.div_ceil(SEGMENT_ROWS);
-            // Where a tensor has no elements, its page does not matter.
+            // If a tensor has no elements, its page does not matter.
             let here: [Option<usize>; 4] = std::array::from_fn(|i| {
                 let place = if i == 0 { Some(&place) } else { others.get(i - 1).map(|places| &places[number]) };
                 place.filter(|place| place.len > 0).map(|place| place.page)
@@ -372,15 +375,15 @@ impl MatrixTable {
             return Err(Error::Limit { op: "matrices", limit: "workgroups", asked: tiles as u64, allowed });
         }
         let words: &[u32] = bytemuck::cast_slice(&matrices);
-        // A table of no tensors has a row that no launch reads.
+        // A table without tensors has a row that no launch reads.
         let words = if words.is_empty() { &[0; MATRIX_WORDS][..] } else { words };
         let matrices = Tensor::from_slice(device, words, &[words.len()])?;
         Ok(Self { matrices, launches, blocks, groups, columns })
     }
 }
 
-/// Joins the terms of a row that so many lanes share, in their order: lane s takes the elements s, s + lanes, …, and then
-/// halves are folded onto each other. Twin of `shaders/shared/matrix_rows.wgsl`.
+/// Combines the terms of a row that several lanes share, in their order: lane s takes the elements s, s + lanes, …,
+/// and then halves are folded onto each other. Twin of `shaders/shared/matrix_rows.wgsl`.
 #[inline(always)]
 pub fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32, term: impl Fn(f32) -> f32) -> f32 {
     let mut folded = [0.0; math::LANES];
@@ -399,7 +402,7 @@ pub fn fold_row(row: &[f32], lanes: usize, join: impl Fn(f32, f32) -> f32, term:
     folded[0]
 }
 
-/// Checks the arenas of a step against the shapes of each arena of state; `None` stands for the shapes of the parameters.
+/// Checks the arenas of a step against the shapes of each arena of state; `None` means the shapes of the parameters.
 ///
 /// # Errors
 /// If the number of arenas or their shapes differ, or they are on different devices.
@@ -438,10 +441,10 @@ pub fn shapes_of(arena: &Arena) -> Vec<Vec<usize>> {
     arena.tensors().iter().map(|tensor| tensor.shape().to_vec()).collect()
 }
 
-/// Launches a kernel with these bindings and so many workgroups.
+/// Launches a kernel with these bindings and `workgroups` workgroups.
 ///
 /// # Errors
-/// If the device refuses the launch.
+/// If the device rejects the launch.
 pub fn launch<P: Pod>(kernel: &'static Kernel, params: P, views: &[&Tensor], workgroups: u32) -> Result<()> {
     let launch = views.iter().fold(Launch::new(kernel, params), |launch, view| launch.bind(view));
     launch.workgroups(workgroups as usize).run(views[0].device())

@@ -1,14 +1,14 @@
-//! The common part of optimizers: the clock, clipping, and the interface by which a method updates a whole arena.
+//! The common part of optimizers: the clock, clipping, and the interface of a method that updates a whole arena.
 //!
-//! A method keeps its settings in a struct and takes a step in a few launches, whatever the number of tensors:
+//! A method has a struct of settings and does a step in a few launches, for any number of tensors:
 //!
 //! - An element-wise method has one kernel, which appends `shaders/shared/update.wgsl`, `elements.wgsl`, `clock.wgsl` and
 //!   `self_clock.wgsl`. [`StepArguments::run`] launches it; its twin calls [`Elements::each`].
 //! - A method that needs norms of tensors has two launches before that: see [`segments`].
-//! - A method that sees parameters as matrices has a kernel for each stage of its step: see [`matrices`].
+//! - A method that treats parameters as matrices has a kernel for each stage of its step: see [`matrices`].
 //!
-//! Within a kernel and its twin, [`Now`] is the time: rate, step, bias corrections, clip factor, and the settings that
-//! schedules and groups of parameters replace. [`Head`] is the first part of the parameters of every update.
+//! In a kernel and its twin, [`Now`] is the time: rate, step, bias corrections, clip factor, and the settings that
+//! schedules and groups of parameters override. [`Head`] is the first part of the parameters of every update.
 
 pub(crate) mod adaptive_clip;
 pub(crate) mod average;
@@ -56,7 +56,7 @@ pub mod math {
 
 use crate::kernel::Kernel;
 
-/// The kernels of the clock, of clipping and of other work on arenas. Those of methods are in the crate of the methods.
+/// The kernels of the clock, of clipping and of other work on arenas. Those of methods are in the methods' crate.
 pub(crate) static KERNELS: &[&Kernel] = &[
     &adaptive_clip::ADAPTIVE_CLIP,
     &average::AVERAGE,

@@ -5,21 +5,21 @@ use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::{self, LANES};
 use crate::{Result, Tensor};
 
-/// Workgroups of the first stage of a norm at most, on each page.
+/// The most workgroups of the first stage of a norm, on each page.
 pub(super) const MOST_PARTIALS: usize = 256;
 
-/// Vectors of four that a lane of it adds before another workgroup is worth its start, and the tree at its end.
+/// The number of vectors of four per lane for which another workgroup is worth its start and its tree.
 const VECTORS_PER_LANE: usize = 32;
 
-/// Vectors of four that a lane of it takes of a block.
+/// The number of vectors of four per lane in a block.
 const VECTORS_OF_BLOCK: usize = 4;
 
-/// Elements of a block, which a workgroup takes in one turn.
+/// The number of elements of a block, which a workgroup processes in one turn.
 const NORM_BLOCK: usize = 4 * LANES * VECTORS_OF_BLOCK;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(NORM_BLOCK), "pages have no tail");
 
-/// Workgroups for a page of so many elements.
+/// Returns the number of workgroups for a page of this many elements.
 pub(super) fn partial_count(elements: usize) -> usize {
     (elements / 4).div_ceil(LANES * VECTORS_PER_LANE).clamp(1, MOST_PARTIALS)
 }
@@ -43,7 +43,7 @@ impl Norm {
         }
     }
 
-    /// The value of the kernels' override constant.
+    /// Returns the value of the kernels' override constant.
     pub(super) fn constant(self) -> u32 {
         match self {
             Self::Euclidean => 0,
@@ -53,7 +53,7 @@ impl Norm {
         }
     }
 
-    /// As a kernel was told.
+    /// Returns the norm from the constant and the parameter of a kernel.
     pub(super) fn of(constant: f64, power: f32) -> Self {
         match constant as u32 {
             0 => Self::Euclidean,
@@ -112,7 +112,7 @@ fn twin(call: Call<'_>) {
     let (grads, partials) = (grads.read::<f32>(), partials.write::<f32>());
     let workgroups = params.workgroups as usize;
     let partials = &mut partials[params.offset as usize..][..workgroups];
-    // A loop of its own for each, which is turned into vectors.
+    // A separate loop for each norm, so that it is vectorized.
     match norm {
         Norm::Euclidean => sum_blocks(grads, partials, |x| x * x, |x, y| x + y),
         Norm::Absolute => sum_blocks(grads, partials, f32::abs, |x, y| x + y),

@@ -1,14 +1,15 @@
-//! Launches over all pages of an arena that are no updates, and the simplest of them: copies, and products with a number.
+//! Launches over all pages of an arena other than updates, and the simplest of them: copies, and multiplication by a
+//! number.
 
 use crate::arena::UPDATE_BLOCK;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_chunk;
 use crate::{Arena, Result, Tensor};
 
-/// Sets of override constants of kernels that go through pages and have no others.
+/// The override constants of kernels that process pages and have no other constants.
 pub(super) const PAGE_VARIANTS: &[&[(&str, f64)]] = &[&[("SEQUENTIAL", 0.0)], &[("SEQUENTIAL", 1.0)]];
 
-/// The same of kernels that ask the table what is frozen.
+/// The override constants of kernels that also read from the table which tensors are frozen.
 pub(super) const PAGE_AND_TABLE_VARIANTS: &[&[(&str, f64)]] = &[
     &[("SEQUENTIAL", 0.0), ("SEGMENTED", 0.0)],
     &[("SEQUENTIAL", 0.0), ("SEGMENTED", 1.0)],
@@ -16,19 +17,19 @@ pub(super) const PAGE_AND_TABLE_VARIANTS: &[&[(&str, f64)]] = &[
     &[("SEQUENTIAL", 1.0), ("SEGMENTED", 1.0)],
 ];
 
-/// The number of vectors of a page.
+/// Returns the number of vectors of a page.
 pub(super) fn vectors(page: &Tensor) -> u32 {
     (page.len() / 4) as u32
 }
 
-/// Says how the launch goes through a page. See `shaders/shared/pages.wgsl`.
+/// Sets the order in which the launch processes a page. See `shaders/shared/pages.wgsl`.
 pub(super) fn over_page(launch: Launch, page: &Tensor) -> Launch {
     let sequential = page.device().is_software();
     launch.constant("SEQUENTIAL", sequential).workgroups(page.len() / UPDATE_BLOCK)
 }
 
 impl Arena {
-    /// Copies all pages of an arena of the same layout over those of this one: one copy a page, and no launch.
+    /// Copies all pages of an arena of the same layout to this one: one copy per page, without launches.
     ///
     /// # Errors
     /// If the layouts differ, or work on the device has failed.
@@ -37,7 +38,7 @@ impl Arena {
         self.pages().iter().zip(other.pages()).try_for_each(|(page, other)| other.copy_into(page))
     }
 
-    /// Multiplies all elements by a number: one launch a page.
+    /// Multiplies all elements by a number: one launch per page.
     ///
     /// # Errors
     /// If work on the device has failed.

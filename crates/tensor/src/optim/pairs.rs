@@ -1,4 +1,4 @@
-//! Updates for software drivers: the texts of hardware, with two vectors where they have one. See
+//! Updates for software drivers: the texts for hardware, with two vectors instead of one. See
 //! `shaders/shared/pairs.wgsl`.
 
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ use super::update::MOST_STATE;
 use crate::Device;
 use crate::kernel::Kernel;
 
-/// Returns the replacement of an update kernel on this device: on software drivers the form in pairs, if the update uses
-/// `shaders/shared/elements.wgsl`. `keeps` tells for each arena of state whether it is bound.
+/// Returns the replacement of an update kernel on this device: on software drivers the form in pairs, if the update
+/// uses `shaders/shared/elements.wgsl`. `keeps` tells for each arena of state whether it is bound.
 pub(super) fn for_device(kernel: &'static Kernel, keeps: &[bool], device: &Device) -> Option<&'static Kernel> {
     if device.is_software() { in_pairs(kernel, keeps) } else { None }
 }
 
-/// Returns the kernel of an update in pairs; `None` if it does not go through its arena by elements. It is made once and
-/// never given back, as launches and pipelines refer to it.
+/// Returns the kernel of an update in pairs; `None` if it does not process its arena by elements. It is created once
+/// and never freed, since launches and pipelines refer to it.
 #[doc(hidden)]
 pub fn in_pairs(kernel: &'static Kernel, keeps: &[bool]) -> Option<&'static Kernel> {
     type Key = (usize, [bool; MOST_STATE]);
@@ -74,7 +74,7 @@ struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// That of a line; the table, whose rows are found by their number, is none.
+    /// Returns the declaration on a line; the table is excluded, since its rows are found by number.
     fn of(line: &'a str) -> Option<Self> {
         let (binding, rest) = line.strip_prefix("@group(0) @binding(")?.split_once(") var<storage, ")?;
         let (access, rest) = rest.split_once("> ")?;

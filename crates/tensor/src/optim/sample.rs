@@ -1,4 +1,4 @@
-//! Random numbers that a recorded step draws anew: classes from a softmax, and normal numbers around means.
+//! Random numbers that a captured step draws anew: classes from a softmax, and normal numbers around means.
 
 use super::Clock;
 use super::time::steps_of;
@@ -19,7 +19,7 @@ struct ClassParams {
     stream: [u32; 2],
 }
 
-/// The first class up to which the sum of exp(logits - largest) is more than u times that of all.
+/// The first class for which the cumulative sum of exp(logits - largest) is more than u times the total.
 fn class_twin(call: Call<'_>) {
     let ClassParams { classes, seed, stream, .. } = call.params();
     let [logits, clock, sampled] = call.bindings();
@@ -56,7 +56,7 @@ struct NormalParams {
     deviation: f32,
 }
 
-/// y = mean + deviation z, with z of the words of Philox at counter (c, time, stream) for the elements from 4 c on.
+/// y = mean + deviation z, with z from the words of Philox at counter (c, time, stream) for the elements from 4 c on.
 fn normal_twin(call: Call<'_>) {
     let NormalParams { seed, stream, deviation, .. } = call.params();
     let [means, clock, y] = call.bindings();
@@ -91,19 +91,19 @@ fn halves(x: u64) -> [u32; 2] {
 }
 
 impl Clock {
-    /// Returns a class for each row of logits, drawn from their softmax: the first class up to which the probabilities
-    /// add up to more than a uniform random number, which is made of word 0 of Philox4x32-10 at counter (row, time,
-    /// stream) under the seed as key. The time is that of this clock, steps done and skipped: a step draws the same
-    /// however often it asks, and a recorded step draws anew in every replay. One launch.
+    /// Returns a class for each row of logits, drawn from their softmax: the first class for which the cumulative
+    /// probability exceeds a uniform random number. The number is word 0 of Philox4x32-10 at counter (row, time,
+    /// stream) with the seed as key. The time is the number of this clock's steps, done and skipped. So repeated
+    /// calls within a step draw the same classes, and a captured step draws anew in every replay. One launch.
     ///
     /// # Shapes
     /// logits `[n, classes]` → u32 `[n]`.
     ///
     /// # Numerics
-    /// A row that holds NaN or infinity gives any class.
+    /// A row that contains NaN or infinity gives an arbitrary class.
     ///
     /// # Errors
-    /// If the logits are no such tensor, have no class, or are on another device.
+    /// If the logits have another type or shape, have no classes, or are on another device.
     ///
     /// ```
     /// use thalweg_tensor::{Clock, Device, Tensor};
@@ -135,8 +135,8 @@ impl Clock {
         Ok(sampled)
     }
 
-    /// Normal random numbers with these means and one standard deviation, drawn at this clock's time as
-    /// [`sample_classes`](Self::sample_classes) does. One launch.
+    /// Returns normal random numbers with these means and one standard deviation, drawn at this clock's time like
+    /// [`sample_classes`](Self::sample_classes). One launch.
     ///
     /// # Errors
     /// If the means are not f32 or are on another device, or the deviation is not finite.

@@ -1,13 +1,13 @@
 //! Sums over each tensor of an arena, in two launches for any number of tensors.
 //!
-//! The first launch goes over **chunks**: a workgroup takes up to 4,096 elements of one tensor and leaves two sums of
-//! squares. It may update state at the same time ([`StepArguments::run_chunks`](super::StepArguments::run_chunks)). The second
-//! goes over **segments**: a workgroup adds the sums of one tensor and computes a number from them, such as a trust ratio
-//! ([`TensorSums::finish`]). It writes that number into the tensor's rows of the clock's table, where the next launch reads it
-//! as [`Now::own_factor`]. The order of all sums depends on the sizes only.
+//! The first launch processes **chunks**: a workgroup takes up to 4,096 elements of one tensor and stores two sums of
+//! squares. It may update state at the same time ([`StepArguments::run_chunks`](super::StepArguments::run_chunks)).
+//! The second processes **segments**: a workgroup adds the sums of one tensor and computes a number from them, such
+//! as a trust ratio ([`TensorSums::finish`]). It writes that number into the tensor's rows of the clock's table,
+//! where the next launch reads it as [`Now::own_factor`]. The order of all sums depends on the sizes only.
 //!
-//! The tables of chunks follow from the arena's layout. [`Clock::lay_out`](super::Clock::lay_out) makes them once. Twin of
-//! `shaders/shared/chunks.wgsl` and `shaders/shared/segments.wgsl`.
+//! The tables of chunks follow from the arena's layout. [`Clock::lay_out`](super::Clock::lay_out) creates them once.
+//! Twin of `shaders/shared/chunks.wgsl` and `shaders/shared/segments.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -21,13 +21,13 @@ use crate::math::{self, LANES};
 use crate::threads::{for_each_chunk_of, for_each_range};
 use crate::{DType, Result, Tensor};
 
-/// Elements of a chunk at most: each lane takes 16 vectors of four.
+/// The most elements of a chunk: each lane takes 16 vectors of four.
 pub(super) const CHUNK_ELEMENTS: usize = 4096;
 
-/// Elements that the lanes of a workgroup take in one turn.
+/// The number of elements that a workgroup processes in one turn.
 const TURN: usize = 4 * LANES;
 
-/// A chunk: its first vector of four in its page, and how many it has.
+/// A chunk: its first vector of four in its page, and its number of vectors.
 pub(super) type Chunk = [u32; 2];
 
 /// The two sums of squares of a chunk or of a tensor.
@@ -57,10 +57,11 @@ const SEGMENT_WORDS: usize = size_of::<Segment>() / 4;
 /// The chunks and segments of an arena, with the memory for their sums. See [`Clock::laid_out`](super::Clock::laid_out).
 #[derive(Debug)]
 pub struct TensorSums {
-    /// Where each tensor lies, and how many elements each page has: what arenas of the same layout have in common.
+    /// The position of each tensor, and the number of elements of each page, which arenas of the same layout have in
+    /// common.
     layout: Vec<[usize; 3]>,
     count: usize,
-    /// The first chunk of each page, and behind the last one the number of all.
+    /// The first chunk of each page, followed by the number of all chunks.
     page_chunks: Vec<u32>,
     chunks: Tensor,
     table: Tensor,
@@ -74,7 +75,8 @@ fn layout(arena: &Arena) -> Vec<[usize; 3]> {
 }
 
 impl TensorSums {
-    /// Those of an arena, whose pages have their rows in the clock's table from `page_rows` on.
+    /// Creates the chunks and segments of an arena, whose pages have their rows in the clock's table from `page_rows`
+    /// on.
     pub(super) fn new(arena: &Arena, page_rows: &[u32]) -> Result<Self> {
         let (mut chunks, mut segments, mut page_chunks) = (Vec::<Chunk>::new(), Vec::<Segment>::new(), vec![0]);
         for place in arena.places() {
@@ -114,7 +116,7 @@ impl TensorSums {
         })
     }
 
-    /// Whether they are those of an arena.
+    /// Returns whether they belong to an arena of this layout.
     pub(super) fn are_of(&self, arena: &Arena) -> bool {
         arena.places().map(|place| [place.page, place.offset, place.len]).eq(self.layout.iter().copied())
     }
@@ -125,13 +127,13 @@ impl TensorSums {
         self.count
     }
 
-    /// The first chunk of a page, and how many it has.
+    /// Returns the first chunk of a page, and its number of chunks.
     pub(super) fn of_page(&self, page: usize) -> (u32, u32) {
         let first = self.page_chunks[page];
         (first, self.page_chunks[page + 1] - first)
     }
 
-    /// Binds the chunks, and their sums to write.
+    /// Binds the chunks, and their sums as outputs.
     pub(super) fn bind_chunks(&self, launch: Launch) -> Launch {
         launch.bind(&self.chunks).bind(&self.partials)
     }
@@ -150,8 +152,8 @@ impl TensorSums {
     }
 }
 
-/// Both sums of squares of a chunk, or of whatever `squares` gives for its elements: `squares` adds the squares of one turn
-/// of the lanes, which begins at an element, to the sums of each component.
+/// Returns two sums over a chunk, such as sums of squares. `add` adds the terms of one turn of the lanes, which
+/// begins at an element, to the sums of each component.
 #[inline(always)]
 pub(super) fn chunk_sums(elements: usize, mut add: impl FnMut(usize, usize, &mut [[f32; TURN]; 2])) -> Sums {
     let mut sums = [[0f32; TURN]; 2];
@@ -203,8 +205,8 @@ pub struct ChunkElements<'a> {
 }
 
 impl ChunkElements<'_> {
-    /// Calls `rule` with each parameter of the chunks `first..first + count`, its gradient as updates see it, and its state.
-    /// Sums the squares of both results. Skipped steps and frozen parameters change nothing.
+    /// Calls `rule` with each parameter of the chunks `first..first + count`, its gradient as in updates, and its
+    /// state. Sums the squares of both results. Skipped steps and frozen parameters change nothing.
     #[inline(always)]
     pub fn each<const N: usize, F: Copy + Sync>(
         self,
@@ -216,7 +218,7 @@ impl ChunkElements<'_> {
         let Self { parts, chunks, partials } = self;
         let Parts { now, head, rows, clip_value, clock, values, grads } = parts;
         let values = &*values;
-        // The comparison that a NaN passes.
+        // This comparison is also true for a NaN.
         if now.clip_factor >= 0.0 || now.clip_factor.is_nan() {
             let chunks: &[Chunk] = &chunks.as_chunks().0[first_chunk as usize..][..chunk_count as usize];
             let partials = &mut partials.as_chunks_mut::<2>().0[first_chunk as usize..][..chunk_count as usize];
@@ -271,7 +273,7 @@ impl ChunkParams {
     }
 }
 
-/// Sums of squares of parameters and of gradients as an update will see them.
+/// Computes sums of squares of parameters and of gradients as in an update.
 fn parameter_norms_twin(call: Call<'_>) {
     let ChunkParams { chunks: range, .. } = call.params();
     let (parts, [chunks, partials, ..]) = Parts::of(call);
@@ -306,7 +308,7 @@ pub const CHUNK_ACCESS: &[Access] = &[
     Access::Write,
 ];
 
-/// Leaves the sums of squares of parameters and of gradients, for each chunk. Its parameters are [`ChunkParams`].
+/// Stores the sums of squares of parameters and of gradients, for each chunk. Its parameters are [`ChunkParams`].
 pub static PARAMETER_NORMS: Kernel = Kernel {
     shader: &thalweg_shaders::PARAMETER_NORMS,
     uniform: size_of::<ChunkParams>(),
@@ -327,7 +329,7 @@ pub struct TrustRatio {
     pub eps: f32,
 }
 
-/// coefficient ‖a‖ / (‖b‖ + eps), 1 where a norm is 0.
+/// coefficient ‖a‖ / (‖b‖ + eps), 1 if a norm is 0.
 fn trust_ratio_twin(call: Call<'_>) {
     let TrustRatio { coefficient, eps, .. } = call.params();
     let [segments, partials, table] = call.bindings();
@@ -337,8 +339,8 @@ fn trust_ratio_twin(call: Call<'_>) {
     });
 }
 
-/// Writes coefficient ‖a‖ / (‖b‖ + eps) of the sums of each tensor into its rows, or 1 if a norm is 0. Its parameters are
-/// [`TrustRatio`].
+/// Writes coefficient ‖a‖ / (‖b‖ + eps) from the sums of each tensor into its rows, or 1 if a norm is 0. Its
+/// parameters are [`TrustRatio`].
 pub static TRUST_RATIO: Kernel = Kernel {
     shader: &thalweg_shaders::TRUST_RATIO,
     uniform: size_of::<TrustRatio>(),
@@ -347,10 +349,10 @@ pub static TRUST_RATIO: Kernel = Kernel {
     twin: trust_ratio_twin,
 };
 
-/// Chunks that a thread takes at a time.
+/// The number of chunks that a thread takes at a time.
 pub(super) const CHUNKS_OF_PIECE: usize = 8;
 
-/// The twin of a sum of squares of one arena alone, over chunks.
+/// Runs the twin of a sum of squares of one arena alone, over chunks.
 pub(super) fn sum_squares(grads: &[f32], chunks: &[Chunk], partials: &mut [Sums]) {
     for_each_chunk_of(
         CHUNKS_OF_PIECE,

@@ -1,4 +1,4 @@
-//! The step uphill of sharpness-aware minimization.
+//! The ascent step of sharpness-aware minimization.
 
 use super::pages::{over_page, vectors};
 use crate::arena::UPDATE_BLOCK;
@@ -7,25 +7,25 @@ use crate::math::{self, LANES};
 use crate::threads::{for_each_chunk_of, for_each_chunks};
 use crate::{Arena, DType, Error, Result, Tensor};
 
-/// Workgroups that sum up a page at most.
+/// The most workgroups that sum a page.
 const MOST_PARTIALS: usize = 256;
 
-/// Blocks of a page that a workgroup sums up before another one is worth its start.
+/// The number of blocks of a page per workgroup for which another workgroup is worth its start.
 const BLOCKS_OF_GROUP: usize = 8;
 
-/// The step uphill of sharpness-aware minimization, SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021):
+/// The ascent step of sharpness-aware minimization, SAM (Foret et al. 2021) and ASAM (Kwon et al. 2021):
 ///
 /// ```text
 /// param = param + rho grad / (‖grad‖ + 1e-12)                       SAM
 /// param = param + rho t² grad / (‖t grad‖ + 1e-12),  t = |param| + eta    ASAM
 /// ```
 ///
-/// with the norm over all parameters, on the device. Three launches, two of them one a page; 16 bytes moved per parameter,
-/// and 8 for the norm. Where the norm is not finite nothing moves.
+/// The norm is over all parameters, on the device. There are three launches, two of them once per page. They move 16
+/// bytes per parameter, and 8 for the norm. If the norm is not finite nothing changes.
 #[derive(Debug)]
 pub struct SharpnessAscent {
     rho: f32,
-    /// eta of ASAM.
+    /// The eta of ASAM.
     adaptive: Option<f32>,
     partials: Tensor,
     scale: Tensor,
@@ -33,7 +33,7 @@ pub struct SharpnessAscent {
 }
 
 impl SharpnessAscent {
-    /// For parameters of this layout; `adaptive` is ASAM's eta, and `None` SAM.
+    /// Creates the step for parameters of this layout; `adaptive` is ASAM's eta, or `None` for SAM.
     ///
     /// # Errors
     /// If rho is not finite and greater than 0, eta not finite and at least 0, the device has no room, or this thread
@@ -59,13 +59,13 @@ impl SharpnessAscent {
         })
     }
 
-    /// The parameters as they were before the last step uphill.
+    /// Returns the parameters before the last ascent step.
     #[must_use]
     pub fn kept(&self) -> &Arena {
         &self.kept
     }
 
-    /// Goes uphill along the gradients, and keeps the parameters as they were.
+    /// Moves the parameters along the gradients, and stores the old ones.
     ///
     /// # Errors
     /// If the layouts differ, or work on the device has failed.

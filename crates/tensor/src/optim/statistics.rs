@@ -1,4 +1,4 @@
-//! How long an update was beside the parameters: two norms, which the clock keeps.
+//! The size of an update relative to the parameters: two norms, stored in the clock.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -12,8 +12,8 @@ use crate::{DType, Result, Tensor};
 
 /// The 2-norms of an update and of the parameters before it, for their ratio ‖Δw‖ / ‖w‖: about 1e-3 is healthy.
 ///
-/// It keeps the parameters from before the update in an arena of its own (4 bytes a parameter): a copy before the update,
-/// and behind it a launch a page and one more, 16 bytes moved per parameter in all.
+/// It stores the old parameters in a separate arena (4 bytes per parameter): a copy before the update, and after it
+/// one launch per page and one more. They move 16 bytes per parameter in all.
 #[derive(Debug)]
 pub struct UpdateNorms {
     previous: Arena,
@@ -21,7 +21,7 @@ pub struct UpdateNorms {
 }
 
 impl UpdateNorms {
-    /// For arenas of this layout.
+    /// Creates the statistics for arenas of this layout.
     ///
     /// # Errors
     /// If the device has no room.
@@ -31,7 +31,7 @@ impl UpdateNorms {
         Ok(Self { previous: values.zeros_like()?, partials })
     }
 
-    /// Keeps the parameters, before an update.
+    /// Stores the parameters, before an update.
     ///
     /// # Errors
     /// If the arena has another layout, or work on the device has failed.
@@ -40,10 +40,10 @@ impl UpdateNorms {
         values.pages().iter().zip(self.previous.pages()).try_for_each(|(page, previous)| page.copy_into(previous))
     }
 
-    /// Measures how far the parameters have moved, behind the update; [`Clock::read`] tells it.
+    /// Measures the distance that the parameters have moved, after the update; [`Clock::read`] returns it.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin).
+    /// See [`begin`](Self::begin).
     pub fn end(&self, values: &Arena, clock: &Clock) -> Result<()> {
         self.previous.same_layout("update_norms", &[values])?;
         let mut count = 0;

@@ -1,4 +1,4 @@
-//! Other values in the place of the parameters: averages, and what schedule-free methods are evaluated at.
+//! Replaces the parameters by other values: averages, and the evaluation points of schedule-free methods.
 
 use super::clock::Clock;
 use super::pages::{PAGE_AND_TABLE_VARIANTS, over_page, vectors};
@@ -7,16 +7,16 @@ use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::threads::for_each_chunks;
 use crate::{Arena, Result, Tensor};
 
-/// What a launch works on.
+/// The operands of a launch.
 pub(super) struct SwapIn<'a> {
     pub(super) values: &'a Arena,
     pub(super) others: &'a Arena,
     pub(super) kept: &'a Arena,
     pub(super) weight: f32,
-    /// Words, and the place among them of what is 0 as long as there are no other values.
+    /// A tensor of words, and the index of one that is 0 as long as there are no other values.
     pub(super) count: (&'a Tensor, usize),
     pub(super) table: &'a Tensor,
-    /// Where the rows of each page begin in the table, where it says what is frozen.
+    /// Where the rows of each page begin in the table, if they mark frozen tensors.
     pub(super) first_rows: Option<Vec<u32>>,
 }
 
@@ -40,8 +40,9 @@ pub(super) fn swap_in(swap: SwapIn<'_>) -> Result<()> {
 }
 
 impl Clock {
-    /// Puts param + weight (other - param) in the place of the parameters, which are kept in `kept`, bit by bit: one launch
-    /// a page. Parameters that are frozen stay, and before the first step all of them. With a weight of 1 that is `others`.
+    /// Replaces the parameters by param + weight (other - param), and stores the old ones in `kept`, bit by bit: one
+    /// launch per page. Frozen parameters do not change, and before the first step none change. With a weight of 1
+    /// the result is `others`.
     ///
     /// # Errors
     /// If the layouts differ, or work on the device has failed.
@@ -67,7 +68,7 @@ struct Params {
     count: u32,
 }
 
-/// Element by element what stands above.
+/// The formula above, element by element.
 fn twin(call: Call<'_>) {
     let Params { first_row, weight, count, .. } = call.params();
     let is_segmented = call.constant("SEGMENTED") != 0.0;

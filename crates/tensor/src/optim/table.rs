@@ -1,29 +1,29 @@
-//! What stands in the table that updates read: what sets tensors apart, and the schedule.
+//! The contents of the table that updates read: the settings of tensors, and the schedule.
 
 use crate::{Error, Result};
 
 /// A row of the clock's table: a step of the schedule, or the settings of 64 parameters.
 ///
-/// A step has learning rate, weight decay, momentum and 1 - momentum; a number below 0 means that the schedule has none. 64
-/// parameters have the scale of their learning rate, below 0 if they are frozen; their weight decay, below 0 if they have none
-/// of their own; their clip factor; and the factor that a method computes from norms.
+/// A step has learning rate, weight decay, momentum and 1 - momentum; a number below 0 means that the schedule has
+/// none. 64 parameters have the scale of their learning rate, below 0 if they are frozen; their weight decay, below 0
+/// if the common one applies; their clip factor; and the factor that a method computes from norms.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Row(pub [f32; 4]);
 
-/// What a schedule says of the steps of a run, from the first one on; the last entry of each list stays.
+/// The values of a schedule for the steps of a run, from the first one on; the last entry of each list is repeated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScheduleTable {
     /// Learning rates, at least one: finite and at least 0.
     pub learning_rates: Vec<f64>,
-    /// Weight decays, finite and at least 0; empty where the settings of the method hold.
+    /// Weight decays, finite and at least 0; empty if the settings of the method apply.
     pub weight_decays: Vec<f64>,
-    /// Momentums, or decay rates of the first moment, at least 0 and less than 1; empty where the settings hold.
+    /// Momentums, or decay rates of the first moment, at least 0 and less than 1; empty if the settings apply.
     pub momentums: Vec<f64>,
 }
 
 impl ScheduleTable {
-    /// Learning rates alone.
+    /// Creates a schedule of learning rates only.
     #[must_use]
     pub fn of_learning_rates(learning_rates: &[f64]) -> Self {
         Self { learning_rates: learning_rates.to_vec(), weight_decays: Vec::new(), momentums: Vec::new() }
@@ -55,7 +55,7 @@ impl ScheduleTable {
         self.learning_rates.len().max(self.weight_decays.len()).max(self.momentums.len())
     }
 
-    /// Returns the rows of the table, of which the last one holds for all steps after it.
+    /// Returns the rows of the table; the last one applies to all later steps.
     pub(super) fn rows(&self) -> Vec<Row> {
         let length = self.len();
         let at = |values: &[f64], i: usize| values.get(i).or(values.last()).copied();
@@ -81,14 +81,14 @@ impl ScheduleTable {
     }
 }
 
-/// What sets a tensor of parameters apart.
+/// The settings of a tensor of parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SegmentSettings {
-    /// What its learning rate is multiplied by: finite and at least 0. Default 1.
+    /// The factor of its learning rate: finite and at least 0. Default 1.
     pub lr_scale: f64,
-    /// Its weight decay, instead of that of all: finite and at least 0. Default none.
+    /// Its weight decay, instead of the common one: finite and at least 0. Default none.
     pub weight_decay: Option<f64>,
-    /// Whether it stays as it is, with its state. Default false.
+    /// Whether it does not change, nor does its state. Default false.
     pub frozen: bool,
 }
 
@@ -99,7 +99,7 @@ impl Default for SegmentSettings {
 }
 
 impl SegmentSettings {
-    /// The row of the table; its third number is a clip factor.
+    /// Returns the row of the table; its third number is a clip factor.
     pub(super) fn row(&self) -> Row {
         let scale = if self.frozen { -1.0 } else { self.lr_scale as f32 };
         Row([scale, self.weight_decay.unwrap_or(-1.0) as f32, 1.0, 0.0])
@@ -120,7 +120,7 @@ impl SegmentSettings {
     }
 }
 
-/// The tensors of an arena as the table has them.
+/// The tensors of an arena in the table.
 #[derive(Debug)]
 pub(super) struct SegmentRows {
     pub(super) settings: Vec<SegmentSettings>,

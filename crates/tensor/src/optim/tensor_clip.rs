@@ -1,4 +1,4 @@
-//! Clipping tensor by tensor: the clip factor of each goes into its rows of the clock's table.
+//! Clipping tensor by tensor: the clip factor of each is stored in its rows of the clock's table.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -11,8 +11,8 @@ use crate::math::LANES;
 use crate::threads::for_each_chunk;
 use crate::{Result, Tensor};
 
-/// Launches what works out the clip factors of all tensors, on every page and then once, and returns where the norms of the
-/// tensors lie.
+/// Launches the computation of the clip factors of all tensors, on every page and then once, and returns the norms of
+/// the tensors.
 pub(super) fn launch_tensor_clip<'a>(
     grads: &Arena,
     segments: &'a TensorSums,
@@ -31,7 +31,7 @@ pub(super) fn launch_tensor_clip<'a>(
     Ok(&segments.norms)
 }
 
-/// Scales gradients in place by the clip factors of their tensors, which are 1 then; a launch a page.
+/// Scales gradients in place by the clip factors of their tensors, and resets these to 1; one launch per page.
 pub(super) fn launch_scale_rows(grads: &Arena, first_rows: &[u32], table: &Tensor, clock: &Tensor) -> Result<()> {
     for (page, &first_row) in grads.pages().iter().zip(first_rows) {
         let vectors = page.len() / 4;

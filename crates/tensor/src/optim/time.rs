@@ -1,4 +1,4 @@
-//! What the clock keeps of time, how it goes on, and what an update sees of it. Twin of `shaders/shared/clock.wgsl` and
+//! The time in the clock, how it advances, and the part that an update uses. Twin of `shaders/shared/clock.wgsl` and
 //! `shaders/shared/self_clock.wgsl`.
 
 use super::table::Row;
@@ -10,7 +10,7 @@ pub struct ClockWords {
     pub(crate) learning_rate: f32,
     pub(crate) bias_correction1: f32,
     pub(crate) bias_correction2: f32,
-    /// The factor of the gradients; negative if the update is to be skipped.
+    /// The factor of the gradients; negative if the update is skipped.
     pub clip_factor: f32,
     /// The number of this step, from 1.
     pub step: u32,
@@ -19,30 +19,30 @@ pub struct ClockWords {
     pub(crate) finished: u32,
     pub(crate) gradient_norm: f32,
     pub(crate) gradient_norm_sum: f32,
-    /// Rows of the schedule that count, and where they begin in the table.
+    /// The number of valid rows of the schedule, and where they begin in the table.
     schedule_length: u32,
     schedule_start: u32,
-    /// What a method keeps of time beside the bias corrections: see [`Extra`].
+    /// State of a method that depends on time, besides the bias corrections: see [`Extra`].
     pub(crate) extra: [f32; 2],
-    /// What the schedule says of weight decay and momentum; negative where it says nothing.
+    /// The schedule's weight decay and momentum; negative if it sets none.
     weight_decay: f32,
     momentum: f32,
     one_minus_momentum: f32,
-    /// The step, skipped ones counted too, that was skipped first; 0 where none was.
+    /// The first step that was skipped, counting skipped steps; 0 if there is none.
     pub(crate) first_skipped: u32,
-    /// Norms of the last update, and of the parameters before it, where they are asked for.
+    /// Norms of the last update, and of the parameters before it, if enabled.
     pub(crate) update_norm: f32,
     pub(crate) weight_norm: f32,
-    /// What the loss is multiplied by, and the steps since it changed; 0 where it is not.
+    /// The factor of the loss, and the steps since it changed; 0 if the loss is not scaled.
     pub(crate) loss_scale: f32,
     pub(crate) growth_tracker: u32,
 }
 
 impl ClockWords {
-    /// The row of the schedule for a step; after its end the last one.
+    /// Returns the row of the schedule for a step; the last one after its end.
     pub(super) fn row(&self, table: &[Row], position: u32) -> Row {
         let row = self.schedule_start + position.min(self.schedule_length - 1);
-        // A table that the schedule has outgrown is read at its end, as a GPU does.
+        // A table that is too short for the schedule is read at its end, as on a GPU.
         table[(row as usize).min(table.len() - 1)]
     }
 
@@ -50,7 +50,7 @@ impl ClockWords {
         [self.learning_rate, self.weight_decay, self.momentum, self.one_minus_momentum] = row.0;
     }
 
-    /// Bias corrections and what the method keeps of time, one step on.
+    /// Advances the bias corrections and the method's extra state by one step.
     pub(super) fn go_on(&mut self, next_rate: f32, timing: Timing) {
         let timing = Timing { one_minus_beta1: scheduled(self.one_minus_momentum, timing.one_minus_beta1), ..timing };
         self.bias_correction1 = next_correction(self.bias_correction1, timing.one_minus_beta1);
@@ -59,13 +59,13 @@ impl ClockWords {
     }
 }
 
-/// What the schedule says, or where it says nothing the settings.
+/// Returns the value of the schedule, or the setting if the schedule has none.
 fn scheduled(from_schedule: f32, from_settings: f32) -> f32 {
     if from_schedule >= 0.0 { from_schedule } else { from_settings }
 }
 
-/// The time of a parameter: the part of the clock that an update reads, with settings that a schedule may replace. Twin of
-/// `Now` in `shaders/shared/clock.wgsl`.
+/// The time of a parameter: the part of the clock that an update reads, with settings that a schedule may override.
+/// Twin of `Now` in `shaders/shared/clock.wgsl`.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// The learning rate of this step, times the scale of the parameter's group.
@@ -74,7 +74,7 @@ pub struct Now {
     pub bias_correction1: f32,
     /// 1 - beta2ᵗ.
     pub bias_correction2: f32,
-    /// The factor of the gradients; negative if the update is to be skipped.
+    /// The factor of the gradients; negative if the update is skipped.
     pub clip_factor: f32,
     /// The quantities that the clock keeps besides the bias corrections: see [`Extra`].
     pub extra: [f32; 2],
@@ -99,7 +99,8 @@ impl Now {
         (self.learning_rate / self.bias_correction1, 1.0 / self.bias_correction2.sqrt())
     }
 
-    /// Returns the share of the newest point in the average of a schedule-free method; 0 while all learning rates were 0.
+    /// Returns the weight of the newest point in the average of a schedule-free method; 0 while all learning rates
+    /// were 0.
     #[inline]
     #[must_use]
     pub fn newest_share(&self) -> f32 {
@@ -107,8 +108,8 @@ impl Now {
         if sum > 0.0 { largest * largest / sum } else { 0.0 }
     }
 
-    /// Returns 1 - beta1 (1 - c), the share of a step that a schedule-free method takes at once. It is computed from the
-    /// complement of beta1, so that no digits cancel.
+    /// Returns 1 - beta1 (1 - c), the fraction of a step that a schedule-free method applies at once. It is computed
+    /// from the complement of beta1, so that no digits cancel.
     #[inline]
     #[must_use]
     pub fn direct_share(&self) -> f32 {
@@ -116,18 +117,19 @@ impl Now {
     }
 }
 
-/// Where [`ClockWords::schedule_length`] and, behind it, `schedule_start` stand.
+/// The index of [`ClockWords::schedule_length`], which `schedule_start` follows.
 pub(super) const SCHEDULE: usize = std::mem::offset_of!(ClockWords, schedule_length) / 4;
 
-/// The steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl` counts on their places.
+/// Returns the number of steps that a clock has counted, done and skipped. `shaders/tensor/sample_classes.wgsl`
+/// depends on their indices.
 pub(crate) fn steps_of(clock: &[u32]) -> u32 {
     clock[STEP].wrapping_add(clock[STEP + 1])
 }
 
-/// Where [`ClockWords::first_skipped`] is.
+/// The index of [`ClockWords::first_skipped`].
 pub(super) const FIRST_SKIPPED: usize = std::mem::offset_of!(ClockWords, first_skipped) / 4;
 
-/// Where [`ClockWords::step`] and, behind it, `skipped` stand.
+/// The index of [`ClockWords::step`], which `skipped` follows.
 pub(super) const STEP: usize = std::mem::offset_of!(ClockWords, step) / 4;
 
 const _: () = assert!(STEP == 4, "the shaders that sample count on it");
@@ -138,7 +140,7 @@ const _: () = assert!(STEP == 4, "the shaders that sample count on it");
 pub struct Timing {
     pub(crate) one_minus_beta1: f32,
     pub(crate) one_minus_beta2: f32,
-    /// Another rate, and what it is for.
+    /// Another rate, and its purpose.
     pub(crate) extra_rate: f32,
     extra: u32,
 }
@@ -149,7 +151,7 @@ pub struct Timing {
 pub enum Extra {
     /// Adan: 1 - beta3^t.
     ThirdMoment = 1,
-    /// NAdam: d = 0.96^(t momentum_decay), of which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
+    /// NAdam: d = 0.96^(t momentum_decay), from which mu = beta1 (1 - d / 2); and 1 - mu_1 mu_2 … mu_t.
     MomentumDecay = 2,
     /// RAdam: beta2^t, and the sum of beta2^i - beta2^t over i < t.
     Rectification = 3,
@@ -157,15 +159,14 @@ pub enum Extra {
     ScheduleFree = 4,
 }
 
-/// What a method keeps of time, one step on; `step` is the number of the step that begins, `next_rate` the
-/// learning rate of the one behind it. Twin of `next_extra` in
-/// `shaders/shared/clock.wgsl`.
+/// Advances a method's extra state by one step. `step` is the number of the step that begins, `next_rate` the
+/// learning rate of the step after it. Twin of `next_extra` in `shaders/shared/clock.wgsl`.
 fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32; 2] {
     let first = step == 1;
     if timing.extra == Extra::ThirdMoment as u32 {
         [next_correction(old[0], timing.extra_rate), 0.0]
     } else if timing.extra == Extra::MomentumDecay as u32 {
-        // A power that is lessened by a share of itself keeps its relative accuracy.
+        // A power that is reduced by a fraction of itself keeps its relative accuracy.
         let before = if first { 1.0 } else { old[0] };
         let d = before - timing.extra_rate * before;
         let one_minus_mu = timing.one_minus_beta1 + (1.0 - timing.one_minus_beta1) * (0.5 * d);
@@ -184,7 +185,7 @@ fn next_extra(old: [f32; 2], step: u32, next_rate: f32, timing: Timing) -> [f32;
 }
 
 impl Timing {
-    /// Returns the timing of bias corrections by these decay rates of the first and the second moment.
+    /// Returns the timing of bias corrections with these decay rates of the first and the second moment.
     #[must_use]
     pub fn of_betas((beta1, beta2): (f64, f64)) -> Self {
         Self { one_minus_beta1: (1.0 - beta1) as f32, one_minus_beta2: (1.0 - beta2) as f32, extra_rate: 0.0, extra: 0 }
@@ -196,7 +197,7 @@ impl Timing {
         Self { extra_rate: rate as f32, extra: extra as u32, ..self }
     }
 
-    /// With another rate of the first moment.
+    /// Returns the timing with another rate of the first moment.
     pub(crate) fn with_one_minus_beta1(self, one_minus_beta1: f32) -> Self {
         Self { one_minus_beta1, ..self }
     }
@@ -208,8 +209,8 @@ impl Timing {
     }
 }
 
-/// The time of an update, and the clock as it is to be kept. Twin of `current_time` in
-/// `shaders/shared/self_clock.wgsl`; `weight_decay` and `momentum` are those of the settings.
+/// Returns the time of an update, and the clock to store. Twin of `current_time` in `shaders/shared/self_clock.wgsl`;
+/// `weight_decay` and `momentum` are the settings.
 pub(crate) fn current_time(
     clock: &ClockWords,
     table: &[Row],
@@ -239,8 +240,8 @@ pub(crate) fn current_time(
     (now, next)
 }
 
-/// 1 - beta^t from 1 - beta^(t - 1): exact at the first step, and tending to 1, of which rounding leaves it short by at most
-/// 2^-25 / (1 - beta).
+/// Returns 1 - beta^t from 1 - beta^(t - 1). This is exact at the first step and tends to 1; rounding leaves it at
+/// most 2^-25 / (1 - beta) below.
 fn next_correction(correction: f32, one_minus_beta: f32) -> f32 {
     correction + one_minus_beta * (1.0 - correction)
 }

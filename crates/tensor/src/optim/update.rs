@@ -1,4 +1,4 @@
-//! What all element-wise updates share: how they are launched on the pages of an arena. Twin of the parameters in
+//! The common part of all element-wise updates: their launches on the pages of an arena. Twin of the parameters in
 //! `shaders/shared/update.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
@@ -18,7 +18,7 @@ pub struct StepArguments<'a> {
     pub values: &'a Arena,
     /// Their gradients, in the same layout.
     pub grads: &'a Arena,
-    /// The arenas that the method keeps from step to step.
+    /// The arenas of state that the method keeps between steps.
     pub state: &'a [Arena],
     /// The time.
     pub clock: &'a mut Clock,
@@ -28,8 +28,8 @@ pub struct StepArguments<'a> {
 
 /// The first part of every update's parameters, 48 bytes. Twin of `Timing` and `Settings` in WGSL.
 ///
-/// A method fills in its settings by [`new`](Self::new), [`decay`](Self::decay) and [`momentum`](Self::momentum). The launch
-/// of each page fills in the rest.
+/// A method sets its settings with [`new`](Self::new), [`decay`](Self::decay) and [`momentum`](Self::momentum). The
+/// launch of each page sets the rest.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Pod, Zeroable)]
 pub struct Head {
@@ -41,16 +41,16 @@ pub struct Head {
     pub(super) momentum: f32,
     pub(super) clip_value: f32,
     pub(super) first_row: u32,
-    /// 0, which only the host knows: see `shaders/shared/self_clock.wgsl`.
+    /// 0, known only to the host: see `shaders/shared/self_clock.wgsl`.
     pub(super) zero: u32,
 }
 
 /// How weights decay. Twin of the constants in WGSL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decay {
-    /// The gradient that a rule sees includes weight_decay param.
+    /// The gradient for the rule includes weight_decay param.
     Coupled,
-    /// A parameter is multiplied by 1 - lr weight_decay before the rule sees it.
+    /// A parameter is multiplied by 1 - lr weight_decay before the rule is applied.
     Decoupled,
     /// The rule decays weights itself.
     ByRule,
@@ -87,7 +87,7 @@ impl Head {
         Self { decay: decay as u32, ..self }
     }
 
-    /// Sets the momentum, or the decay rate of the first moment. A schedule may replace it.
+    /// Sets the momentum, or the decay rate of the first moment. A schedule may override it.
     #[must_use]
     pub fn momentum(self, momentum: f64) -> Self {
         Self { momentum: momentum as f32, ..self }
@@ -113,10 +113,11 @@ impl Head {
 }
 
 impl StepArguments<'_> {
-    /// Launches an update once a page, with all of its state.
+    /// Launches an update once per page, with all of its state.
     ///
-    /// The kernel binds parameters, gradients, table, clock and then each arena of state. `params` appends the method's own
-    /// settings to the head of a page. The update advances the clock itself, unless clipping has done so.
+    /// The kernel binds parameters, gradients, table, clock and then each arena of state. `params` appends the
+    /// method's own settings to the head of a page. The update advances the clock itself, unless clipping has already
+    /// done so.
     ///
     /// # Errors
     /// If the number of arenas is not the kernel's, the layouts differ, or a launch fails.
@@ -124,10 +125,10 @@ impl StepArguments<'_> {
         self.run_packed(kernel, &[], head, params)
     }
 
-    /// Launches an update as [`run`](Self::run) does, with packed state.
+    /// Launches an update like [`run`](Self::run), with packed state.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// See [`run`](Self::run).
     pub fn run_packed<P: Pod>(
         self,
         kernel: &'static Kernel,
@@ -139,11 +140,11 @@ impl StepArguments<'_> {
         self.prepare_and_launch(kernel, &[], (keeps, packing), head, params)
     }
 
-    /// Launches an update as [`run`](Self::run) does, with override constants. `keeps` has an entry for each binding of
-    /// state: whether this variant uses it. Bindings that it does not use have no arena.
+    /// Launches an update like [`run`](Self::run), with override constants. `keeps` has an entry for each binding of
+    /// state: whether this variant uses it. Unused bindings have no arena.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// See [`run`](Self::run).
     pub fn run_variant<P: Pod>(
         self,
         kernel: &'static Kernel,
@@ -168,17 +169,17 @@ impl StepArguments<'_> {
         self.launch(prepared, kernel, constants, (keeps, packing), head, params)
     }
 
-    /// Launches an update as [`run`](Self::run) does, after [`run_chunks`](Self::run_chunks) has advanced the clock.
+    /// Launches an update like [`run`](Self::run), after [`run_chunks`](Self::run_chunks) has advanced the clock.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
+    /// See [`run`](Self::run).
     pub fn run_after<P: Pod>(self, kernel: &'static Kernel, head: Head, params: impl Fn(Head) -> P) -> Result<()> {
         let keeps = &[true; MOST_STATE][..kernel.access.len() - FIRST_STATE];
         self.check(kernel, keeps)?;
         self.launch(Prepared::ByLaunch, kernel, &[], (keeps, &[]), head, params)
     }
 
-    /// Checks the arenas against each other and the kernel; `keeps` is as for [`run_variant`](Self::run_variant).
+    /// Checks the arenas against each other and the kernel; `keeps` is as in [`run_variant`](Self::run_variant).
     ///
     /// # Errors
     /// If the number of arenas is not the kernel's, or layouts or devices differ.
@@ -186,7 +187,7 @@ impl StepArguments<'_> {
         self.check_packed(kernel, keeps, &[])
     }
 
-    /// As [`check`](Self::check), of state that is packed.
+    /// Checks like [`check`](Self::check), for packed state.
     fn check_packed(&self, kernel: &'static Kernel, keeps: &[bool], packing: &[Packing]) -> Result<()> {
         let Self { values, grads, state, .. } = self;
         let expected = keeps.iter().filter(|keeps| **keeps).count();
@@ -235,11 +236,11 @@ impl StepArguments<'_> {
         Ok(())
     }
 
-    /// Launches a kernel once a page that leaves two sums of squares for each chunk of each tensor. See
+    /// Launches a kernel once per page that stores two sums of squares for each chunk of each tensor. See
     /// [`segments`](super::segments).
     ///
-    /// The kernel binds parameters, gradients, table, clock, the arenas that it writes, chunks and sums. It advances the
-    /// clock, unless clipping has done so.
+    /// The kernel binds parameters, gradients, table, clock, the arenas that it writes, chunks and sums. It advances
+    /// the clock, unless clipping has already done so.
     ///
     /// # Errors
     /// If the device has no room for the sums, or a launch fails.
@@ -265,7 +266,7 @@ impl StepArguments<'_> {
     }
 }
 
-/// The pages of a step's arenas, for methods that make their launches themselves.
+/// The pages of a step's arenas, for methods with custom launches.
 #[derive(Debug)]
 pub struct Pages<'a> {
     values: &'a Arena,
@@ -276,7 +277,7 @@ pub struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Returns the pages of a step whose clock [`Clock::advance`] has advanced.
+    /// Returns the pages of a step, after [`Clock::advance`] has advanced the clock.
     #[must_use]
     pub fn new(values: &'a Arena, grads: &'a Arena, clock: &'a Clock, clip: Clip) -> Self {
         Self { values, grads, clock, clip, self_clocked: false }
@@ -296,7 +297,7 @@ impl<'a> Pages<'a> {
     /// Returns a launch of a page that binds parameters, gradients, table and clock. The caller binds the state.
     ///
     /// # Panics
-    /// If there is no such page.
+    /// If the page does not exist.
     #[must_use]
     pub fn launch<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize) -> Launch {
         Launch::new(kernel, params)
@@ -309,11 +310,11 @@ impl<'a> Pages<'a> {
             .bind(self.clock.state())
     }
 
-    /// Returns a launch as [`launch`](Self::launch) does that goes over all elements of a page, by the text and the workgroups
-    /// that suit its device. `keeps` is as for [`StepArguments::run_variant`].
+    /// Returns a launch like [`launch`](Self::launch) over all elements of a page, with the text and the number of
+    /// workgroups for its device. `keeps` is as in [`StepArguments::run_variant`].
     ///
     /// # Panics
-    /// If there is no such page.
+    /// If the page does not exist.
     #[must_use]
     pub fn over_elements<P: Pod>(&self, kernel: &'static Kernel, params: P, number: usize, keeps: &[bool]) -> Launch {
         let page = &self.values.pages()[number];
@@ -331,7 +332,7 @@ const FIRST_STATE: usize = 4;
 /// The most arenas of state that an update binds.
 pub const MOST_STATE: usize = MOST_BINDINGS - FIRST_STATE;
 
-/// Returns the bindings of an update with so many arenas of state, at most four.
+/// Returns the bindings of an update with this many arenas of state, at most four.
 #[must_use]
 pub const fn access(states: usize) -> &'static [Access] {
     const ALL: &[Access] = &[
@@ -347,30 +348,31 @@ pub const fn access(states: usize) -> &'static [Access] {
     ALL.split_at(FIRST_STATE + states).0
 }
 
-/// Parameters of a workgroup in hardware, where more and smaller ones keep more of it busy.
+/// The number of parameters per workgroup on hardware, where more and smaller workgroups keep it busier.
 const HARDWARE_BLOCK: usize = 512;
 
-/// Blocks of [`UPDATE_BLOCK`] parameters that a workgroup takes in software at least, where it costs microseconds by itself,
-/// and the most workgroups: enough for 32 threads.
+/// The fewest blocks of [`UPDATE_BLOCK`] parameters per workgroup in software, where a workgroup itself costs
+/// microseconds; and the most workgroups, enough for 32 threads.
 const SOFTWARE_BLOCKS: usize = 4;
 const MOST_SOFTWARE_GROUPS: usize = 32;
 
-/// Parameters up to which a page is updated as in hardware.
+/// The most parameters of a page that is updated as on hardware.
 const MOST_AS_IN_HARDWARE: usize = 2048;
 
 const _: () = assert!(UPDATE_BLOCK.is_multiple_of(HARDWARE_BLOCK), "pages have no tail");
 
-/// The workgroups that a page is shared out to in software.
+/// Returns the number of workgroups for a page in software.
 fn software_groups(page: &Tensor) -> usize {
     (page.len() / UPDATE_BLOCK / SOFTWARE_BLOCKS).clamp(1, MOST_SOFTWARE_GROUPS)
 }
 
-/// The workgroups of an update of packed state, which takes pieces of [`UPDATE_BLOCK`] parameters.
+/// Returns the number of workgroups of an update of packed state, which processes pieces of [`UPDATE_BLOCK`]
+/// parameters.
 fn pieces(page: &Tensor) -> usize {
     if page.device().is_software() { software_groups(page) } else { page.len() / UPDATE_BLOCK }
 }
 
-/// Makes the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, and `SEGMENTED` with
+/// Creates the [`variants`](crate::Kernel::variants) of an update: its constants `SELF_CLOCKED`, and `SEGMENTED` with
 /// `CLIP_VALUE`, then its own constants by name.
 ///
 /// ```
@@ -390,5 +392,5 @@ macro_rules! update_variants {
     };
 }
 
-/// The [`variants`](Kernel::variants) of updates without override constants of their own.
+/// The [`variants`](Kernel::variants) of updates without other override constants.
 pub const UPDATE_VARIANTS: &[&[(&str, f64)]] = update_variants![0.0 0.0, 1.0 0.0, 0.0 1.0, 1.0 1.0,];

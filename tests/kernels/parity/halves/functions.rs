@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Some functions by their formulas, in f32 as the documentation says, then rounded in f64.
+/// Some functions by their documented formulas, in f32, then rounded in f64.
 fn computes<T: Half>(device: &Device) {
     for size in SIZES {
         let (x, y) = (elements::<T>(1, size, -300.0, 300.0), elements::<T>(2, size, 0.01, 3.0));
@@ -28,7 +28,8 @@ fn computes<T: Half>(device: &Device) {
 
 #[test]
 fn functions_compute_in_f32_and_round() {
-    // Hardware may contract the product and the sum of `affine`, whose products are exact here; all else is one step.
+    // Hardware may contract the product and the sum of `affine`, whose products are exact here; all others are one
+    // operation.
     for device in devices() {
         computes::<f16>(&device);
         computes::<bf16>(&device);
@@ -79,8 +80,8 @@ fn operands_broadcast() {
     }
 }
 
-/// Every function of the table against its twin. Where the results in f32 differ by the tolerance of the function's entry,
-/// they may round to neighbours; most do not.
+/// Every function of the table compared with its twin. If the results in f32 differ by the tolerance of the function's
+/// entry, they may round to neighbours; most do not.
 fn agrees<T: Half>(gpu: &Device) {
     const COUNT: usize = 501;
     let cpu = Device::cpu();
@@ -125,7 +126,7 @@ fn every_function_of_bf16_does_what_its_twin_does() {
     devices().iter().filter(|device| !device.is_cpu()).for_each(agrees::<bf16>);
 }
 
-/// A recorded chain, whether it is joined or not, replays to the bits of the same work done launch by launch.
+/// A recorded chain, fused or not, replays to the bits of the same work launch by launch.
 fn replays<T: Half>(device: &Device, size: usize, launches: [usize; 2]) {
     let host = elements::<T>(1, size, -3.0, 3.0);
     let row = Tensor::from_slice(device, &elements::<T>(2, size, -1.0, 1.0), &[size]).unwrap();
@@ -148,7 +149,8 @@ fn replays<T: Half>(device: &Device, size: usize, launches: [usize; 2]) {
     }
 }
 
-/// A chain with operands that are rows, columns and single elements, and whose result goes between others, which stay.
+/// A chain with operands that are rows, columns and single elements. Its result is written between other elements,
+/// which keep their values.
 fn replays_with_broadcasts<T: Half>(device: &Device) {
     let tensor = |seed, shape: &[usize]| {
         Tensor::from_slice(device, &elements::<T>(seed, shape.iter().product(), 0.5, 2.0), shape).unwrap()
@@ -172,7 +174,7 @@ fn replays_with_broadcasts<T: Half>(device: &Device) {
     assert!(expected[128..178].iter().all(|&bits| bits != 0x3555));
 }
 
-/// Chains of several types of storage do not join.
+/// Chains of several storage types are not fused.
 fn replays_apart(device: &Device) {
     let x = Tensor::from_slice(device, &elements::<f16>(1, 64, 0.5, 2.0), &[64]).unwrap();
     let y = Tensor::from_slice(device, &elements::<bf16>(2, 64, 0.5, 2.0), &[64]).unwrap();
@@ -188,7 +190,7 @@ fn replays_apart(device: &Device) {
 #[test]
 fn recordings_replay_the_same_bits() {
     for device in devices() {
-        // Of an odd number of elements the last copy is a launch of its own; conversions end a chain.
+        // With an odd number of elements the last copy is a separate launch; conversions end a chain.
         for (size, launches) in [(1009, [10, 7]), (40_000, [9, 6])] {
             replays::<f16>(&device, size, launches);
             replays::<bf16>(&device, size, launches);

@@ -1,9 +1,9 @@
-//! Methods that see parameters as matrices.
+//! Methods that use parameters as matrices.
 
 use super::*;
 
-/// Some steps on both devices of a method that sees parameters as matrices: one page and several, clipped in all ways,
-/// parameters set apart; a skipped step changes nothing.
+/// Some steps on both devices of a method that uses parameters as matrices: one page and several, clipped in all ways,
+/// with groups of parameters; a skipped step changes nothing.
 pub(super) fn hold_matrices(pair: &Pair, method: &dyn Method, tolerance: Tolerance) {
     let few: &[&[usize]] =
         &[&[17, 23], &[23], &[0, 4], &[9, 7], &[300, 5], &[], &[3, 4, 5], &[40, 33], &[1, 9], &[70, 1]];
@@ -11,7 +11,7 @@ pub(super) fn hold_matrices(pair: &Pair, method: &dyn Method, tolerance: Toleran
     hold_shapes(pair, method, tolerance, &[(few, usize::MAX), (few, 2048), (large, usize::MAX)]);
 }
 
-/// As [`hold_matrices`], with these shapes on pages of so many elements.
+/// Checks as [`hold_matrices`] does, with these shapes on pages of `page_elements` elements.
 fn hold_shapes(pair: &Pair, method: &dyn Method, tolerance: Tolerance, cases: &[(&[&[usize]], usize)]) {
     for &(shapes, page_elements) in cases {
         let shapes: Vec<Vec<usize>> = shapes.iter().map(|shape| shape.to_vec()).collect();
@@ -57,7 +57,7 @@ fn hold_shapes(pair: &Pair, method: &dyn Method, tolerance: Tolerance, cases: &[
     }
 }
 
-/// The power of the step is not the same to the last bit.
+/// The power of the step differs in the last bits.
 const FACTORED: Tolerance = Tolerance::new(4e-6, 4e-6);
 
 const ADAFACTOR: Adafactor = Adafactor::new().beta2_decay(-0.8).eps((1e-7, 1e-3)).d(1.0).weight_decay(0.0);
@@ -86,9 +86,9 @@ pub(crate) fn sm3_commit(pair: &Pair) {
     hold_matrices(pair, &Sm3::new().momentum(0.0).eps(1e-3).maximize(true), tolerance(pair));
 }
 
-/// Products are summed in another order on the CPU, and eigenvectors amplify the difference. Of a direction in which the
-/// first gradients have nothing but rounding there is no telling the basis; so the sides that have one here are the shorter
-/// ones by far.
+/// Products are summed in another order on the CPU, and eigenvectors amplify the difference. In a direction in which
+/// the first gradients are only rounding, the basis is undetermined. So the sides with a basis are much shorter than
+/// the others here.
 fn hold_rotated(pair: &Pair, update: &Soap) {
     let few: &[&[usize]] = &[&[40, 12], &[23], &[7, 30], &[20, 5], &[3, 2, 9], &[12, 41], &[], &[1, 50]];
     let large: &[&[usize]] = &[&[200, 33], &[5], &[33, 300], &[2, 100]];
@@ -98,7 +98,7 @@ fn hold_rotated(pair: &Pair, update: &Soap) {
     hold_shapes(pair, &with(33), tolerance, &[(large, usize::MAX)]);
 }
 
-/// Without bases first: then all is element by element.
+/// First without bases: then everything is element-wise.
 const SOAP: Soap = Soap::new()
     .betas((0.9, 0.95))
     .shampoo_beta(Some(0.95))

@@ -1,4 +1,4 @@
-//! Methods that work element by element.
+//! Element-wise methods.
 
 use super::*;
 
@@ -68,7 +68,7 @@ pub(crate) fn adam(pair: &Pair) {
     }
 }
 
-/// Hardware may round a moment to a neighbouring code, a step of a sixteenth at most.
+/// Hardware may round a moment to a neighbouring code, a step of at most a sixteenth.
 pub(crate) fn adamw8bit(pair: &Pair) {
     let tolerance = pair.tolerance(Tolerance::EXACT, Tolerance::new(2e-2, 1e-1));
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
@@ -103,7 +103,7 @@ pub(crate) fn adamax(pair: &Pair) {
 
 pub(crate) fn adabelief(pair: &Pair) {
     for (betas, eps, weight_decay, _, maximize) in ADAMS {
-        // Lavapipe's compiler takes the difference from the new moment apart, to a rounding more or less.
+        // Lavapipe's compiler rearranges the difference from the new moment, with one rounding more or less.
         let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
         let update =
             AdaBelief::new().betas(betas).eps(eps).eps_root(1e-10).weight_decay(weight_decay).maximize(maximize);
@@ -170,7 +170,7 @@ pub(crate) fn hessian(pair: &Pair) {
                 write(&run.grads, 50 + t);
                 let last = run.grads.tensors().last().unwrap();
                 if t == 3 {
-                    // What is not finite is left out.
+                    // Elements that are not finite are left out.
                     last.slice(0, 7, 9).unwrap().write(&[f32::NAN, f32::NEG_INFINITY]).unwrap();
                     before = floats(&run.state[1].tensors().last().unwrap().slice(0, 7, 9).unwrap());
                 }
@@ -238,14 +238,14 @@ pub(crate) fn prodigy(pair: &Pair) {
     }
 }
 
-/// The estimate, where its growth is limited.
+/// The estimate, with limited growth.
 pub(crate) fn prodigy_estimate(pair: &Pair) {
     for update in [PRODIGY.growth_rate(Some(1.02)).d_coef(3.0), PRODIGY.growth_rate(Some(1.5)).bias_correction(false)] {
         hold(pair, &update);
     }
 }
 
-/// The sums, where a warm-up does not spoil them.
+/// The sums, which a warm-up does not affect.
 pub(crate) fn prodigy_sums(pair: &Pair) {
     hold(pair, &PRODIGY.safeguard_warmup(true).bias_correction(false).beta3(Some(0.5)));
 }
@@ -256,7 +256,7 @@ pub(crate) fn adan(pair: &Pair) {
     }
 }
 
-/// Its learning rate is an exponential and a logarithm, which devices have of their own.
+/// Its learning rate uses an exponential and a logarithm, which differ between devices.
 pub(crate) fn asgd(pair: &Pair) {
     let tolerance = pair.tolerance(Tolerance::new(2e-6, 2e-6), Tolerance::new(1e-5, 1e-5));
     for (lambd, alpha, t0, weight_decay, maximize) in [(1e-4, 0.75, 1e6, 0.0, false), (0.5, 0.5, 1.0, 0.1, true)] {
@@ -280,7 +280,7 @@ pub(crate) fn schedule_free_adamw(pair: &Pair) {
     }
 }
 
-/// Settings of Adam and of its variants: betas, epsilon, weight decay, whether it is decoupled, whether to climb.
+/// Settings of Adam and of its variants: betas, epsilon, weight decay, whether it is decoupled, whether to ascend.
 type AdamSettings = ((f64, f64), f64, f64, bool, bool);
 
 const ADAMS: [AdamSettings; 4] = [

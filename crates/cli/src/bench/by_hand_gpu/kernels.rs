@@ -5,11 +5,11 @@ use super::Access::{Read, Write as ReadWrite};
 use super::product::{COMPONENTS, Epilogue, Lines, Matrix, Product};
 use super::{Kernel, LOG, PADDED, PARAMETERS, bias, line, offset};
 
-/// Workgroups of the norm and of AdamW: in software few, which cost time by themselves.
+/// The workgroups of the norm and of AdamW on software drivers: few, because each costs time.
 const GROUPS_IN_SOFTWARE: usize = 16;
 const GROUPS_IN_HARDWARE: usize = 256;
 
-/// What the texts depend on.
+/// The parameters of the texts.
 pub(super) struct Kernels {
     pub(super) lanes: usize,
     pub(super) batch: usize,
@@ -24,7 +24,7 @@ impl Kernels {
         if self.software { GROUPS_IN_SOFTWARE } else { GROUPS_IN_HARDWARE }
     }
 
-    /// The dispatches of a step, in order.
+    /// Returns the dispatches of a step, in order.
     pub(super) fn all(&self) -> Vec<Kernel> {
         let (rows, [_, first, second, classes]) = (self.rows, PADDED);
         let params = |offset| Matrix { name: "params", offset, lines: Lines::OfInner };
@@ -93,7 +93,7 @@ impl Kernels {
         ]
     }
 
-    /// The next batch. In software a lane takes a row from end to end; in hardware the lanes of a workgroup share one.
+    /// Gathers the next batch. In software a lane copies a whole row; in hardware the lanes of a workgroup share one.
     fn gather(&self) -> Kernel {
         let Self { lanes, batch, rows, .. } = *self;
         let units = PADDED[0] / 4;
@@ -146,7 +146,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         }
     }
 
-    /// The logits of the last layer, the losses of rows and the gradient of the logits: a lane takes a row.
+    /// Computes the logits of the last layer, the losses of rows and the gradient of the logits, with a lane per row.
     fn head(&self) -> Kernel {
         let Self { lanes, batch, rows, .. } = *self;
         let (units, classes, inner) = (PADDED[3], WIDTHS[3], PADDED[2] / 4);
@@ -217,7 +217,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         }
     }
 
-    /// The share of a workgroup in the arena: `i` from `start` to `end`, in units of a subgroup.
+    /// Returns the share of a workgroup in the arena: `i` from `start` to `end`, in units of a subgroup.
     fn share(&self) -> (String, usize) {
         let (units, groups) = (PARAMETERS / (8 * self.lanes), self.groups());
         let share = format!(
@@ -229,7 +229,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         (share, groups)
     }
 
-    /// Partial sums of squares of all gradients.
+    /// Computes partial sums of squares of all gradients.
     fn norm(&self) -> Kernel {
         let (share, groups) = self.share();
         let lanes = self.lanes;
@@ -265,7 +265,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
         text
     }
 
-    /// Ends the norm and the loss of the batch, and advances the clock.
+    /// Completes the norm and the loss of the batch, and advances the clock.
     fn tick(&self) -> Kernel {
         let Self { lanes, batch, rows, .. } = *self;
         let groups = self.groups();

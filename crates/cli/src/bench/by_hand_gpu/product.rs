@@ -7,7 +7,7 @@ use super::{Kernel, line};
 /// The components of a vector.
 pub(super) const COMPONENTS: [char; 4] = ['x', 'y', 'z', 'w'];
 
-/// The lines of memory of an operand: `OfInner` has a line for each step of the inner dimension, `OfOuter` one for each
+/// The lines of an operand in memory: `OfInner` has a line for each step of the inner dimension, `OfOuter` one for each
 /// row of the left operand, or column of the right one.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Lines {
@@ -39,7 +39,7 @@ pub(super) struct Product {
 }
 
 impl Kernels {
-    /// Rows of the tile of a subgroup, and vectors of four columns of a lane.
+    /// Returns the rows of the tile of a subgroup, and the vectors of four columns per lane.
     fn tile(&self, [m, n, k]: [usize; 3]) -> (usize, usize) {
         if !self.software {
             return (16, 1);

@@ -33,7 +33,7 @@ settings! {
         eps_root: f64 = 1e-16, not_negative;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -71,7 +71,7 @@ struct Params {
     eps_root: f32,
 }
 
-/// The formula of [`AdaBelief`], element by element.
+/// Computes the formula of [`AdaBelief`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps, eps_root } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -29,7 +29,7 @@ settings! {
         eps: f64 = 1e-6, positive;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -61,7 +61,7 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`Adadelta`], element by element.
+/// Computes the formula of [`Adadelta`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { rho, one_minus_rho, eps, .. } = call.params();
     Elements::of(call).each(

@@ -23,32 +23,33 @@ settings! {
     /// param   = (1 - lr weight_decay) param - alpha u / max(1, rms(u) / d)
     /// ```
     ///
-    /// The state of a matrix is a number for each row and each column. A tensor of more than two dimensions counts as a matrix of
-    /// the first one by the others, where PyTorch takes its last two for many matrices. The rate is relative to the parameter's
-    /// root mean square; usual 0.01.
+    /// The state of a matrix is a number for each row and each column. A tensor of more than two dimensions counts as a
+    /// matrix of the first one by the others; PyTorch takes its last two as many matrices. The rate is relative to the
+    /// parameter's root mean square; usual 0.01.
     ///
     /// Optax does not limit the learning rate by 1 / √t, adds its epsilon to grad² (1e-30, so `eps.0` = 1e-15), has a momentum, and
     /// does not factor matrices with a side of fewer than 128. Source: Shazeer, Stern: Adafactor: adaptive learning rates with
     /// sublinear memory cost (ICML 2018).
     ///
-    /// A step is 5 launches for any number of tensors, 6 with clipping by the norm: three sums over whole tensors must be known
-    /// before the next stage. It moves 28 bytes per parameter of a matrix. In software it reaches a tenth of a copy's bandwidth:
-    /// the passes over a matrix go element by element, and two of them look up the row and the column of each.
+    /// A step is 5 launches for any number of tensors, 6 with clipping by the norm: three sums over whole tensors must
+    /// be complete before the next stage. It moves 28 bytes per parameter of a matrix. In software it reaches a tenth
+    /// of a copy's bandwidth: the passes over a matrix are element-wise, and two of them look up the row and the column
+    /// of each element.
     "adafactor" Adafactor {
-        /// The power of the step that is the weight of a new second moment.
+        /// The exponent of the step in the weight of a new second moment.
         beta2_decay: f64 = -0.8, not_positive;
-        /// The least mean of second moments and root of one, and the least root mean square of a parameter that counts.
+        /// The lower bounds of the root of a mean of second moments, and of the root mean square of a parameter.
         eps: (f64, f64) = (f32::EPSILON as f64, 1e-3), positive;
         /// The largest root mean square of an update.
         d: f64 = 1.0, from_one;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
 
-/// Numbers that are kept of a tensor within a step.
+/// The numbers that are kept per tensor within a step.
 const FACTS: usize = 8;
 
 impl Method for Adafactor {
@@ -74,7 +75,7 @@ impl Method for Adafactor {
     }
 
     fn bytes_per_parameter(&self) -> u64 {
-        // Of a matrix.
+        // For a matrix.
         28
     }
 
@@ -146,7 +147,7 @@ struct Params {
     padding: u32,
 }
 
-/// What the later stages need to know of a tensor.
+/// The numbers of a tensor that the later stages use.
 #[derive(Clone, Copy)]
 struct Facts {
     alpha: f32,
@@ -158,7 +159,7 @@ struct Facts {
 }
 
 impl Params {
-    /// The tensors of the launch with their numbers.
+    /// Returns the tensors of the launch with their numbers.
     fn matrices<'a>(&self, table: &'a [u32]) -> impl Iterator<Item = (usize, &'a Matrix)> {
         (self.work.first as usize..).zip(self.work.of(table))
     }
@@ -179,13 +180,13 @@ impl Params {
         }
     }
 
-    /// t^beta2_decay.
+    /// Returns t^beta2_decay.
     fn weight(&self, step: u32) -> f32 {
         (step as f32).powf(self.beta2_decay)
     }
 }
 
-/// The sums of squares of the parameters, the second moments of rows, the sums of squared gradients by columns.
+/// Sums the squares of the parameters, the second moments of rows, and the squared gradients by columns.
 fn sums_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [values, grads, table, clock, matrices, row_var, columns, sums] = call.bindings();
@@ -244,7 +245,7 @@ pub(crate) static ADAFACTOR_SUMS: Kernel = Kernel {
     twin: sums_twin,
 };
 
-/// The second moments of columns, and the facts of each tensor.
+/// Computes the second moments of columns, and the numbers of each tensor.
 fn factors_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [table, clock, matrices, columns, col_var, sums] = call.bindings();
@@ -286,7 +287,7 @@ pub(crate) static ADAFACTOR_FACTORS: Kernel = Kernel {
     twin: factors_twin,
 };
 
-/// The sums of squares of the update, and the second moments of vectors.
+/// Sums the squares of the update, and computes the second moments of vectors.
 fn squares_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [grads, matrices, row_var, col_var, variance, sums] = call.bindings();
@@ -337,7 +338,7 @@ pub(crate) static ADAFACTOR_SQUARES: Kernel = Kernel {
     twin: squares_twin,
 };
 
-/// The parameters by the update.
+/// Updates the parameters.
 fn apply_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [values, grads, matrices, row_var, col_var, variance, sums] = call.bindings();

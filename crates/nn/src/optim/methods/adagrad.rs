@@ -22,7 +22,7 @@ settings! {
     /// A step is one launch, three with clipping by the global norm. It moves 20 bytes per parameter; the state takes 4. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
     "adagrad" Adagrad {
-        /// How fast the learning rate falls with the steps.
+        /// The rate at which the learning rate falls with the steps.
         lr_decay: f64 = 0.0, not_negative;
         /// The first value of the sum.
         initial_accumulator_value: f64 = 0.0, not_negative;
@@ -30,7 +30,7 @@ settings! {
         eps: f64 = 1e-10, positive;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -56,13 +56,13 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`Adagrad`], element by element.
+/// Computes the formula of [`Adagrad`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { lr_decay, eps, .. } = call.params();
     Elements::of(call).each(
         #[inline(always)]
         |now| {
-            // The number of steps is held in u32; as f32 it is exact up to 16 million and rounded to 24 bits from there on.
+            // The number of steps is a u32; as f32 it is exact up to 16 million and rounded to 24 bits above.
             now.learning_rate / (1.0 + (now.step - 1) as f32 * lr_decay)
         },
         #[inline(always)]

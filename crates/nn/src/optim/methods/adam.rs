@@ -29,7 +29,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -56,7 +56,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.01, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -107,7 +107,7 @@ impl Params {
     }
 }
 
-/// The same, of launches over chunks of tensors.
+/// Parameters of the same methods, for launches over chunks of tensors.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct ChunkedParams {
@@ -115,7 +115,7 @@ pub(super) struct ChunkedParams {
     pub(super) chunks: [u32; 2],
 }
 
-/// The formula of [`Adam`], element by element.
+/// Computes the formula of [`Adam`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// Adamax, as `torch.optim.Adamax`: [`Adam`](super::Adam) by the largest recent gradient:
+    /// Adamax, as `torch.optim.Adamax`: [`Adam`](super::Adam) with the largest recent gradient:
     ///
     /// ```text
     /// g       = grad + weight_decay param
@@ -30,7 +30,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -52,7 +52,7 @@ impl Method for Adamax {
     }
 }
 
-/// The formula of [`Adamax`], element by element.
+/// Computes the formula of [`Adamax`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { beta2, eps, .. } = call.params();
     Elements::of(call).each(
@@ -62,7 +62,7 @@ fn twin(call: Call<'_>) {
         move |(beta1, one_minus_beta1, step_size), param, grad, [m, largest]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             let (faded, here) = (beta2 * *largest, grad.abs() + eps);
-            // A gradient that is NaN is taken, as it would be by Adam.
+            // A NaN in the gradient is taken, as in Adam.
             *largest = if faded >= here { faded } else { here };
             *param -= step_size * (*m / *largest);
         },

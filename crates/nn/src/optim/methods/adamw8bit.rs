@@ -11,8 +11,8 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// [`AdamW`](crate::AdamW) with both moments in eight bits: a code of one byte for each moment of a parameter, and a scale,
-    /// the largest moment, for a block of 64 parameters:
+    /// [`AdamW`](crate::AdamW) with both moments in eight bits: a code of one byte for each moment of a parameter, and
+    /// one scale, the largest moment, per block of 64 parameters:
     ///
     /// ```text
     /// param   = (1 - lr weight_decay) param
@@ -23,26 +23,26 @@ settings! {
     /// state1  = encode(moment1 / absmax1),  state2 = encode(moment2 / absmax2)
     /// ```
     ///
-    /// The state takes 2.125 bytes per parameter, where that of AdamW takes 8. Usual rate 1e-3. PyTorch and optax do not have this
-    /// method; the names of the state are those of the authors' bitsandbytes. Source: Dettmers, Lewis, Shleifer, Zettlemoyer:
-    /// 8-bit optimizers via block-wise quantization (ICLR 2022).
+    /// The state takes 2.125 bytes per parameter, and that of AdamW 8. Usual rate 1e-3. PyTorch and optax do not have
+    /// this method; the names of the state are those of the authors' bitsandbytes. Source: Dettmers, Lewis, Shleifer,
+    /// Zettlemoyer: 8-bit optimizers via block-wise quantization (ICLR 2022).
     ///
-    /// A step is one launch, three with clipping by the global norm, and moves 16.25 bytes per parameter. In software arithmetic
-    /// limits it: packing, unpacking and hashing take as long as the bytes that they save. It reaches half to six tenths of a
-    /// copy's bandwidth, in a little less time than AdamW takes.
+    /// A step is one launch, three with clipping by the global norm, and moves 16.25 bytes per parameter. In software
+    /// it is limited by arithmetic: packing, unpacking and hashing take as long as the saved bytes. It reaches half to
+    /// six tenths of a copy's bandwidth, in a little less time than AdamW.
     ///
     /// # Numerics
     /// The authors' codes are a table of decades with linear fractions, rounded to nearest. Here a code is a floating-point
-    /// number with three bits of mantissa, cut out of an f32, so that every device has the same codes without a table. A code of
-    /// the first moment has a sign and magnitudes 1.25 · 2⁻¹⁶ … 1 or 0; one of the second 1.25 · 2⁻³² … 1 or 0. Small moments of
-    /// a block are as exact as large ones.
+    /// number with three bits of mantissa, taken from an f32, so that every device has the same codes without a table.
+    /// A code of the first moment has a sign and magnitudes 1.25 · 2⁻¹⁶ … 1, or 0; one of the second 1.25 · 2⁻³² … 1,
+    /// or 0. Small moments of a block are as exact as large ones.
     ///
-    /// Rounding goes up or down at random, by a hash of parameter and step, so that the mean stays. The second moment changes by
-    /// a thousandth of itself a step, of which rounding to nearest would leave nothing. A second moment that is not 0 never
-    /// becomes 0. Blocks whose largest moment is below 1e-37 count as 0. Single updates differ from AdamW's by a seventh, most of
-    /// which averages out.
+    /// Rounding is stochastic, by a hash of parameter and step, so that the mean stays. The second moment changes by a
+    /// thousandth of itself per step, which rounding to nearest would lose. A second moment that is not 0 never
+    /// becomes 0. Blocks whose largest moment is below 1e-37 count as 0. Single updates differ from AdamW's by a
+    /// seventh, most of which averages out.
     ///
-    /// Each tensor starts a new block. Small tensors are in eight bits too; the authors' program keeps them in 32.
+    /// Each tensor starts a new block. Small tensors use eight bits too; the authors' program keeps them in 32.
     "adamw8bit" AdamW8bit {
         /// Decay rates of the first and the second moment.
         betas: (f64, f64) = (0.9, 0.999), fraction;
@@ -50,7 +50,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.01, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -82,22 +82,22 @@ impl Method for AdamW8bit {
     }
 }
 
-/// Upper bits of the f32 that code 1 of a moment is, less 1: codes follow each other as these bits do.
+/// Upper bits of the f32 of code 1 of a moment, less 1: codes are ordered as these bits are.
 const FIRST: [u32; 2] = [889, 761];
 
-/// Bits of an f32 that a code has not.
+/// Bits of an f32 that a code does not have.
 const CUT: u32 = 20;
 
-/// What an m below code 1 is multiplied by for its chance of 2^-20 each.
+/// The factor from an m below code 1 to its chance, in units of 2^-20.
 const CHANCES: f32 = 1_048_576.0 / (1.25 / 65_536.0);
 
-/// Scales below it are 0, since their inverse might not be a number.
+/// Scales below it are 0, because their inverse might not be a number.
 const LEAST_SCALE: f32 = 1e-37;
 
 /// Words of codes of a block.
 const WORDS: usize = ROW_ELEMENTS / 4;
 
-/// The formula of [`AdamW8bit`], block by block.
+/// Computes the formula of [`AdamW8bit`], block by block.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
@@ -140,7 +140,7 @@ fn twin(call: Call<'_>) {
     );
 }
 
-/// The codes of a block.
+/// Returns the codes of a block.
 #[inline(always)]
 fn bytes(words: &[u32]) -> [u8; ROW_ELEMENTS] {
     let mut bytes = [0; ROW_ELEMENTS];
@@ -158,7 +158,7 @@ fn put(words: &mut [u32], bytes: &[u8; ROW_ELEMENTS]) {
     }
 }
 
-/// The largest magnitude, lane by lane, so that it is found in vectors.
+/// Returns the largest magnitude, lane by lane, so that the loop is vectorised.
 #[inline(always)]
 fn largest(x: &[f32; ROW_ELEMENTS]) -> f32 {
     let mut lanes = [0f32; 16];
@@ -200,7 +200,7 @@ fn encode2(x: f32, chance: u32) -> u8 {
     if bits > 0 { code as u8 } else { 0 }
 }
 
-/// Appleby's finaliser of MurmurHash3: every bit of the result depends on every bit of `x`.
+/// Computes Appleby's finaliser of MurmurHash3: every bit of the result depends on every bit of `x`.
 #[inline(always)]
 fn hash(x: u32) -> u32 {
     let x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
@@ -226,7 +226,7 @@ mod tests {
             for chance in [0, 1, (1 << CUT) - 1] {
                 let second = decode2(code);
                 assert_eq!(encode2(second, chance), code);
-                // Negative zero is the one code that is not used.
+                // Negative zero is the one unused code.
                 if code != 0x80 {
                     assert_eq!(encode1(decode1(code), chance), code);
                 }
@@ -234,7 +234,7 @@ mod tests {
         }
         assert_eq!((decode1(127), decode1(255), decode2(255)), (1.0, -1.0, 1.0));
         assert_eq!((decode1(1), decode2(1)), (1.25 / 65_536.0, 1.25 / 4_294_967_296.0));
-        // A quarter of the way from one code to the next: a quarter of the chances.
+        // A quarter of the distance from one code to the next: a quarter of the chances.
         let up = |x: f32, encode: fn(f32, u32) -> u8, code: u8| {
             (0..1 << CUT).filter(|&chance| encode(x, chance) == code + 1).count()
         };

@@ -19,9 +19,9 @@ settings! {
     /// param   = param - lr (moment1 / (1 - beta1ᵗ) + beta2 change / (1 - beta2ᵗ)) / (√moment2 / √(1 - beta3ᵗ) + eps)
     /// ```
     ///
-    /// The betas are decay rates, 1 less those of the paper. Usual rate 1e-3. Optax multiplies differences by 1 - beta2, which is
-    /// another method; PyTorch has none. Source: Xie et al.: Adan: adaptive Nesterov momentum algorithm for faster optimizing deep
-    /// models (TPAMI 2024).
+    /// The betas are decay rates: 1 minus those of the paper. Usual rate 1e-3. Optax multiplies differences by 1 -
+    /// beta2, which is another method; PyTorch has none. Source: Xie et al.: Adan: adaptive Nesterov momentum algorithm
+    /// for faster optimizing deep models (TPAMI 2024).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 44 bytes per parameter; the state takes 16. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
@@ -32,7 +32,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -71,7 +71,7 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`Adan`], element by element.
+/// Computes the formula of [`Adan`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, beta3, eps } = call.params();
     let (one_minus_beta2, one_minus_beta3) = (head.one_minus_beta2(), head.extra_rate());

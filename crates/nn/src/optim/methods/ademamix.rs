@@ -33,7 +33,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -76,7 +76,7 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`AdEmaMix`], element by element.
+/// Computes the formula of [`AdEmaMix`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, beta3, one_minus_beta3, alpha, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -9,8 +9,8 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// ADOPT, as the authors' program. A gradient is divided by the root of the second moment of earlier gradients, and then
-    /// averaged:
+    /// ADOPT, as the authors' program. It divides a gradient by the root of the second moment of earlier gradients, and
+    /// then averages it:
     ///
     /// ```text
     /// d       = grad / max(√moment2, eps), clipped to ±(t - 1)^¼
@@ -20,10 +20,10 @@ settings! {
     /// moment2 = beta2 moment2 + (1 - beta2) grad²
     /// ```
     ///
-    /// The first step sets moment2 to grad² and leaves the parameters as they are. Neither moment has a bias correction. Usual
-    /// rate 1e-3. `optax.contrib.adopt` is the same without weight decay, but its weights decay at the first step too. PyTorch
-    /// does not have this method. Source: Taniguchi et al.: ADOPT: modified Adam can converge with any β₂ with the optimal rate
-    /// (NeurIPS 2024), algorithm 2.
+    /// The first step sets moment2 to grad² and does not change the parameters. Neither moment has a bias correction.
+    /// Usual rate 1e-3. `optax.contrib.adopt` is the same without weight decay, but its weights decay at the first step
+    /// too. PyTorch does not have this method. Source: Taniguchi et al.: ADOPT: modified Adam can converge with any β₂
+    /// with the optimal rate (NeurIPS 2024), algorithm 2.
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 28 bytes per parameter; the state takes 8.
     "adopt" Adopt {
@@ -33,7 +33,7 @@ settings! {
         eps: f64 = 1e-6, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -58,7 +58,7 @@ impl Method for Adopt {
     }
 }
 
-/// The formula of [`Adopt`], element by element.
+/// Computes the formula of [`Adopt`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -34,7 +34,7 @@ settings! {
         weight_decay: f64 = 0.0, not_negative;
         /// Whether weight decay is decoupled from the gradient.
         decoupled: bool = false;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -58,7 +58,7 @@ impl Method for Amsgrad {
     }
 }
 
-/// The formula of [`Amsgrad`], element by element.
+/// Computes the formula of [`Amsgrad`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
@@ -69,7 +69,7 @@ fn twin(call: Call<'_>) {
         move |(beta1, one_minus_beta1, (step_size, inverse_root)), param, grad, [m, v, largest]| {
             *m = beta1 * *m + one_minus_beta1 * grad;
             *v = beta2 * *v + one_minus_beta2 * (grad * grad);
-            // A NaN in the second moment is taken, as it would be by Adam.
+            // A NaN in the second moment is taken, as in Adam.
             *largest = if *largest >= *v { *largest } else { *v };
             *param -= step_size * (*m / (largest.sqrt() * inverse_root + eps));
         },

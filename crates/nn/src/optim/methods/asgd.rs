@@ -17,23 +17,23 @@ settings! {
     /// ax    = ax + mu (param - ax)
     /// ```
     ///
-    /// The averages `ax` are the result. [`Optimizer::eval`](crate::Optimizer::eval) puts them in place of the parameters. Before
-    /// step `t0` they equal the parameters. Usual rate 1e-2. Optax does not have this method. Source: Polyak, Juditsky:
-    /// Acceleration of stochastic approximation by averaging (SIAM J. Control Optim. 1992).
+    /// The averages `ax` are the result. [`Optimizer::eval`](crate::Optimizer::eval) replaces the parameters by them.
+    /// Before step `t0` they equal the parameters. Usual rate 1e-2. Optax does not have this method. Source: Polyak,
+    /// Juditsky: Acceleration of stochastic approximation by averaging (SIAM J. Control Optim. 1992).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 20 bytes per parameter; the state takes 4. In
-    /// software it reaches 0.8 of a copy's bandwidth ([why](crate::Optimizer#bandwidth-in-software)), since its factors need a
-    /// power.
+    /// software it reaches 0.8 of a copy's bandwidth ([why](crate::Optimizer#bandwidth-in-software)), because its
+    /// factors need a power.
     "asgd" Asgd {
         /// Decay of the parameters, and of the learning rate.
         lambd: f64 = 1e-4, not_negative;
-        /// The power by which the learning rate falls.
+        /// The exponent by which the learning rate falls.
         alpha: f64 = 0.75, not_negative;
         /// The step after which parameters are averaged.
         t0: f64 = 1e6, not_negative;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -69,7 +69,7 @@ struct Params {
     t0: f32,
 }
 
-/// The formula of [`Asgd`], element by element.
+/// Computes the formula of [`Asgd`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { lambd, alpha, t0, .. } = call.params();
     Elements::of(call).each(

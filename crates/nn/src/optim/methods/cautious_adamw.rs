@@ -21,9 +21,9 @@ settings! {
     /// param   = param - lr / (1 - beta1ᵗ) mask / share moment1 / (√moment2 / √(1 - beta2ᵗ) + eps)
     /// ```
     ///
-    /// All parameters decay, those that do not move too. The authors' program has the same mask and share; its weights decay
-    /// after the move and not before. Usual rate 1e-3. PyTorch and optax do not have this method. Source: Liang et al.: Cautious
-    /// optimizers: improving training with one line of code (2024).
+    /// All parameters decay, even those that do not move. The authors' program has the same mask and share, but its
+    /// weights decay after the move. Usual rate 1e-3. PyTorch and optax do not have this method. Source: Liang et al.:
+    /// Cautious optimizers: improving training with one line of code (2024).
     ///
     /// A step is three launches for any number of tensors, besides those of clipping: moments with partial counts, shares,
     /// parameters. It moves 40 bytes per parameter; the state takes 8.
@@ -34,12 +34,12 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.01, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
 
-/// The least share that the mask is divided by, as in the authors' program.
+/// The lower bound of the share that the mask is divided by, as in the authors' program.
 const LEAST_SHARE: f32 = 1e-3;
 
 impl Method for CautiousAdamW {
@@ -91,7 +91,7 @@ fn opposes(m: f32, grad: f32) -> bool {
     (m >= 0.0 && grad <= 0.0) || (m <= 0.0 && grad >= 0.0)
 }
 
-/// The moments of [`CautiousAdamW`], and the sums of the mask.
+/// Computes the moments of [`CautiousAdamW`], and the sums of the mask.
 fn moments_twin(call: Call<'_>) {
     let ChunkedParams { common: Params { head, beta2, .. }, chunks: range } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
@@ -111,7 +111,7 @@ fn moments_twin(call: Call<'_>) {
     );
 }
 
-/// The inverse shares of [`CautiousAdamW`].
+/// Computes the inverse shares of [`CautiousAdamW`].
 fn scale_twin(call: Call<'_>) {
     let ScaleParams { least, .. } = call.params();
     let [segments, partials, table] = call.bindings();
@@ -121,7 +121,7 @@ fn scale_twin(call: Call<'_>) {
     });
 }
 
-/// The step of [`CautiousAdamW`].
+/// Takes the step of [`CautiousAdamW`].
 fn twin(call: Call<'_>) {
     let Params { eps, .. } = call.params();
     Elements::of(call).each(

@@ -34,7 +34,7 @@ settings! {
         eps: f64 = 1e-6, positive;
         /// Weight decay, in the direction.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -74,7 +74,7 @@ impl Method for Lamb {
     }
 }
 
-/// What is the same for all elements of a tensor. Twin of `shaders/shared/lamb.wgsl`.
+/// The numbers that all elements of a tensor share. Twin of `shaders/shared/lamb.wgsl`.
 #[derive(Clone, Copy)]
 struct Factors {
     inverse_correction: f32,
@@ -101,7 +101,7 @@ impl Factors {
     }
 }
 
-/// The moments of [`Lamb`], and the sums of squares of parameters and direction.
+/// Computes the moments of [`Lamb`], and the sums of squares of parameters and direction.
 fn moments_twin(call: Call<'_>) {
     let ChunkedParams { common: Params { head, beta2, eps }, chunks: range } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();
@@ -121,7 +121,7 @@ fn moments_twin(call: Call<'_>) {
     );
 }
 
-/// The step of [`Lamb`].
+/// Takes the step of [`Lamb`].
 fn twin(call: Call<'_>) {
     let Params { eps, .. } = call.params();
     Elements::of(call).each(

@@ -19,25 +19,25 @@ settings! {
     /// param  = param - moment                             (Nesterov: param - (u + momentum moment))
     /// ```
     ///
-    /// The learning rate enters the moment, as in the paper; usual 1. PyTorch has no LARS. Other libraries take the norm of the
-    /// gradient before weight decay, or leave tensors of one dimension as they are. Source: You, Gitman, Ginsburg: Large batch
-    /// training of convolutional networks (2017).
+    /// The learning rate is part of the moment, as in the paper; usual 1. PyTorch has no LARS. Other libraries take the
+    /// norm of the gradient before weight decay, or do not scale tensors of one dimension. Source: You, Gitman,
+    /// Ginsburg: Large batch training of convolutional networks (2017).
     ///
     /// A step is three launches for any number of tensors, besides those of clipping: partial norms, trust ratios, parameters.
     /// It moves 28 bytes per parameter; the state takes 4. In software it reaches 0.4 to 0.8 of a copy's bandwidth: the norms
-    /// read 8 of these bytes, and take seven tenths as long as the rest.
+    /// read 8 of these bytes, and take seven tenths of the time of the rest.
     "lars" Lars {
         /// The share of the moment that a step keeps.
         momentum: f64 = 0.9, fraction;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// The share of a tensor's norm that a step at a learning rate of 1 changes.
+        /// The fraction of a tensor's norm by which a step changes it, at a learning rate of 1.
         trust_coefficient: f64 = 1e-3, positive;
         /// Added to the norm of the gradient.
         eps: f64 = 0.0, not_negative;
         /// Whether to look ahead by Nesterov's rule.
         nesterov: bool = false;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -83,7 +83,7 @@ struct Params {
     nesterov: u32,
 }
 
-/// The step of [`Lars`].
+/// Takes the step of [`Lars`].
 fn twin(call: Call<'_>) {
     let Params { nesterov, .. } = call.params();
     Elements::of(call).each(

@@ -17,20 +17,21 @@ settings! {
     /// ```
     ///
     /// With equal betas and no decay it is Signum, the sign of the moment (Bernstein et al.: signSGD: compressed optimisation for
-    /// non-convex problems, ICML 2018; `optax.signum`), to which the program gives that name. A momentum schedule replaces
-    /// beta1 alone.
+    /// non-convex problems, ICML 2018; `optax.signum`); the program has it under that name. A momentum schedule
+    /// replaces beta1 only.
     ///
-    /// Rates are three to ten times smaller than Adam's, and weight decay is larger in turn; usual rate 1e-4. PyTorch does not
-    /// have this method. Source: Chen et al.: Symbolic discovery of optimization algorithms (NeurIPS 2023).
+    /// Rates are three to ten times smaller than Adam's, and the weight decay is larger by as much; usual rate 1e-4.
+    /// PyTorch does not have this method. Source: Chen et al.: Symbolic discovery of optimization algorithms (NeurIPS
+    /// 2023).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 20 bytes per parameter; the state takes 4. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
     "lion" Lion {
-        /// The share of the moment in the direction, and its decay rate.
+        /// The share of the moment in the direction, and the decay rate of the moment.
         betas: (f64, f64) = (0.9, 0.99), fraction;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 1e-3, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -61,7 +62,7 @@ struct Params {
     beta2: f32,
 }
 
-/// The formula of [`Lion`], element by element.
+/// Computes the formula of [`Lion`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2 } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -1,5 +1,5 @@
-//! The methods, and their registry: a row for each name, from which the program, the benches, the examples and the tests take
-//! theirs.
+//! The methods, and their registry: a row for each name, which the program, the benches, the examples and the tests
+//! use.
 
 mod adabelief;
 mod adadelta;
@@ -328,11 +328,11 @@ pub static METHODS: &[MethodEntry] = &[
         name: "muon",
         lr: 1e-2,
         family: MethodFamily::Matrices,
-        // The point is a matrix of one row; to make it orthogonal is to bring it to a length of about 1.
+        // The point is a matrix of one row; its orthogonalisation scales it to a length of about 1.
         race: [5e-3, 5e-3],
         kernels: &[&muon::MUON_APPLY, &muon::MUON_MOMENTUM, &muon::MUON_NORMALIZE, &muon::MUON_POLYNOMIAL],
         has_products: true,
-        // The rate is that of orthogonal updates; the biases take the usual tenth of it.
+        // The rate is that of orthogonal updates; the biases use the usual tenth of it.
         program: Some(|| Box::new(Muon::new().adamw_rate(0.1))),
         forms: &[("muon-short", || {
             Box::new(Muon::new().ns_steps(2).nesterov(false).adjust_lr(MuonScale::MatchRmsAdamw).adamw_rate(10.0))

@@ -1,4 +1,4 @@
-//! Muon: the momentum of each matrix, made orthogonal; AdamW for all other parameters.
+//! Muon: the orthogonalised momentum of each matrix; AdamW for all other parameters.
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use super::{Capabilities, Method, StateArena};
 use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
-/// How [`Muon`] scales the learning rate to the extents of a matrix.
+/// The dependence of the learning rate of [`Muon`] on the shape of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MuonScale {
-    /// √max(1, rows / columns), for matrices of outputs by inputs, as those of layers are here (Jordan et al. 2024).
+    /// √max(1, rows / columns), for matrices of outputs by inputs, as in this library's layers (Jordan et al. 2024).
     #[default]
     Original,
     /// 0.2 √max(rows, columns), so that an update is about as long as one of AdamW (Liu et al. 2025).
@@ -26,7 +26,7 @@ pub enum MuonScale {
 }
 
 settings! {
-    /// Muon, as `torch.optim.Muon` but in f32 throughout, where PyTorch makes orthogonal in bfloat16:
+    /// Muon, as `torch.optim.Muon` but entirely in f32; PyTorch orthogonalises in bfloat16:
     ///
     /// ```text
     /// buffer = momentum buffer + (1 - momentum) grad
@@ -36,37 +36,37 @@ settings! {
     /// param  = (1 - lr weight_decay) param - lr scale x
     /// ```
     ///
-    /// This is for parameters of two dimensions. All others, which PyTorch refuses, follow [`AdamW`](crate::AdamW) with
-    /// `adamw_rate` times the learning rate, `adamw_betas`, `adamw_eps` and the same weight decay, as in `optax.contrib.muon`. A
-    /// schedule of the momentum is that of the matrices. Usual rate 1e-3.
+    /// This is for parameters of two dimensions. All others, which PyTorch refuses, use [`AdamW`](crate::AdamW) with
+    /// `adamw_rate` times the learning rate, `adamw_betas`, `adamw_eps` and the same weight decay, as in
+    /// `optax.contrib.muon`. A schedule of the momentum applies to the matrices. Usual rate 1e-3.
     ///
     /// Optax has `bias_correction`, adds `eps` to the norm (1e-8), and scales for matrices of inputs by outputs
     /// ([`MuonScale::OriginalTransposed`]). Source: Jordan et al.: Muon, an optimizer for hidden layers in neural networks (2024).
     ///
-    /// A step is 4 launches, 5 with clipping by the norm, and 1 + 3 for each matrix in each iteration: 4 + 5 (1 + 3 M) by default
-    /// for M matrices. Besides the products it moves 36 bytes per parameter of a matrix. The state takes 4, and 8 for other
-    /// parameters. Two more copies of the matrices, and two squares of the smaller side of each, live within a step. Products limit
-    /// it: 2 m² (2 n + m) operations an iteration for a matrix of m by n, m ≤ n. In software, at 256 by 256, it reaches a fiftieth
-    /// of a copy's bandwidth.
+    /// A step is 4 launches, 5 with clipping by the norm, and 1 + 3 for each matrix in each iteration: 4 + 5 (1 + 3 M)
+    /// by default for M matrices. Besides the products it moves 36 bytes per parameter of a matrix. The state takes 4,
+    /// and 8 for other parameters. Within a step there are two more copies of the matrices, and two squares of the
+    /// smaller side of each. It is limited by the products: 2 m² (2 n + m) operations per iteration for a matrix of m
+    /// by n, m ≤ n. In software, at 256 by 256, it reaches a fiftieth of a copy's bandwidth.
     "muon" Muon {
         /// The share of the buffer that a step keeps.
         momentum: f64 = 0.95, fraction;
-        /// Whether to look one step of momentum ahead.
+        /// Whether to use Nesterov's momentum, one step ahead.
         nesterov: bool = true;
-        /// Whether to correct buffer and gradient of Nesterov's sum for the start from zero: the buffer is divided by
+        /// Whether to correct buffer and gradient of Nesterov's sum for the start at zero: the buffer is divided by
         /// 1 - momentumᵗ⁺¹, the gradient by 1 - momentumᵗ.
         bias_correction: bool = false;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.1, not_negative;
         /// The coefficients a, b, c of an iteration.
         ns_coefficients: (f64, f64, f64) = (3.4445, -4.775, 2.0315), finite;
-        /// Newton-Schulz iterations.
+        /// The number of Newton-Schulz iterations.
         ns_steps: usize = 5, one_to_a_hundred;
-        /// The least divisor of a matrix.
+        /// The lower bound of the divisor of a matrix.
         eps: f64 = 1e-7, positive;
-        /// How the learning rate is scaled to the extents of a matrix; PyTorch's `adjust_lr_fn`.
+        /// The dependence of the learning rate on the shape of a matrix; PyTorch's `adjust_lr_fn`.
         adjust_lr: MuonScale = MuonScale::Original;
-        /// The learning rate of other parameters, over that of matrices.
+        /// The learning rate of other parameters divided by that of matrices.
         adamw_rate: f64 = 1.0, not_negative;
         /// Decay rates of the moments of other parameters.
         adamw_betas: (f64, f64) = (0.9, 0.999), fraction;
@@ -75,7 +75,7 @@ settings! {
     }
 }
 
-/// The extents of a parameter that is made orthogonal.
+/// Returns the shape of a parameter that is orthogonalised.
 fn as_matrix(shape: &[usize]) -> Option<(usize, usize)> {
     if let [rows, columns] = *shape { Some((rows, columns)) } else { None }
 }
@@ -107,7 +107,7 @@ impl Method for Muon {
     }
 
     fn bytes_per_parameter(&self) -> u64 {
-        // Of a matrix, without products.
+        // For a matrix, without products.
         36
     }
 
@@ -194,7 +194,7 @@ impl Method for Muon {
 }
 
 impl Muon {
-    /// Newton-Schulz iterations of these matrices, on the side where A is the smaller one.
+    /// Runs the Newton-Schulz iterations of these matrices, on the side where A is the smaller one.
     fn make_orthogonal(
         &self,
         x: &mut Arena,
@@ -241,7 +241,7 @@ struct MomentumParams {
     padding: [u32; 2],
 }
 
-/// The momentum, what is to be made orthogonal, and the partial sums of its squares.
+/// Computes the momentum, the matrices to orthogonalise, and the partial sums of their squares.
 fn momentum_twin(call: Call<'_>) {
     let params: MomentumParams = call.params();
     let [grads, table, clock, matrices, buffer, x, partials] = call.bindings();
@@ -283,7 +283,7 @@ struct NormalizeParams {
     padding: [u32; 3],
 }
 
-/// Each matrix over its norm.
+/// Divides each matrix by its norm.
 fn normalize_twin(call: Call<'_>) {
     let params: NormalizeParams = call.params();
     let [matrices, partials, x] = call.bindings();
@@ -312,7 +312,7 @@ struct PolynomialParams {
     padding: u32,
 }
 
-/// a I + b A + c A A.
+/// Computes a I + b A + c A A.
 fn polynomial_twin(call: Call<'_>) {
     let params: PolynomialParams = call.params();
     let [matrices, gram, square] = call.bindings();
@@ -349,7 +349,7 @@ struct ApplyParams {
     padding: u32,
 }
 
-/// What was made orthogonal for matrices, AdamW for others.
+/// Updates matrices with the orthogonalised ones, and other parameters by AdamW.
 fn apply_twin(call: Call<'_>) {
     let params: ApplyParams = call.params();
     let [values, grads, table, clock, matrices, x, moment1, moment2] = call.bindings();

@@ -31,13 +31,13 @@ settings! {
         betas: (f64, f64) = (0.9, 0.999), fraction;
         /// Added to the root of the second moment, after bias correction.
         eps: f64 = 1e-8, positive;
-        /// How fast mu rises to beta1.
+        /// The rate at which mu rises to beta1.
         momentum_decay: f64 = 4e-3, not_negative;
         /// Weight decay.
         weight_decay: f64 = 0.0, not_negative;
         /// Whether weight decay is decoupled from the gradient.
         decoupled: bool = false;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -64,7 +64,7 @@ impl Method for NAdam {
     }
 }
 
-/// The formula of [`NAdam`], element by element.
+/// Computes the formula of [`NAdam`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let (one_minus_beta2, rate) = (head.one_minus_beta2(), head.extra_rate());

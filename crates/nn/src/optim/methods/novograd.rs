@@ -24,7 +24,7 @@ settings! {
     ///
     /// A step is three launches for any number of tensors, besides those of clipping: partial norms, second moments, parameters.
     /// It moves 28 bytes per parameter; the state takes 4. In software it reaches 0.6 to 0.8 of a copy's bandwidth: the norms
-    /// read 8 of these bytes, and take seven tenths as long as the rest.
+    /// read 8 of these bytes, and take seven tenths of the time of the rest.
     "novograd" NovoGrad {
         /// Decay rates of the first and the second moment.
         betas: (f64, f64) = (0.9, 0.25), fraction;
@@ -32,7 +32,7 @@ settings! {
         eps: f64 = 1e-6, positive;
         /// Weight decay, in the first moment.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -98,12 +98,12 @@ struct MomentParams {
     eps: f32,
 }
 
-/// Elements from one tensor of shape `[1]` to the next.
+/// The number of elements from one tensor of shape `[1]` to the next.
 const STRIDE: usize = ROW_ELEMENTS;
 
 const _: () = assert!(STRIDE == 64, "shaders/optim/novograd_moment.wgsl counts on it");
 
-/// The second moments of [`NovoGrad`].
+/// Computes the second moments of [`NovoGrad`].
 fn moment_twin(call: Call<'_>) {
     let MomentParams { beta2, one_minus_beta2, eps, .. } = call.params();
     let [segments, partials, table, clock, moments] = call.bindings();
@@ -120,7 +120,7 @@ fn moment_twin(call: Call<'_>) {
     });
 }
 
-/// The step of [`NovoGrad`].
+/// Takes the step of [`NovoGrad`].
 fn twin(call: Call<'_>) {
     Elements::of(call).each(
         #[inline(always)]

@@ -1,4 +1,4 @@
-//! Prodigy: sums over all parameters, an estimate of the distance to the solution, and the update by it.
+//! Prodigy: sums over all parameters, an estimate of the distance to the solution, and the update.
 
 use thalweg_tensor::optim::math::{self, LANES};
 use thalweg_tensor::optim::{
@@ -11,8 +11,8 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// Prodigy, as `optax.contrib.prodigy`: AdamW that estimates the distance d from the start to the solution, and with it its
-    /// step size:
+    /// Prodigy, as `optax.contrib.prodigy`: AdamW that estimates the distance d from the start to the solution, and
+    /// derives its step size from d:
     ///
     /// ```text
     /// dlr       = d lr √(1 - beta2ᵗ) / (1 - beta1ᵗ)   (d lr without bias_correction)
@@ -26,47 +26,47 @@ settings! {
     /// param     = param - dlr (weight_decay param + moment1 / (√moment2 + d eps))
     /// ```
     ///
-    /// The sums run over all parameters but the frozen ones, on the device and in a fixed order. The rate is a multiple of d;
-    /// usual 1. The authors' program leaves out the bias correction by default (`bias_correction: false`, their
-    /// `use_bias_correction`). Optax has no limit of growth and does not climb. Groups that scale the learning rate scale dlr
-    /// everywhere. PyTorch does not have this method; the names of the state are those of the authors' program, and its `d` holds
-    /// d, d_max, the numerator and the d before. Source: Mishchenko, Defazio: Prodigy: an expeditiously adaptive parameter-free
-    /// learner (ICML 2024).
+    /// The sums run over all parameters except the frozen ones, on the device and in a fixed order. The rate is a
+    /// multiple of d; usual 1. The authors' program leaves out the bias correction by default (`bias_correction:
+    /// false`, their `use_bias_correction`). Optax has no limit of growth and does not ascend. Groups that scale the
+    /// learning rate scale dlr everywhere. PyTorch does not have this method. The names of the state are those of the
+    /// authors' program; its `d` holds d, d_max, the numerator and the previous d. Source: Mishchenko, Defazio:
+    /// Prodigy: an expeditiously adaptive parameter-free learner (ICML 2024).
     ///
-    /// A step is four launches, five with clipping by the global norm: the clock, the sums, d, the parameters. It moves 48 bytes
-    /// per parameter; the state takes 16. In software it reaches 0.4 to 0.7 of a copy's bandwidth: the sums, 20 of the 48 bytes,
-    /// take more than half of the time, for their arithmetic.
+    /// A step is four launches, five with clipping by the global norm: the clock, the sums, d, the parameters. It moves
+    /// 48 bytes per parameter; the state takes 16. In software it reaches 0.4 to 0.7 of a copy's bandwidth: the
+    /// arithmetic of the sums, with 20 of the 48 bytes, takes more than half of the time.
     "prodigy" Prodigy {
         /// Decay rates of the first and the second moment.
         betas: (f64, f64) = (0.9, 0.999), fraction;
-        /// The decay rate of the sums; `None` for the root of that of the second moment.
+        /// The decay rate of the sums; `None` for the square root of that of the second moment.
         beta3: Option<f64> = None, fraction;
-        /// Times d, added to the root of the second moment.
+        /// Added to the root of the second moment, times d.
         eps: f64 = 1e-8, positive;
-        /// The first d: a distance that is certainly too small.
+        /// The first d, certainly smaller than the distance.
         d0: f64 = 1e-6, positive;
         /// The factor of estimates of d.
         d_coef: f64 = 1.0, positive;
         /// The largest factor by which d grows in a step; `None` for no limit.
         growth_rate: Option<f64> = None, from_one;
-        /// Whether to correct the moments for their start from zero.
+        /// Whether to correct the moments for their start at zero.
         bias_correction: bool = true;
         /// Whether s leaves out the learning rate, for schedules that warm up.
         safeguard_warmup: bool = false;
         /// Weight decay, times dlr.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
 
-/// The parameters of a partial sum.
+/// The number of parameters per partial sum.
 const SUM_BLOCK: usize = 8192;
 
-/// The parameters that a workgroup sums side by side.
+/// The number of parameters that a workgroup sums side by side.
 const TURN: usize = 16 * LANES;
 
-/// The numbers of the estimate: d, d_max, the numerator, the d before.
+/// The numbers of the estimate: d, d_max, the numerator, the previous d.
 const ESTIMATE: usize = 4;
 
 impl Method for Prodigy {
@@ -87,7 +87,7 @@ impl Method for Prodigy {
     }
 
     fn bytes_per_parameter(&self) -> u64 {
-        // The sums read parameter, gradient, s and param0 and write s; the update moves as many as Adam's.
+        // The sums read parameter, gradient, s and param0 and write s; the update moves as many bytes as Adam's.
         20 + 28
     }
 
@@ -166,12 +166,13 @@ struct SumParams {
     offset: u32,
 }
 
-/// √(1 - beta2ᵗ) / (1 - beta1ᵗ), or 1.
+/// Returns √(1 - beta2ᵗ) / (1 - beta1ᵗ), or 1.
 fn correction(now: &Now, has_bias_correction: u32) -> f32 {
     if has_bias_correction != 0 { now.bias_correction2.sqrt() / now.bias_correction1 } else { 1.0 }
 }
 
-/// s = beta3 s + d / d0 dlr g, and the partial sums of dlr g (param0 - param) and of |s|, in a workgroup's order.
+/// Computes s = beta3 s + d / d0 dlr g, and the partial sums of dlr g (param0 - param) and of |s|, in a workgroup's
+/// order.
 fn sums_twin(call: Call<'_>) {
     let SumParams { d0, beta3, has_bias_correction, safeguard_warmup, offset, .. } = call.params();
     let mut elements = Elements::of(call);
@@ -215,7 +216,7 @@ fn sums_twin(call: Call<'_>) {
     );
 }
 
-/// The sum of what the lanes of a workgroup have: four vectors each, [`LANES`] vectors apart.
+/// Sums the values of the lanes of a workgroup: four vectors each, [`LANES`] vectors apart.
 fn across(sums: &[f32; TURN]) -> f32 {
     let lanes = std::array::from_fn(|lane| {
         let [x, y, z, w] = [0, 1, 2, 3].map(|i| {
@@ -254,11 +255,11 @@ struct EstimateParams {
     d0: f32,
     beta3: f32,
     d_coef: f32,
-    /// 0 where there is no limit.
+    /// 0 if there is no limit.
     growth_rate: f32,
 }
 
-/// d, d_max and the numerator of the formula of [`Prodigy`], from the partial sums.
+/// Computes d, d_max and the numerator of the formula of [`Prodigy`], from the partial sums.
 fn estimate_twin(call: Call<'_>) {
     let EstimateParams { blocks, d0, beta3, d_coef, growth_rate } = call.params();
     let [partials, clock, estimate] = call.bindings();
@@ -307,7 +308,7 @@ struct Params {
     has_bias_correction: u32,
 }
 
-/// The rest of the formula of [`Prodigy`], element by element.
+/// Computes the rest of the formula of [`Prodigy`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps, has_bias_correction } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// RAdam, as `torch.optim.RAdam`: momentum alone in the first steps, and then [`Adam`](super::Adam) with a rectified
+    /// RAdam, as `torch.optim.RAdam`: momentum only in the first steps, and then [`Adam`](super::Adam) with a rectified
     /// learning rate:
     ///
     /// ```text
@@ -36,7 +36,7 @@ settings! {
         weight_decay: f64 = 0.0, not_negative;
         /// Whether weight decay is decoupled from the gradient.
         decoupled: bool = false;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -61,7 +61,7 @@ impl Method for RAdam {
     }
 }
 
-/// The formula of [`RAdam`], element by element.
+/// Computes the formula of [`RAdam`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

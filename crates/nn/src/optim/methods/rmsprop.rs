@@ -37,7 +37,7 @@ settings! {
         centered: bool = false;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -80,14 +80,14 @@ struct Params {
 }
 
 impl Params {
-    /// The direction, by the root of the mean square.
+    /// Computes the direction, by the root of the mean square.
     #[inline(always)]
     fn plain(&self, grad: f32, square: &mut f32) -> f32 {
         *square = self.alpha * *square + self.one_minus_alpha * (grad * grad);
         grad / (square.sqrt() + self.eps)
     }
 
-    /// The direction, by the deviation from the average.
+    /// Computes the direction, by the deviation from the average.
     #[inline(always)]
     fn centered(&self, grad: f32, square: &mut f32, average: &mut f32) -> f32 {
         *square = self.alpha * *square + self.one_minus_alpha * (grad * grad);
@@ -97,7 +97,7 @@ impl Params {
     }
 }
 
-/// The formula of [`RmsProp`], element by element.
+/// Computes the formula of [`RmsProp`], element-wise.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let forms = (call.constant("CENTERED") != 0.0, call.constant("MOMENTUM") != 0.0);

@@ -8,8 +8,8 @@ use crate::Result;
 use crate::setting::{check, method_of_settings, settings};
 
 settings! {
-    /// Rprop, as `torch.optim.Rprop`: the signs of gradients alone count, and every parameter has its own step size. It grows
-    /// while the sign stays and shrinks when the sign turns:
+    /// Rprop, as `torch.optim.Rprop`: it uses only the signs of gradients, and every parameter has its own step size.
+    /// It grows while the sign stays and shrinks when the sign changes:
     ///
     /// ```text
     /// s     = sign(grad prev)
@@ -18,20 +18,20 @@ settings! {
     /// param = param - size sign(g),  prev = g
     /// ```
     ///
-    /// It is for gradients of all rows, not of batches. The learning rate is the first step size; usual 1e-2. Schedules do not
-    /// change it. Optax computes the same. Source: Riedmiller, Braun: A direct adaptive method for faster backpropagation learning
-    /// (ICNN 1993).
+    /// Use it with gradients of all rows, not of batches. The learning rate is the first step size; usual 1e-2.
+    /// Schedules do not change it. Optax computes the same. Source: Riedmiller, Braun: A direct adaptive method for
+    /// faster backpropagation learning (ICNN 1993).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 28 bytes per parameter; the state takes 8. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
     "rprop" Rprop {
         /// The first step size; `None` for the learning rate of the first step.
         first_step: Option<f64> = None, not_negative;
-        /// The factors of a step size when the sign turns, and when it stays.
+        /// The factors of a step size if the sign changes, and if it stays.
         etas: (f64, f64) = (0.5, 1.2), positive;
         /// The smallest and the largest step size.
         step_sizes: (f64, f64) = (1e-6, 50.0), positive;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
     check |settings| {
@@ -77,7 +77,7 @@ struct Params {
     most: f32,
 }
 
-/// The formula of [`Rprop`], element by element.
+/// Computes the formula of [`Rprop`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { shrink, grow, least, most, .. } = call.params();
     Elements::of(call).each(

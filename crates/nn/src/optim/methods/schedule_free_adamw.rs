@@ -18,10 +18,10 @@ settings! {
     /// z = z - lr d                                    (at first: y)
     /// ```
     ///
-    /// The parameters are y, where gradients are taken. The result is x = (y - (1 - beta1) z) / beta1.
-    /// [`Optimizer::eval`](crate::Optimizer::eval) puts it in their place. The learning rate stays constant after a warm-up; usual
-    /// 2.5e-3. The weights lr² are those of the next step, as in optax. PyTorch does not have this method. Source: Defazio et al.:
-    /// The road less scheduled (NeurIPS 2024).
+    /// The parameters are y, where gradients are taken. The result is x = (y - (1 - beta1) z) / beta1;
+    /// [`Optimizer::eval`](crate::Optimizer::eval) replaces the parameters by it. The learning rate stays constant
+    /// after a warm-up; usual 2.5e-3. The weights lr² are those of the next step, as in optax. PyTorch does not have
+    /// this method. Source: Defazio et al.: The road less scheduled (NeurIPS 2024).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 28 bytes per parameter; the state takes 8. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
@@ -32,7 +32,7 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, at y.
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
     check |settings| check("betas.0", settings.betas.0, settings.betas.0 > 0.0, "greater than 0 and less than 1")
@@ -69,7 +69,7 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`ScheduleFreeAdamW`], element by element.
+/// Computes the formula of [`ScheduleFreeAdamW`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, beta2, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

@@ -17,10 +17,10 @@ settings! {
     /// z = z - lr g                                    (at first: y)
     /// ```
     ///
-    /// The parameters are y, where gradients are taken. The result is x = (y - (1 - beta1) z) / beta1.
-    /// [`Optimizer::eval`](crate::Optimizer::eval) puts it in their place. The learning rate stays constant after a warm-up; usual
-    /// 1. The weights lr² are those of the next step, as in optax. PyTorch does not have this method. Source: Defazio et al.: The
-    /// road less scheduled (NeurIPS 2024).
+    /// The parameters are y, where gradients are taken. The result is x = (y - (1 - beta1) z) / beta1;
+    /// [`Optimizer::eval`](crate::Optimizer::eval) replaces the parameters by it. The learning rate stays constant
+    /// after a warm-up; usual 1. The weights lr² are those of the next step, as in optax. PyTorch does not have this
+    /// method. Source: Defazio et al.: The road less scheduled (NeurIPS 2024).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 20 bytes per parameter; the state takes 4. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth: [why](crate::Optimizer#bandwidth-in-software).
@@ -29,7 +29,7 @@ settings! {
         beta1: f64 = 0.9, inner_fraction;
         /// Weight decay at y, through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -53,7 +53,7 @@ impl Method for ScheduleFreeSgd {
     }
 }
 
-/// The formula of [`ScheduleFreeSgd`], element by element.
+/// Computes the formula of [`ScheduleFreeSgd`], element-wise.
 fn twin(call: Call<'_>) {
     Elements::of(call).each(
         #[inline(always)]

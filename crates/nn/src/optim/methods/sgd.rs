@@ -31,7 +31,7 @@ settings! {
         weight_decay: f64 = 0.0, not_negative;
         /// Whether to look ahead by Nesterov's rule; needs momentum and no dampening.
         nesterov: bool = false;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
     check |settings| check(
@@ -66,7 +66,7 @@ impl Method for Sgd {
     }
 }
 
-/// The formula of [`Sgd`], element by element.
+/// Computes the formula of [`Sgd`], element-wise.
 fn twin(call: Call<'_>) {
     Elements::of(call).each(
         #[inline(always)]
@@ -93,7 +93,7 @@ struct MomentumParams {
     nesterov: u32,
 }
 
-/// The formula of [`Sgd`], element by element.
+/// Computes the formula of [`Sgd`], element-wise.
 fn momentum_twin(call: Call<'_>) {
     let MomentumParams { undamped, nesterov, .. } = call.params();
     let nesterov = nesterov != 0;

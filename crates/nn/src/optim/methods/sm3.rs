@@ -21,20 +21,22 @@ settings! {
     /// param  = param - lr buffer
     /// ```
     ///
-    /// Vectors have an accumulator for each element: v = accumulator = accumulator + grad². A tensor of more than two dimensions
-    /// counts as a matrix of the first one by the others, where optax has accumulators for each dimension. The state
-    /// `accumulator` of a matrix holds those of the rows and then those of the columns. Usual rate 0.1. PyTorch does not have this
-    /// method. Source: Anil, Gupta, Koren, Singer: Memory-efficient adaptive optimization (NeurIPS 2019).
+    /// Vectors have an accumulator for each element: v = accumulator = accumulator + grad². A tensor of more than two
+    /// dimensions counts as a matrix of the first one by the others; optax has accumulators for each dimension. The
+    /// state `accumulator` of a matrix contains those of the rows and then those of the columns. Usual rate 0.1.
+    /// PyTorch does not have this method. Source: Anil, Gupta, Koren, Singer: Memory-efficient adaptive optimization
+    /// (NeurIPS 2019).
     ///
     /// A step is 3 launches for any number of tensors, 4 with clipping by the norm. It moves 28 bytes per parameter of a matrix;
-    /// the state takes 4, and a number for each row and each column. In software it reaches a tenth of a copy's bandwidth: the step
-    /// and the maxima of rows and of columns each visit all gradients, one by one instead of in vectors of four.
+    /// the state takes 4, and a number for each row and each column. In software it reaches a tenth of a copy's
+    /// bandwidth. The step and the maxima of rows and of columns each visit all gradients, one by one instead of in
+    /// vectors of four.
     "sm3" Sm3 {
         /// The share of the buffer that a step keeps.
         momentum: f64 = 0.9, fraction;
         /// Added to the accumulator, inside the root.
         eps: f64 = 1e-8, positive;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -60,7 +62,7 @@ impl Method for Sm3 {
     }
 
     fn bytes_per_parameter(&self) -> u64 {
-        // Of a matrix.
+        // For a matrix.
         28
     }
 
@@ -112,7 +114,7 @@ struct Params {
     padding: [u32; 3],
 }
 
-/// The formula of [`Sm3`], with the new accumulators of matrices beside the old ones.
+/// Computes the formula of [`Sm3`], with the new accumulators of matrices beside the old ones.
 fn step_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [values, grads, table, clock, matrices, accumulator, buffer, maxima] = call.bindings();
@@ -178,7 +180,7 @@ pub(crate) static SM3_STEP: Kernel = Kernel {
     twin: step_twin,
 };
 
-/// The new accumulators into their place.
+/// Copies the new accumulators over the old ones.
 fn commit_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [table, clock, matrices, maxima, accumulator] = call.bindings();

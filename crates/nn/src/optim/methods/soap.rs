@@ -15,11 +15,11 @@ use crate::setting::{method_of_settings, settings};
 
 pub(super) use basis::SOAP_BASIS;
 
-/// The longest side in software. Lavapipe ends the loops of a lane, without an error, after 65,535 turns in all; 15 sweeps over
-/// a side of 64 are some 46,000.
+/// The longest side in software. Lavapipe ends the loops of a lane, without an error, after 65,535 iterations in total;
+/// 15 sweeps over a side of 64 are some 46,000.
 const LONGEST_SIDE_IN_SOFTWARE: usize = 64;
 
-/// The longest side that a workgroup finds an eigenbasis of.
+/// The longest side for which a workgroup computes an eigenbasis.
 const MOST_SIDE: usize = 1024;
 
 settings! {
@@ -35,19 +35,21 @@ settings! {
     /// ```
     ///
     /// The first step changes no parameter: from its gradients it computes the first eigenbases Q0 and Q1, of GG0 and GG1, by
-    /// Jacobi rotations. After each `precondition_frequency` updates, one step of orthogonal iteration updates them: Q of the QR
-    /// decomposition of GG Q. Parameters of fewer than two dimensions follow Adam with the same numbers. A tensor of more counts as
-    /// a matrix of the first dimension by the others. A side longer than `max_precondition_dim` has no basis. A driver in software
-    /// refuses bases of sides over 64, since it may end the loops that find them.
+    /// Jacobi rotations. After each `precondition_frequency` updates, one step of orthogonal iteration updates them: Q
+    /// of the QR decomposition of GG Q. Parameters of fewer than two dimensions use Adam with the same settings. A
+    /// tensor of more dimensions counts as a matrix of the first one by the others. A side longer than
+    /// `max_precondition_dim` has no basis. With a software driver, bases of sides over 64 are an error, because the
+    /// driver may end the loops that compute them.
     ///
     /// Usual rate 3e-3. PyTorch does not have this method. Source: Vyas et al.: SOAP: improving and stabilizing Shampoo using Adam
     /// (ICLR 2025).
     ///
-    /// A step is 8 launches, 9 with clipping by the norm, and 8 products for each matrix, 4 if only one side has a basis. Besides
-    /// these it moves 48 bytes per parameter. A basis is the work of one workgroup: some k³ operations, so sides of many hundreds
-    /// make the steps slow at which it changes. The state takes two numbers for a parameter and 2 k² for a side of k. Four more
-    /// copies of the parameters live within a step. In software, at 256 by 256, it reaches a twentieth of a copy's bandwidth, and
-    /// a step at which the bases change takes three times as long as another.
+    /// A step is 8 launches, 9 with clipping by the norm, and 8 products for each matrix, 4 if only one side has a
+    /// basis. Besides these it moves 48 bytes per parameter. One workgroup computes a basis with some k³ operations, so
+    /// sides of many hundreds make the steps slow that change it. The state takes two numbers per parameter and 2 k²
+    /// per side of k. Within a step there are four more copies of the parameters. In software, at 256 by 256, it
+    /// reaches a twentieth of a copy's bandwidth, and a step that changes the bases takes three times as long as
+    /// another.
     "soap" Soap {
         /// Decay rates of the moments.
         betas: (f64, f64) = (0.95, 0.95), fraction;
@@ -57,9 +59,9 @@ settings! {
         eps: f64 = 1e-8, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 0.01, not_negative;
-        /// Updates from one step of the bases to the next.
+        /// The number of updates between steps of the bases.
         precondition_frequency: u32 = 10, from_one;
-        /// The longest side that has a basis.
+        /// The longest side with a basis.
         max_precondition_dim: usize = 256, up_to_1024;
     }
 }
@@ -67,7 +69,7 @@ settings! {
 const _: () = assert!(MOST_SIDE == 1024, "the range of `max_precondition_dim`");
 
 impl Soap {
-    /// The lengths of the sides of a shape that have a basis; 0 for those that have none.
+    /// Returns the lengths of the sides of a shape that have a basis, and 0 for sides without one.
     fn sides(&self, shape: &[usize]) -> [usize; 2] {
         let (rows, columns) = as_matrix(shape).unwrap_or((0, 0));
         [rows, columns].map(|length| if length <= self.max_precondition_dim { length } else { 0 })
@@ -104,7 +106,7 @@ impl Method for Soap {
     }
 
     fn bytes_per_parameter(&self) -> u64 {
-        // Of a matrix, without products.
+        // For a matrix, without products.
         48
     }
 
@@ -219,7 +221,7 @@ impl Method for Soap {
     }
 }
 
-/// Q0ᵀ x Q1, or back: Q0 x Q1ᵀ. A side without a basis stays as it is.
+/// Computes Q0ᵀ x Q1, or back: Q0 x Q1ᵀ. A side without a basis stays as it is.
 fn turn(
     x: &Tensor,
     bases: &[Arena],
@@ -255,7 +257,7 @@ struct Params {
 }
 
 impl Params {
-    /// The step size: bias corrections are those of the updates before this step.
+    /// Returns the step size; bias corrections are those of the updates before this step.
     fn step_size(&self, now: &Now) -> f32 {
         let before = |correction: f32, one_minus_beta: f32| {
             if one_minus_beta >= 1.0 { 1.0 } else { (correction - one_minus_beta) / (1.0 - one_minus_beta) }
@@ -266,7 +268,7 @@ impl Params {
     }
 }
 
-/// First moments, gradients of matrices, and Adam for what is no matrix.
+/// Computes first moments, gradients of matrices, and Adam for other parameters.
 fn moments_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [values, grads, table, clock, matrices, moment1, moment2, gradients] = call.bindings();
@@ -314,7 +316,7 @@ pub(crate) static SOAP_MOMENTS: Kernel = Kernel {
     twin: moments_twin,
 };
 
-/// Second moments and the update, in the eigenbases.
+/// Computes second moments and the update, in the eigenbases.
 fn normalize_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [table, clock, matrices, gradients, moment2, x] = call.bindings();
@@ -340,7 +342,7 @@ pub(crate) static SOAP_NORMALIZE: Kernel = Kernel {
     twin: normalize_twin,
 };
 
-/// The matrices by the update.
+/// Updates the matrices.
 fn apply_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [values, table, clock, matrices, x] = call.bindings();
@@ -363,7 +365,7 @@ pub(crate) static SOAP_APPLY: Kernel = Kernel {
     twin: apply_twin,
 };
 
-/// The preconditioners of one side.
+/// Updates the preconditioners of one side.
 fn average_twin(call: Call<'_>) {
     let params: Params = call.params();
     let [table, clock, matrices, product, average] = call.bindings();

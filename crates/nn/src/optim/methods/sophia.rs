@@ -8,7 +8,7 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// Sophia, as `optax.contrib.sophia`: the moment over the Hessian's diagonal, clipped:
+    /// Sophia, as `optax.contrib.sophia`: the moment divided by the Hessian's diagonal, clipped:
     ///
     /// ```text
     /// moment  = beta1 moment + (1 - beta1) grad
@@ -17,15 +17,15 @@ settings! {
     /// hessian = beta2 hessian + (1 - beta2) (an estimate of the Hessian's diagonal)      every update_interval steps
     /// ```
     ///
-    /// [`Trainer`](crate::Trainer) estimates the diagonal after the steps 1, 1 + update_interval, … by Gauss, Newton and Bartlett
-    /// ([`Optimizer::estimate_hessian`](crate::Optimizer::estimate_hessian)): a second forward and backward pass over the batch,
-    /// with targets that are drawn from the model. Another loop calls that method, or passes a diagonal to
-    /// [`Optimizer::update_hessian`](crate::Optimizer::update_hessian).
+    /// [`Trainer`](crate::Trainer) estimates the diagonal after the steps 1, 1 + update_interval, …
+    /// (Gauss-Newton-Bartlett, [`Optimizer::estimate_hessian`](crate::Optimizer::estimate_hessian)): a second forward
+    /// and backward pass over the batch, with targets that are drawn from the model. Your own loop calls that method,
+    /// or passes a diagonal to [`Optimizer::update_hessian`](crate::Optimizer::update_hessian).
     ///
-    /// An estimate counts from the next step, as in optax. So the first step has a diagonal of 0 and moves every parameter by lr
-    /// clip_threshold. The authors' program does not correct the bias of the moment, and multiplies gamma by the batch size.
-    /// Usual rate 1e-3. PyTorch does not have this method. Source: Liu, Li, Hall, Liang, Ma: Sophia: a scalable stochastic
-    /// second-order optimizer for language model pre-training (ICLR 2024).
+    /// An estimate has an effect from the next step on, as in optax. So the first step has a diagonal of 0 and moves
+    /// every parameter by lr clip_threshold. The authors' program does not correct the bias of the moment, and
+    /// multiplies gamma by the batch size. Usual rate 1e-3. PyTorch does not have this method. Source: Liu, Li, Hall,
+    /// Liang, Ma: Sophia: a scalable stochastic second-order optimizer for language model pre-training (ICLR 2024).
     ///
     /// A step is one launch, three with clipping by the global norm. It moves 24 bytes per parameter; the state takes 8. In
     /// software it reaches 0.9 to 1 of a copy's bandwidth ([why](crate::Optimizer#bandwidth-in-software)). Each estimate adds one
@@ -33,7 +33,7 @@ settings! {
     "sophia" Sophia {
         /// Decay rates of the moment and of the Hessian's diagonal.
         betas: (f64, f64) = (0.965, 0.99), fraction;
-        /// The least divisor of the moment.
+        /// The lower bound of the divisor of the moment.
         eps: f64 = 1e-8, positive;
         /// The factor of the Hessian's diagonal: the larger, the fewer parameters are clipped.
         gamma: f64 = 0.01, positive;
@@ -41,11 +41,11 @@ settings! {
         clip_threshold: f64 = 1.0, positive;
         /// Weight decay, times the learning rate.
         weight_decay: f64 = 1e-4, not_negative;
-        /// Steps from one estimate of the Hessian's diagonal to the next.
+        /// The number of steps between estimates of the Hessian's diagonal.
         update_interval: u64 = 10, from_one;
         /// The seed of the targets of estimates.
         seed: u64 = 0;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -86,7 +86,7 @@ struct Params {
     clip_threshold: f32,
 }
 
-/// The formula of [`Sophia`], element by element.
+/// Computes the formula of [`Sophia`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head: _, gamma, eps, clip_threshold } = call.params();
     Elements::of(call).each(

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::setting::{method_of_settings, settings};
 
 settings! {
-    /// Yogi, as `optax.yogi`: [`Adam`](super::Adam) whose second moment changes by no more than the square of the gradient:
+    /// Yogi, as `optax.yogi`: [`Adam`](super::Adam) whose second moment changes by at most the square of the gradient:
     ///
     /// ```text
     /// g       = grad + weight_decay param
@@ -32,7 +32,7 @@ settings! {
         initial_accumulator_value: f64 = 1e-6, not_negative;
         /// Weight decay through the gradient (L2).
         weight_decay: f64 = 0.0, not_negative;
-        /// Whether to climb instead of to descend.
+        /// Whether to ascend instead of descending.
         maximize: bool = false;
     }
 }
@@ -61,7 +61,7 @@ struct Params {
     eps: f32,
 }
 
-/// The formula of [`Yogi`], element by element.
+/// Computes the formula of [`Yogi`], element-wise.
 fn twin(call: Call<'_>) {
     let Params { head, eps } = call.params();
     let one_minus_beta2 = head.one_minus_beta2();

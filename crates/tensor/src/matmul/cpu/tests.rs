@@ -1,4 +1,4 @@
-//! Products of every shape, layout and set of inner loops against their definition.
+//! Products of every shape, layout and set of inner loops, compared with their definition.
 
 use super::*;
 
@@ -14,12 +14,28 @@ fn numbers(count: usize) -> Vec<f32> {
 
 #[test]
 fn products_of_every_shape_and_layout_are_those_of_the_definition() {
-    // On whatever processor a user has: with each set of inner loops that this one runs.
+    // Tests each set of inner loops that this processor supports.
     for kernels in Kernels::available() {
         TEST_KERNELS.set(Some(kernels));
         hold_products_against_their_definition();
     }
     TEST_KERNELS.set(None);
+}
+
+fn strided(data: &[f32], row: usize, column: usize) -> Operand<'_> {
+    Operand { data, places: Places::Strides { row, column } }
+}
+
+fn element(matrix: Operand<'_>, row: usize, column: usize) -> f32 {
+    let (row_stride, column_stride) = matrix.strides().unwrap();
+    matrix.data[row * row_stride + column * column_stride]
+}
+
+/// The places of rows and columns of a strided matrix.
+fn tables(matrix: Operand<'_>, rows: usize, columns: usize) -> (Vec<u32>, Vec<u32>) {
+    let (row, column) = matrix.strides().unwrap();
+    let table = |count: usize, stride: usize| (0..count).map(|i| (i * stride) as u32).collect();
+    (table(rows, row), table(columns, column))
 }
 
 fn hold_products_against_their_definition() {
@@ -34,18 +50,16 @@ fn hold_products_against_their_definition() {
             [(false, false, false), (true, false, true), (false, true, true), (true, true, false)]
         {
             let (row, column) = if a_transposed { (1, m) } else { (k, 1) };
-            let a = Operand { data: &a_data[3..], row, column };
+            let a = strided(&a_data[3..], row, column);
             let (row, column) = if b_transposed { (1, k) } else { (n, 1) };
-            let b = Operand { data: &b_data, row, column };
+            let b = strided(&b_data, row, column);
             let mut c = before.clone();
             multiply([m, n, k], a, b, &mut c, accumulate, |_, column, c| {
                 c.iter_mut().enumerate().for_each(|(i, c)| *c += (column + i) as f32);
             });
             for i in [0, m / 2, m - 1] {
                 for j in 0..n {
-                    let term = |l: usize| {
-                        f64::from(a.data[i * a.row + l * a.column]) * f64::from(b.data[l * b.row + j * b.column])
-                    };
+                    let term = |l: usize| f64::from(element(a, i, l)) * f64::from(element(b, l, j));
                     let start = if accumulate { f64::from(before[i * n + j]) } else { 0.0 };
                     let expected = start + (0..k).map(term).sum::<f64>() + j as f64;
                     let size = start.abs() + (0..k).map(|l| term(l).abs()).sum::<f64>() + j as f64;
@@ -63,7 +77,7 @@ fn operands_may_have_any_strides_and_offsets() {
     for kernels in Kernels::available() {
         TEST_KERNELS.set(Some(kernels));
         let data = numbers(200_000);
-        // Rows and columns apart by a gap, reversed in order, or all at one place.
+        // Rows and columns with gaps, in reverse order, or all at the same index.
         let strides = |rows: usize, columns: usize| {
             [
                 (columns, 1),
@@ -83,15 +97,24 @@ fn operands_may_have_any_strides_and_offsets() {
             let (of_a, of_b) = (strides(m, k), strides(k, n));
             for (i, (j, accumulate)) in (0..of_a.len()).flat_map(|i| [(i, (i + 1, true)), (i, (i + 5, false))]) {
                 let (a, b) = (of_a[i], of_b[j % of_b.len()]);
-                let a = Operand { data: &data[i..], row: a.0, column: a.1 };
-                let b = Operand { data: &data[3 * j..], row: b.0, column: b.1 };
+                let a = strided(&data[i..], a.0, a.1);
+                let b = strided(&data[3 * j..], b.0, b.1);
                 let mut c = vec![0.5; m * n];
                 multiply([m, n, k], a, b, &mut c, accumulate, |_, _, _| ());
-                for (place, &found) in c.iter().enumerate() {
+                let (a_tables, b_tables) = (tables(a, m, k), tables(b, k, n));
+                let mut gathered = vec![0.5; m * n];
+                let (a_places, b_places) = (&a_tables, &b_tables);
+                multiply(
+                    [m, n, k],
+                    Operand { places: Places::Tables { rows: &a_places.0, columns: &a_places.1 }, ..a },
+                    Operand { places: Places::Tables { rows: &b_places.0, columns: &b_places.1 }, ..b },
+                    &mut gathered,
+                    accumulate,
+                    |_, _, _| (),
+                );
+                for (place, &found) in c.iter().enumerate().chain(gathered.iter().enumerate()) {
                     let (row, column) = (place / n, place % n);
-                    let term = |l: usize| {
-                        f64::from(a.data[row * a.row + l * a.column]) * f64::from(b.data[l * b.row + column * b.column])
-                    };
+                    let term = |l: usize| f64::from(element(a, row, l)) * f64::from(element(b, l, column));
                     let start = if accumulate { 0.5 } else { 0.0 };
                     let expected = start + (0..k).map(term).sum::<f64>();
                     let size = start + (0..k).map(|l| term(l).abs()).sum::<f64>();
@@ -111,8 +134,8 @@ fn bits_do_not_depend_on_the_number_of_threads() {
         let product = |threads: usize| {
             crate::threads::with_threads(threads, || {
                 let mut c = vec![0.0; m * n];
-                let a = Operand { data: &a, row: k, column: 1 };
-                let b = Operand { data: &b, row: 1, column: k };
+                let a = strided(&a, k, 1);
+                let b = strided(&b, 1, k);
                 multiply([m, n, k], a, b, &mut c, false, |_, _, _| ());
                 c
             })

@@ -1,14 +1,14 @@
-//! The family of register blocks over tiles in workgroup memory, for hardware, and wherever subgroups are missing or
-//! vary in size. It needs nothing beyond what every device has.
+//! The family of register blocks over tiles in workgroup memory, for hardware, and for devices without subgroups or
+//! with subgroups of varying size. It needs no optional feature.
 //!
-//! A workgroup stages `depth` steps of both operands' tiles in workgroup memory, as vectors of four rows (left) or four
-//! columns (right) at one k, and each invocation adds them up in its block. Vectors of a block lie as far apart as the
-//! invocations of a row or column are many, so that neighbours read and store neighbouring vectors.
+//! A workgroup stages `depth` steps of both operands' tiles in workgroup memory, as vectors of four rows (left) or
+//! four columns (right) at one k. Each invocation accumulates them in its block. The vectors of a block are spaced by
+//! the number of invocations in a row or column, so that neighbours read and store neighbouring vectors.
 
 use std::fmt::Write;
 
 use super::form::{Epilogue, Family, Form, Layout};
-use super::text::{COMPONENTS, Operand, line, operands, place_of_tile, row_sums, stores};
+use super::text::{COMPONENTS, Operand, line, operands, place_of_tile, product_of_workgroup, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Blocks { rows, columns, thread_rows, thread_columns, depth } = form.family else {
@@ -29,13 +29,13 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
-) {{
-let p = params.product;",
+) {{",
         depth * rows / 4,
         depth * columns / 4,
     );
+    product_of_workgroup(text, form);
     place_of_tile(text, form);
-    // A grid that was folded may have workgroups past the end.
+    // A folded grid may have workgroups past the end.
     if let Epilogue::Partial { row_sums } = form.epilogue {
         line!(text, "let slice = index / tiles;");
         line!(text, "let first_k = slice * p.slice;");
@@ -82,9 +82,9 @@ let p = params.product;",
     line!(text, "}}");
 }
 
-/// Loads `depth` steps of `extent` rows or columns from `first` on, and has `put_{side}` keep four of them at a step in a
-/// place of their own, step by step. What lies past the end of k is zero, since zeros add nothing; what lies past the edge
-/// of the matrix is something, and is not stored.
+/// Loads `depth` steps of `extent` rows or columns from `first` on, and stores them with `put_{side}`, four at a
+/// step. Values past the end of k are zero, since zeros add nothing. Values past the edge of the matrix are
+/// arbitrary, and their results are not stored.
 pub(super) fn stage(
     text: &mut String,
     operand: Operand,
@@ -94,9 +94,9 @@ pub(super) fn stage(
     depth: u32,
     invocations: u32,
 ) {
-    let Operand { name, outer, inner, extent: limit, layout } = operand;
+    let Operand { name, outer, inner, extent: limit, layout, .. } = operand;
     let vectors = extent / 4;
-    // Vectors along k are loaded in blocks of four by four and turned.
+    // Vectors along k are loaded in blocks of four by four and transposed.
     let units = if layout == Some(Layout::Inner) { vectors * depth / 4 } else { vectors * depth };
     line!(text, "for (var unit = lane; unit < {units}u; unit += {invocations}u) {{");
     match layout {
@@ -127,8 +127,11 @@ pub(super) fn stage(
         None => {
             line!(text, "let k = k0 + unit / {vectors}u;");
             line!(text, "let at = {first} + 4u * (unit % {vectors}u);");
-            line!(text, "let base = p.{name}_offset + min(k, p.k - 1u) * p.{inner};");
-            let element = |e: u32| format!("{name}[base + min(at + {e}u, p.{limit} - 1u) * p.{outer}]");
+            line!(text, "let base = p.{name}_offset + {};", operand.inner_place("min(k, p.k - 1u)"));
+            let element = |e: u32| {
+                let place = operand.outer_place(&format!("min(at + {e}u, p.{limit} - 1u)"));
+                format!("{name}[base + {place}]")
+            };
             line!(text, "let loaded = vec4f({}, {}, {}, {});", element(0), element(1), element(2), element(3));
             line!(text, "put_{side}(unit, select(vec4f(), loaded, k < last_k));");
         }

@@ -1,22 +1,22 @@
-//! The family of cooperative matrices, for adapters that multiply small matrices of f16 in one instruction of a
-//! subgroup. Operands are rounded to f16 on their way into workgroup memory; products are added in f32.
+//! The family of cooperative matrices, for adapters that multiply small f16 matrices in one subgroup instruction.
+//! Operands are rounded to f16 when they are stored in workgroup memory; products are added in f32.
 //!
-//! A workgroup is four subgroups, in two rows of two; each holds a quarter of the tile as square matrices. Their layout
-//! over the lanes is the driver's secret, so that results go through workgroup memory on their way out.
+//! A workgroup is four subgroups, in two rows of two. Each computes a quarter of the tile as square matrices. The
+//! driver chooses their layout over the lanes, so results are stored through workgroup memory.
 
 use std::fmt::Write;
 
 use super::blocks::stage;
 use super::form::{Family, Form};
-use super::text::{COMPONENTS, assign, line, operands, place_of_tile, row_sums};
+use super::text::{COMPONENTS, assign, line, operands, place_of_tile, product_of_workgroup, row_sums};
 
-/// Rows, and columns, of the tile.
+/// The number of rows and columns of the tile.
 pub(super) const TILE: u32 = 64;
 
-/// Subgroups of a workgroup.
+/// The number of subgroups of a workgroup.
 pub(super) const SUBGROUPS: u32 = 4;
 
-/// Steps of k that are staged at once.
+/// The number of steps of k that are staged at once.
 const DEPTH: u32 = 32;
 
 pub(super) fn body(text: &mut String, form: &Form) {
@@ -26,7 +26,7 @@ pub(super) fn body(text: &mut String, form: &Form) {
     let (left, right) = operands(form);
     let invocations = SUBGROUPS * lanes;
     let quarter = TILE / 2;
-    // Matrices of a subgroup along a row or a column.
+    // The number of matrices of a subgroup along a row or a column.
     let matrices = quarter / side;
     for name in ["left", "right"] {
         line!(text, "var<workgroup> {name}_tile: array<f16, {}>;", TILE * DEPTH);
@@ -46,12 +46,15 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(subgroup_invocation_id) place: u32,
-) {{
-let p = params.product;
-let last_k = p.k;
-let own_row = subgroup / 2u * {quarter}u;
-let own_column = subgroup % 2u * {quarter}u;",
+) {{",
         SUBGROUPS * side * side,
+    );
+    product_of_workgroup(text, form);
+    line!(
+        text,
+        "let last_k = p.k;
+let own_row = subgroup / 2u * {quarter}u;
+let own_column = subgroup % 2u * {quarter}u;"
     );
     place_of_tile(text, form);
     line!(text, "let past = index >= tiles;");
@@ -59,7 +62,7 @@ let own_column = subgroup % 2u * {quarter}u;",
     for (i, j) in each() {
         line!(text, "var sum{i}_{j} = coop_mat{side}x{side}<f32, C>();");
     }
-    // What naga takes for places and strides are names.
+    // naga requires names for offsets and strides.
     line!(text, "let stride = {TILE}u;");
     line!(text, "for (var k0 = 0u; k0 < last_k; k0 += {DEPTH}u) {{");
     stage(text, left, "left", "first_row", TILE, DEPTH, invocations);
@@ -97,10 +100,10 @@ let own_column = subgroup % 2u * {quarter}u;",
         if form.vector_stores {
             let result = "vec4f(results[first], results[first + 1u], results[first + 2u], results[first + 3u])";
             line!(text, "let result = {result};");
-            line!(text, "{}", assign(form, "(row * p.n + column) / 4u", "column / 4u", "result"));
+            line!(text, "{}", assign(form, "(row * p.n + column) / 4u", "row", "column / 4u", "result"));
         } else {
             line!(text, "let result = results[first];");
-            line!(text, "{}", assign(form, "row * p.n + column", "column", "result"));
+            line!(text, "{}", assign(form, "row * p.n + column", "row", "column", "result"));
         }
         line!(text, "}}");
         line!(text, "}}");

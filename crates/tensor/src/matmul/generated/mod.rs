@@ -1,4 +1,4 @@
-//! The text of the kernels that are generated: a file for each family, and what they share.
+//! The text of the generated kernels: a file for each family, and shared parts.
 
 mod blocks;
 mod cooperative;

@@ -1,35 +1,35 @@
 //! Products whose inner dimension is split among workgroups: for results with few tiles and a long sum, on hardware.
 //!
-//! A first launch leaves the partial sums of each slice, a second adds them in the order of the slices and applies the
-//! epilogue. The sum is another than that in order of k, so the profile alone decides on it: no measurement does.
+//! A first launch stores the partial sums of each slice. A second adds them in the order of the slices and applies
+//! the epilogue. The order of the sum differs from that of k, so only the profile decides on it, not a measurement.
 
 use super::form::Epilogue;
 use crate::kernel::{Access, Call, Kernel};
 use crate::math::{relu, relu_grad};
 use crate::matmul::product::Product;
 
-/// What the kernel of the partial sums gets.
+/// The parameters of the kernel of the partial sums.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct PartialParams {
     pub(crate) product: Product,
 }
 
-/// What the kernel that adds them gets.
+/// The parameters of the kernel that adds them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 pub(crate) struct SumParams {
     pub(crate) rows: u32,
     pub(crate) columns: u32,
     pub(crate) slices: u32,
-    /// Elements of a slice's results: rows columns, and the sums of the rows where they are asked for.
+    /// The number of elements of a slice's results: rows columns, and the sums of the rows if enabled.
     pub(crate) stride: u32,
 }
 
-/// Invocations of a workgroup that adds partial sums.
+/// The number of invocations of a workgroup that adds partial sums.
 pub(crate) const SUM_WORKGROUP: usize = 64;
 
-/// Partial sums of slices of k: those of the product, then those of the rows of a, slice after slice.
+/// Computes partial sums of slices of k: those of the product, then those of the rows of a, slice after slice.
 pub(crate) fn partial_twin(call: Call<'_>) {
     let PartialParams { product } = call.params();
     let [a, b, partial] = call.bindings();
@@ -88,11 +88,13 @@ fn add(call: Call<'_>, epilogue: Epilogue) {
                 *dx = relu_grad(activation[i], sum(i));
             }
         }
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     }
 }
 
-/// Bindings and twin of the kernel that adds partial sums for an epilogue; its parameters are [`SumParams`].
+/// Returns the kernel that adds partial sums for an epilogue; its parameters are [`SumParams`].
 pub(crate) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::Shader) -> Kernel {
     use Access::{Read, Write};
     let (access, twin): (&'static [Access], fn(Call<'_>)) = match epilogue {
@@ -111,12 +113,14 @@ pub(crate) fn sum_kernel(epilogue: Epilogue, shader: &'static thalweg_shaders::S
         Epilogue::WeightGrad { accumulate: true } => {
             (&[Read, Write, Write], |call| add(call, Epilogue::WeightGrad { accumulate: true }))
         }
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     };
     Kernel { shader, uniform: size_of::<SumParams>(), access, variants: &[&[]], twin }
 }
 
-/// The WGSL of the kernel that adds partial sums.
+/// Returns the WGSL of the kernel that adds partial sums.
 pub(crate) fn sum_text(epilogue: Epilogue) -> String {
     let (bindings, store) = match epilogue {
         Epilogue::Matmul { accumulate } => ("read_write c", if accumulate { "c[i] += sum;" } else { "c[i] = sum;" }),
@@ -137,7 +141,9 @@ pub(crate) fn sum_text(epilogue: Epilogue) -> String {
                 "if (i < results) { c[i] = sum; } else { bias_grad[i - results] = sum; }"
             },
         ),
-        Epilogue::Partial { .. } => unreachable!("partial sums are not added to partial sums"),
+        Epilogue::Batch { .. } | Epilogue::Gather { .. } | Epilogue::Partial { .. } => {
+            unreachable!("the inner dimension of these is not split")
+        }
     };
     let mut text = format!(
         "// Generated: partial sums added in order of the slices, {epilogue:?}.

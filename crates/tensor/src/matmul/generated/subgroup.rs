@@ -1,13 +1,14 @@
-//! The subgroup-broadcast family, which software drivers want: there a load is a loop over the lanes, whatever it
-//! loads, while arithmetic and broadcasts are instructions. So each lane loads four elements at once, once, and the
-//! values of the left operand reach the other lanes by `subgroupBroadcast`.
+//! The subgroup-broadcast family, for software drivers. There a load of any kind is a loop over the lanes, whereas
+//! arithmetic and broadcasts are instructions. So each lane loads four elements at a time, once, and
+//! `subgroupBroadcast` distributes the values of the left operand to the other lanes.
 //!
-//! A workgroup is one subgroup. Its tile has `rows` rows; a lane holds `vectors` groups of four columns of it.
+//! A workgroup is one subgroup. Its tile has `rows` rows; each lane accumulates `vectors` groups of four columns of
+//! it.
 
 use std::fmt::Write;
 
 use super::form::{Family, Form, Layout};
-use super::text::{COMPONENTS, Operand, line, operands, row_sums, stores};
+use super::text::{COMPONENTS, Operand, line, operands, product_of_workgroup, row_sums, stores};
 
 pub(super) fn body(text: &mut String, form: &Form) {
     let Family::Subgroup { lanes, rows, vectors } = form.family else {
@@ -22,16 +23,19 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
     @builtin(subgroup_invocation_id) lane: u32,
-) {{
-let p = params.product;
-let tiles = (p.{} + {}u) / {width}u;
-let index = group_index(group, groups);
+) {{"
+    );
+    product_of_workgroup(text, form);
+    line!(
+        text,
+        "let tiles = (p.{} + {}u) / {width}u;
 let first_row = index / tiles * {rows}u;
 let first_column = index % tiles * {width}u;",
         right.extent,
         width - 1
     );
-    for (operand, side) in [(left, "left"), (right, "right")] {
+    let sides = [(left, "left"), (right, "right")];
+    for (operand, side) in sides {
         line!(text, "let {side}_inner = p.{}{};", operand.inner, operand.divisor());
     }
     for i in 0..rows {
@@ -39,8 +43,8 @@ let first_column = index % tiles * {width}u;",
             line!(text, "var sum{i}_{j} = vec4f();");
         }
     }
-    // A place that is carried from step to step is a value to the driver's compiler; one that is computed from k would
-    // be computed anew for each lane.
+    // The driver's compiler treats an index carried from step to step as a value; it would recompute one derived from
+    // k for each lane.
     let tile = Tile { left, right, lanes, rows, vectors };
     let loads = tile.loads(4);
     for Load { value, place, .. } in &loads {
@@ -48,20 +52,27 @@ let first_column = index % tiles * {width}u;",
     }
     line!(text, "let whole = p.k & ~3u;");
     line!(text, "for (var k = 0u; k < whole; k += 4u) {{");
-    for Load { operand, value, .. } in &loads {
-        line!(text, "let {value} = {}[{value}_at];", operand.name);
+    for (_, side) in sides.iter().filter(|(operand, _)| operand.tables) {
+        for step in 0..4 {
+            line!(text, "let {side}_step{step} = tables[{side}_inner + k + {step}u];");
+        }
     }
-    for Load { operand, side, value, .. } in &loads {
+    for Load { operand, side, value, step, .. } in &loads {
+        let step = if operand.tables { format!(" + {side}_step{step}") } else { String::new() };
+        line!(text, "let {value} = {}[{value}_at{step}];", operand.name);
+    }
+    for Load { operand, side, value, .. } in loads.iter().filter(|load| !load.operand.tables) {
         let inner = operand.layout == Some(Layout::Inner);
         line!(text, "{value}_at += {};", if inner { "1u".to_string() } else { format!("4u * {side}_inner") });
     }
     tile.accumulate(text, 4);
     line!(text, "}}");
-    // An operand that is loaded by vectors along k has a multiple of four of them.
+    // If an operand is loaded as vectors along k, k is a multiple of four.
     if ![left, right].iter().any(|operand| operand.layout == Some(Layout::Inner)) {
         line!(text, "for (var k = whole; k < p.k; k++) {{");
-        for Load { operand, side, value, place } in tile.loads(1) {
-            line!(text, "let {value} = {}[{place} + k * {side}_inner];", operand.name);
+        for Load { operand, side, value, place, .. } in tile.loads(1) {
+            let step = if operand.tables { format!("tables[{side}_inner + k]") } else { format!("k * {side}_inner") };
+            line!(text, "let {value} = {}[{place} + {step}];", operand.name);
         }
         tile.accumulate(text, 1);
         line!(text, "}}");
@@ -83,47 +94,49 @@ struct Tile {
 /// A load of a lane.
 struct Load {
     operand: Operand,
-    /// The side that the operand is on, by which its strides are called.
+    /// The side of the operand, used in the names of its strides.
     side: &'static str,
-    /// The name of what is loaded.
+    /// The name of the loaded value.
     value: String,
-    /// Where it lies for the first step of k.
+    /// Its index for the first step of k, or that of its row or column if the steps are in a table.
     place: String,
+    /// The first step of k that it loads.
+    step: u32,
 }
 
 impl Tile {
-    /// What a lane loads for four steps of k, or for one. All loads of a step come before its arithmetic, which the
-    /// driver's compiler would cut up between two of them.
+    /// Returns the loads of a lane for four steps of k, or for one. All loads of a step precede its arithmetic, which
+    /// the driver's compiler would otherwise split.
     fn loads(&self, steps: u32) -> Vec<Load> {
         let &Self { left, right, .. } = self;
-        let load = |operand, side| move |(value, place)| Load { operand, side, value, place };
+        let load = |operand, side| move |(value, place, step)| Load { operand, side, value, place, step };
         let lefts = self.left_places(steps).into_iter().map(load(left, "left"));
         lefts.chain(self.right_places(steps).into_iter().map(load(right, "right"))).collect()
     }
 
-    /// The values of the left operand `left{load}`, or, where they are single elements, `left{load}_{step}`.
-    fn left_places(&self, steps: u32) -> Vec<(String, String)> {
+    /// Returns the values of the left operand: `left{load}`, or `left{load}_{step}` for single elements.
+    fn left_places(&self, steps: u32) -> Vec<(String, String, u32)> {
         let &Self { left, lanes, rows, .. } = self;
         let (offset, extent) = (left.offset(), left.extent);
         let mut places = Vec::new();
         if left.layout == Some(Layout::Outer) {
-            // Four rows at a step: the groups of the first step, then those of the next.
+            // Four rows per step: the groups of the first step, then those of the next.
             let groups = rows / 4;
             for load in 0..(groups * steps).div_ceil(lanes) {
                 let unit = format!("min({}u + lane, {}u)", load * lanes, groups * steps - 1);
                 let row = format!("min(first_row / 4u + {unit} % {groups}u, p.{extent} / 4u - 1u)");
-                places
-                    .push((format!("left{load}"), format!("{offset} / 4u + {row} + {unit} / {groups}u * left_inner")));
+                let place = format!("{offset} / 4u + {row} + {unit} / {groups}u * left_inner");
+                places.push((format!("left{load}"), place, 0));
             }
             return places;
         }
         for load in 0..rows / lanes {
             let row = format!("min(first_row + {}u + lane, p.{extent} - 1u)", load * lanes);
-            let place = format!("({offset} + {row} * p.{}){}", left.outer, left.divisor());
+            let place = format!("({offset} + {}){}", left.outer_place(&row), left.divisor());
             match left.layout {
-                Some(_) => places.push((format!("left{load}"), place)),
+                Some(_) => places.push((format!("left{load}"), place, 0)),
                 None => {
-                    let element = |step| (format!("left{load}_{step}"), format!("{place} + {step}u * left_inner"));
+                    let element = |step| (format!("left{load}_{step}"), left.step_place(&place, "left", step), step);
                     places.extend((0..steps).map(element));
                 }
             }
@@ -131,9 +144,9 @@ impl Tile {
         places
     }
 
-    /// The values of the right operand: four columns at a step, `right{step}_{vector}`; four steps of a column,
-    /// `column{column}_{vector}`; or one element, `right{step}_{vector}_{column}`.
-    fn right_places(&self, steps: u32) -> Vec<(String, String)> {
+    /// Returns the values of the right operand: four columns per step, `right{step}_{vector}`; four steps of a
+    /// column, `column{column}_{vector}`; or one element, `right{step}_{vector}_{column}`.
+    fn right_places(&self, steps: u32) -> Vec<(String, String, u32)> {
         let &Self { right, lanes, vectors, .. } = self;
         let (offset, extent) = (right.offset(), right.extent);
         let mut places = Vec::new();
@@ -141,18 +154,18 @@ impl Tile {
             let column = format!("first_column + 4u * (lane + {}u)", lanes * j);
             if right.layout == Some(Layout::Outer) {
                 let place = format!("({offset} + min({column}, p.{extent} - 4u)) / 4u");
-                let vector = |step| (format!("right{step}_{j}"), format!("{place} + {step}u * right_inner"));
+                let vector = |step| (format!("right{step}_{j}"), format!("{place} + {step}u * right_inner"), step);
                 places.extend((0..steps).map(vector));
                 continue;
             }
             for e in 0..4 {
                 let column = format!("min({column} + {e}u, p.{extent} - 1u)");
-                let place = format!("({offset} + {column} * p.{}){}", right.outer, right.divisor());
+                let place = format!("({offset} + {}){}", right.outer_place(&column), right.divisor());
                 match right.layout {
-                    Some(_) => places.push((format!("column{e}_{j}"), place)),
+                    Some(_) => places.push((format!("column{e}_{j}"), place, 0)),
                     None => {
                         let element =
-                            |step| (format!("right{step}_{j}_{e}"), format!("{place} + {step}u * right_inner"));
+                            |step| (format!("right{step}_{j}_{e}"), right.step_place(&place, "right", step), step);
                         places.extend((0..steps).map(element));
                     }
                 }

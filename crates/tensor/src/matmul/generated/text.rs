@@ -1,9 +1,9 @@
 //! The text of product kernels.
 //!
-//! Register blocks are unrolled text: a lane's results lie in named variables, since arrays of them would leave the
-//! registers. Every kernel here, but for those of cooperative matrices, sums in order of k, one product at a time, and
-//! starts at zero, as `shaders/shared/product.wgsl` does; so which of them runs makes no difference to the bits, unless a
-//! driver contracts products and sums. Indices past an edge are clamped where operands are loaded, and the stores test them.
+//! Register blocks are unrolled text: a lane's results are named variables, since arrays would not stay in registers.
+//! Every kernel except those of cooperative matrices sums in order of k, one product at a time, starting at zero,
+//! like `shaders/shared/product.wgsl`. So the choice of kernel does not affect the bits, unless a driver contracts
+//! products and sums. Indices past an edge are clamped on loads, and the stores test them.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ macro_rules! line {
 }
 pub(super) use line;
 
-/// The WGSL of a form.
+/// Returns the WGSL of a form.
 pub(crate) fn generate(form: &Form) -> String {
     let mut text = String::new();
     if let Family::Cooperative { .. } = form.family {
@@ -36,45 +36,63 @@ pub(crate) fn generate(form: &Form) -> String {
     text
 }
 
-/// One side of a product: the rows of the tile come from the left one, the columns from the right one.
+/// One side of a product: the left one has the rows of the tile, the right one the columns.
 #[derive(Clone, Copy)]
 pub(super) struct Operand {
     /// The binding.
     pub(super) name: &'static str,
     /// The field with the number of its rows (left) or columns (right).
     pub(super) extent: &'static str,
-    /// The field with the stride from one row or column to the next.
+    /// The field with the stride from one row or column to the next, or with the start of their table.
     pub(super) outer: &'static str,
-    /// The field with the stride along the inner dimension.
+    /// The field with the stride along the inner dimension, or with the start of its table.
     pub(super) inner: &'static str,
-    /// In which direction it is contiguous; none where it is loaded through strides.
+    /// Whether its elements are addressed by tables.
+    pub(super) tables: bool,
+    /// The direction in which it is contiguous; `None` if it is loaded through strides.
     pub(super) layout: Option<Layout>,
 }
 
 impl Operand {
-    /// Its first element.
+    /// Returns the index of its first element.
     pub(super) fn offset(&self) -> String {
         format!("p.{}_offset", self.name)
     }
 
-    /// What turns an index of elements into one of what is loaded at once.
+    /// Returns the place of a row or column, from its first element on.
+    pub(super) fn outer_place(&self, index: &str) -> String {
+        if self.tables { format!("tables[p.{} + {index}]", self.outer) } else { format!("{index} * p.{}", self.outer) }
+    }
+
+    /// Returns the place of a step of k, from its first element on.
+    pub(super) fn inner_place(&self, index: &str) -> String {
+        if self.tables { format!("tables[p.{} + {index}]", self.inner) } else { format!("{index} * p.{}", self.inner) }
+    }
+
+    /// Returns the place of a step after the first; steps in a table are added when they are loaded.
+    pub(super) fn step_place(&self, place: &str, side: &str, step: u32) -> String {
+        if self.tables { place.to_string() } else { format!("{place} + {step}u * {side}_inner") }
+    }
+
+    /// Returns the divisor that converts an index of elements into one of loads.
     pub(super) fn divisor(&self) -> &'static str {
         if self.layout.is_some() { " / 4u" } else { "" }
     }
 }
 
-/// The left and the right operand.
+/// Returns the left and the right operand.
 pub(super) fn operands(form: &Form) -> (Operand, Operand) {
     let layouts = match form.loads {
         Loads::Vectors(a, b) => (Some(a), Some(b)),
-        Loads::Scalars => (None, None),
+        Loads::Scalars | Loads::Tables => (None, None),
     };
-    let a = Operand { name: "a", extent: "m", outer: "a_row", inner: "a_column", layout: layouts.0 };
-    let b = Operand { name: "b", extent: "n", outer: "b_column", inner: "b_row", layout: layouts.1 };
+    let tables = form.loads == Loads::Tables;
+    let a = Operand { name: "a", extent: "m", outer: "a_row", inner: "a_column", tables, layout: layouts.0 };
+    let b = Operand { name: "b", extent: "n", outer: "b_column", inner: "b_row", tables, layout: layouts.1 };
     if form.swapped { (b, a) } else { (a, b) }
 }
 
-/// Parameters and bindings: those of the kernel that the form stands in for.
+/// Writes parameters and bindings: those of the kernel that the form replaces.
 fn declarations(text: &mut String, form: &Form) {
     line!(text, "// Generated: {}, {:?}.", form.name(), form.epilogue);
     text.push_str(
@@ -95,16 +113,26 @@ fn declarations(text: &mut String, form: &Form) {
 ",
     );
     let flag = match form.epilogue {
+        Epilogue::Batch { .. } => "batch: Batch, accumulate: u32, ",
+        Epilogue::Gather { .. } => "batch: Batch, has_bias: u32, accumulate: u32, ",
         Epilogue::Matmul { .. } | Epilogue::WeightGrad { .. } => "accumulate: u32, ",
         Epilogue::Linear { .. } => "relu: u32, ",
         Epilogue::InputGrad | Epilogue::Partial { .. } => "",
     };
+    if form.epilogue.is_batched() {
+        text.push_str(thalweg_shaders::PRODUCT_BATCH);
+    }
     line!(text, "struct Params {{ product: Product, {flag}}}");
-    let load = if form.loads == Loads::Scalars { "f32" } else { "vec4f" };
+    let load = if let Loads::Vectors(..) = form.loads { "vec4f" } else { "f32" };
     let store = if form.vector_stores { "vec4f" } else { "f32" };
     let mut bindings = vec![("read", "a", load), ("read", "b", load)];
     match form.epilogue {
-        Epilogue::Matmul { .. } | Epilogue::Partial { .. } => bindings.push(("read_write", "c", store)),
+        Epilogue::Matmul { .. } | Epilogue::Batch { .. } | Epilogue::Partial { .. } => {
+            bindings.push(("read_write", "c", store));
+        }
+        Epilogue::Gather { .. } => {
+            bindings.extend([("read", "tables", "u32"), ("read", "bias", "f32"), ("read_write", "c", store)]);
+        }
         Epilogue::Linear { .. } => bindings.extend([("read", "bias", store), ("read_write", "c", store)]),
         Epilogue::InputGrad => bindings.extend([("read", "activation", store), ("read_write", "c", store)]),
         Epilogue::WeightGrad { .. } => {
@@ -118,8 +146,36 @@ fn declarations(text: &mut String, form: &Form) {
     line!(text, "fn group_index(group: vec3u, groups: vec3u) -> u32 {{ return group.y * groups.x + group.x; }}");
 }
 
-/// Names the number of tiles, the `index` of the workgroup, and the first row and column of its tile. A grid that was folded
-/// has workgroups past the end, which get a tile that another one has.
+/// Writes the parameters `p` of the product of a workgroup, its `index`, and in a batch the `index` of its tile, the number
+/// of the `batch` and the place of its first result. Workgroups past the end repeat the last product.
+pub(super) fn product_of_workgroup(text: &mut String, form: &Form) {
+    line!(text, "var p = params.product;");
+    line!(text, "let workgroup = group_index(group, groups);");
+    if !form.epilogue.is_batched() {
+        line!(text, "let index = workgroup;");
+        return;
+    }
+    let (left, right) = operands(form);
+    let (rows, columns) = form.family.tile();
+    line!(
+        text,
+        "let per_product = (p.{} + {}u) / {columns}u * ((p.{} + {}u) / {rows}u);
+let batch = min(workgroup / per_product, params.batch.count - 1u);
+let index = workgroup - batch * per_product;
+let offsets = offsets_of(batch, params.batch);
+p.a_offset += offsets.x;
+p.b_offset += offsets.y;
+let first_result = batch * p.m * p.n{};",
+        right.extent,
+        columns - 1,
+        left.extent,
+        rows - 1,
+        if form.vector_stores { " / 4u" } else { "" }
+    );
+}
+
+/// Writes the number of tiles, and the first row and column of the tile of an `index`. A folded grid has workgroups past the
+/// end, which repeat the tile of another one.
 pub(super) fn place_of_tile(text: &mut String, form: &Form) {
     let (left, right) = operands(form);
     let (rows, columns) = form.family.tile();
@@ -127,7 +183,6 @@ pub(super) fn place_of_tile(text: &mut String, form: &Form) {
         text,
         "let tiles_wide = (p.{} + {}u) / {columns}u;
 let tiles = (p.{} + {}u) / {rows}u * tiles_wide;
-let index = group_index(group, groups);
 let tile = index % tiles;
 let first_row = tile / tiles_wide * {rows}u;
 let first_column = tile % tiles_wide * {columns}u;",
@@ -138,8 +193,9 @@ let first_column = tile % tiles_wide * {columns}u;",
     );
 }
 
-/// The stores of an invocation's results `sum{row}_{vector}`, guarded, and with the epilogue. `row` and `column` give the
-/// place of a row, and of the first column of a vector, in the product that is computed, which may be the transposed one.
+/// Writes the guarded stores of an invocation's results `sum{row}_{vector}`, with the epilogue. `row` and `column`
+/// are the indices of a row, and of the first column of a vector, in the computed product, which may be the
+/// transposed one.
 pub(super) fn stores(
     text: &mut String,
     form: &Form,
@@ -152,20 +208,25 @@ pub(super) fn stores(
         line!(text, "let column{j} = {};", column(j));
         line!(text, "if (column{j} < p.{}) {{", right.extent);
         if form.swapped {
-            // A vector's four results are one column's of c; those of four rows, turned, are vectors of c.
+            // A vector contains four results of one column of c; transposed, those of four rows are vectors of c.
             let group = if form.vector_stores { 4 } else { 1 };
             for (e, x) in COMPONENTS.iter().enumerate() {
                 line!(text, "if (column{j} + {e}u < p.{}) {{", right.extent);
                 for i in (0..rows).step_by(group) {
                     let row = row(i);
                     let results: Vec<String> = (i..i + group as u32).map(|i| format!("sum{i}_{j}.{x}")).collect();
-                    let at = format!("(column{j} + {e}u) * p.n + {row}");
+                    let own_row = format!("(column{j} + {e}u)");
+                    let at = format!("{own_row} * p.n + {row}");
                     line!(text, "if ({row} < p.{}) {{", left.extent);
                     if form.vector_stores {
                         let results = format!("vec4f({})", results.join(", "));
-                        line!(text, "{}", assign(form, &format!("({at}) / 4u"), &format!("{row} / 4u"), &results));
+                        line!(
+                            text,
+                            "{}",
+                            assign(form, &format!("({at}) / 4u"), &own_row, &format!("{row} / 4u"), &results)
+                        );
                     } else {
-                        line!(text, "{}", assign(form, &at, &row, &results[0]));
+                        line!(text, "{}", assign(form, &at, &own_row, &row, &results[0]));
                     }
                     line!(text, "}}");
                 }
@@ -177,11 +238,12 @@ pub(super) fn stores(
                 line!(text, "if ({row} < p.{}) {{", left.extent);
                 if form.vector_stores {
                     let at = format!("({row} * p.n + column{j}) / 4u");
-                    line!(text, "{}", assign(form, &at, &format!("column{j} / 4u"), &result));
+                    line!(text, "{}", assign(form, &at, &row, &format!("column{j} / 4u"), &result));
                 } else {
                     for (e, x) in COMPONENTS.iter().enumerate() {
                         let column = format!("(column{j} + {e}u)");
-                        let store = assign(form, &format!("{row} * p.n + {column}"), &column, &format!("{result}.{x}"));
+                        let store =
+                            assign(form, &format!("{row} * p.n + {column}"), &row, &column, &format!("{result}.{x}"));
                         line!(text, "if ({column} < p.n) {{ {store} }}");
                     }
                 }
@@ -192,15 +254,17 @@ pub(super) fn stores(
     }
 }
 
-/// One assignment, of a vector or an element.
-pub(super) fn assign(form: &Form, index: &str, column: &str, value: &str) -> String {
+/// Returns one assignment, of a vector or an element, at an index of the result with a row and a column.
+pub(super) fn assign(form: &Form, index: &str, row: &str, column: &str, value: &str) -> String {
     let zero = if form.vector_stores { "vec4f()" } else { "0.0" };
+    let assignment = if form.epilogue.accumulates() { "+=" } else { "=" };
     match form.epilogue {
-        Epilogue::Matmul { accumulate: false } | Epilogue::WeightGrad { accumulate: false } => {
-            format!("c[{index}] = {value};")
+        Epilogue::Matmul { .. } | Epilogue::WeightGrad { .. } => format!("c[{index}] {assignment} {value};"),
+        Epilogue::Batch { .. } | Epilogue::Gather { bias: false, .. } => {
+            format!("c[first_result + {index}] {assignment} {value};")
         }
-        Epilogue::Matmul { accumulate: true } | Epilogue::WeightGrad { accumulate: true } => {
-            format!("c[{index}] += {value};")
+        Epilogue::Gather { bias: true, .. } => {
+            format!("c[first_result + {index}] {assignment} {value} + bias[offsets.z + {row}];")
         }
         Epilogue::Linear { relu: false } => format!("c[{index}] = {value} + bias[{column}];"),
         Epilogue::Linear { relu: true } => {
@@ -213,8 +277,8 @@ pub(super) fn assign(form: &Form, index: &str, column: &str, value: &str) -> Str
     }
 }
 
-/// The sums over k of the rows of a, in order of k, each by one of `lanes` invocations: by the workgroups of the first
-/// column of tiles, or, where the transposed product is computed and the rows of a are its columns, the first row.
+/// Writes the sums over k of the rows of a, in order of k, each by one of `lanes` invocations. The workgroups of the
+/// first column of tiles compute them, or those of the first row if the transposed product is computed.
 pub(super) fn row_sums(text: &mut String, form: &Form, lanes: u32) {
     let (target, assignment, k) = match form.epilogue {
         Epilogue::WeightGrad { accumulate } => ("bias_grad[r]", if accumulate { "+=" } else { "=" }, ["0u", "p.k"]),
@@ -222,7 +286,7 @@ pub(super) fn row_sums(text: &mut String, form: &Form, lanes: u32) {
         _ => return,
     };
     let element = match form.loads {
-        Loads::Scalars => "a[at]",
+        Loads::Scalars | Loads::Tables => "a[at]",
         Loads::Vectors(..) => "a[at / 4u][at % 4u]",
     };
     let (tile_rows, tile_columns) = form.family.tile();

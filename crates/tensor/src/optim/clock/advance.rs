@@ -1,4 +1,4 @@
-//! How a clock advances: by a launch that takes norms and clip factors into account, or by the update itself.
+//! How a clock advances: by a launch that computes norms and clip factors, or by the update itself.
 
 use std::sync::atomic::Ordering;
 
@@ -14,9 +14,9 @@ use crate::optim::time::Timing;
 use crate::{DType, Error, Result, Tensor};
 
 impl Clock {
-    /// Prepares an update of an arena by these gradients: norms and clip factors where they are needed, and the clock
-    /// advanced with them (for the launches see [`Clip`]). Else nothing, and the update advances the clock itself. Clip
-    /// factors of single tensors stand in the table.
+    /// Prepares an update of an arena with these gradients. If norms or clip factors are needed, computes them and
+    /// advances the clock (for the launches see [`Clip`]). Otherwise does nothing, and the update advances the clock
+    /// itself. Clip factors of single tensors are in the table.
     pub(in crate::optim) fn prepare(&mut self, grads: &Arena, clip: Clip, timing: Timing) -> Result<Prepared> {
         clip.check()?;
         self.guard_recording();
@@ -29,9 +29,10 @@ impl Clock {
         Ok(Prepared::ByLaunch)
     }
 
-    /// Advances the clock by a launch of its own, for methods whose launches do not read the clip factors of the table.
+    /// Advances the clock with a separate launch, for methods whose launches do not read the clip factors of the
+    /// table.
     ///
-    /// Takes the norm of the gradients if clipping needs it. Clipping by tensors changes the gradients in place.
+    /// Computes the norm of the gradients if clipping needs it. Clipping by tensors changes the gradients in place.
     ///
     /// # Errors
     /// If the limit of `clip` is not finite and greater than 0, or a launch fails.
@@ -85,20 +86,20 @@ impl Clock {
             .run(self.device())
     }
 
-    /// Whether a step takes the norm of the gradients though they are not clipped by it.
+    /// Returns whether a step computes the norm of the gradients although it does not clip by it.
     fn takes_norm(&self) -> bool {
         self.measures
             || self.loss_scale.is_some()
             || matches!(self.non_finite, Some(NonFinite::Skip | NonFinite::Error))
     }
 
-    /// Returns whether a step reads the gradients as a whole, beside each of them for its own parameter.
+    /// Returns whether a step reads the gradients as a whole, in addition to each of them for its own parameter.
     #[must_use]
     pub fn reads_norms(&self, clip: Clip) -> bool {
         clip.norm().is_some() || clip.by_tensor().is_some() || self.takes_norm()
     }
 
-    /// Whether a norm that is not finite skips the step.
+    /// Returns whether a norm that is not finite skips the step.
     fn skips(&self, clip: Clip) -> bool {
         match self.non_finite {
             _ if self.loss_scale.is_some() => true,
@@ -108,7 +109,7 @@ impl Clock {
         }
     }
 
-    /// Takes the clip factors of an earlier step out of the table.
+    /// Resets the clip factors of an earlier step in the table.
     fn forget_tensor_factors(&mut self) -> Result<()> {
         if self.has_tensor_factors {
             self.upload(&self.schedule.clone())?;
@@ -117,7 +118,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Has the recording that this thread makes refuse to be replayed after a change that it does not follow.
+    /// Makes the recording in progress on this thread fail on replay after a change that it does not include.
     pub(super) fn guard_recording(&self) {
         if !crate::is_recording(self.device()) {
             return;
@@ -133,17 +134,17 @@ impl Clock {
     }
 }
 
-/// Who advances the clock.
+/// How the clock is advanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::optim) enum Prepared {
-    /// A launch before the update has done it.
+    /// By a launch before the update.
     ByLaunch,
-    /// The update does.
+    /// By the update.
     SelfClocked,
 }
 
 impl Prepared {
-    /// The value of the updates' override constant.
+    /// Returns the value of the updates' override constant.
     pub(in crate::optim) fn self_clocked(self) -> bool {
         self == Self::SelfClocked
     }
@@ -190,7 +191,7 @@ mod tests {
         assert_eq!(second[399], 0.01);
         let state = clock.read().unwrap();
         assert_eq!((state.step, state.clipped), (1, 1));
-        // A second use of the rows would change nothing.
+        // Using the rows a second time would change nothing.
         let table = clock.table().to_vec::<f32>().unwrap();
         assert!((0..32).all(|row| table[4 * row + 2] == 1.0));
     }

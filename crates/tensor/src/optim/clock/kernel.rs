@@ -20,11 +20,12 @@ pub(super) struct ClockParams {
     pub(super) growth_interval: u32,
 }
 
-/// A loss scale gets no smaller.
+/// The smallest loss scale.
 const LEAST_LOSS_SCALE: f32 = 1.0;
 
-/// norm = (Σ partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the norm is
-/// not finite and that is not ignored. Gradients of a scaled loss are divided by the scale, which then follows them.
+/// norm = (Σ partials)^(1/p); clip_factor = min(1, max_norm / (norm + 1e-6)); then the clock advances, unless the
+/// norm is not finite and this is not ignored. Gradients of a scaled loss are divided by the scale, which is then
+/// adjusted.
 fn clock_twin(call: Call<'_>) {
     let params: ClockParams = call.params();
     let norm = Norm::of(call.constant("NORM"), params.root.recip());

@@ -1,5 +1,6 @@
-//! [`Clock`]: what changes from step to step, on the device. `table` has its schedule and what sets parameters apart,
-//! `advance` moves it on and clips by norms, `kernel` is the launch that does so, `state` and `save` read it back.
+//! [`Clock`]: the values that change from step to step, on the device. `table` contains its schedule and the settings
+//! of tensors, `advance` advances it and clips by norms, `kernel` is the launch for this, `state` and `save` read it
+//! back.
 
 mod advance;
 mod kernel;
@@ -28,40 +29,40 @@ use table::LEAST_TABLE;
 
 const CLOCK_WORDS: usize = size_of::<ClockWords>() / 4;
 
-/// Where [`ClockWords::gradient_norm_sum`] stands.
+/// The index of [`ClockWords::gradient_norm_sum`].
 const GRADIENT_NORM_SUM: usize = std::mem::offset_of!(ClockWords, gradient_norm_sum) / 4;
 
 /// The time of a training run, on its device: steps done, learning rate, bias corrections, clip factor.
 ///
-/// An update reads it and advances it, so that a step waits for nothing and is the same work every time. Learning rates,
-/// and where a schedule has them weight decay and momentum, come from a table that is uploaded once; so does what sets
-/// parameters apart from each other ([`Clock::set_segments`]).
+/// An update reads it and advances it, so that a step does not wait and is the same work every time. Learning rates,
+/// and weight decay and momentum if a schedule sets them, come from a table that is uploaded once. The table also
+/// contains the settings of tensors ([`Clock::set_segments`]).
 #[derive(Debug)]
 pub struct Clock {
     state: Tensor,
-    /// Rows of four: one for 64 parameters each, if they are set apart, then the schedule.
+    /// Rows of four: one for each 64 parameters, if tensors have settings, then the schedule.
     table: Tensor,
     schedule: ScheduleTable,
     segments: Option<SegmentRows>,
     partials: Tensor,
-    /// What sums over each tensor need, where a step has asked for them.
+    /// The tables for sums over each tensor, if a step needs them.
     sums: Option<TensorSums>,
-    /// Whether tensors have clip factors of their own in the table, from a step that clipped tensor by tensor.
+    /// Whether the table contains clip factors of tensors, from a step that clipped tensor by tensor.
     has_tensor_factors: bool,
     non_finite: Option<NonFinite>,
-    /// Whether the norm is taken even where nothing else needs it.
+    /// Whether the norm is computed even if it is not needed otherwise.
     measures: bool,
     loss_scale: Option<LossScale>,
-    /// Places for bindings that an update does not touch.
+    /// Memory for bindings that an update does not use.
     untouched: Tensor,
-    /// How a method that sees parameters as matrices shares them out; it follows from the arenas alone.
+    /// How a method that treats parameters as matrices divides them; it depends only on the arenas.
     plan: Option<Arc<MatrixPlan>>,
     reports: Reports,
-    /// Counts the changes that recordings do not follow. They share it.
+    /// Counts the changes that recordings do not include. It is shared with them.
     changes: Arc<AtomicU64>,
 }
 
-/// Elements of a place for a binding that is not touched: as many as buffers are aligned to.
+/// The number of elements for an unused binding: the alignment of buffers.
 const UNTOUCHED: usize = 64;
 
 impl Clock {
@@ -76,7 +77,7 @@ impl Clock {
     /// Returns a clock before its first step, with the schedule of a run.
     ///
     /// # Errors
-    /// As [`set_schedule`](Self::set_schedule), and if the device has no room.
+    /// See [`set_schedule`](Self::set_schedule); also if the device has no room.
     pub fn with_schedule(device: &Device, schedule: ScheduleTable) -> Result<Self> {
         crate::check_state("clock")?;
         schedule.check()?;
@@ -101,7 +102,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// The device it lies on.
+    /// Returns its device.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.state.device()
@@ -110,13 +111,14 @@ impl Clock {
     /// Reads the clock back. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if a step was skipped since this was last reported, and that is to be an error
-    /// ([`NonFinite::Error`]): it is reported once, and the clock goes on; if work on the device has failed.
+    /// [`Error::NotFinite`] if a step was skipped since the last report, and this is configured as an error
+    /// ([`NonFinite::Error`]). It is reported once, and the clock can still be used. Also if work on the device has
+    /// failed.
     pub fn read(&self) -> Result<ClockState> {
         ClockState::of(&self.words()?, self.non_finite, &self.reports)
     }
 
-    /// Has the clock read, as it is after all work so far, without waiting for the device.
+    /// Starts reading the clock, as it is after all work so far, without waiting for the device.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -137,8 +139,8 @@ impl Clock {
         Ok(PendingClock::new(self.state.read_later()?, self.non_finite, self.reports.clone()))
     }
 
-    /// Sets what is done if the norm of the gradients is not finite; `None` leaves it to the way of clipping. Recordings
-    /// made before fail with [`Error::Stale`].
+    /// Sets the rule for a norm of the gradients that is not finite; `None` uses the default of the clipping. Earlier
+    /// recordings fail with [`Error::Stale`].
     pub fn set_non_finite(&mut self, non_finite: Option<NonFinite>) {
         if self.non_finite != non_finite {
             self.outdate_recordings();
@@ -146,13 +148,13 @@ impl Clock {
         self.non_finite = non_finite;
     }
 
-    /// What is done where the norm of the gradients is not finite.
+    /// Returns the rule for a norm of the gradients that is not finite.
     #[must_use]
     pub fn non_finite(&self) -> Option<NonFinite> {
         self.non_finite
     }
 
-    /// How the loss is scaled, where it is.
+    /// Returns the settings of loss scaling, if enabled.
     #[must_use]
     pub fn loss_scale(&self) -> Option<&LossScale> {
         self.loss_scale.as_ref()
@@ -165,8 +167,8 @@ impl Clock {
         self.loss_scale = loss_scale;
     }
 
-    /// Sets whether every step takes the norm of the gradients, clipped by it or not: two launches. Recordings made before
-    /// fail with [`Error::Stale`].
+    /// Sets whether every step computes the norm of the gradients, even if it does not clip by it: two launches.
+    /// Earlier recordings fail with [`Error::Stale`].
     pub fn measure_gradient_norm(&mut self, measures: bool) {
         if self.measures != measures {
             self.outdate_recordings();
@@ -174,9 +176,9 @@ impl Clock {
         self.measures = measures;
     }
 
-    /// Makes the tables for sums over each tensor of an arena, once; they take about 0.25 bytes a parameter. Methods that
-    /// need norms of tensors, and clipping tensor by tensor, make them in their first step, unless that is recorded: then
-    /// they must have been made before.
+    /// Creates the tables for sums over each tensor of an arena, once; they take about 0.25 bytes per parameter.
+    /// Methods that need norms of tensors, and clipping tensor by tensor, create them in their first step. If this
+    /// step is recorded, they must be created before.
     ///
     /// # Errors
     /// If the device has no room, or this thread records.
@@ -195,7 +197,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Returns the tables that [`lay_out`](Self::lay_out) has made.
+    /// Returns the tables created by [`lay_out`](Self::lay_out).
     ///
     /// # Errors
     /// If it has not been called.
@@ -208,7 +210,7 @@ impl Clock {
         })
     }
 
-    /// Begins the sum of gradient norms anew, from 0: as a sum of f32 it loses digits over a long run.
+    /// Restarts the sum of gradient norms at 0: an f32 sum loses digits over a long run.
     ///
     /// # Errors
     /// If work on the device has failed, or this thread records.
@@ -220,23 +222,23 @@ impl Clock {
         Ok(bytemuck::pod_read_unaligned(bytemuck::cast_slice(&self.state.to_vec::<u32>()?)))
     }
 
-    /// Returns the clock's words on the device, to bind: see [`ClockWords`].
+    /// Returns the clock's words on the device, for binding: see [`ClockWords`].
     #[must_use]
     pub fn state(&self) -> &Tensor {
         &self.state
     }
 
-    /// Forgets which skipped steps were reported, as the clock begins to count from somewhere else.
+    /// Forgets which skipped steps were reported, since the clock's counts are replaced.
     pub(super) fn forget_reports(&self) {
         self.reports.forget();
     }
 
-    /// A place for a binding that an update does not touch, another one for every number.
+    /// Returns memory for a binding that an update does not use, different for every number.
     pub(crate) fn untouched(&self, number: usize) -> Result<Tensor> {
         self.untouched.slice(0, number * UNTOUCHED, (number + 1) * UNTOUCHED)
     }
 
-    /// Returns the table on the device, to bind: the rows of parameters, then those of the schedule. See
+    /// Returns the table on the device, for binding: the rows of parameters, then those of the schedule. See
     /// [`Row`](super::Row).
     #[must_use]
     pub fn table(&self) -> &Tensor {

@@ -1,4 +1,4 @@
-//! The words of the clock, to be saved and set again, so that a run goes on to the bit.
+//! Saves and restores the words of the clock, so that a run continues bit-exactly.
 
 use std::mem::offset_of;
 
@@ -6,15 +6,15 @@ use super::Clock;
 use crate::optim::time::{ClockWords, SCHEDULE, STEP};
 use crate::{Error, Result};
 
-/// Where the count of workgroups that have ended stands.
+/// The index of the count of finished workgroups.
 const FINISHED: usize = offset_of!(ClockWords, finished) / 4;
 
 impl Clock {
     /// The number of words of a saved clock.
     pub const SAVED_WORDS: usize = size_of::<ClockWords>() / 4;
 
-    /// Returns all that the clock keeps from step to step, as words: counts, and the bits of floats. What belongs to
-    /// the table on the device, schedule and segments, is 0 there. Waits for the device.
+    /// Returns all values that the clock keeps between steps, as words: counts, and the bits of floats. Words that
+    /// describe the table on the device, schedule and segments, are 0. Waits for the device.
     ///
     /// # Errors
     /// If work on the device has failed.
@@ -32,11 +32,11 @@ impl Clock {
         words.get(STEP).copied().unwrap_or(0)
     }
 
-    /// Sets the clock to what [`save`](Self::save) has given. The schedule stays, and goes on at the saved place; recordings
-    /// stay, too. Waits for the device.
+    /// Sets the clock to the result of [`save`](Self::save). The schedule is kept and continues at the saved
+    /// position; recordings remain valid. Waits for the device.
     ///
     /// # Errors
-    /// If these are not the words of a clock; then nothing is changed. Where work on the device has failed.
+    /// If these are not the words of a clock, in which case nothing is changed; or if work on the device has failed.
     pub fn restore(&mut self, words: &[u32]) -> Result<()> {
         if words.len() != Self::SAVED_WORDS {
             return Err(Error::Argument {

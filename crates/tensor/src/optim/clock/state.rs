@@ -1,4 +1,4 @@
-//! The clock as the host sees it, at once or later: steps, norms, statistics.
+//! The clock as read by the host, synchronously or asynchronously: steps, norms, statistics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,12 +7,12 @@ use crate::optim::clip::NonFinite;
 use crate::optim::time::{ClockWords, FIRST_SKIPPED};
 use crate::{Error, PendingRead, Result, Tensor};
 
-/// Has each skipped step reported once: by the clock, or by the first pending read of it that sees the step.
+/// Makes sure that each skipped step is reported once: by the clock, or by the first pending read that sees the step.
 #[derive(Debug, Clone)]
 pub(super) struct Reports {
     /// The words of the clock.
     state: Tensor,
-    /// The step that was reported last. Reads that were asked for before that see it as well.
+    /// The last reported step. Reads that were started before the report see it as well.
     last: Arc<AtomicU32>,
 }
 
@@ -25,7 +25,7 @@ impl Reports {
         self.last.store(0, Ordering::Relaxed);
     }
 
-    /// Reports a step unless it was, and has the clock look for the next one.
+    /// Reports a step unless it was reported before, and makes the clock detect the next one.
     fn report(&self, step: u32) -> Result<()> {
         if self.last.load(Ordering::Relaxed) == step {
             return Ok(());
@@ -40,39 +40,39 @@ impl Reports {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct ClockState {
-    /// Updates that were done.
+    /// The number of updates done.
     pub step: u32,
-    /// Updates that were skipped, because the norm of the gradients was not finite.
+    /// The number of updates skipped, because the norm of the gradients was not finite.
     pub skipped: u32,
-    /// Updates whose gradients were scaled down.
+    /// The number of updates whose gradients were scaled down.
     pub clipped: u32,
     /// The learning rate of the last update.
     pub learning_rate: f32,
-    /// The norm of the last gradients, before clipping: the one that they are clipped by, else the global 2-norm; 0 where none
-    /// is taken.
+    /// The norm of the last gradients, before clipping: the norm used for clipping, else the global 2-norm; 0 if none
+    /// is computed.
     pub gradient_norm: f32,
-    /// The sum of the norms of the updates that were done, since it was last begun anew
+    /// The sum of the norms of the updates done, since it was last restarted
     /// ([`Clock::restart_gradient_norm_sum`](super::Clock::restart_gradient_norm_sum)).
     pub gradient_norm_sum: f32,
-    /// The first step that was skipped, counted from 1 with skipped ones; `None` if none was, if the loss is scaled, or if
-    /// the step was reported as an error.
+    /// The first step that was skipped, counted from 1 including skipped ones; `None` if there is none, if the loss
+    /// is scaled, or if the step was reported as an error.
     pub first_skipped: Option<u32>,
-    /// The 2-norm of the last update; 0 where [`UpdateNorms`](crate::optim::UpdateNorms) is not asked for.
+    /// The 2-norm of the last update; 0 without [`UpdateNorms`](crate::optim::UpdateNorms).
     pub update_norm: f32,
-    /// The 2-norm of the parameters before it; likewise.
+    /// The 2-norm of the parameters before it; 0 in the same case.
     pub weight_norm: f32,
-    /// What the loss of the next step is to be multiplied by; `None` where it is not ([`LossScale`](super::LossScale)).
+    /// The factor for the loss of the next step; `None` if the loss is not scaled ([`LossScale`](super::LossScale)).
     pub loss_scale: Option<f32>,
 }
 
 impl ClockState {
-    /// Returns the share of updates that were done whose gradients were clipped, from 0 to 1.
+    /// Returns the fraction of the updates done whose gradients were clipped, from 0 to 1.
     #[must_use]
     pub fn clipped_share(&self) -> f64 {
         f64::from(self.clipped) / f64::from(self.step.max(1))
     }
 
-    /// ‖Δw‖ / ‖w‖ of the last update, where it was measured and the parameters are not zero.
+    /// Returns ‖Δw‖ / ‖w‖ of the last update, if it was measured and the parameters are not zero.
     #[must_use]
     pub fn update_to_weight_ratio(&self) -> Option<f64> {
         (self.weight_norm > 0.0).then(|| f64::from(self.update_norm) / f64::from(self.weight_norm))
@@ -98,7 +98,7 @@ impl ClockState {
     }
 }
 
-/// A clock on its way from the device: [`Clock::read_later`](super::Clock::read_later) asks for it.
+/// A clock on its way from the device, returned by [`Clock::read_later`](super::Clock::read_later).
 #[derive(Debug)]
 pub struct PendingClock {
     words: PendingRead<u32>,
@@ -111,11 +111,11 @@ impl PendingClock {
         Self { words, non_finite, reports }
     }
 
-    /// The clock as it was behind all work up to the asking, if it is there; does not wait. It is given out once; later calls
-    /// give `None`.
+    /// Returns the clock after all work before the read was started, if it has arrived; does not wait. The clock is
+    /// returned once; later calls return `None`.
     ///
     /// # Errors
-    /// As [`Clock::read`](super::Clock::read).
+    /// See [`Clock::read`](super::Clock::read).
     pub fn poll(&mut self) -> Result<Option<ClockState>> {
         let Some(words) = self.words.poll()? else { return Ok(None) };
         let words = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&words));

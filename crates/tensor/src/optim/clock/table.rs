@@ -1,4 +1,4 @@
-//! The table of a clock: the values of its schedule, and what sets parameters apart.
+//! The table of a clock: the values of its schedule, and the settings of tensors.
 
 use std::sync::atomic::Ordering;
 
@@ -8,28 +8,28 @@ use crate::optim::table::{ROW_ELEMENTS, Row, ScheduleTable, SegmentRows, Segment
 use crate::optim::time::SCHEDULE;
 use crate::{DType, Error, Result, Tensor};
 
-/// Rows for a schedule at first. A longer one needs a larger table.
+/// The initial number of rows for a schedule. A longer one needs a larger table.
 pub(super) const LEAST_TABLE: usize = 4096;
 
 impl Clock {
-    /// Uploads the learning rates of the coming steps, from the first step of the run on; the last one stays. Weight decay
-    /// and momentum are those of the settings.
+    /// Uploads the learning rates of the steps, from the first step of the run on; the last one is repeated. Weight
+    /// decay and momentum are those of the settings.
     ///
     /// # Errors
-    /// As [`set_schedule`](Self::set_schedule).
+    /// See [`set_schedule`](Self::set_schedule).
     pub fn set_learning_rates(&mut self, learning_rates: &[f64]) -> Result<()> {
         self.set_schedule(ScheduleTable::of_learning_rates(learning_rates))
     }
 
-    /// Uploads what a schedule says of the coming steps, from the first step of the run on. Rows at its end that are alike
-    /// take the place of one, 16 bytes.
+    /// Uploads the values of a schedule, from the first step of the run on. Equal rows at its end are stored as one,
+    /// 16 bytes.
     ///
-    /// Recordings follow, unless the schedule is longer than 4,096 rows and than any before it: then their replays fail
-    /// with [`Error::Stale`], and they must be made anew.
+    /// Recordings use the new schedule, unless it is longer than 4,096 rows and than any before it. Then their
+    /// replays fail with [`Error::Stale`], and they must be made again.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there is no learning rate, a value is out of its range, or the schedule has more rows than the
-    /// device can bind.
+    /// [`Error::Argument`] if there is no learning rate, a value is out of range, or the schedule has more rows than
+    /// the device can bind.
     pub fn set_schedule(&mut self, schedule: ScheduleTable) -> Result<()> {
         schedule.check()?;
         self.upload(&schedule)?;
@@ -43,14 +43,14 @@ impl Clock {
         &self.schedule
     }
 
-    /// Sets the tensors of an arena apart: learning rate and weight decay, or that they are frozen, for each by itself, in
-    /// the same launch.
+    /// Sets the learning rate and weight decay of each tensor of an arena, or freezes it. The update remains one
+    /// launch.
     ///
-    /// Recordings follow other learning rates and weight decays. They fail with [`Error::Stale`] once other tensors are
-    /// frozen, or if none were set apart when they were made.
+    /// Recordings use new learning rates and weight decays. They fail with [`Error::Stale`] if other tensors are
+    /// frozen, or if no settings existed when they were made.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are not as many settings as tensors, or a value is out of its range;
+    /// [`Error::Argument`] if the numbers of settings and tensors differ, or a value is out of range;
     /// [`Error::Recording`] while this thread records.
     pub fn set_segments(&mut self, values: &Arena, settings: &[SegmentSettings]) -> Result<()> {
         if settings.len() != values.len() {
@@ -87,18 +87,18 @@ impl Clock {
         Ok(())
     }
 
-    /// Has recordings that were made before refuse to be replayed.
+    /// Makes earlier recordings fail on replay.
     pub(in crate::optim) fn outdate_recordings(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What sets each tensor apart; `None` where nothing does.
+    /// Returns the settings of each tensor; `None` if there are none.
     #[must_use]
     pub fn segments(&self) -> Option<&[SegmentSettings]> {
         self.segments.as_ref().map(|segments| &*segments.settings)
     }
 
-    /// Returns the first row of a page in the table; `None` if nothing sets parameters apart.
+    /// Returns the first row of a page in the table; `None` if there are no settings of tensors.
     #[must_use]
     pub fn first_row(&self, page: usize) -> Option<u32> {
         self.segments.as_ref().map(|segments| segments.page_starts[page])
@@ -112,7 +112,7 @@ impl Clock {
         if self.table.len() < 4 * end {
             let rows = start + schedule.len().next_power_of_two().max(LEAST_TABLE);
             let new = |rows: usize| Tensor::zeros(self.device(), DType::F32, &[4 * rows]);
-            // Only as many as there are, where the power of two is too many for the device.
+            // Allocates only the needed rows if the next power of two is too large for the device.
             self.table = new(rows).or_else(|_| new(end)).map_err(|error| match error {
                 Error::Limit { .. } | Error::OutOfMemory { .. } => Error::Argument {
                     op: "set_schedule",
@@ -131,7 +131,7 @@ impl Clock {
             write(0, segments)?;
         }
         write(start, &schedule)?;
-        // Recordings read the length too, so it stands on the device.
+        // Recordings read the length too, so it is stored on the device.
         self.state.slice(0, SCHEDULE, SCHEDULE + 2)?.write(&[schedule.len() as u32, start as u32])
     }
 }

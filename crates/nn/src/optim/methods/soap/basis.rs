@@ -1,14 +1,14 @@
-//! Eigenbases: at first by Jacobi rotations, then followed by orthogonal iteration. Twin of `shaders/optim/soap_basis.wgsl`.
+//! Eigenbases: first by Jacobi rotations, then by orthogonal iteration. Twin of `shaders/optim/soap_basis.wgsl`.
 
 use super::{MOST_SIDE, Params};
 use thalweg_tensor::optim::math;
 use thalweg_tensor::optim::vectorized;
 use thalweg_tensor::{Access, Call, Kernel};
 
-/// Sweeps over all pairs at most; they end when what is left is rounding.
+/// The maximum number of sweeps over all pairs; they end earlier if the rest is rounding.
 const MOST_SWEEPS: usize = 15;
 
-/// The bases of one side of all matrices.
+/// Computes the bases of one side of all matrices.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let [table, clock, matrices, average, basis, scratch] = call.bindings();
@@ -34,15 +34,15 @@ pub(crate) static SOAP_BASIS: Kernel = Kernel {
     twin,
 };
 
-/// The pair that stands at a place in a round of a tournament of n, which is even: the smaller number first.
+/// Returns a pair by its position in a round of a tournament of n, which is even: the smaller number first.
 fn pair_at(place: usize, round: usize, n: usize) -> (usize, usize) {
     let (a, b) =
         if place == 0 { (n - 1, round) } else { ((round + place) % (n - 1), (round + n - 1 - place) % (n - 1)) };
     (a.min(b), a.max(b))
 }
 
-/// The rotation of a pair: its sine s, and s / (1 + c), with which less is rounded than with the cosine c; and what it makes
-/// of the four elements of the pair.
+/// Returns the rotation of a pair: its sine s, and s / (1 + c), which has less rounding than the cosine c; and its
+/// result for the four elements of the pair.
 #[derive(Clone, Copy, Default)]
 struct Rotation {
     pair: (usize, usize),
@@ -70,7 +70,7 @@ impl Rotation {
         Self { pair: (p, q), sine, tau: sine / (1.0 + cosine), diagonal: (pp - t * pq, qq + t * pq), off: (0.0, 0.0) }
     }
 
-    /// (c x - s y, s x + c y).
+    /// Returns (c x - s y, s x + c y).
     #[inline(always)]
     fn of(&self, x: f32, y: f32) -> (f32, f32) {
         (x - self.sine * (y + self.tau * x), y + self.sine * (x - self.tau * y))
@@ -85,7 +85,7 @@ fn rotate_all(average: &[f32], basis: &mut [f32], a: &mut [f32], k: usize) {
     let scale = if trace > 0.0 { 1.0 / trace } else { 0.0 };
     a.iter_mut().zip(average).for_each(|(a, x)| *a = x * scale);
     basis.iter_mut().enumerate().for_each(|(i, q)| *q = if i % (k + 1) == 0 { 1.0 } else { 0.0 });
-    // A side of an odd number of rows has one that pauses in each round.
+    // If the number of rows is odd, one of them pauses in each round.
     let n = k + k % 2;
     let pairs = n / 2;
     let mut rotations = [Rotation::default(); MOST_SIDE / 2];
@@ -109,7 +109,7 @@ fn rotate_all(average: &[f32], basis: &mut [f32], a: &mut [f32], k: usize) {
     }
 }
 
-/// JᵀAJ and Q J for rotations J of pairs that have nothing in common.
+/// Computes JᵀAJ and Q J for rotations J of disjoint pairs.
 fn rotate(a: &mut [f32], basis: &mut [f32], rotations: &[Rotation], k: usize) {
     let columns = |row: &mut [f32]| {
         for rotation in rotations {
@@ -137,8 +137,9 @@ fn rotate(a: &mut [f32], basis: &mut [f32], rotations: &[Rotation], k: usize) {
     }
 }
 
-/// One step of orthogonal iteration: Q of the QR decomposition of A Q, by Householder reflections (Golub, Van Loan, section
-/// 5.2). The columns are taken in the order of their Rayleigh quotients, the largest first, but stay where they are.
+/// Takes one step of orthogonal iteration: Q of the QR decomposition of A Q, by Householder reflections (Golub, Van
+/// Loan, section 5.2). The columns are processed in the order of their Rayleigh quotients, the largest first, but are
+/// not moved.
 fn iterate(average: &[f32], basis: &mut [f32], y: &mut [f32], k: usize) {
     for (row, y) in average.chunks(k).zip(y.chunks_mut(k)) {
         y.fill(0.0);
@@ -146,7 +147,7 @@ fn iterate(average: &[f32], basis: &mut [f32], y: &mut [f32], k: usize) {
             y.iter_mut().zip(basis).for_each(|(y, q)| *y += a * q);
         }
     }
-    // Columns over their largest element, which changes no basis.
+    // Columns divided by their largest element, which changes no basis.
     let mut quotients = [0.0f32; MOST_SIDE];
     for (j, quotient) in quotients[..k].iter_mut().enumerate() {
         let mut largest = 0f32;
@@ -163,7 +164,7 @@ fn iterate(average: &[f32], basis: &mut [f32], y: &mut [f32], k: usize) {
         let is_before = |i: usize| quotients[i] > quotients[j] || (quotients[i] == quotients[j] && i < j);
         order[(0..k).filter(|&i| is_before(i)).count()] = j;
     }
-    // Reflections, each in the place of its column.
+    // Reflections, each stored in its column.
     let mut factors = [0.0f32; MOST_SIDE];
     let mut squares = [0.0f32; MOST_SIDE];
     for c in 0..k {
@@ -188,7 +189,7 @@ fn iterate(average: &[f32], basis: &mut [f32], y: &mut [f32], k: usize) {
     }
 }
 
-/// Reflects a column, of y itself or of a basis, by the vector that stands in another column of y from row c on.
+/// Reflects a column, of y itself or of a basis, by the vector in another column of y from row c on.
 fn reflect(y: &mut [f32], basis: Option<&mut [f32]>, (c, column, factor): (usize, usize, f32), other: usize, k: usize) {
     match basis {
         Some(basis) => {
@@ -206,7 +207,7 @@ fn reflect(y: &mut [f32], basis: Option<&mut [f32]>, (c, column, factor): (usize
 mod tests {
     use super::*;
 
-    /// XᵀX of a matrix with so many rows, of which the last columns are zero.
+    /// Computes XᵀX of a matrix with `rows` rows, whose last columns are zero.
     fn gram(rows: usize, k: usize, zeros: usize) -> Vec<f32> {
         let x: Vec<f32> = (0..rows * k)
             .map(|i| if i % k >= k - zeros { 0.0 } else { ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0 })
@@ -215,7 +216,7 @@ mod tests {
         (0..k * k).map(|i| at(i / k, i % k)).collect()
     }
 
-    /// ‖QᵀQ - I‖ and the largest element of QᵀAQ off its diagonal over the largest on it.
+    /// Returns ‖QᵀQ - I‖, and the largest element of QᵀAQ off its diagonal over the largest on it.
     fn quality(a: &[f32], q: &[f32], k: usize) -> (f64, f64) {
         let product = |x: &dyn Fn(usize, usize) -> f64, y: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
             (0..k * k).map(|i| (0..k).map(|l| x(i / k, l) * y(l, i % k)).sum()).collect()
@@ -257,11 +258,12 @@ mod tests {
         }
     }
 
-    /// Modified Gram-Schmidt in f64 of A Q, columns by their Rayleigh quotients, as the paper has it: the same up to signs.
+    /// Computes modified Gram-Schmidt of A Q in f64, columns by their Rayleigh quotients, as in the paper: the same up
+    /// to signs.
     #[test]
     fn an_iteration_is_the_orthogonal_factor_of_the_product() {
         for (rows, k) in [(9, 3), (40, 12), (70, 33)] {
-            // Far from singular: what stands for little of A is what its rounding leaves.
+            // Far from singular: a direction with little of A is determined by its rounding.
             let mut a = gram(rows, k, 0);
             (0..k).for_each(|i| a[i * (k + 1)] += rows as f32 / 10.0);
             let (mut q, mut scratch) = (vec![0.0; k * k], vec![0.0; k * k]);
