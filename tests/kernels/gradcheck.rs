@@ -6,7 +6,7 @@
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{Device, Indexing, PadMode, Tensor, functions};
+use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
 
 type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
@@ -73,7 +73,7 @@ const TABLE: &[Row] = &[
     ("broadcast_to", |_, x| x[0].square()?.broadcast_to(&[2, 3, 4]), (-2.0, 2.0), &[&[3, 1]]),
     ("slice", |_, x| x[0].square()?.slice(1, 1, 3), (-2.0, 2.0), &[&[2, 4, 3]]),
     ("concatenate", |_, x| Var::concatenate(&[x[0].square()?, x[1], x[0]], 0), (-2.0, 2.0), &[&[2, 3], &[1, 3]]),
-    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1..-1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
+    ("slice_step", |_, x| x[0].square()?.slice_step(1, 1, -1, 2), (-2.0, 2.0), &[&[2, 7, 3]]),
     ("select", |_, x| x[0].square()?.select(1, -2), (-2.0, 2.0), &[&[2, 4, 3]]),
     ("flatten and unflatten", |_, x| x[0].square()?.flatten(0, 1)?.unflatten(0, &[3, -1]), (-2.0, 2.0), &[&[2, 3, 2]]),
     ("movedim", |_, x| x[0].square()?.movedim(0, -1)?.movedim(2, 1), (-2.0, 2.0), &[&[2, 3, 4]]),
@@ -149,6 +149,38 @@ const TABLE: &[Row] = &[
     ("matmul of a vector with a batch", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[2, 4, 2]]),
     ("matmul of vectors", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[4], &[4]]),
     ("linear of three axes", |_, x| x[0].linear(x[1], x[2], false), (-1.0, 1.0), &[&[2, 3, 4], &[5, 4], &[5]]),
+    (
+        "conv1d in groups, with strides",
+        |_, x| {
+            let settings = Convolution { stride: [2], padding: [2], dilation: [2], groups: 2 };
+            x[0].conv1d(x[1], Some(x[2]), &settings)
+        },
+        (-1.0, 1.0),
+        &[&[2, 4, 7], &[4, 2, 3], &[4]],
+    ),
+    ("conv2d", |_, x| x[0].conv2d(x[1], Some(x[2]), &PADDED), (-1.0, 1.0), &[&[2, 2, 4, 3], &[3, 2, 3, 2], &[3]]),
+    ("conv2d without a bias", |_, x| x[0].conv2d(x[1], None, &PADDED), (-1.0, 1.0), &[&[1, 1, 4, 4], &[1, 1, 2, 2]]),
+    (
+        "conv3d",
+        |_, x| x[0].conv3d(x[1], None, &Convolution { stride: [1, 2, 1], ..Convolution::default() }),
+        (-1.0, 1.0),
+        &[&[1, 2, 2, 4, 3], &[2, 2, 2, 2, 2]],
+    ),
+    (
+        "conv_transpose2d",
+        |_, x| {
+            let settings = ConvolutionTranspose {
+                stride: [2, 3],
+                padding: [1, 0],
+                output_padding: [1, 2],
+                groups: 2,
+                ..ConvolutionTranspose::default()
+            };
+            x[0].conv_transpose2d(x[1], Some(x[2]), &settings)
+        },
+        (-1.0, 1.0),
+        &[&[2, 2, 2, 3], &[2, 2, 3, 2], &[4]],
+    ),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",
@@ -159,6 +191,9 @@ const TABLE: &[Row] = &[
     ("cross_entropy_per_row", |_, x| x[0].cross_entropy_per_row(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     ("mse", |_, x| x[0].mse(&Tensor::full(x[0].value().device(), 0.25f32, &[3, 4])?), (-2.0, 2.0), &[&[3, 4]]),
 ];
+
+/// Convolutions with a border.
+const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
 
 fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)

@@ -8,6 +8,7 @@ mod common;
 mod copy;
 mod gradients;
 mod networks;
+mod nn;
 mod ops;
 mod optimizers;
 mod schedules;

@@ -200,6 +200,12 @@ impl<'t> Pull<'t, '_> {
         Var::new(self.walk.tape, self.input_index(i))
     }
 
+    /// Returns the number of inputs of the operation.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.walk.tape.nodes.borrow()[self.node].inputs.len()
+    }
+
     /// Returns the operation's result.
     #[must_use]
     pub fn output(&self) -> Var<'t> {

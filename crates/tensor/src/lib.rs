@@ -48,6 +48,7 @@
 
 mod arena;
 mod axis;
+mod convolution;
 pub mod functions;
 mod matmul;
 mod ops;
@@ -59,6 +60,9 @@ mod views;
 
 pub use arena::{Arena, Layout, Packing};
 pub use axis::{Axes, Axis};
+#[doc(hidden)]
+pub use convolution::Strides;
+pub use convolution::{Convolution, ConvolutionTranspose};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 pub use ops::{DropoutState, Indexing, PadMode, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{

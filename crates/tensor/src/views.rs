@@ -1,7 +1,5 @@
 //! Views of a [`Tensor`] beside those of `tensor.rs`: joined and split axes, parts of an axis, diagonals, windows.
 
-use std::ops::{Bound, RangeBounds};
-
 use crate::{Axis, Error, Result, Tensor, shape};
 
 impl Tensor {
@@ -67,7 +65,7 @@ impl Tensor {
         let known = sizes.iter().try_fold(1, known)?;
         let missing = match sizes.iter().filter(|&&size| size == -1).count() {
             0 if known == extent => 1,
-            1 if known > 0 && extent % known == 0 => extent / known,
+            1 if known > 0 && extent.is_multiple_of(known) => extent / known,
             _ => return Err(wrong()),
         };
         let mut shape = self.shape().to_vec();
@@ -115,7 +113,7 @@ impl Tensor {
     /// Returns the view without the axes of extent 1. It is PyTorch's `squeeze` without an axis.
     ///
     /// # Errors
-    /// None for a tensor that exists; the result is one as of the other views.
+    /// If work on the device has failed; the view itself is always there.
     pub fn squeeze_all(&self) -> Result<Self> {
         let kept = || self.shape().iter().zip(self.strides()).filter(|(extent, _)| **extent != 1);
         let shape = kept().map(|(&extent, _)| extent).collect();
@@ -155,9 +153,9 @@ impl Tensor {
         Ok(self.view(shape, strides, self.offset() + index * stride))
     }
 
-    /// Returns the view of every `step`-th index of a range along an axis, as by `x[start:end:step]` in Python:
-    /// negative ends count from the back, and what lies outside of the axis is left out. For steps backwards, see
-    /// [`flip`](Self::flip).
+    /// Returns the view of every `step`-th index from `start` to before `end` along an axis, as by `x[start:end:step]` in
+    /// Python. `None` is the start or the end of the axis, and negative numbers count from the back. What lies outside
+    /// of the axis is left out. For steps backwards, see [`flip`](Self::flip).
     ///
     /// # Errors
     /// If it is no axis of the tensor, or `step` is 0.
@@ -166,56 +164,37 @@ impl Tensor {
     /// use thalweg_tensor::{Device, Tensor};
     /// # fn main() -> thalweg_tensor::Result<()> {
     /// let x = Tensor::from_slice(&Device::cpu(), &[0f32, 1.0, 2.0, 3.0, 4.0], &[5])?;
-    /// assert_eq!(x.slice_step(0, -3.., 1)?.to_vec::<f32>()?, [2.0, 3.0, 4.0]);
-    /// assert_eq!(x.slice_step(0, .., 2)?.to_vec::<f32>()?, [0.0, 2.0, 4.0]);
-    /// assert_eq!(x.slice_step(0, 1..-1, 2)?.to_vec::<f32>()?, [1.0, 3.0]);
+    /// assert_eq!(x.slice_step(0, -3, None, 1)?.to_vec::<f32>()?, [2.0, 3.0, 4.0]);
+    /// assert_eq!(x.slice_step(0, None, None, 2)?.to_vec::<f32>()?, [0.0, 2.0, 4.0]);
+    /// assert_eq!(x.slice_step(0, 1, -1, 2)?.to_vec::<f32>()?, [1.0, 3.0]);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn slice_step(&self, axis: impl Axis, range: impl RangeBounds<isize>, step: usize) -> Result<Self> {
-        let (axis, start, count, step) = self.steps("slice_step", axis, &range, step)?;
-        let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
-        let offset = self.offset() + if count == 0 { 0 } else { start * strides[axis] };
-        (shape[axis], strides[axis]) = (count, step * strides[axis]);
-        Ok(self.view(shape, strides, offset))
-    }
-
-    /// Returns the axis, the first index, the number of indices and the step of a range with steps. The step is at most
-    /// the extent.
-    ///
-    /// # Errors
-    /// If it is no axis of the tensor, or `step` is 0.
-    #[doc(hidden)]
-    pub fn steps(
+    pub fn slice_step(
         &self,
-        op: &'static str,
         axis: impl Axis,
-        range: &impl RangeBounds<isize>,
+        start: impl Into<Option<isize>>,
+        end: impl Into<Option<isize>>,
         step: usize,
-    ) -> Result<(usize, usize, usize, usize)> {
-        let axis = axis.of(op, self.shape())?;
-        let extent = self.shape()[axis];
+    ) -> Result<Self> {
+        let axis = axis.of("slice_step", self.shape())?;
         if step == 0 {
-            return Err(Error::Argument { op, name: "step", value: "0".to_string(), rule: "at least 1" });
+            let (value, rule) = ("0".to_string(), "at least 1");
+            return Err(Error::Argument { op: "slice_step", name: "step", value, rule });
         }
-        // Extents are far below the largest number.
+        let extent = self.shape()[axis];
         let place = |index: isize| {
+            // Extents are far below the largest number.
             let from_front = if index < 0 { index.saturating_add_unsigned(extent) } else { index };
             usize::try_from(from_front).unwrap_or(0).min(extent)
         };
-        let start = match range.start_bound() {
-            Bound::Included(&start) => place(start),
-            Bound::Excluded(&start) => place(start).saturating_add(1).min(extent),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            // -1 is the last index, which is in the range.
-            Bound::Included(&end) if end < 0 && end.saturating_add_unsigned(extent) < 0 => 0,
-            Bound::Included(&end) => place(end).saturating_add(1).min(extent),
-            Bound::Excluded(&end) => place(end),
-            Bound::Unbounded => extent,
-        };
-        Ok((axis, start, end.saturating_sub(start).div_ceil(step), step.min(extent.max(1))))
+        let (start, end) = (start.into().map_or(0, place), end.into().map_or(extent, place));
+        let count = end.saturating_sub(start).div_ceil(step);
+        let (mut shape, mut strides) = (self.shape().to_vec(), self.strides().to_vec());
+        let offset = self.offset() + if count == 0 { 0 } else { start * strides[axis] };
+        // A step of the extent leads out of the axis.
+        (shape[axis], strides[axis]) = (count, step.min(extent.max(1)) * strides[axis]);
+        Ok(self.view(shape, strides, offset))
     }
 
     /// Returns the view of a diagonal of two axes, which becomes the last axis. A positive offset lies above the main
@@ -388,19 +367,18 @@ mod tests {
     #[test]
     fn steps_are_pythons() {
         let x = numbers(&[7]);
-        let of =
-            |range: (Bound<isize>, Bound<isize>), step| x.slice_step(0, range, step).unwrap().to_vec::<f32>().unwrap();
-        use Bound::{Excluded, Included, Unbounded};
-        assert_eq!(of((Included(-100), Excluded(100)), 3), [0., 3., 6.]);
-        assert_eq!(of((Included(-3), Excluded(-1)), 1), [4., 5.]);
-        assert_eq!(of((Included(5), Excluded(2)), 1), [0f32; 0]);
-        assert_eq!(of((Included(0), Included(-1)), 1), [0., 1., 2., 3., 4., 5., 6.]);
-        assert_eq!(of((Unbounded, Included(-8)), 1), [0f32; 0]);
-        assert_eq!(of((Excluded(1), Included(4)), 2), [2., 4.]);
-        assert_eq!(of((Included(6), Unbounded), usize::MAX), [6.]);
-        assert_eq!(of((Included(isize::MIN), Excluded(isize::MAX)), usize::MAX), [0.]);
-        assert!(x.slice_step(0, .., 0).is_err() && numbers(&[]).slice_step(0, .., 1).is_err());
-        assert_eq!(numbers(&[0]).slice_step(0, 1..-1, 2).unwrap().shape(), [0]);
+        let of = |start: Option<isize>, end: Option<isize>, step| -> Vec<f32> {
+            x.slice_step(0, start, end, step).unwrap().to_vec().unwrap()
+        };
+        assert_eq!(of(Some(-100), Some(100), 3), [0., 3., 6.]);
+        assert_eq!(of(Some(-3), Some(-1), 1), [4., 5.]);
+        assert_eq!(of(Some(5), Some(2), 1), [0f32; 0]);
+        assert_eq!(of(None, Some(-8), 1), [0f32; 0]);
+        assert_eq!(of(Some(2), Some(5), 2), [2., 4.]);
+        assert_eq!(of(Some(6), None, usize::MAX), [6.]);
+        assert_eq!(of(Some(isize::MIN), Some(isize::MAX), usize::MAX), [0.]);
+        assert!(x.slice_step(0, None, None, 0).is_err() && numbers(&[]).slice_step(0, None, None, 1).is_err());
+        assert_eq!(numbers(&[0]).slice_step(0, 1, -1, 2).unwrap().shape(), [0]);
     }
 
     #[test]

@@ -73,6 +73,7 @@ kernels! {
     dropout: random::dropout;
     fill: elementwise::fill;
     fill_halves: halves::fill;
+    gather_matmul: products::gather_matmul;
     gather_rows: rows::gather_rows;
     grad_norm: optim::grad_norm;
     lamb: norms::lamb;

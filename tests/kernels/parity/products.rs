@@ -3,7 +3,7 @@
 //! Products of whole numbers are exact in f32 in any order of the sum, so the devices must agree in every bit: small
 //! numbers find every wrong index. Fractions, once, find wrong arithmetic.
 
-use thalweg::tensor::{Device, Tensor};
+use thalweg::tensor::{Convolution, Device, Tensor};
 
 use crate::common::{Tolerance, numbers, tensor};
 use crate::parity::Pair;
@@ -108,6 +108,47 @@ pub(crate) fn batched_matmul(pair: &Pair) {
             x.slice(0, 1, 2).unwrap().transpose(1, 2).unwrap().matmul(&x).unwrap(),
         ]
     });
+}
+
+/// Convolutions and their gradients: products whose operands are addressed by tables. Sums of whole numbers are exact.
+pub(crate) fn gather_matmul(pair: &Pair) {
+    let cases: [(&str, [usize; 4], [usize; 4], Convolution<2>); 6] = [
+        ("one channel", [1, 1, 3, 3], [1, 1, 3, 3], Convolution::default()),
+        ("padded", [2, 3, 8, 8], [5, 3, 3, 3], Convolution { padding: [1, 1], ..Convolution::default() }),
+        (
+            "strided",
+            [3, 4, 9, 11],
+            [8, 4, 2, 3],
+            Convolution { stride: [2, 3], padding: [1, 0], ..Convolution::default() },
+        ),
+        (
+            "dilated, in groups",
+            [2, 6, 9, 8],
+            [9, 2, 3, 2],
+            Convolution { dilation: [2, 3], groups: 3, ..Convolution::default() },
+        ),
+        (
+            "each channel by itself",
+            [2, 8, 8, 8],
+            [8, 1, 3, 3],
+            Convolution { groups: 8, padding: [1, 1], ..Convolution::default() },
+        ),
+        ("larger than a tile", [9, 16, 12, 12], [66, 16, 3, 3], Convolution::default()),
+    ];
+    for (what, x_shape, weight_shape, settings) in cases {
+        pair.compare(what, Tolerance::EXACT, |device| {
+            let numbers = |seed, shape: &[usize]| tensor(device, &whole(seed, shape.iter().product()), shape);
+            let (x, weight) = (numbers(1, &x_shape), numbers(2, &weight_shape));
+            let bias = numbers(3, &weight_shape[..1]);
+            let y = x.conv2d(&weight, Some(&bias), &settings).unwrap();
+            let g = numbers(4, y.shape());
+            let strides = (&settings).into();
+            let weight_grad = numbers(5, &weight_shape);
+            g.convolve_weight_into(&x, &weight_grad, true, &strides).unwrap();
+            let input_grad = g.convolve_transpose("conv", &weight, None, &x_shape[2..], &strides).unwrap();
+            vec![y, x.conv2d(&weight, None, &settings).unwrap(), weight_grad, input_grad]
+        });
+    }
 }
 
 pub(crate) fn linear(pair: &Pair) {

@@ -25,7 +25,7 @@ fn rearranged(x: &Tensor) -> Result<Vec<Tensor>> {
         turned.triu(-1)?,
         x.select(0, 1)?.diag_embed(1)?,
         turned.select(1, -1)?.diag_embed(-2)?,
-        turned.slice_step(0, 1.., 2)?.flip(0)?,
+        turned.slice_step(0, 1, None, 2)?.flip(0)?,
         x.unfold(1, 2, 1)?.flip(-1)?,
     ])
 }

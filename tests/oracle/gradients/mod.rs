@@ -15,7 +15,7 @@ type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
 
 /// Runs all cases of a file that have gradients and an operation in thalweg. At least `at_least` must have run, of the
 /// whole file and of the small copy.
-fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
+pub(crate) fn hold(name: &str, at_least: (usize, usize), apply: Apply) {
     Oracle::hold_cases(name, at_least, |case| {
         let mut ran = false;
         if case.find("cot/0").is_some() && case.find("cot/1").is_none() {

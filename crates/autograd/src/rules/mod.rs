@@ -1,5 +1,6 @@
 //! The rules: the value and the pullback of every operation, on variables.
 
+mod convolution;
 mod dropout;
 mod elementwise;
 mod loss;

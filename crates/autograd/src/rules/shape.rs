@@ -71,7 +71,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Several variables one after the other along an axis; see [`Tensor::concatenate`].
+    /// Returns several variables one after the other along an axis; see [`Tensor::concatenate`].
     ///
     /// # Errors
     /// If there is none, it is no axis of theirs, or their types, devices, tapes or other extents differ.
@@ -93,7 +93,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Variables of one shape side by side along a new axis, which has the number `axis` in the result.
+    /// Returns variables of one shape side by side along a new axis, which has the number `axis` in the result.
     ///
     /// # Errors
     /// If there is none, the result would have no axis of this number, or their types, devices, tapes or shapes differ.

@@ -1,7 +1,5 @@
 //! Joined and split axes, parts of an axis, diagonals and windows. With g the gradient of the output.
 
-use std::ops::RangeBounds;
-
 use thalweg_tensor::{Axis, DType, Indexing, PadMode, Tensor};
 
 use crate::{Result, Var};
@@ -31,7 +29,7 @@ impl<'t> Var<'t> {
     /// Returns the view without the axes of extent 1.
     ///
     /// # Errors
-    /// If there is no room on the tape's device.
+    /// If the tape refuses the value; the view itself is always there.
     pub fn squeeze_all(self) -> Result<Self> {
         self.reshaped("squeeze_all", self.value().squeeze_all()?)
     }
@@ -79,15 +77,30 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Returns the view of every `step`-th index of a range along an axis, as in Python; see [`Tensor::slice_step`].
+    /// Returns the view of every `step`-th index from `start` to before `end` along an axis, as in Python; see
+    /// [`Tensor::slice_step`].
     ///
     /// # Errors
     /// If it is no axis of the variable, or `step` is 0.
-    pub fn slice_step(self, axis: impl Axis, range: impl RangeBounds<isize>, step: usize) -> Result<Self> {
-        let (axis, start, _, distance) = self.value().steps("slice_step", axis, &range, step)?;
-        let extent = self.shape()[axis];
-        self.tape().record("slice_step", self.value().slice_step(axis, range, step)?, &[self], move |pull| {
-            pull.give(0, pull.cotangent()?.spread(axis, extent, start, distance)?)
+    pub fn slice_step(
+        self,
+        axis: impl Axis,
+        start: impl Into<Option<isize>>,
+        end: impl Into<Option<isize>>,
+        step: usize,
+    ) -> Result<Self> {
+        let (start, shape) = (start.into(), self.shape());
+        let axis = axis.of("slice_step", &shape)?;
+        let y = self.value().slice_step(axis, start, end, step)?;
+        let extent = shape[axis];
+        // As the view counts: from the back if negative, and at most the extent.
+        let first = match start.unwrap_or(0) {
+            start if start < 0 => start.saturating_add_unsigned(extent).max(0).unsigned_abs(),
+            start => start.unsigned_abs().min(extent),
+        };
+        let step = step.min(extent.max(1));
+        self.tape().record("slice_step", y, &[self], move |pull| {
+            pull.give(0, pull.cotangent()?.spread(axis, extent, first, step)?)
         })
     }
 
@@ -95,7 +108,7 @@ impl<'t> Var<'t> {
     pub(crate) fn spread(self, axis: usize, extent: usize, start: usize, step: usize) -> Result<Self> {
         let count = self.shape()[axis];
         self.tape().record("spread", self.value().spread(axis, extent, start, step)?, &[self], move |pull| {
-            pull.give(0, pull.cotangent()?.slice_step(axis, start.cast_signed().., step)?.slice(axis, 0, count)?)
+            pull.give(0, pull.cotangent()?.slice_step(axis, start.cast_signed(), None, step)?.slice(axis, 0, count)?)
         })
     }
 

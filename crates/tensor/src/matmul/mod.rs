@@ -19,6 +19,7 @@ mod tests;
 #[cfg(feature = "tune")]
 mod tune;
 
+pub(crate) use batch::{Batch, Gather};
 pub use choices::{PRODUCT_KERNELS_VERSION, ProductChoice};
 pub use device::DeviceProducts;
 pub use plan::{MatmulPrecision, product_kernels};

@@ -31,6 +31,7 @@ pub use create::Indexing;
 pub use dropout::DropoutState;
 pub use pad::PadMode;
 pub use record_value::ValueLog;
+pub(crate) use remap::Rule;
 
 use crate::kernel::Kernel;
 

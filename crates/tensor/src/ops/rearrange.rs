@@ -185,7 +185,7 @@ impl Tensor {
     }
 
     /// Returns the rules with which every element stays.
-    pub(super) fn rules(&self) -> Vec<(usize, Rule)> {
+    pub(crate) fn rules(&self) -> Vec<(usize, Rule)> {
         self.shape().iter().map(|&extent| (extent, Rule::SAME)).collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::{DType, Element, Result, Tensor, f16, shape};
 
 /// Where the coordinates along an axis come from. The numbers are those of `shared/remap.wgsl`.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// Element i comes to place `shift + step · i`; places between, before and behind are filled.
     Spread { shift: isize, step: usize },
     /// From `place - shift`, or from the nearest end of the axis.
@@ -24,7 +24,7 @@ pub(super) enum Rule {
 
 impl Rule {
     /// Every element stays.
-    pub(super) const SAME: Self = Self::Spread { shift: 0, step: 1 };
+    pub(crate) const SAME: Self = Self::Spread { shift: 0, step: 1 };
 
     /// Its number, shift and step.
     fn numbers(self) -> (u32, i32, u32) {
@@ -170,15 +170,15 @@ fn halves_twin(call: Call<'_>) {
 #[inline(always)]
 fn copy<T: Element>(params: &Params, fill: T, x: &[T], y: &mut [T]) {
     let inner = params.axes[params.rank as usize - 1][0] as usize;
-    if params.run == params.pitch {
+    let (start, run) = (params.start as usize, params.run as usize);
+    if run == params.length as usize {
         return for_each_row(
-            y,
+            &mut y[start..start + run],
             inner,
             #[inline(always)]
             |row, y| params.copy_row(row as u32, fill, x, y),
         );
     }
-    let (start, run) = (params.start as usize, params.run as usize);
     for_each_row(
         y,
         params.pitch as usize,
@@ -192,7 +192,7 @@ fn copy<T: Element>(params: &Params, fill: T, x: &[T], y: &mut [T]) {
     );
 }
 
-pub(super) static REMAP: Kernel = Kernel {
+pub(crate) static REMAP: Kernel = Kernel {
     shader: &thalweg_shaders::REMAP,
     uniform: size_of::<Params>(),
     access: &[Access::Read, Access::Write],
@@ -200,7 +200,7 @@ pub(super) static REMAP: Kernel = Kernel {
     twin,
 };
 
-pub(super) static REMAP_HALVES: Kernel = Kernel {
+pub(crate) static REMAP_HALVES: Kernel = Kernel {
     shader: &thalweg_shaders::REMAP_HALVES,
     uniform: size_of::<Params>(),
     access: &[Access::ReadAs(DType::F16), Access::WriteAs(DType::F16)],
@@ -239,7 +239,7 @@ impl Tensor {
     ///
     /// # Errors
     /// If the shape is too large, or the device has no room.
-    pub(super) fn remap(
+    pub(crate) fn remap(
         &self,
         op: &'static str,
         rules: &[(usize, Rule)],
@@ -284,7 +284,7 @@ impl Tensor {
 
     /// Writes the elements, of 32 bits, over those of a contiguous `target` from index `start` of the axis on. The other
     /// extents are the same.
-    pub(super) fn write_into(&self, target: &Self, axis: usize, start: usize) -> Result<()> {
+    pub(crate) fn write_into(&self, target: &Self, axis: usize, start: usize) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
