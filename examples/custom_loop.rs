@@ -117,7 +117,7 @@ fn draw(device: &Device, model: &Net, points: &[f32], classes: &[u32]) -> thalwe
         .collect();
     let tape = Tape::inference();
     let cells = tape.constant(&Tensor::from_slice(device, &cells, &[HEIGHT * WIDTH, 2])?);
-    let answers = model.forward(cells)?.value().argmax()?.to_vec::<u32>()?;
+    let answers = model.forward(cells)?.value().argmax(-1, false)?.to_vec::<u32>()?;
 
     let mut picture: Vec<char> = answers.iter().map(|&class| if class == 0 { '.' } else { '+' }).collect();
     let cell = |x: f32, cells: usize| ((x + 1.1) / 2.2 * cells as f32) as usize;

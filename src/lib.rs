@@ -40,7 +40,7 @@
 //!
 //! let tape = Tape::inference();
 //! let logits = model.forward(tape.constant(&x))?.value();
-//! assert_eq!(logits.argmax()?.to_vec::<u32>()?, [0, 1, 1, 0]);
+//! assert_eq!(logits.argmax(-1, false)?.to_vec::<u32>()?, [0, 1, 1, 0]);
 //! # Ok(())
 //! # }
 //! ```

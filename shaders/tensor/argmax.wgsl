@@ -1,22 +1,35 @@
-// The index of the largest element of each row. The first of equal elements wins, and NaN counts as the largest.
+// The index of the largest or the smallest element along the middle one of three dimensions; of equal ones the first,
+// and NaN wins.
 //
-// bindings  1: x [rows, row_length] read   2: y [rows] u32 write
+// bindings  1: x [outer, extent, inner] read   2: candidates [rows, length] u32 read   3: y [rows, segments] u32 write
 // bytes     4 read per element
 // twin      crates/tensor/src/ops/argmax.rs
 //
-// A workgroup takes a row, or a lane if rows are short.
+// A row is what one result is of: there are outer × inner. A workgroup takes one segment of a row, `segment_length`
+// elements, the last one what is left; or a lane takes a row, where rows are short or neighbours (inner > 1). Long rows
+// take more launches: each looks at the candidates that the one before has found, and the first at all elements.
 
 // Whether a lane takes a row.
 override SHORT: bool = false;
+// Whether the elements are those that `candidates` names; if not, that binding is not read.
+override CANDIDATES: bool = false;
 
 struct Params {
     rows: u32,
-    row_length: u32,
+    extent: u32,
+    inner: u32,
+    // The number of elements of a row that are looked at.
+    length: u32,
+    segments: u32,
+    segment_length: u32,
+    // 1 for the largest element, -1 for the smallest.
+    sign: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<u32>;
+@group(0) @binding(2) var<storage, read> candidates: array<u32>;
+@group(0) @binding(3) var<storage, read_write> y: array<u32>;
 
 var<workgroup> values: array<f32, 64>;
 var<workgroup> indices: array<u32, 64>;
@@ -29,31 +42,45 @@ fn wins(value: f32, index: u32, best: f32, best_index: u32) -> bool {
     return value > best || (value == best && index < best_index);
 }
 
+// The place in the row of the element number `i` that is looked at.
+fn index_of(row: u32, i: u32) -> u32 {
+    if (CANDIDATES) { return candidates[row * params.length + i]; }
+    return i;
+}
+
+fn value_at(row: u32, index: u32) -> f32 {
+    let first = (row / params.inner) * params.extent * params.inner + row % params.inner;
+    return params.sign * x[first + index * params.inner];
+}
+
 fn short_row(row: u32) {
     if (row >= params.rows) { return; }
-    let base = row * params.row_length;
-    var best = x[base];
-    var best_index = 0u;
-    for (var i = 1u; i < params.row_length; i++) {
-        let value = x[base + i];
-        if (wins(value, i, best, best_index)) {
+    var best_index = index_of(row, 0u);
+    var best = value_at(row, best_index);
+    for (var i = 1u; i < params.length; i++) {
+        let index = index_of(row, i);
+        let value = value_at(row, index);
+        if (wins(value, index, best, best_index)) {
             best = value;
-            best_index = i;
+            best_index = index;
         }
     }
     y[row] = best_index;
 }
 
-fn long_row(row: u32, lane: u32) {
-    if (row >= params.rows) { return; }
-    let base = row * params.row_length;
+fn long_row(number: u32, lane: u32) {
+    if (number >= params.rows * params.segments) { return; }
+    let row = number / params.segments;
+    let start = (number % params.segments) * params.segment_length;
+    let end = min(start + params.segment_length, params.length);
     var best = -infinity();
     var best_index = 0xffffffffu;
-    for (var i = lane; i < params.row_length; i += 64u) {
-        let value = x[base + i];
-        if (wins(value, i, best, best_index)) {
+    for (var i = start + lane; i < end; i += 64u) {
+        let index = index_of(row, i);
+        let value = value_at(row, index);
+        if (wins(value, index, best, best_index)) {
             best = value;
-            best_index = i;
+            best_index = index;
         }
     }
     values[lane] = best;
@@ -66,7 +93,7 @@ fn long_row(row: u32, lane: u32) {
         }
         workgroupBarrier();
     }
-    if (lane == 0u) { y[row] = indices[0]; }
+    if (lane == 0u) { y[number] = indices[0]; }
 }
 
 @compute @workgroup_size(64)
@@ -75,10 +102,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let index = group_index(group, groups);
+    let number = group_index(group, groups);
     if (SHORT) {
-        short_row(index * 64u + lane);
+        short_row(number * 64u + lane);
     } else {
-        long_row(index, lane);
+        long_row(number, lane);
     }
 }

@@ -1,4 +1,4 @@
-// Sum, maximum or minimum over the middle one of three dimensions, times a scale.
+// Sum, maximum, minimum or product over the middle one of three dimensions, times a scale.
 //
 // bindings  1: x [outer, extent, inner] read   2: y [outer, segments, inner] write
 // bytes     4 read per element
@@ -39,6 +39,9 @@ fn main(
     var result = 0.0;
     if (OP == 0u) {
         for (var i = start; i < end; i++) { result += x[base + i * params.inner]; }
+    } else if (OP == 3u) {
+        result = 1.0;
+        for (var i = start; i < end; i++) { result *= x[base + i * params.inner]; }
     } else {
         let sign = select(1.0, -1.0, OP == 2u);
         result = -infinity();

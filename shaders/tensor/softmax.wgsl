@@ -1,14 +1,16 @@
 // Softmax of each row, or its logarithm; the row's maximum is subtracted first.
 //
-// bindings  1: x [rows, row_length] read   2: y [rows, row_length] write
+// bindings  1: x [outer, row_length, inner] read   2: y [outer, row_length, inner] write
 // bytes     12 read, 4 written per element
 // twin      crates/tensor/src/ops/softmax.rs
 //
-// A workgroup takes a row, or a lane if rows are short: see shared/short_rows.wgsl.
+// A row is what runs along the middle one of the dimensions: there are outer × inner. A workgroup takes a row, or a lane
+// where rows are short (see shared/short_rows.wgsl) or neighbours (inner > 1).
 
 struct Params {
     rows: u32,
     row_length: u32,
+    inner: u32,
     logarithm: u32,
 }
 
@@ -28,14 +30,17 @@ fn store(i: u32, largest: f32, sum: f32, log_sum: f32) {
 
 fn short_row(row: u32) {
     if (row >= params.rows) { return; }
-    let base = row * params.row_length;
+    let inner = params.inner;
+    let base = (row / inner) * params.row_length * inner + row % inner;
     var largest = -infinity();
-    for (var i = 0u; i < params.row_length; i++) { largest = maximum(largest, x[base + i]); }
+    for (var i = 0u; i < params.row_length; i++) { largest = maximum(largest, x[base + i * inner]); }
     var sums = ShortSum();
-    for (var i = 0u; i < params.row_length; i++) { sums = with_element(sums, i, safe_exp(x[base + i] - largest)); }
+    for (var i = 0u; i < params.row_length; i++) {
+        sums = with_element(sums, i, safe_exp(x[base + i * inner] - largest));
+    }
     let sum = folded(sums);
     let log_sum = safe_log(sum);
-    for (var i = 0u; i < params.row_length; i++) { store(base + i, largest, sum, log_sum); }
+    for (var i = 0u; i < params.row_length; i++) { store(base + i * inner, largest, sum, log_sum); }
 }
 
 fn long_row(row: u32, lane: u32) {

@@ -32,6 +32,21 @@ const TABLE: &[Row] = &[
     ("mean_along", |_, x| x[0].square()?.mean_along(0, true), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("max_along", |_, x| x[0].max_along(1, true), (-2.0, 2.0), &[&[3, 4]]),
     ("min_along", |_, x| x[0].min_along(0, true), (-2.0, 2.0), &[&[3, 4]]),
+    ("prod", |_, x| x[0].prod(), (0.5, 2.0), &[&[7]]),
+    ("prod_along", |_, x| x[0].square()?.prod_along([0, 2], true), (0.5, 1.5), &[&[2, 3, 3]]),
+    ("var", |_, x| x[0].square()?.var(1.0), (-2.0, 2.0), &[&[3, 5]]),
+    ("var_along", |_, x| x[0].square()?.var_along([0, 2], 0.0, false), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("std", |_, x| x[0].square()?.std(0.0), (-2.0, 2.0), &[&[3, 5]]),
+    ("std_along", |_, x| x[0].square()?.std_along(1, 1.0, true), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("logsumexp_along", |_, x| x[0].square()?.logsumexp_along([0, 2], false), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("norm, p = 1", |_, x| x[0].norm(1.0), (0.5, 2.0), &[&[7]]),
+    ("norm, p = 2", |_, x| x[0].norm(2.0), (-2.0, 2.0), &[&[7]]),
+    ("norm, p = ∞", |_, x| x[0].norm(f32::INFINITY), (-2.0, 2.0), &[&[7]]),
+    ("norm_along, p = -∞", |_, x| x[0].norm_along(f32::NEG_INFINITY, 0, false), (0.5, 2.0), &[&[4, 3]]),
+    ("norm_along, p = 2", |_, x| x[0].square()?.norm_along(2.0, [0, 2], true), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("norm_along, p = 3", |_, x| x[0].norm_along(3.0, 1, false), (0.5, 2.0), &[&[3, 4]]),
+    ("norm_along, p = 0.5", |_, x| x[0].norm_along(0.5, 1, false), (0.5, 2.0), &[&[3, 2]]),
+    ("norm_along, p = -1.5", |_, x| x[0].norm_along(-1.5, 0, false), (0.5, 2.0), &[&[3, 4]]),
     ("cumsum", |_, x| x[0].square()?.cumsum(1), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("cumsum of rows", |_, x| x[0].square()?.cumsum(-1), (-2.0, 2.0), &[&[3, 5]]),
     ("cumsum of a view", |_, x| x[0].transpose(0, 2)?.square()?.cumsum(0), (-2.0, 2.0), &[&[2, 3, 4]]),
@@ -39,8 +54,19 @@ const TABLE: &[Row] = &[
     ("cumsum_reversed", |_, x| x[0].square()?.cumsum_reversed(-2), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("cumsum_reversed of rows", |_, x| x[0].square()?.cumsum_reversed(1), (-2.0, 2.0), &[&[3, 5]]),
     ("sum_to", |_, x| x[0].square()?.sum_to(&[3, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
-    ("softmax", |_, x| x[0].softmax(), (-2.0, 2.0), &[&[3, 5]]),
-    ("log_softmax", |_, x| x[0].log_softmax(), (-2.0, 2.0), &[&[3, 5]]),
+    (
+        "layer_norm",
+        |_, x| x[0].layer_norm(&[3, 4], Some(x[1]), Some(x[2]), 1e-2),
+        (-2.0, 2.0),
+        &[&[2, 3, 4], &[3, 4], &[3, 4]],
+    ),
+    ("rms_norm", |_, x| x[0].rms_norm(&[4], Some(x[1]), 1e-2), (-2.0, 2.0), &[&[3, 4], &[4]]),
+    ("normalize", |_, x| x[0].normalize(2.0, 0, 1e-12)?.mul(x[1]), (0.3, 2.0), &[&[4, 3], &[4, 3]]),
+    ("cosine_similarity", |_, x| x[0].cosine_similarity(x[1], -1, 1e-8), (0.3, 2.0), &[&[3, 4], &[4]]),
+    ("softmax", |_, x| x[0].softmax(-1), (-2.0, 2.0), &[&[3, 5]]),
+    ("softmax of columns", |_, x| x[0].softmax(1), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("log_softmax of columns", |_, x| x[0].log_softmax(0), (-2.0, 2.0), &[&[4, 3]]),
+    ("log_softmax", |_, x| x[0].log_softmax(-1), (-2.0, 2.0), &[&[3, 5]]),
     ("reshape", |_, x| x[0].square()?.reshape(&[5, 3]), (-2.0, 2.0), &[&[3, 5]]),
     ("transpose", |_, x| x[0].square()?.transpose(0, 2), (-2.0, 2.0), &[&[2, 3, 4]]),
     ("permute", |_, x| x[0].square()?.permute(&[2, 0, 1]), (-2.0, 2.0), &[&[2, 3, 4]]),
@@ -355,6 +381,73 @@ fn second_derivatives() {
         })
         .unwrap();
         assert!(report.relative_error < 3e-3, "{name}: {report}");
+    }
+}
+
+/// First and second derivatives where elements are zero: of a product, each is the product of the elements that are left.
+#[test]
+fn products_have_derivatives_at_zeros() {
+    for elements in [[2.0f32, 0.0, 3.0, -1.5, 0.5], [0.0, 2.0, 0.0, 3.0, -1.5], [0.0, 0.0, 2.0, 0.0, 1.0]] {
+        let left = |out: &[usize]| -> f32 {
+            elements.iter().enumerate().filter(|(i, _)| !out.contains(i)).map(|(_, x)| x).product()
+        };
+        let first: Vec<f32> = (0..5).map(|i| left(&[i])).collect();
+        for device in crate::common::devices() {
+            let tape = Tape::new();
+            let x = tape.input(&crate::common::tensor(&device, &elements, &[5, 1]));
+            let y = x.prod_along(0, false).unwrap();
+            let gradient = tape.grad(y.sum().unwrap(), &[x]).unwrap()[0];
+            let plain = tape.backward(y.sum().unwrap()).unwrap();
+            for got in [gradient.value(), plain.get(x).unwrap().clone()] {
+                assert_eq!(crate::common::floats(&got), first, "{device}");
+            }
+            for i in 0..5 {
+                let of_one = tape.grad(gradient.slice(0, i, i + 1).unwrap().sum().unwrap(), &[x]).unwrap()[0];
+                let second: Vec<f32> = (0..5).map(|j| if i == j { 0.0 } else { left(&[i, j]) }).collect();
+                assert_eq!(crate::common::floats(&of_one.value()), second, "{device}: row {i} of {elements:?}");
+            }
+        }
+    }
+}
+
+/// Gradients where a formula would divide by zero or take infinity from infinity.
+#[test]
+fn gradients_of_reductions_at_their_kinks() {
+    type Row = (&'static str, fn(Var<'_>) -> Result<Var<'_>>, [f32; 3], [f32; 3]);
+    let (infinity, nan) = (f32::INFINITY, f32::NAN);
+    let table: &[Row] = &[
+        ("std of equal ones", |x| x.std(0.0), [0.1; 3], [0.0; 3]),
+        ("norm of zeros, p = 1", |x| x.norm(1.0), [0.0; 3], [0.0; 3]),
+        ("norm of zeros, p = 2", |x| x.norm(2.0), [0.0; 3], [0.0; 3]),
+        ("norm of zeros, p = 3", |x| x.norm(3.0), [0.0; 3], [0.0; 3]),
+        ("norm of zeros, p = 1.5", |x| x.norm(1.5), [0.0; 3], [0.0; 3]),
+        ("norm of zeros, p = ∞", |x| x.norm(f32::INFINITY), [0.0; 3], [0.0; 3]),
+        ("norm with a zero, p = 1.5", |x| x.norm(1.5), [0.0, 4.0, 0.0], [0.0, 1.0, 0.0]),
+        ("norm with a zero, p = -1", |x| x.norm(-1.0), [0.0, 4.0, 0.0], [0.0; 3]),
+        ("norm of equal ones, p = ∞", |x| x.norm(f32::INFINITY), [2.0, -2.0, 1.0], [0.5, -0.5, 0.0]),
+        ("norm of huge ones", |x| x.norm(2.0), [0.0, -3e38, 0.0], [0.0, -1.0, 0.0]),
+        ("logsumexp of nothing but -∞", |x| x.logsumexp_along(.., false), [-infinity; 3], [0.0; 3]),
+        ("logsumexp with -∞", |x| x.logsumexp_along(.., false), [-infinity, 1e4, 1e4], [0.0, 0.5, 0.5]),
+        ("logsumexp with ∞", |x| x.logsumexp_along(.., false), [infinity, 0.0, -infinity], [nan, 0.0, 0.0]),
+        ("count_nonzero", |x| x.add(x.count_nonzero()?)?.sum(), [0.0, 1.0, nan], [1.0; 3]),
+    ];
+    for device in crate::common::devices() {
+        for (name, function, elements, expected) in table {
+            let tape = Tape::new();
+            let x = tape.input(&crate::common::tensor(&device, elements, &[3]));
+            let y = function(x).unwrap();
+            let plain = tape.backward(y).unwrap();
+            let graph = tape.grad(y, &[x]).unwrap()[0].value();
+            for got in [plain.get(x).unwrap(), &graph] {
+                let tolerance = crate::common::Tolerance::new(1e-6, 1e-6);
+                crate::common::assert_close(
+                    &format!("{name} on {device}"),
+                    &crate::common::floats(got),
+                    expected,
+                    tolerance,
+                );
+            }
+        }
     }
 }
 

@@ -150,7 +150,7 @@ fn work(device: &Device, seed: u64) -> Vec<u32> {
             .step(StepArguments { values: &values, grads: &grads, state: &moments, clock: &mut clock, clip })
             .unwrap();
         losses.push(loss.mean().unwrap().item::<f32>().unwrap().to_bits());
-        losses.extend(words(&mask.sum_along(0, true).unwrap().softmax().unwrap().argmax().unwrap()));
+        losses.extend(words(&mask.sum_along(0, true).unwrap().softmax(-1).unwrap().argmax(-1, false).unwrap()));
     }
     losses.extend(floats(&values.pages()[0]).iter().map(|x| x.to_bits()));
     losses

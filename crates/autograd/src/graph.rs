@@ -103,7 +103,7 @@ mod tests {
             let _layer = tape.scope("net.0");
             x.matmul(tape.parameter(&weight).unwrap()).unwrap()
         };
-        let y = y.softmax().unwrap();
+        let y = y.softmax(-1).unwrap();
         drop(net);
         let loss = y.sum().unwrap();
         let expected = r#"digraph tape {

@@ -332,8 +332,8 @@ impl TabularModel {
             let tape = Tape::inference();
             let output = self.mlp.forward(tape.constant(&part))?.value();
             if self.schema.target_scale.is_none() {
-                classes.extend(output.argmax()?.to_vec::<u32>()?);
-                probabilities.extend(output.softmax()?.to_vec::<f32>()?);
+                classes.extend(output.argmax(-1, false)?.to_vec::<u32>()?);
+                probabilities.extend(output.softmax(-1)?.to_vec::<f32>()?);
             } else {
                 values.extend(output.to_vec::<f32>()?);
             }

@@ -9,6 +9,7 @@ mod pages;
 mod products;
 mod random;
 mod rearrange;
+mod reductions;
 mod rows;
 mod shapes;
 
@@ -55,7 +56,7 @@ kernels! {
     adan: optim::adan;
     amsgrad: optim::amsgrad;
     adaptive_clip: norms::adaptive_clip;
-    argmax: rows::argmax;
+    argmax: reductions::argmax;
     asgd: optim::asgd;
     average: pages::average;
     batch: rows::batch;
@@ -67,8 +68,8 @@ kernels! {
     copy_roof: elementwise::copy_roof;
     cross_entropy: rows::cross_entropy;
     cross_entropy_mean: rows::cross_entropy_mean;
-    cumsum_columns: rows::cumsum_columns;
-    cumsum_rows: rows::cumsum_rows;
+    cumsum_columns: reductions::cumsum_columns;
+    cumsum_rows: reductions::cumsum_rows;
     dropout: random::dropout;
     fill: elementwise::fill;
     fill_halves: halves::fill;
@@ -103,8 +104,8 @@ kernels! {
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
-    reduce_columns: rows::reduce_columns;
-    reduce_rows: rows::reduce_rows;
+    reduce_columns: reductions::reduce_columns;
+    reduce_rows: reductions::reduce_rows;
     remap: rearrange::remap;
     remap_halves: rearrange::remap_halves;
     rmsprop: optim::rmsprop;

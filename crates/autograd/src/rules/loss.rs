@@ -105,7 +105,7 @@ impl<'t> Var<'t> {
 /// Returns softmax(logits) - one-hot, whose value is given, with operations that can be differentiated again. The
 /// one-hot part does not depend on the logits: it is the difference of their softmax and this value.
 fn softmax_less_one_hot<'t>(logits: Var<'t>, value: &Tensor) -> Result<Var<'t>> {
-    let softmax = logits.softmax()?;
+    let softmax = logits.softmax(-1)?;
     let one_hot = softmax.tape().constant(&softmax.value().sub(value)?);
     softmax.sub(one_hot)
 }

@@ -116,41 +116,81 @@ impl<'t> Var<'t> {
         self.tape().record("cumsum_reversed", y, &[self], move |pull| pull.give(0, pull.cotangent()?.cumsum(axis)?))
     }
 
-    /// Softmax along the last dimension.
+    /// Returns the softmax along an axis; see [`Tensor::softmax`].
     ///
     /// # Errors
-    /// If there is no dimension, or the elements are not f32.
-    pub fn softmax(self) -> Result<Self> {
-        self.tape().record("softmax", self.value().softmax()?, &[self], |pull| {
+    /// If it is no axis of the variable, or the elements are not f32.
+    pub fn softmax(self, axis: impl Axis) -> Result<Self> {
+        if self.shape().is_empty() {
+            // A variable without axes has the axis 0.
+            return self.reshape(&[1])?.softmax(axis)?.reshape(&[]);
+        }
+        let axis = axis.of("softmax", &self.shape())?;
+        self.tape().record("softmax", self.value().softmax(axis)?, &[self], move |pull| {
             // y (g - Σ g y)
             let (y, g) = (pull.output(), pull.cotangent()?);
-            let last = y.value().rank() - 1;
-            pull.give(0, y.mul(g.sub(g.mul(y)?.sum_along(last, true)?)?)?)
+            pull.give(0, y.mul(g.sub(g.mul(y)?.sum_along(axis, true)?)?)?)
         })
     }
 
-    /// Returns the logarithm of softmax along the last dimension.
+    /// Returns the logarithm of the softmax along an axis; see [`Tensor::log_softmax`].
     ///
     /// # Errors
-    /// If there is no dimension, or the elements are not f32.
-    pub fn log_softmax(self) -> Result<Self> {
-        self.tape().record("log_softmax", self.value().log_softmax()?, &[self], |pull| {
+    /// If it is no axis of the variable, or the elements are not f32.
+    pub fn log_softmax(self, axis: impl Axis) -> Result<Self> {
+        if self.shape().is_empty() {
+            // A variable without axes has the axis 0.
+            return self.reshape(&[1])?.log_softmax(axis)?.reshape(&[]);
+        }
+        let axis = axis.of("log_softmax", &self.shape())?;
+        self.tape().record("log_softmax", self.value().log_softmax(axis)?, &[self], move |pull| {
             // g - softmax Σ g
             let (y, g) = (pull.output(), pull.cotangent()?);
-            let last = y.value().rank() - 1;
-            pull.give(0, g.sub(y.exp()?.mul(g.sum_along(last, true)?)?)?)
+            pull.give(0, g.sub(y.exp()?.mul(g.sum_along(axis, true)?)?)?)
         })
+    }
+
+    /// Returns the indices of the largest elements along an axis; see [`Tensor::argmax`]. They have no gradient.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax`].
+    pub fn argmax(self, axis: impl Axis, keepdim: bool) -> Result<Tensor> {
+        Ok(self.value().argmax(axis, keepdim)?)
+    }
+
+    /// Returns the indices of the smallest elements along an axis; see [`Tensor::argmin`]. They have no gradient.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmin`].
+    pub fn argmin(self, axis: impl Axis, keepdim: bool) -> Result<Tensor> {
+        Ok(self.value().argmin(axis, keepdim)?)
+    }
+
+    /// Returns the index of the largest of all elements; see [`Tensor::argmax_all`]. It has no gradient.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax_all`].
+    pub fn argmax_all(self) -> Result<Tensor> {
+        Ok(self.value().argmax_all()?)
+    }
+
+    /// Returns the index of the smallest of all elements; see [`Tensor::argmin_all`]. It has no gradient.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmin_all`].
+    pub fn argmin_all(self) -> Result<Tensor> {
+        Ok(self.value().argmin_all()?)
     }
 }
 
 /// The axes of a reduction, and the shape of its result with extents of 1 in their place.
-struct Kept {
-    axes: Vec<usize>,
-    shape: Vec<usize>,
+pub(super) struct Kept {
+    pub(super) axes: Vec<usize>,
+    pub(super) shape: Vec<usize>,
 }
 
 impl Kept {
-    fn of(op: &'static str, x: Var<'_>, axes: impl Axes) -> Result<Self> {
+    pub(super) fn of(op: &'static str, x: Var<'_>, axes: impl Axes) -> Result<Self> {
         let mut shape = x.shape();
         let axes = axes.of(op, &shape)?;
         axes.iter().for_each(|&axis| shape[axis] = 1);

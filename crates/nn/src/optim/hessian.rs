@@ -77,7 +77,7 @@ impl Optimizer {
     ///         optimizer.estimate_hessian(model.forward(tape.constant(&x))?, &CrossEntropy)?;
     ///     }
     /// }
-    /// assert_eq!(model.forward(Tape::inference().constant(&x))?.value().argmax()?.to_vec::<u32>()?, [0, 1]);
+    /// assert_eq!(model.forward(Tape::inference().constant(&x))?.value().argmax(-1, false)?.to_vec::<u32>()?, [0, 1]);
     /// # Ok(())
     /// # }
     /// ```

@@ -48,7 +48,7 @@ pub(super) fn evaluate<M: Parts>(task: &dyn Task<M>, model: &M, data: &Dataset) 
         losses.push(portion.losses.reshape(&[count])?);
         // The kept output is no larger than the targets.
         let output = portion.output.map(|output| match output.shape() {
-            [_, _] if is_of_classes => output.argmax(),
+            [_, _] if is_of_classes => output.argmax(1, false),
             _ => Ok(output),
         });
         outputs.push(output.transpose()?);

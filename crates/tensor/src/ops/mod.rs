@@ -12,6 +12,8 @@ mod fill;
 mod gather_rows;
 mod join;
 mod mse;
+mod normalize;
+mod norms;
 mod one_hot;
 mod pad;
 pub(crate) mod random;
@@ -21,6 +23,7 @@ mod reduce;
 mod remap;
 mod short_rows;
 mod softmax;
+mod statistics;
 
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;

@@ -1,4 +1,4 @@
-//! Sums, means and extremes, over all axes or some.
+//! Sums, means, extremes and products, over all axes or some.
 
 use super::short_rows::over_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
@@ -16,6 +16,8 @@ pub(super) enum ReduceOp {
     Max,
     /// The smallest; NaN propagates, ∞ for no elements.
     Min,
+    /// The product; 1 of nothing.
+    Prod,
 }
 
 impl ReduceOp {
@@ -23,19 +25,22 @@ impl ReduceOp {
         match code as u32 {
             0 => Self::Sum,
             1 => Self::Max,
-            _ => Self::Min,
+            2 => Self::Min,
+            _ => Self::Prod,
         }
     }
 }
 
-const COLUMN_VARIANTS: &[&[(&str, f64)]] = &[&[("OP", 0.0)], &[("OP", 1.0)], &[("OP", 2.0)]];
+const COLUMN_VARIANTS: &[&[(&str, f64)]] = &[&[("OP", 0.0)], &[("OP", 1.0)], &[("OP", 2.0)], &[("OP", 3.0)]];
 const ROW_VARIANTS: &[&[(&str, f64)]] = &[
     &[("OP", 0.0), ("SHORT", 0.0)],
     &[("OP", 1.0), ("SHORT", 0.0)],
     &[("OP", 2.0), ("SHORT", 0.0)],
+    &[("OP", 3.0), ("SHORT", 0.0)],
     &[("OP", 0.0), ("SHORT", 1.0)],
     &[("OP", 1.0), ("SHORT", 1.0)],
     &[("OP", 2.0), ("SHORT", 1.0)],
+    &[("OP", 3.0), ("SHORT", 1.0)],
 ];
 
 /// The most elements that one workgroup, or one lane in a column, reduces; longer rows are cut into segments.
@@ -76,10 +81,21 @@ fn rows_twin(call: Call<'_>) {
                         ReduceOp::Min => {
                             -segment.iter().fold(f32::NEG_INFINITY, |largest, &x| math::maximum(largest, -x))
                         }
+                        ReduceOp::Prod => tree_product(segment),
                     };
             }
         },
     );
+}
+
+/// Returns the product of a row in the order of a workgroup.
+#[inline(always)]
+fn tree_product(row: &[f32]) -> f32 {
+    let mut lanes = [1.0; math::LANES];
+    for chunk in row.chunks(math::LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane *= x);
+    }
+    math::tree(lanes, |x, y| x * y)
 }
 
 pub(super) static REDUCE_ROWS: Kernel = Kernel {
@@ -117,7 +133,11 @@ fn columns_twin(call: Call<'_>) {
         |first, y| {
             for (i, line) in (first / inner..).zip(y.chunks_mut(inner)) {
                 let (slab, start) = (i / segments, i % segments * length);
-                line.fill(if op == ReduceOp::Sum { 0.0 } else { f32::NEG_INFINITY });
+                line.fill(match op {
+                    ReduceOp::Sum => 0.0,
+                    ReduceOp::Max | ReduceOp::Min => f32::NEG_INFINITY,
+                    ReduceOp::Prod => 1.0,
+                });
                 for k in start..(start + length).min(extent) {
                     let row = &x[(slab * extent + k) * inner..][..inner];
                     for (y, &x) in line.iter_mut().zip(row) {
@@ -125,6 +145,7 @@ fn columns_twin(call: Call<'_>) {
                             ReduceOp::Sum => *y + x,
                             ReduceOp::Max => math::maximum(*y, x),
                             ReduceOp::Min => math::maximum(*y, -x),
+                            ReduceOp::Prod => *y * x,
                         };
                     }
                 }
@@ -185,6 +206,20 @@ impl Tensor {
         self.reduce_all(ReduceOp::Min, 1.0)
     }
 
+    /// Returns the product of all elements; 1 of nothing.
+    ///
+    /// # Shapes
+    /// `[…]` → `[]`.
+    ///
+    /// # Numerics
+    /// f32, in the order of [`sum`](Self::sum). A partial product may overflow or vanish where the whole does not.
+    ///
+    /// # Errors
+    /// If the elements are not f32.
+    pub fn prod(&self) -> Result<Self> {
+        self.reduce_all(ReduceOp::Prod, 1.0)
+    }
+
     /// Returns the sums over some axes.
     ///
     /// # Shapes
@@ -227,6 +262,20 @@ impl Tensor {
     /// As of [`sum_along`](Self::sum_along).
     pub fn min_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
         self.reduce_over("min_along", ReduceOp::Min, axes, keepdim, false)
+    }
+
+    /// Returns the products over some axes; 1 of nothing.
+    ///
+    /// # Shapes
+    /// As of [`sum_along`](Self::sum_along).
+    ///
+    /// # Numerics
+    /// As of [`prod`](Self::prod).
+    ///
+    /// # Errors
+    /// As of [`sum_along`](Self::sum_along).
+    pub fn prod_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
+        self.reduce_over("prod_along", ReduceOp::Prod, axes, keepdim, false)
     }
 
     fn reduce_all(&self, op: ReduceOp, scale: f32) -> Result<Self> {
@@ -402,6 +451,18 @@ mod tests {
         assert_eq!((last.shape(), last.to_vec::<f32>().unwrap()[5]), (&[2, 3, 1][..], 86.0));
         assert_eq!(x.mean().unwrap().item::<f32>().unwrap(), 11.5);
         assert_eq!(x.min_along(1, true).unwrap().to_vec::<f32>().unwrap()[4..], [12.0, 13.0, 14.0, 15.0]);
+    }
+
+    #[test]
+    fn products_over_every_axis() {
+        let x = numbers(&[2, 3, 2]).affine(1.0, 1.0).unwrap();
+        assert_eq!(x.prod().unwrap().item::<f32>().unwrap(), 479_001_600.0);
+        assert_eq!(x.prod_along(1, false).unwrap().to_vec::<f32>().unwrap(), [15.0, 48.0, 693.0, 960.0]);
+        assert_eq!(x.prod_along([1, 2], false).unwrap().to_vec::<f32>().unwrap(), [720.0, 665_280.0]);
+        assert_eq!(x.prod_along(0, true).unwrap().shape(), [1, 3, 2]);
+        let nothing = numbers(&[0, 3]);
+        assert_eq!(nothing.prod().unwrap().item::<f32>().unwrap(), 1.0);
+        assert_eq!(nothing.prod_along(0, false).unwrap().to_vec::<f32>().unwrap(), [1.0; 3]);
     }
 
     #[test]

@@ -9,6 +9,14 @@ const MOST_SHORT: usize = 32;
 /// The override constants of kernels without other constants.
 pub(super) const SHORT_VARIANTS: &[&[(&str, f64)]] = &[&[("SHORT", 0.0)], &[("SHORT", 1.0)]];
 
+/// Elements of a column that a lane takes by itself, at most; longer ones are copied into rows.
+const MOST_OF_COLUMN: usize = 1024;
+
+/// Returns whether a lane takes a column by itself, so that neighbouring lanes take neighbouring columns.
+pub(super) fn of_columns(extent: usize) -> bool {
+    extent <= MOST_OF_COLUMN
+}
+
 /// Returns the launch with a lane or a workgroup for each row.
 pub(super) fn over_rows(launch: Launch, rows: usize, row_length: usize) -> Launch {
     let is_short = row_length <= MOST_SHORT;
