@@ -4,7 +4,7 @@
 //! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
 //! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
-use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
+use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
 use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
 
@@ -365,9 +365,11 @@ fn first_derivatives() {
 #[test]
 fn second_derivatives() {
     // The gradient of the sum of squares, as a function of the first input: its own gradient is a Hessian-vector product.
-    let device = Device::cpu();
-    for (name, function, range, shapes) in TABLE {
-        let inputs = inputs(&device, *range, shapes);
+    let devices = crate::common::devices();
+    for (device, (name, function, range, shapes)) in
+        devices.iter().flat_map(|device| TABLE.iter().map(move |row| (device, row)))
+    {
+        let inputs = inputs(device, *range, shapes);
         let report = check_gradient(&GradientCheck::default(), &inputs, |tape, x| {
             if !x[0].is_tracked() {
                 // Differences need values only; the gradient itself needs a tape that tracks.
@@ -380,7 +382,56 @@ fn second_derivatives() {
             tape.grad(function(tape, x)?.square()?.sum()?, &[x[0]])?[0].add(x[0].affine(0.0, 0.0)?)
         })
         .unwrap();
-        assert!(report.relative_error < 3e-3, "{name}: {report}");
+        assert!(report.relative_error < 3e-3, "{name} on {device}: {report}");
+    }
+}
+
+/// Forward mode and reverse mode are transposes of each other: ⟨c, J t⟩ = ⟨Jᵀ c, t⟩.
+fn hold_forward_mode(
+    name: &str,
+    device: &Device,
+    inputs: &[Tensor],
+    function: impl for<'t> Fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>,
+) {
+    let draw = |seed, like: &Tensor| Tensor::uniform(device, seed, 0, -1.0, 1.0, like.shape()).unwrap();
+    let tangents: Vec<Tensor> = (100..).zip(inputs).map(|(seed, input)| draw(seed, input)).collect();
+    let (value, tangent) = jvp(inputs, &tangents, &function).unwrap();
+    let cotangent = draw(99, &value);
+    let (_, gradients) = vjp(inputs, &cotangent, &function).unwrap();
+    let terms = |x: &Tensor, y: &Tensor| -> Vec<f64> {
+        let (x, y) = (crate::common::floats(x), crate::common::floats(y));
+        x.iter().zip(&y).map(|(&x, &y)| f64::from(x) * f64::from(y)).collect()
+    };
+    let forward = terms(&cotangent, &tangent);
+    let reverse: Vec<f64> =
+        gradients.iter().zip(&tangents).flat_map(|(gradient, tangent)| terms(gradient, tangent)).collect();
+    let size: f64 = forward.iter().chain(&reverse).map(|term| term.abs()).sum();
+    let difference = (forward.iter().sum::<f64>() - reverse.iter().sum::<f64>()).abs();
+    assert!(difference <= 2e-5 * size, "{name} on {device}: differs by {difference:e} of {size:e}");
+}
+
+#[test]
+fn forward_mode_of_every_operation() {
+    for device in crate::common::devices() {
+        for (name, function, range, shapes) in TABLE {
+            hold_forward_mode(name, &device, &inputs(&device, *range, shapes), function);
+        }
+    }
+}
+
+#[test]
+fn forward_mode_of_every_element_wise_function() {
+    for device in crate::common::devices() {
+        for function in [1, 2, 3].into_iter().flat_map(crate::common::functions_of) {
+            for check in function.function.checks.iter().filter(|check| check.smooth_range().is_some()) {
+                let shapes: Vec<&[usize]> =
+                    [&[3, 4][..], &[4], &[3, 1]][..function.function.function.arguments.len()].to_vec();
+                let inputs = inputs(&device, check.smooth_range().unwrap(), &shapes);
+                hold_forward_mode(function.function.name(), &device, &inputs, |_, x| {
+                    x[0].apply_with(function.function, &x[1..], check.own_numbers())
+                });
+            }
+        }
     }
 }
 
