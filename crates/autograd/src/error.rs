@@ -36,6 +36,12 @@ pub enum Error {
         /// The operation.
         op: &'static str,
     },
+    /// A segment cannot be computed twice.
+    #[error("checkpoint: the segment {problem}")]
+    Checkpoint {
+        /// The problem.
+        problem: &'static str,
+    },
     /// A parameter was used before it had memory.
     #[error("parameter {name:?} has no memory yet: build the parameters before the first forward pass")]
     Unbound {

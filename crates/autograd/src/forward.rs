@@ -151,7 +151,15 @@ impl Tape {
             }
         }
         let given: Vec<bool> = flowing.iter().map(Option::is_some).collect();
-        for node in 0..=last {
+        // The operations that `y` depends on.
+        let mut needed = vec![false; last + 1];
+        needed[last] = true;
+        for node in (0..=last).rev() {
+            if needed[node] {
+                self.nodes.borrow()[node].inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        for node in (0..=last).filter(|&node| needed[node]) {
             let (inputs, pushforward, has_pullback) = {
                 let nodes = self.nodes.borrow();
                 let node = &nodes[node];

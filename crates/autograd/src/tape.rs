@@ -114,6 +114,13 @@ impl Tape {
         }
     }
 
+    /// Returns an empty tape that tracks as another one does.
+    pub(crate) fn like(other: &Self) -> Self {
+        let tape = Self::of(other.inference);
+        tape.detects_anomalies.set(other.detects_anomalies.get());
+        tape
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -224,12 +231,28 @@ impl Tape {
     where
         F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
     {
+        self.record_if(inputs.iter().any(Var::is_tracked), op, value, inputs, relu, pullback)
+    }
+
+    /// Appends an operation that is tracked if the tape tracks at all.
+    pub(crate) fn record_if<F>(
+        &self,
+        tracked: bool,
+        op: &'static str,
+        value: Tensor,
+        inputs: &[Var<'_>],
+        relu: bool,
+        pullback: F,
+    ) -> Result<Var<'_>>
+    where
+        F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
+    {
         if inputs.iter().any(|input| !std::ptr::eq(input.tape(), self)) {
             return Err(Error::Tapes { op });
         }
         let inputs: Vec<usize> = inputs.iter().map(|input| input.index()).collect();
         self.check_output(op, &value, &inputs)?;
-        let tracked = self.is_tracking() && inputs.iter().any(|&i| self.nodes.borrow()[i].tracked);
+        let tracked = tracked && self.is_tracking();
         if !tracked {
             return Ok(self.push(Node::new(op, value, inputs)));
         }
