@@ -11,7 +11,7 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] thalweg_tensor::Error),
     /// Two variables are on different tapes.
-    #[error("{op}: the variables lie on different tapes")]
+    #[error("{op}: the variables are on different tapes")]
     Tapes {
         /// The operation.
         op: &'static str,
@@ -31,7 +31,9 @@ pub enum Error {
         op: &'static str,
     },
     /// A backward pass has freed the values of the tape.
-    #[error("{op}: a pass has let go of what it needs; go back by `backward`, which keeps all, until the last one")]
+    #[error(
+        "{op}: a backward pass has freed the values of the tape; use `backward`, which keeps them, for all passes but the last"
+    )]
     Freed {
         /// The operation.
         op: &'static str,
@@ -50,7 +52,7 @@ pub enum Error {
     },
     /// The memory does not match the parameter.
     #[error(
-        "parameter {name:?} has shape {expected:?}, and takes memory of f32 on one device once; got shape {found:?}"
+        "parameter {name:?} has shape {expected:?}, and gets memory of f32 on one device once; found shape {found:?}"
     )]
     Binding {
         /// The parameter's name.

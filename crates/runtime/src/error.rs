@@ -50,7 +50,7 @@ pub enum Error {
         right: crate::DType,
     },
     /// Two tensors are on different devices.
-    #[error("{op}: the tensors lie on different devices, {left} and {right}")]
+    #[error("{op}: the tensors are on different devices, {left} and {right}")]
     Device {
         /// The operation.
         op: &'static str,
@@ -72,7 +72,7 @@ pub enum Error {
         rule: &'static str,
     },
     /// A launch would write a buffer that it also reads, or write an element twice. No device supports this.
-    #[error("{op}: a result lies in the same buffer as an operand, or on another result")]
+    #[error("{op}: a result shares its memory with an operand or another result")]
     Aliasing {
         /// The kernel.
         op: &'static str,

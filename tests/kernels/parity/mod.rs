@@ -160,19 +160,19 @@ fn kernel(name: &str) -> &'static Kernel {
 }
 
 /// The two devices to compare.
-struct Pair {
-    cpu: Device,
-    gpu: Device,
+pub(crate) struct Pair {
+    pub(crate) cpu: Device,
+    pub(crate) gpu: Device,
 }
 
 impl Pair {
-    fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         Some(Self { cpu: Device::cpu(), gpu: crate::common::gpu()? })
     }
 
     /// Returns the tolerance for the device. Software drivers round every operation as the CPU does; hardware may
     /// contract a b + c, divide within 2.5 ulp and have its own square root.
-    fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
+    pub(crate) fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
         if crate::common::is_software(&self.gpu) { software } else { hardware }
     }
 
