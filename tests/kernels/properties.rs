@@ -54,12 +54,12 @@ impl Draw {
         let rank = self.from(least, most);
         let mut shape = Vec::new();
         for _ in 0..rank {
-            let room = MOST_ELEMENTS / shape.iter().product::<usize>().max(1);
+            let room = MOST_ELEMENTS / shape.iter().map(|&extent: &usize| extent.max(1)).product::<usize>();
             let extent = match self.below(30) {
                 0 => 0,
                 1..4 => 1,
-                4 => self.from(1, room.min(1100)),
-                _ => self.from(1, room.min(7)),
+                4 => self.from(1, room.clamp(1, 1100)),
+                _ => self.from(1, room.clamp(1, 7)),
             };
             shape.push(extent);
         }
