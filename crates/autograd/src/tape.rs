@@ -41,6 +41,8 @@ pub struct Tape {
     inference: bool,
     /// Whether values are checked for NaN and infinity.
     pub(crate) detects_anomalies: Cell<bool>,
+    /// The type that products store their operands and results in.
+    autocast: Cell<Option<DType>>,
 }
 
 pub(crate) type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
@@ -111,6 +113,7 @@ impl Tape {
             freed: Cell::new(false),
             inference,
             detects_anomalies: Cell::new(false),
+            autocast: Cell::new(None),
         }
     }
 
@@ -118,6 +121,7 @@ impl Tape {
     pub(crate) fn like(other: &Self) -> Self {
         let tape = Self::of(other.inference);
         tape.detects_anomalies.set(other.detects_anomalies.get());
+        tape.autocast.set(other.autocast.get());
         tape
     }
 
@@ -285,6 +289,56 @@ impl Tape {
     /// ```
     pub fn scope(&self, name: &str) -> Scope {
         thalweg_tensor::scope(name)
+    }
+
+    /// Sets the type in which matrix products, linear layers and convolutions store their operands and results, f16 or bf16;
+    /// `None`, the default, leaves all types as they are. It is PyTorch's `autocast`.
+    ///
+    /// Products add in f32 and round their results to the type, to the nearest, ties to even. Activations follow in the type
+    /// of their operand; operands of two types become f32, and losses are computed in f32. Parameters stay f32: they are the
+    /// master weights, and their gradients are f32. Small gradients vanish in f16 unless the loss is scaled
+    /// (`Optimizer::with_loss_scale`); bf16 needs no scale.
+    ///
+    /// # Errors
+    /// If the type is not f16 or bf16.
+    ///
+    /// ```
+    /// use thalweg_autograd::Tape;
+    /// use thalweg_tensor::{DType, Device, Tensor};
+    /// # fn main() -> thalweg_autograd::Result<()> {
+    /// let tape = Tape::new();
+    /// tape.autocast(Some(DType::F16))?;
+    /// let x = tape.input(&Tensor::full(&Device::cpu(), 0.1f32, &[2, 2])?);
+    /// let y = x.matmul(x)?;
+    /// assert_eq!(y.dtype(), DType::F16);
+    /// assert_eq!(tape.backward(y.sum()?.to_dtype(DType::F32)?)?.get(x).unwrap().dtype(), DType::F32);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn autocast(&self, dtype: Option<DType>) -> Result<()> {
+        if let Some(dtype) = dtype.filter(|dtype| !dtype.is_half()) {
+            let (op, name, rule) = ("autocast", "dtype", "f16 or bf16");
+            return Err(thalweg_tensor::Error::Argument { op, name, value: dtype.to_string(), rule }.into());
+        }
+        self.autocast.set(dtype);
+        Ok(())
+    }
+
+    /// Returns the type set by [`autocast`](Self::autocast).
+    #[must_use]
+    pub fn autocast_type(&self) -> Option<DType> {
+        self.autocast.get()
+    }
+
+    /// Returns operands of a product in the type of the autocast, if it is on.
+    pub(crate) fn cast<'t, const N: usize>(&self, operands: [Var<'t>; N]) -> Result<[Var<'t>; N]> {
+        let mut cast = operands;
+        if let Some(dtype) = self.autocast.get() {
+            for operand in cast.iter_mut().filter(|operand| operand.dtype().is_float()) {
+                *operand = operand.to_dtype(dtype)?;
+            }
+        }
+        Ok(cast)
     }
 
     /// Runs a closure whose operations are not tracked: their results are constants.
