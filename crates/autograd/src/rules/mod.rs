@@ -2,6 +2,7 @@
 
 mod dropout;
 mod elementwise;
+mod index;
 mod loss;
 mod product;
 mod reduce;

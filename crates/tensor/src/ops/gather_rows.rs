@@ -1,5 +1,6 @@
 //! Gathers rows of a table by their numbers, and adds rows back into a table.
 
+use super::scatter_add::add_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::tensor::{expect_dtype, expect_target, expect_words};
 use crate::threads::for_each_row;
@@ -12,14 +13,6 @@ struct Params {
     columns: u32,
     count: u32,
     lanes: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct ScatterParams {
-    rows: u32,
-    columns: u32,
-    count: u32,
 }
 
 /// The number of vectors of four per lane in a row: one turn on hardware, several in software, where a workgroup
@@ -98,28 +91,6 @@ pub(super) static GATHER_ROWS: Kernel = Kernel {
     twin: gather_twin,
 };
 
-/// table[indices[i], j] += x[i, j] for i in order.
-fn scatter_twin(call: Call<'_>) {
-    let params: ScatterParams = call.params();
-    let [x, indices, table] = call.bindings();
-    let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
-    let columns = params.columns as usize;
-    for (row, &index) in x.chunks(columns).zip(indices) {
-        if index < params.rows {
-            let target = &mut table[index as usize * columns..][..columns];
-            target.iter_mut().zip(row).for_each(|(target, &x)| *target += x);
-        }
-    }
-}
-
-pub(super) static SCATTER_ADD_ROWS: Kernel = Kernel {
-    shader: &thalweg_shaders::SCATTER_ADD_ROWS,
-    uniform: size_of::<ScatterParams>(),
-    access: &[Access::Read, Access::Read, Access::Write],
-    variants: &[&[]],
-    twin: scatter_twin,
-};
-
 impl Tensor {
     /// Returns the rows with these numbers, in this order; a row may occur several times.
     ///
@@ -163,11 +134,14 @@ impl Tensor {
         Ok(y)
     }
 
-    /// Adds row i of this tensor to row `indices[i]` of `target`, for i in order: the gradient of
-    /// [`gather_rows`](Self::gather_rows). Invalid numbers are skipped.
+    /// Adds row i of this tensor to row `indices[i]` of `target`: the gradient of [`gather_rows`](Self::gather_rows).
+    /// Invalid numbers are skipped.
     ///
     /// # Shapes
     /// `self [n, …]`, indices u32 `[n]`, target `[rows, …]`.
+    ///
+    /// # Numerics
+    /// As of [`scatter_add`](Self::scatter_add).
     ///
     /// # Errors
     /// If shapes or types do not match, the devices differ, or the target shares a buffer with an operand.
@@ -188,25 +162,9 @@ impl Tensor {
             });
         }
         let columns: usize = self.shape()[1..].iter().product();
-        let (x, indices) = (self.contiguous()?, indices.contiguous()?);
-        for start in (0..indices.len()).step_by(MOST_INDICES) {
-            let end = indices.len().min(start + MOST_INDICES);
-            let count = (end - start) as u32;
-            let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count };
-            Launch::new(&SCATTER_ADD_ROWS, params)
-                .bind(&x.slice(0, start, end)?)
-                .bind(&indices.slice(0, start, end)?)
-                .bind(target)
-                .workgroups(columns.div_ceil(64))
-                .run(self.device())?;
-        }
-        Ok(())
+        add_rows(&self.contiguous()?, &indices.contiguous()?, target, columns)
     }
 }
-
-/// The most indices that one launch processes: lavapipe silently ends the loops of a lane after 65,535 iterations.
-/// Chunks of this many rows start at the alignment of buffers.
-const MOST_INDICES: usize = 1 << 15;
 
 #[cfg(test)]
 mod tests {

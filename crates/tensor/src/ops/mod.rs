@@ -8,13 +8,17 @@ mod cross_entropy;
 mod cumsum;
 mod dropout;
 mod fill;
+mod gather;
 mod gather_rows;
+mod mask;
 mod mse;
 pub(crate) mod random;
 mod record_value;
 mod reduce;
+mod scatter_add;
 mod short_rows;
 mod softmax;
+mod sort;
 
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
@@ -38,13 +42,22 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,
+    &gather::GATHER,
+    &gather::SCATTER,
+    &gather::SCATTER_WINNERS,
     &gather_rows::GATHER_ROWS,
-    &gather_rows::SCATTER_ADD_ROWS,
+    &mask::UNRAVEL,
     &mse::MSE,
     &mse::MSE_MEAN,
     &random::RANDOM,
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &scatter_add::SCATTER_ADD,
+    &scatter_add::SCATTER_KEYS,
+    &scatter_add::SEGMENT_SUMS,
     &softmax::SOFTMAX,
+    &sort::SORTED_PLACE,
+    &sort::SORT_BLOCKS,
+    &sort::SORT_MERGE,
 ];
