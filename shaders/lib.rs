@@ -186,6 +186,8 @@ shaders! {
     SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_WORDS];
     SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
     SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
+    SCAN "scan" "tensor/scan.wgsl" [GRID, MATH];
+    SCAN_EXTREMES "scan_extremes" "tensor/scan_extremes.wgsl" [GRID, MATH];
     SCATTER "scatter" "tensor/scatter.wgsl" [GRID];
     SCATTER_ADD "scatter_add" "tensor/scatter_add.wgsl" [GRID, INDEX];
     SCATTER_KEYS "scatter_keys" "tensor/scatter_keys.wgsl" [GRID, INDEX];

@@ -10,6 +10,7 @@ mod pages;
 mod products;
 mod random;
 mod rows;
+mod scan;
 mod shapes;
 
 use std::collections::BTreeSet;
@@ -107,6 +108,8 @@ kernels! {
     rprop: optim::rprop;
     scale: pages::scale;
     scale_rows: norms::scale_rows;
+    scan: scan::scan;
+    scan_extremes: scan::scan_extremes;
     scatter: index::scatter;
     scatter_add: index::scatter_add;
     scatter_keys: index::scatter_sorted;

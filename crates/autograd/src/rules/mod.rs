@@ -6,4 +6,5 @@ mod index;
 mod loss;
 mod product;
 mod reduce;
+mod scan;
 mod shape;

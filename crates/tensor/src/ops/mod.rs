@@ -15,6 +15,7 @@ mod mse;
 pub(crate) mod random;
 mod record_value;
 mod reduce;
+mod scan;
 mod scatter_add;
 mod short_rows;
 mod softmax;
@@ -53,6 +54,8 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &record_value::RECORD_VALUE,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
+    &scan::SCAN,
+    &scan::SCAN_EXTREMES,
     &scatter_add::SCATTER_ADD,
     &scatter_add::SCATTER_KEYS,
     &scatter_add::SEGMENT_SUMS,
