@@ -23,9 +23,9 @@ fn add_twin(call: Call<'_>) {
     let lines: Lines = call.params();
     let [x, indices, table] = call.bindings();
     let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
-    for i in 0..lines.len() {
+    for (i, x) in x[..lines.len()].iter().enumerate() {
         if let Some(place) = lines.place(indices, i) {
-            table[place] += x[i];
+            table[place] += x;
         }
     }
 }
