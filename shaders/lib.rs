@@ -52,6 +52,9 @@ const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
 /// Loads and stores of elements of f16, two in a word: `f16_load`, `f16_store`, `f16_at`, `f16_pair`.
 pub const F16: &str = include_str!("shared/f16.wgsl");
+/// The WGSL function `note_fault(index: u32, bound: u32, operation: u32)`, which notes an index that is out of range for
+/// the next read-back. The kernel binds `faults: array<atomic<u32>, 4>`.
+pub const FAULTS: &str = include_str!("shared/faults.wgsl");
 const GATHER: &str = include_str!("shared/gather.wgsl");
 /// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup, from
 /// `workgroup_id` and `num_workgroups`, in a grid that may be folded over x and y.
@@ -148,8 +151,8 @@ shaders! {
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
-    GATHER_ELEMENTS "gather" "tensor/gather.wgsl" [GRID, INDEX];
-    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
+    GATHER_ELEMENTS "gather" "tensor/gather.wgsl" [GRID, INDEX, FAULTS];
+    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER, FAULTS];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];
     LAMB_MOMENTS "lamb_moments" "optim/lamb_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, LAMB_DIRECTION];
@@ -189,10 +192,10 @@ shaders! {
     SCAN "scan" "tensor/scan.wgsl" [GRID, MATH];
     SCAN_EXTREMES "scan_extremes" "tensor/scan_extremes.wgsl" [GRID, MATH];
     SCATTER "scatter" "tensor/scatter.wgsl" [GRID];
-    SCATTER_ADD "scatter_add" "tensor/scatter_add.wgsl" [GRID, INDEX];
-    SCATTER_KEYS "scatter_keys" "tensor/scatter_keys.wgsl" [GRID, INDEX];
-    SCATTER_WINNERS "scatter_winners" "tensor/scatter_winners.wgsl" [GRID, INDEX];
-    SEGMENT_SUMS "segment_sums" "tensor/segment_sums.wgsl" [GRID];
+    SCATTER_ADD "scatter_add" "tensor/scatter_add.wgsl" [GRID, INDEX, FAULTS];
+    SCATTER_KEYS "scatter_keys" "tensor/scatter_keys.wgsl" [GRID, INDEX, FAULTS];
+    SCATTER_WINNERS "scatter_winners" "tensor/scatter_winners.wgsl" [GRID, INDEX, FAULTS];
+    SEGMENT_SUMS "segment_sums" "tensor/segment_sums.wgsl" [GRID, FAULTS];
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];

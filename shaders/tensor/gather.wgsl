@@ -1,6 +1,7 @@
 // y[o, i, j] = x[o, indices[o, i, j], j]: elements by their indices along the middle dimension, word by word.
 //
 // bindings  1: x [outer, extent, inner] read   2: indices u32 read   3: winners read   4: y [outer, count, inner] write
+//           5: faults u32 read_write
 // bytes     8 read, 4 written per element
 // twin      crates/tensor/src/ops/gather.rs
 //
@@ -23,6 +24,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 @group(0) @binding(3) var<storage, read> winners: array<u32>;
 @group(0) @binding(4) var<storage, read_write> y: array<u32>;
+@group(0) @binding(5) var<storage, read_write> faults: array<atomic<u32>, 4>;
 
 @compute @workgroup_size(64)
 fn main(

@@ -1,6 +1,7 @@
 // table[o, indices[o, i, j], j] += x[o, i, j] for i in order: the gradient of a gather, for short lists.
 //
 // bindings  1: x [outer, count, inner] read   2: indices u32 read   3: table [outer, extent, inner] read_write
+//           4: faults u32 read_write
 // bytes     12 read, 4 written per element of x
 // twin      crates/tensor/src/ops/scatter_add.rs
 //
@@ -19,6 +20,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> indices: array<u32>;
 @group(0) @binding(3) var<storage, read_write> table: array<f32>;
+@group(0) @binding(4) var<storage, read_write> faults: array<atomic<u32>, 4>;
 
 @compute @workgroup_size(64)
 fn main(

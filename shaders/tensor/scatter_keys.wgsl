@@ -1,6 +1,6 @@
 // keys[i] = the number of the element of [outer, extent, inner] that index i names, or 0xffffffff if it is invalid.
 //
-// bindings  1: indices u32 read   2: keys [outer, count, inner] u32 write
+// bindings  1: indices u32 read   2: keys [outer, count, inner] u32 write   3: faults u32 read_write
 // bytes     4 read, 4 written per element
 // twin      crates/tensor/src/ops/scatter_add.rs
 
@@ -15,6 +15,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 @group(0) @binding(2) var<storage, read_write> keys: array<u32>;
+@group(0) @binding(3) var<storage, read_write> faults: array<atomic<u32>, 4>;
 
 @compute @workgroup_size(64)
 fn main(

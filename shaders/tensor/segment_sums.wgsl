@@ -2,6 +2,7 @@
 //
 // bindings  1: keys [count] u32 read   2: order [count] u32 read   3: x [.., columns] read
 //           4: table [rows, columns] read_write   5: end_keys [2 chunks] u32 write   6: ends [2 chunks, columns] write
+//           7: faults u32 read_write
 // bytes     4 read per element, 8 per run of equal keys
 // twin      crates/tensor/src/ops/scatter_add.rs
 //
@@ -19,6 +20,7 @@ struct Params {
     count: u32,
     rows: u32,
     columns: u32,
+    operation: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,10 +30,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> table: array<f32>;
 @group(0) @binding(5) var<storage, read_write> end_keys: array<u32>;
 @group(0) @binding(6) var<storage, read_write> ends: array<f32>;
+@group(0) @binding(7) var<storage, read_write> faults: array<atomic<u32>, 4>;
 
 fn value(i: u32, column: u32) -> f32 {
     var row = i;
-    if (ORDERED) { row = order[i]; }
+    if (ORDERED) {
+        row = order[i];
+        if (keys[i] >= params.rows) { note_fault(keys[i], params.rows, params.operation); }
+    }
     return x[row * params.columns + column];
 }
 

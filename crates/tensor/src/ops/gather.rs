@@ -1,16 +1,19 @@
 //! Elements by their indices along an axis: gathers, and scatters in which the last element wins.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::kernel::{Access, Call, Kernel, Launch};
+use crate::memory::View;
 use crate::tensor::{expect_dtype, expect_words};
 use crate::threads::for_each_chunk;
-use crate::{Axis, DType, Error, Result, Tensor};
+use crate::{Axis, DType, Device, Error, Result, Tensor, note_fault};
 
 /// Parameters of kernels that append `shaders/shared/index.wgsl`: a tensor [outer, extent, inner], and indices along its
 /// middle dimension for [outer, count, inner].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub(super) struct Lines {
-    /// The distances of neighbouring indices along the three dimensions, and 0.
+    /// The distances of neighbouring indices along the three dimensions, and the number of the operation for faults.
     index_strides: [u32; 4],
     pub(super) outer: u32,
     pub(super) extent: u32,
@@ -39,15 +42,53 @@ impl Lines {
         self.outer as usize * self.count as usize * self.inner as usize
     }
 
+    /// Returns the index of an element of [outer, count, inner].
+    #[inline(always)]
+    fn index(&self, indices: &[u32], place: usize) -> u32 {
+        let [inner, count] = [self.inner as usize, self.count as usize];
+        let (line, inner_place) = (place / inner, place % inner);
+        let strides = self.index_strides.map(|stride| stride as usize);
+        indices[line / count * strides[0] + line % count * strides[1] + inner_place * strides[2]]
+    }
+
     /// Returns the element of [outer, extent, inner] that an element of [outer, count, inner] names.
     #[inline(always)]
     pub(super) fn place(&self, indices: &[u32], place: usize) -> Option<usize> {
         let [inner, count, extent] = [self.inner as usize, self.count as usize, self.extent as usize];
-        let (line, inner_place) = (place / inner, place % inner);
-        let (outer, k) = (line / count, line % count);
-        let strides = self.index_strides.map(|stride| stride as usize);
-        let index = indices[outer * strides[0] + k * strides[1] + inner_place * strides[2]] as usize;
-        (index < extent).then_some((outer * extent + index) * inner + inner_place)
+        let index = self.index(indices, place) as usize;
+        (index < extent).then_some((place / inner / count * extent + index) * inner + place % inner)
+    }
+
+    /// Notes the first of the elements whose index is out of range, if there is one.
+    pub(super) fn note(&self, indices: &[u32], bad: &FirstBad, faults: &mut [u32]) {
+        if let Some(place) = bad.get() {
+            note_fault(faults, self.index(indices, place), self.extent, self.index_strides[3]);
+        }
+    }
+
+    /// Returns the parameters for an operation, and the memory in which its kernel notes faults.
+    pub(super) fn noting(mut self, op: &'static str, device: &Device) -> Result<(Self, View)> {
+        let (faults, operation) = device.faults(op)?;
+        self.index_strides[3] = operation;
+        Ok((self, faults))
+    }
+}
+
+/// The first element with a bad index, found by several threads.
+pub(super) struct FirstBad(AtomicUsize);
+
+impl FirstBad {
+    pub(super) const fn new() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+
+    #[inline(always)]
+    pub(super) fn add(&self, place: usize) {
+        self.0.fetch_min(place, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> Option<usize> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|&place| place < usize::MAX)
     }
 }
 
@@ -55,7 +96,8 @@ impl Lines {
 fn gather_twin(call: Call<'_>) {
     let lines: Lines = call.params();
     let is_last = call.constant("LAST") != 0.0;
-    let [x, indices, winners, y] = call.bindings();
+    let [x, indices, winners, y, faults] = call.bindings();
+    let bad = FirstBad::new();
     let (x, indices, winners) = (x.read::<u32>(), indices.read::<u32>(), winners.read::<u32>());
     let invalid = if is_last { 0 } else { f32::NAN.to_bits() };
     for_each_chunk(
@@ -66,17 +108,21 @@ fn gather_twin(call: Call<'_>) {
                 *y = match lines.place(indices, i) {
                     Some(place) if is_last && winners[place] as usize != i + 1 => 0,
                     Some(place) => x[place],
-                    None => invalid,
+                    None => {
+                        bad.add(i);
+                        invalid
+                    }
                 };
             }
         },
     );
+    lines.note(indices, &bad, faults.write());
 }
 
 pub(super) static GATHER: Kernel = Kernel {
     shader: &thalweg_shaders::GATHER_ELEMENTS,
     uniform: size_of::<Lines>(),
-    access: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write],
     variants: &[&[("LAST", 0.0)], &[("LAST", 1.0)]],
     twin: gather_twin,
 };
@@ -84,19 +130,22 @@ pub(super) static GATHER: Kernel = Kernel {
 /// winners[o, e, j] = 1 + the number of the last index that names it.
 fn winners_twin(call: Call<'_>) {
     let lines: Lines = call.params();
-    let [indices, winners] = call.bindings();
+    let [indices, winners, faults] = call.bindings();
     let (indices, winners) = (indices.read::<u32>(), winners.write::<u32>());
+    let bad = FirstBad::new();
     for i in 0..lines.len() {
-        if let Some(place) = lines.place(indices, i) {
-            winners[place] = winners[place].max(i as u32 + 1);
+        match lines.place(indices, i) {
+            Some(place) => winners[place] = winners[place].max(i as u32 + 1),
+            None => bad.add(i),
         }
     }
+    lines.note(indices, &bad, faults.write());
 }
 
 pub(super) static SCATTER_WINNERS: Kernel = Kernel {
     shader: &thalweg_shaders::SCATTER_WINNERS,
     uniform: size_of::<Lines>(),
-    access: &[Access::Read, Access::Write],
+    access: &[Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin: winners_twin,
 };
@@ -197,7 +246,8 @@ impl Tensor {
     /// `[a, n, b]` and u32 indices `[c, m, d]` along axis 1 → `[c, m, d]`, where c ≤ a and d ≤ b.
     ///
     /// # Numerics
-    /// An invalid index gives NaN (for u32 0x7fc00000, the same bits).
+    /// An index out of range gives NaN (for u32 0x7fc00000, the same bits), and the next read-back from the device returns
+    /// [`Error::Index`].
     ///
     /// # Errors
     /// If the elements have 16 bits, the shapes do not fit, the indices are not u32, or the devices differ.
@@ -220,7 +270,7 @@ impl Tensor {
             part = part.slice(d, 0, indices.shape()[d])?;
         }
         let lines = Lines::new(part.shape(), axis, indices.shape()[axis]);
-        part.contiguous()?.gather_lines(lines, indices, None, indices.shape())
+        part.contiguous()?.gather_lines("gather", lines, indices, None, indices.shape())
     }
 
     /// Returns the elements with these indices, as [`gather`](Self::gather), but 0 where a later index names the same
@@ -235,8 +285,8 @@ impl Tensor {
             part = part.slice(d, 0, indices.shape()[d])?;
         }
         let lines = Lines::new(part.shape(), axis, indices.shape()[axis]);
-        let winners = winners(&part, lines, indices)?;
-        part.contiguous()?.gather_lines(lines, indices, Some(&winners), indices.shape())
+        let winners = winners("gather_last", &part, lines, indices)?;
+        part.contiguous()?.gather_lines("gather_last", lines, indices, Some(&winners), indices.shape())
     }
 
     /// Returns the parts with these indices along an axis, in this order; a part may occur several times.
@@ -268,19 +318,34 @@ impl Tensor {
         }
         let mut shape = self.shape().to_vec();
         shape[axis] = indices.len();
-        self.contiguous()?.gather_lines(Lines::shared(self.shape(), axis, indices.len()), indices, None, &shape)
+        let lines = Lines::shared(self.shape(), axis, indices.len());
+        self.contiguous()?.gather_lines("index_select", lines, indices, None, &shape)
     }
 
     /// Gathers elements of a contiguous tensor.
-    fn gather_lines(&self, lines: Lines, indices: &Self, winners: Option<&Self>, shape: &[usize]) -> Result<Self> {
+    fn gather_lines(
+        &self,
+        op: &'static str,
+        lines: Lines,
+        indices: &Self,
+        winners: Option<&Self>,
+        shape: &[usize],
+    ) -> Result<Self> {
         let y = Self::uninitialized(self.device(), self.dtype(), shape)?;
         let indices = indices.contiguous()?;
+        let (lines, faults) = lines.noting(op, self.device())?;
         let launch = Launch::new(&GATHER, lines).constant("LAST", winners.is_some()).bind(self).bind(&indices);
         let launch = match winners {
             Some(winners) => launch.bind(winners).uses(2, y.len()),
             None => launch.bind(&indices).uses(2, 0),
         };
-        launch.bind(&y).uses(0, y.len()).workgroups(y.len().div_ceil(64)).run(self.device())?;
+        launch
+            .bind(&y)
+            .bind(&faults)
+            .uses(0, y.len())
+            .uses(4, 0)
+            .workgroups(y.len().div_ceil(64))
+            .run(self.device())?;
         Ok(y)
     }
 
@@ -288,7 +353,8 @@ impl Tensor {
     /// `y[indices[i, j], j] = source[i, j]` for axis 0 of two, and the tensor's own elements elsewhere.
     ///
     /// If several indices name one place, the last one in row-major order wins. PyTorch leaves open which one does, and
-    /// gives all of them the gradient; here only the one that wins has a gradient. Invalid indices are skipped.
+    /// gives all of them the gradient; here only the one that wins has a gradient. Invalid indices are
+    /// skipped, and the next read-back returns [`Error::Index`].
     ///
     /// # Shapes
     /// `[a, n, b]`, u32 indices `[c, m, d]` and source `[c, m, d]` along axis 1 → `[a, n, b]`, where c ≤ a and d ≤ b.
@@ -311,7 +377,7 @@ impl Tensor {
         let axis = expect_source("scatter", self, axis, indices, source)?;
         on_part(self, axis, indices.shape(), &|part| {
             let lines = Lines::new(part.shape(), axis, indices.shape()[axis]);
-            let winners = winners(part, lines, indices)?;
+            let winners = winners("scatter", part, lines, indices)?;
             let y = Self::uninitialized(part.device(), part.dtype(), part.shape())?;
             Launch::new(&SCATTER, y.len() as u32)
                 .bind(&part.contiguous()?)
@@ -326,11 +392,14 @@ impl Tensor {
 }
 
 /// For each element of `x`, 1 + the number of the last index that names it, or 0.
-fn winners(x: &Tensor, lines: Lines, indices: &Tensor) -> Result<Tensor> {
+fn winners(op: &'static str, x: &Tensor, lines: Lines, indices: &Tensor) -> Result<Tensor> {
     let winners = Tensor::zeros(x.device(), DType::U32, x.shape())?;
+    let (lines, faults) = lines.noting(op, x.device())?;
     Launch::new(&SCATTER_WINNERS, lines)
         .bind(&indices.contiguous()?)
         .bind(&winners)
+        .bind(&faults)
+        .uses(2, 0)
         .workgroups(lines.len().div_ceil(64))
         .run(x.device())?;
     Ok(winners)

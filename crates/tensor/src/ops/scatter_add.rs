@@ -3,11 +3,11 @@
 //! For a short list each column adds its elements in order. A long one is sorted, so that equal indices are neighbours:
 //! chunks of 32 add up their runs, and what lies at the ends of chunks is the input of the next stage.
 
-use super::gather::{Lines, expect_list, expect_source, on_part};
+use super::gather::{FirstBad, Lines, expect_list, expect_source, on_part};
 use super::sort::{Keys, Sorted};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::tensor::expect_dtype;
-use crate::{Axis, DType, Error, Result, Tensor};
+use crate::{Axis, DType, Error, Result, Tensor, note_fault};
 
 /// The most indices along an axis that a lane adds in order.
 const MOST_IN_ORDER: usize = 256;
@@ -21,19 +21,22 @@ const TILE: usize = 64;
 /// table[o, indices[o, i, j], j] += x[o, i, j] for i in order.
 fn add_twin(call: Call<'_>) {
     let lines: Lines = call.params();
-    let [x, indices, table] = call.bindings();
+    let [x, indices, table, faults] = call.bindings();
+    let bad = FirstBad::new();
     let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
     for (i, x) in x[..lines.len()].iter().enumerate() {
-        if let Some(place) = lines.place(indices, i) {
-            table[place] += x;
+        match lines.place(indices, i) {
+            Some(place) => table[place] += x,
+            None => bad.add(i),
         }
     }
+    lines.note(indices, &bad, faults.write());
 }
 
 pub(super) static SCATTER_ADD: Kernel = Kernel {
     shader: &thalweg_shaders::SCATTER_ADD,
     uniform: size_of::<Lines>(),
-    access: &[Access::Read, Access::Read, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin: add_twin,
 };
@@ -41,7 +44,8 @@ pub(super) static SCATTER_ADD: Kernel = Kernel {
 /// keys[i] = the element that index i names, or `u32::MAX`.
 fn keys_twin(call: Call<'_>) {
     let lines: Lines = call.params();
-    let [indices, keys] = call.bindings();
+    let [indices, keys, faults] = call.bindings();
+    let bad = FirstBad::new();
     let indices = indices.read::<u32>();
     crate::threads::for_each_chunk(
         keys.write::<u32>(),
@@ -49,15 +53,19 @@ fn keys_twin(call: Call<'_>) {
         |start, keys| {
             for (i, key) in (start..).zip(keys) {
                 *key = lines.place(indices, i).map_or(u32::MAX, |place| place as u32);
+                if *key == u32::MAX {
+                    bad.add(i);
+                }
             }
         },
     );
+    lines.note(indices, &bad, faults.write());
 }
 
 pub(super) static SCATTER_KEYS: Kernel = Kernel {
     shader: &thalweg_shaders::SCATTER_KEYS,
     uniform: size_of::<Lines>(),
-    access: &[Access::Read, Access::Write],
+    access: &[Access::Read, Access::Write, Access::Write],
     variants: &[&[]],
     twin: keys_twin,
 };
@@ -68,16 +76,22 @@ struct SumParams {
     count: u32,
     rows: u32,
     columns: u32,
+    operation: u32,
 }
 
 /// One stage of table[key, j] += the sum of the rows with this key.
 fn sums_twin(call: Call<'_>) {
     let params: SumParams = call.params();
     let is_ordered = call.constant("ORDERED") != 0.0;
-    let [keys, order, x, table, end_keys, ends] = call.bindings();
+    let [keys, order, x, table, end_keys, ends, faults] = call.bindings();
     let (keys, order, x) = (keys.read::<u32>(), order.read::<u32>(), x.read::<f32>());
     let (table, end_keys, ends) = (table.write::<f32>(), end_keys.write::<u32>(), ends.write::<f32>());
     let (count, columns) = (params.count as usize, params.columns as usize);
+    // Keys are sorted, so bad ones are the last.
+    let last = keys[count - 1];
+    if is_ordered && last >= params.rows {
+        note_fault(faults.write(), last, params.rows, params.operation);
+    }
     let chunks = count.div_ceil(CHUNK);
     for chunk in 0..chunks {
         let chunk_keys = &keys[chunk * CHUNK..count.min((chunk + 1) * CHUNK)];
@@ -120,45 +134,49 @@ fn sums_twin(call: Call<'_>) {
 pub(super) static SEGMENT_SUMS: Kernel = Kernel {
     shader: &thalweg_shaders::SEGMENT_SUMS,
     uniform: size_of::<SumParams>(),
-    access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write, Access::Write, Access::Write, Access::Write],
     variants: &[&[("ORDERED", 0.0)], &[("ORDERED", 1.0)]],
     twin: sums_twin,
 };
 
 /// Adds row i of `x` to row `indices[i]` of `table`; all are contiguous.
-pub(super) fn add_rows(x: &Tensor, indices: &Tensor, table: &Tensor, columns: usize) -> Result<()> {
+pub(super) fn add_rows(op: &'static str, x: &Tensor, indices: &Tensor, table: &Tensor, columns: usize) -> Result<()> {
     let lines = Lines::shared(&[table.shape()[0], columns], 0, indices.len());
     if indices.len() <= MOST_IN_ORDER {
-        return add_in_order(x, lines, indices, table);
+        return add_in_order(op, x, lines, indices, table);
     }
-    add_sorted(x, indices, table, lines.extent as usize, columns)
+    add_sorted(op, x, indices, table, columns)
 }
 
-fn add_in_order(x: &Tensor, lines: Lines, indices: &Tensor, table: &Tensor) -> Result<()> {
+fn add_in_order(op: &'static str, x: &Tensor, lines: Lines, indices: &Tensor, table: &Tensor) -> Result<()> {
     if lines.len() == 0 {
         return Ok(());
     }
+    let (lines, faults) = lines.noting(op, x.device())?;
     Launch::new(&SCATTER_ADD, lines)
         .bind(x)
         .bind(indices)
         .bind(table)
+        .bind(&faults)
         .uses(2, lines.len())
+        .uses(3, 0)
         .workgroups((lines.outer as usize * lines.inner as usize).div_ceil(64))
         .run(x.device())
 }
 
 /// Sorts the keys of rows, and adds the rows of each key to that of the table.
-fn add_sorted(x: &Tensor, keys: &Tensor, table: &Tensor, rows: usize, columns: usize) -> Result<()> {
-    if columns == 0 {
+fn add_sorted(op: &'static str, x: &Tensor, keys: &Tensor, table: &Tensor, columns: usize) -> Result<()> {
+    if columns == 0 || keys.is_empty() {
         return Ok(());
     }
+    let (rows, (faults, operation)) = (table.len() / columns, x.device().faults(op)?);
     let sorted = Sorted::of(keys, 1, keys.len(), Keys::Words, false)?;
     let (mut keys, mut x, mut order) = (sorted.keys, x.clone(), Some(sorted.places));
     loop {
         let (count, chunks) = (keys.len(), keys.len().div_ceil(CHUNK));
         let end_keys = Tensor::uninitialized(x.device(), DType::U32, &[2 * chunks])?;
         let ends = Tensor::uninitialized(x.device(), DType::F32, &[2 * chunks, columns])?;
-        let params = SumParams { count: count as u32, rows: rows as u32, columns: columns as u32 };
+        let params = SumParams { count: count as u32, rows: rows as u32, columns: columns as u32, operation };
         let launch = Launch::new(&SEGMENT_SUMS, params).constant("ORDERED", order.is_some()).bind(&keys);
         let launch = match &order {
             Some(order) => launch.bind(order),
@@ -169,6 +187,8 @@ fn add_sorted(x: &Tensor, keys: &Tensor, table: &Tensor, rows: usize, columns: u
             .bind(table)
             .bind(&end_keys)
             .bind(&ends)
+            .bind(&faults)
+            .uses(6, 0)
             .workgroups((chunks * columns).div_ceil(64))
             .run(x.device())?;
         if chunks <= 1 {
@@ -180,7 +200,8 @@ fn add_sorted(x: &Tensor, keys: &Tensor, table: &Tensor, rows: usize, columns: u
 
 impl Tensor {
     /// Returns the tensor with elements of `source` added at these indices along an axis:
-    /// `y[indices[i, j], j] += source[i, j]` for axis 0 of two. Invalid indices are skipped.
+    /// `y[indices[i, j], j] += source[i, j]` for axis 0 of two. Invalid indices are
+    /// skipped, and the next read-back returns [`Error::Index`].
     ///
     /// # Shapes
     /// As of [`scatter`](Self::scatter).
@@ -212,22 +233,25 @@ impl Tensor {
             let y = part.copy()?;
             let lines = Lines::new(part.shape(), axis, indices.shape()[axis]);
             if lines.count as usize <= MOST_IN_ORDER {
-                add_in_order(&source, lines, &indices, &y)?;
+                add_in_order(op, &source, lines, &indices, &y)?;
             } else {
                 let keys = Self::uninitialized(y.device(), DType::U32, &[indices.len()])?;
+                let (lines, faults) = lines.noting(op, y.device())?;
                 Launch::new(&SCATTER_KEYS, lines)
                     .bind(&indices)
                     .bind(&keys)
+                    .bind(&faults)
+                    .uses(2, 0)
                     .workgroups(keys.len().div_ceil(64))
                     .run(y.device())?;
-                add_sorted(&source, &keys, &y, y.len(), 1)?;
+                add_sorted(op, &source, &keys, &y, 1)?;
             }
             Ok(y)
         })
     }
 
     /// Returns the tensor with part i of `source` along an axis added to its part `indices[i]`. Invalid indices are
-    /// skipped.
+    /// skipped, and the next read-back returns [`Error::Index`].
     ///
     /// # Shapes
     /// `[a, n, b]`, u32 indices `[m]` and source `[a, m, b]` along axis 1 → `[a, n, b]`.
@@ -269,12 +293,12 @@ impl Tensor {
         if indices.len() <= MOST_IN_ORDER {
             let y = self.copy()?;
             let lines = Lines::shared(self.shape(), axis, indices.len());
-            add_in_order(&source.contiguous()?, lines, &indices, &y)?;
+            add_in_order(op, &source.contiguous()?, lines, &indices, &y)?;
             return Ok(y);
         }
         let y = self.transpose(0, axis)?.copy()?;
         let source = source.transpose(0, axis)?.contiguous()?;
-        add_rows(&source, &indices, &y, y.shape()[1..].iter().product())?;
+        add_rows(op, &source, &indices, &y, y.shape()[1..].iter().product())?;
         y.transpose(0, axis)
     }
 }
