@@ -47,7 +47,7 @@ const CRATES: [Crate; 7] = [
     Crate {
         name: "thalweg_tensor",
         folder: "crates/tensor/src",
-        rooms: &["shape", "tensor", "print", "arena", "functions", "ops", "matmul", "optim"],
+        rooms: &["shape", "axis", "tensor", "views", "print", "arena", "functions", "ops", "matmul", "optim"],
     },
     Crate { name: "thalweg_autograd", folder: "crates/autograd/src", rooms: &[] },
     Crate { name: "thalweg_nn", folder: "crates/nn/src", rooms: &[] },
