@@ -122,6 +122,33 @@ const TABLE: &[Row] = &[
         (-2.0, 2.0),
         &[&[3, 4]],
     ),
+    ("cumprod", |_, x| x[0].square()?.cumprod(1), (0.5, 1.5), &[&[2, 4, 3]]),
+    ("cumprod of a number", |_, x| x[0].square()?.cumprod(0), (0.5, 1.5), &[&[]]),
+    ("logcumsumexp", |_, x| x[0].square()?.logcumsumexp(-2), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("logcumsumexp_reversed", |_, x| x[0].square()?.logcumsumexp_reversed(0), (-2.0, 2.0), &[&[5]]),
+    ("cummax", |_, x| Ok(x[0].square()?.cummax(0)?.0), (0.5, 2.0), &[&[5, 2]]),
+    ("cummin", |_, x| Ok(x[0].square()?.cummin(-1)?.0), (0.5, 2.0), &[&[2, 5]]),
+    ("gather", |_, x| x[0].square()?.gather(0, &rows(x[0], &[2, 0, 2, 1, 1, 1, 0, 0])?), (-2.0, 2.0), &[&[3, 2]]),
+    ("gather_last", |_, x| x[0].square()?.gather_last(0, &rows(x[0], &[2, 0, 2, 1])?), (-2.0, 2.0), &[&[4, 2]]),
+    ("index_select", |_, x| x[0].square()?.index_select(1, &indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("scatter", |_, x| x[0].square()?.scatter(0, &rows(x[0], &[2, 0, 2, 1])?, x[1]), (-2.0, 2.0), &[&[4, 2], &[2, 2]]),
+    (
+        "scatter_add",
+        |_, x| x[0].square()?.scatter_add(0, &rows(x[0], &[2, 0, 2, 1])?, x[1].square()?),
+        (-2.0, 2.0),
+        &[&[4, 3], &[2, 2]],
+    ),
+    (
+        "index_add",
+        |_, x| x[0].square()?.index_add(-1, &indices(x[0], &[2, 0, 2])?, x[1].square()?),
+        (-2.0, 2.0),
+        &[&[2, 3], &[2, 3]],
+    ),
+    ("masked_fill", |_, x| x[0].square()?.masked_fill(&mask(x[0])?, -3.0), (-2.0, 2.0), &[&[2, 3]]),
+    ("masked_select", |_, x| x[0].square()?.masked_select(&mask(x[0])?), (-2.0, 2.0), &[&[2, 3]]),
+    ("sort", |_, x| Ok(x[0].square()?.sort(0, false)?.0), (0.5, 2.0), &[&[5, 2]]),
+    ("topk", |_, x| Ok(x[0].square()?.topk(2, -1, true)?.0), (0.5, 2.0), &[&[2, 5]]),
+    ("median", |_, x| Ok(x[0].square()?.median(0, false)?.0), (0.5, 2.0), &[&[5, 2]]),
     ("matmul", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[3, 4], &[4, 2]]),
     ("matmul of transposed views", |_, x| x[0].t()?.matmul(x[1].t()?), (-1.0, 1.0), &[&[4, 3], &[2, 4]]),
     ("matmul with itself", |_, x| x[0].matmul(x[0]), (-1.0, 1.0), &[&[3, 3]]),
@@ -197,6 +224,16 @@ const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], di
 
 fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)
+}
+
+/// Indices in two columns.
+fn rows(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
+    Ok(indices(of, rows)?.reshape(&[rows.len() / 2, 2])?)
+}
+
+/// The first two of three columns.
+fn mask(of: Var<'_>) -> Result<Tensor> {
+    Ok(Tensor::from_slice(of.value().device(), &[1f32, 1.0, 0.0], &[3])?)
 }
 
 fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<Tensor> {

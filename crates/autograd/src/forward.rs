@@ -193,7 +193,8 @@ impl Tape {
     ) -> Result<Option<Var<'t>>> {
         let output = Var::new(self, node);
         let value = output.value();
-        let cotangent = self.input(&Tensor::zeros(value.device(), DType::F32, value.shape())?);
+        // Any u will do; pullbacks that are linear by way of logarithms need one that is not zero.
+        let cotangent = self.input(&Tensor::full(value.device(), 1f32, value.shape())?);
         let walk = Walk::new(self, output, Cotangent::Var(cotangent.index()), true);
         walk.pull(node)?;
         let mut inner: Option<Var<'t>> = None;

@@ -71,6 +71,16 @@ pub enum Error {
         /// The rule for the value.
         rule: &'static str,
     },
+    /// A kernel found an index that is out of range. The read-back that returns this has no elements; later ones have.
+    #[error("{op}: index {index} is out of the range 0..{bound}")]
+    Index {
+        /// The operation.
+        op: &'static str,
+        /// The index; of several at once any one of them.
+        index: u32,
+        /// The extent of the axis.
+        bound: u32,
+    },
     /// A launch would write a buffer that it also reads, or write an element twice. No device supports this.
     #[error("{op}: a result shares its memory with an operand or another result")]
     Aliasing {

@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod halves;
+mod index;
 mod norms;
 mod optim;
 mod pages;
@@ -11,6 +12,7 @@ mod random;
 mod rearrange;
 mod reductions;
 mod rows;
+mod scan;
 mod shapes;
 
 use std::collections::BTreeSet;
@@ -74,6 +76,7 @@ kernels! {
     fill: elementwise::fill;
     fill_halves: halves::fill;
     gather_matmul: products::gather_matmul;
+    gather: index::gather;
     gather_rows: rows::gather_rows;
     grad_norm: optim::grad_norm;
     lamb: norms::lamb;
@@ -112,7 +115,13 @@ kernels! {
     rprop: optim::rprop;
     scale: pages::scale;
     scale_rows: norms::scale_rows;
-    scatter_add_rows: rows::scatter_add_rows;
+    scan: scan::scan;
+    scan_extremes: scan::scan_extremes;
+    scatter: index::scatter;
+    scatter_add: index::scatter_add;
+    scatter_keys: index::scatter_sorted;
+    scatter_winners: index::scatter;
+    segment_sums: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
     schedule_free_sgd: optim::schedule_free_sgd;
     sample_classes: random::sample_classes;
@@ -130,11 +139,15 @@ kernels! {
     soap_normalize: optim::soap_normalize;
     sophia: optim::sophia;
     softmax: rows::softmax;
+    sort_blocks: index::sort_blocks;
+    sort_merge: index::sort_merge;
+    sorted_place: index::median;
     swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;
     tensor_norms: norms::tensor_norms;
     trust_ratio: norms::trust_ratio;
+    unravel: index::masks;
     update_norms: norms::update_norms;
     yogi: optim::yogi;
 }

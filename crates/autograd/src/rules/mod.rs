@@ -3,6 +3,7 @@
 mod convolution;
 mod dropout;
 mod elementwise;
+mod index;
 mod loss;
 mod norm;
 mod normalize;
@@ -10,6 +11,7 @@ mod prod;
 mod product;
 mod rearrange;
 mod reduce;
+mod scan;
 mod shape;
 mod statistics;
 mod views;
