@@ -390,6 +390,7 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("cumsum", half.cumsum(0).map(drop)),
             ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
+            ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),
             ("scatter_add_rows", wide.scatter_add_rows_into(&words, &half)),

@@ -3,6 +3,7 @@
 pub(crate) mod advance;
 mod argmax;
 mod batch;
+mod class_weights;
 mod copy;
 mod create;
 mod cross_entropy;
@@ -13,6 +14,7 @@ mod gather_rows;
 mod join;
 mod mse;
 mod normalize;
+mod normalize_channels;
 mod norms;
 mod one_hot;
 mod pad;
@@ -40,6 +42,7 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
     &batch::BATCH,
+    &class_weights::CLASS_WEIGHTS,
     &copy::COPY,
     &copy::COPY_HALVES,
     &copy::COPY_ROOF,
