@@ -52,12 +52,16 @@ const CLOCK_STATE: &str = include_str!("shared/clock.wgsl");
 const CLOCK_WORDS: &str = concat!(include_str!("shared/clock.wgsl"), "\n", include_str!("shared/plain_clock.wgsl"));
 /// Loads and stores of elements of f16, two in a word: `f16_load`, `f16_store`, `f16_at`, `f16_pair`.
 pub const F16: &str = include_str!("shared/f16.wgsl");
+/// The WGSL function `note_fault(index: u32, bound: u32, operation: u32)`, which notes an index that is out of range for
+/// the next read-back. The kernel binds `faults: array<atomic<u32>, 4>`.
+pub const FAULTS: &str = include_str!("shared/faults.wgsl");
 const GATHER: &str = include_str!("shared/gather.wgsl");
 /// The WGSL function `group_index(group: vec3u, groups: vec3u) -> u32`: the number of a workgroup, from
 /// `workgroup_id` and `num_workgroups`, in a grid that may be folded over x and y.
 pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that are correct on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
+const INDEX: &str = include_str!("shared/index.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
@@ -153,7 +157,8 @@ shaders! {
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
-    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER];
+    GATHER_ELEMENTS "gather" "tensor/gather.wgsl" [GRID, INDEX, FAULTS];
+    GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER, FAULTS];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];
     LAMB "lamb" "optim/lamb.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, LAMB_DIRECTION];
     LAMB_MOMENTS "lamb_moments" "optim/lamb_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, LAMB_DIRECTION];
@@ -193,7 +198,13 @@ shaders! {
     SCALE_ROWS "scale_rows" "optim/scale_rows.wgsl" [GRID, CLOCK_WORDS];
     SAMPLE_CLASSES "sample_classes" "tensor/sample_classes.wgsl" [GRID, MATH, PHILOX];
     SAMPLE_NORMAL "sample_normal" "tensor/sample_normal.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
-    SCATTER_ADD_ROWS "scatter_add_rows" "tensor/scatter_add_rows.wgsl" [GRID];
+    SCAN "scan" "tensor/scan.wgsl" [GRID, MATH];
+    SCAN_EXTREMES "scan_extremes" "tensor/scan_extremes.wgsl" [GRID, MATH];
+    SCATTER "scatter" "tensor/scatter.wgsl" [GRID];
+    SCATTER_ADD "scatter_add" "tensor/scatter_add.wgsl" [GRID, INDEX, FAULTS];
+    SCATTER_KEYS "scatter_keys" "tensor/scatter_keys.wgsl" [GRID, INDEX, FAULTS];
+    SCATTER_WINNERS "scatter_winners" "tensor/scatter_winners.wgsl" [GRID, INDEX, FAULTS];
+    SEGMENT_SUMS "segment_sums" "tensor/segment_sums.wgsl" [GRID, FAULTS];
     SCHEDULE_FREE_ADAMW "schedule_free_adamw" "optim/schedule_free_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SCHEDULE_FREE_SGD "schedule_free_sgd" "optim/schedule_free_sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     SGD "sgd" "optim/sgd.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
@@ -210,6 +221,9 @@ shaders! {
     SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
         [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
+    SORTED_PLACE "sorted_place" "tensor/sorted_place.wgsl" [GRID];
+    SORT_BLOCKS "sort_blocks" "tensor/sort_blocks.wgsl" [GRID];
+    SORT_MERGE "sort_merge" "tensor/sort_merge.wgsl" [GRID];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
@@ -217,6 +231,7 @@ shaders! {
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
     SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    UNRAVEL "unravel" "tensor/unravel.wgsl" [GRID];
     UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

@@ -174,9 +174,10 @@ fn safe_atanh(x: f32) -> f32 {
 
 // x - tanh x, by its series near 0.
 fn tanhshrink(x: f32) -> f32 {
-    if (is_nan(x) || abs(x) >= 0.25) { return x - safe_tanh(x); }
+    if (is_nan(x) || abs(x) >= 0.5) { return x - safe_tanh(x); }
     let q = x * x;
-    return x * q * (0.333333333 + q * (-0.133333333 + q * (0.0539682540 + q * (-0.0218694885 + q * 0.00886323553))));
+    return x * q * (0.333333333 + q * (-0.133333333 + q * (0.0539682540 + q * (-0.0218694885
+        + q * (0.00886323553 + q * (-0.00359212804 + q * 0.00145583438))))));
 }
 
 fn erfc(x: f32) -> f32 {

@@ -4,7 +4,7 @@
 //! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
 //! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
-use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient};
+use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
 use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
 
@@ -122,6 +122,33 @@ const TABLE: &[Row] = &[
         (-2.0, 2.0),
         &[&[3, 4]],
     ),
+    ("cumprod", |_, x| x[0].square()?.cumprod(1), (0.5, 1.5), &[&[2, 4, 3]]),
+    ("cumprod of a number", |_, x| x[0].square()?.cumprod(0), (0.5, 1.5), &[&[]]),
+    ("logcumsumexp", |_, x| x[0].square()?.logcumsumexp(-2), (-2.0, 2.0), &[&[2, 4, 3]]),
+    ("logcumsumexp_reversed", |_, x| x[0].square()?.logcumsumexp_reversed(0), (-2.0, 2.0), &[&[5]]),
+    ("cummax", |_, x| Ok(x[0].square()?.cummax(0)?.0), (0.5, 2.0), &[&[5, 2]]),
+    ("cummin", |_, x| Ok(x[0].square()?.cummin(-1)?.0), (0.5, 2.0), &[&[2, 5]]),
+    ("gather", |_, x| x[0].square()?.gather(0, &rows(x[0], &[2, 0, 2, 1, 1, 1, 0, 0])?), (-2.0, 2.0), &[&[3, 2]]),
+    ("gather_last", |_, x| x[0].square()?.gather_last(0, &rows(x[0], &[2, 0, 2, 1])?), (-2.0, 2.0), &[&[4, 2]]),
+    ("index_select", |_, x| x[0].square()?.index_select(1, &indices(x[0], &[2, 0, 2])?), (-2.0, 2.0), &[&[2, 3, 2]]),
+    ("scatter", |_, x| x[0].square()?.scatter(0, &rows(x[0], &[2, 0, 2, 1])?, x[1]), (-2.0, 2.0), &[&[4, 2], &[2, 2]]),
+    (
+        "scatter_add",
+        |_, x| x[0].square()?.scatter_add(0, &rows(x[0], &[2, 0, 2, 1])?, x[1].square()?),
+        (-2.0, 2.0),
+        &[&[4, 3], &[2, 2]],
+    ),
+    (
+        "index_add",
+        |_, x| x[0].square()?.index_add(-1, &indices(x[0], &[2, 0, 2])?, x[1].square()?),
+        (-2.0, 2.0),
+        &[&[2, 3], &[2, 3]],
+    ),
+    ("masked_fill", |_, x| x[0].square()?.masked_fill(&mask(x[0])?, -3.0), (-2.0, 2.0), &[&[2, 3]]),
+    ("masked_select", |_, x| x[0].square()?.masked_select(&mask(x[0])?), (-2.0, 2.0), &[&[2, 3]]),
+    ("sort", |_, x| Ok(x[0].square()?.sort(0, false)?.0), (0.5, 2.0), &[&[5, 2]]),
+    ("topk", |_, x| Ok(x[0].square()?.topk(2, -1, true)?.0), (0.5, 2.0), &[&[2, 5]]),
+    ("median", |_, x| Ok(x[0].square()?.median(0, false)?.0), (0.5, 2.0), &[&[5, 2]]),
     ("matmul", |_, x| x[0].matmul(x[1]), (-1.0, 1.0), &[&[3, 4], &[4, 2]]),
     ("matmul of transposed views", |_, x| x[0].t()?.matmul(x[1].t()?), (-1.0, 1.0), &[&[4, 3], &[2, 4]]),
     ("matmul with itself", |_, x| x[0].matmul(x[0]), (-1.0, 1.0), &[&[3, 3]]),
@@ -197,6 +224,16 @@ const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], di
 
 fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)
+}
+
+/// Indices in two columns.
+fn rows(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
+    Ok(indices(of, rows)?.reshape(&[rows.len() / 2, 2])?)
+}
+
+/// The first two of three columns.
+fn mask(of: Var<'_>) -> Result<Tensor> {
+    Ok(Tensor::from_slice(of.value().device(), &[1f32, 1.0, 0.0], &[3])?)
 }
 
 fn inputs(device: &Device, (low, high): (f32, f32), shapes: &[&[usize]]) -> Vec<Tensor> {
@@ -365,9 +402,11 @@ fn first_derivatives() {
 #[test]
 fn second_derivatives() {
     // The gradient of the sum of squares, as a function of the first input: its own gradient is a Hessian-vector product.
-    let device = Device::cpu();
-    for (name, function, range, shapes) in TABLE {
-        let inputs = inputs(&device, *range, shapes);
+    let devices = crate::common::devices();
+    for (device, (name, function, range, shapes)) in
+        devices.iter().flat_map(|device| TABLE.iter().map(move |row| (device, row)))
+    {
+        let inputs = inputs(device, *range, shapes);
         let report = check_gradient(&GradientCheck::default(), &inputs, |tape, x| {
             if !x[0].is_tracked() {
                 // Differences need values only; the gradient itself needs a tape that tracks.
@@ -380,7 +419,56 @@ fn second_derivatives() {
             tape.grad(function(tape, x)?.square()?.sum()?, &[x[0]])?[0].add(x[0].affine(0.0, 0.0)?)
         })
         .unwrap();
-        assert!(report.relative_error < 3e-3, "{name}: {report}");
+        assert!(report.relative_error < 3e-3, "{name} on {device}: {report}");
+    }
+}
+
+/// Forward mode and reverse mode are transposes of each other: ⟨c, J t⟩ = ⟨Jᵀ c, t⟩.
+fn hold_forward_mode(
+    name: &str,
+    device: &Device,
+    inputs: &[Tensor],
+    function: impl for<'t> Fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>,
+) {
+    let draw = |seed, like: &Tensor| Tensor::uniform(device, seed, 0, -1.0, 1.0, like.shape()).unwrap();
+    let tangents: Vec<Tensor> = (100..).zip(inputs).map(|(seed, input)| draw(seed, input)).collect();
+    let (value, tangent) = jvp(inputs, &tangents, &function).unwrap();
+    let cotangent = draw(99, &value);
+    let (_, gradients) = vjp(inputs, &cotangent, &function).unwrap();
+    let terms = |x: &Tensor, y: &Tensor| -> Vec<f64> {
+        let (x, y) = (crate::common::floats(x), crate::common::floats(y));
+        x.iter().zip(&y).map(|(&x, &y)| f64::from(x) * f64::from(y)).collect()
+    };
+    let forward = terms(&cotangent, &tangent);
+    let reverse: Vec<f64> =
+        gradients.iter().zip(&tangents).flat_map(|(gradient, tangent)| terms(gradient, tangent)).collect();
+    let size: f64 = forward.iter().chain(&reverse).map(|term| term.abs()).sum();
+    let difference = (forward.iter().sum::<f64>() - reverse.iter().sum::<f64>()).abs();
+    assert!(difference <= 2e-5 * size, "{name} on {device}: differs by {difference:e} of {size:e}");
+}
+
+#[test]
+fn forward_mode_of_every_operation() {
+    for device in crate::common::devices() {
+        for (name, function, range, shapes) in TABLE {
+            hold_forward_mode(name, &device, &inputs(&device, *range, shapes), function);
+        }
+    }
+}
+
+#[test]
+fn forward_mode_of_every_element_wise_function() {
+    for device in crate::common::devices() {
+        for function in [1, 2, 3].into_iter().flat_map(crate::common::functions_of) {
+            for check in function.function.checks.iter().filter(|check| check.smooth_range().is_some()) {
+                let shapes: Vec<&[usize]> =
+                    [&[3, 4][..], &[4], &[3, 1]][..function.function.function.arguments.len()].to_vec();
+                let inputs = inputs(&device, check.smooth_range().unwrap(), &shapes);
+                hold_forward_mode(function.function.name(), &device, &inputs, |_, x| {
+                    x[0].apply_with(function.function, &x[1..], check.own_numbers())
+                });
+            }
+        }
     }
 }
 

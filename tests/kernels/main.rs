@@ -7,6 +7,8 @@
 mod common;
 
 mod gradcheck;
+mod large;
 mod parity;
 mod profile;
+mod properties;
 mod shaders;

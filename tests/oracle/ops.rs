@@ -188,13 +188,67 @@ fn reductions() {
 }
 
 #[test]
-fn running_sums() {
-    hold("ops/reduce", (4, 2), |device, case| {
-        if case.text("op") != "cumsum" {
+fn running_sums_and_products() {
+    hold("ops/reduce", (7, 2), |device, case| {
+        let (x, axis) = (input(device, case, 0), case.get("attrs.axis").as_i64().unwrap_or(0) as isize);
+        let y = match case.text("op") {
+            "cumsum" => x.cumsum(axis),
+            "cumprod" => x.cumprod(axis),
+            _ => return None,
+        };
+        Some(outcome(&y.unwrap(), Kind::Arithmetic))
+    });
+}
+
+/// Indices that are an input of a case.
+fn indices(device: &Device, case: Case<'_>, index: usize) -> Tensor {
+    let array = case.array(&format!("in/{index}"));
+    Tensor::from_slice(device, &array.u32(), &array.shape).unwrap()
+}
+
+#[test]
+fn indexed_elements() {
+    hold("ops/shape", (20, 1), |device, case| {
+        let x = input(device, case, 0);
+        let axis = case.get("attrs.axis").as_i64().unwrap_or(0) as isize;
+        let places = |(values, places): (Tensor, Tensor)| {
+            assert_eq!(words(&places), case.array("out/1").u32(), "{}", case.name(&format!("on {device}")));
+            values
+        };
+        let y = match case.text("op") {
+            "gather" => x.gather(axis, &indices(device, case, 1)),
+            "index_select" => x.index_select(axis, &indices(device, case, 1)),
+            "scatter" => x.scatter(axis, &indices(device, case, 1), &input(device, case, 2)),
+            "scatter_add" => x.scatter_add(axis, &indices(device, case, 1), &input(device, case, 2)),
+            "index_add" | "index_put_accumulate" => {
+                x.index_add(axis, &indices(device, case, 1), &input(device, case, 2))
+            }
+            "take_along_rows" => {
+                let column = indices(device, case, 1).reshape(&[x.shape()[0], 1]).unwrap();
+                x.gather(1, &column).unwrap().squeeze(1)
+            }
+            "masked_fill" => {
+                let value = case.get("attrs.value").as_f64().unwrap_or(f64::NEG_INFINITY);
+                x.masked_fill(&input(device, case, 1), value as f32)
+            }
+            "topk" => x.topk(case.get("attrs.k").as_u64().unwrap() as usize, axis, true).map(places),
+            "sort" => x.sort(axis, case.is("attrs.descending")).map(places),
+            _ => return None,
+        };
+        Some(outcome(&y.unwrap(), Kind::Arithmetic))
+    });
+}
+
+#[test]
+fn embeddings() {
+    hold("ops/nn", (5, 0), |device, case| {
+        if case.text("op") != "embedding" {
             return None;
         }
-        let axis = case.get("attrs.axis").as_i64().unwrap() as isize;
-        Some(outcome(&input(device, case, 0).cumsum(axis).unwrap(), Kind::Arithmetic))
+        let (table, rows) = (input(device, case, 0), indices(device, case, 1));
+        let shape = [rows.shape(), &table.shape()[1..]].concat();
+        let y = table.gather_rows(&rows.reshape(&[rows.len()]).unwrap()).unwrap().reshape(&shape).unwrap();
+        Some(outcome(&y, Kind::Arithmetic))
     });
 }
 

@@ -11,7 +11,7 @@ pub enum Error {
     #[error(transparent)]
     Tensor(#[from] thalweg_tensor::Error),
     /// Two variables are on different tapes.
-    #[error("{op}: the variables lie on different tapes")]
+    #[error("{op}: the variables are on different tapes")]
     Tapes {
         /// The operation.
         op: &'static str,
@@ -31,10 +31,18 @@ pub enum Error {
         op: &'static str,
     },
     /// A backward pass has freed the values of the tape.
-    #[error("{op}: a pass has let go of what it needs; go back by `backward`, which keeps all, until the last one")]
+    #[error(
+        "{op}: a backward pass has freed the values of the tape; use `backward`, which keeps them, for all passes but the last"
+    )]
     Freed {
         /// The operation.
         op: &'static str,
+    },
+    /// A segment cannot be computed twice.
+    #[error("checkpoint: the segment {problem}")]
+    Checkpoint {
+        /// The problem.
+        problem: &'static str,
     },
     /// A parameter was used before it had memory.
     #[error("parameter {name:?} has no memory yet: build the parameters before the first forward pass")]
@@ -44,7 +52,7 @@ pub enum Error {
     },
     /// The memory does not match the parameter.
     #[error(
-        "parameter {name:?} has shape {expected:?}, and takes memory of f32 on one device once; got shape {found:?}"
+        "parameter {name:?} has shape {expected:?}, and gets memory of f32 on one device once; found shape {found:?}"
     )]
     Binding {
         /// The parameter's name.

@@ -151,7 +151,15 @@ impl Tape {
             }
         }
         let given: Vec<bool> = flowing.iter().map(Option::is_some).collect();
-        for node in 0..=last {
+        // The operations that `y` depends on.
+        let mut needed = vec![false; last + 1];
+        needed[last] = true;
+        for node in (0..=last).rev() {
+            if needed[node] {
+                self.nodes.borrow()[node].inputs.iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        for node in (0..=last).filter(|&node| needed[node]) {
             let (inputs, pushforward, has_pullback) = {
                 let nodes = self.nodes.borrow();
                 let node = &nodes[node];
@@ -185,7 +193,8 @@ impl Tape {
     ) -> Result<Option<Var<'t>>> {
         let output = Var::new(self, node);
         let value = output.value();
-        let cotangent = self.input(&Tensor::zeros(value.device(), DType::F32, value.shape())?);
+        // Any u will do; pullbacks that are linear by way of logarithms need one that is not zero.
+        let cotangent = self.input(&Tensor::full(value.device(), 1f32, value.shape())?);
         let walk = Walk::new(self, output, Cotangent::Var(cotangent.index()), true);
         walk.pull(node)?;
         let mut inner: Option<Var<'t>> = None;

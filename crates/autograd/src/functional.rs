@@ -216,7 +216,7 @@ mod tests {
     /// A small network: products, element-wise functions, a reduction, and softmax, which has no pushforward.
     fn network<'t>(x: &[Var<'t>]) -> Result<Var<'t>> {
         let hidden = x[0].linear(x[1], x[2], true)?.mul(x[0].linear(x[1], x[2], false)?.tanh()?)?;
-        hidden.softmax()?.matmul(x[1])?.sub(x[0].mean()?)
+        hidden.softmax(-1)?.matmul(x[1])?.sub(x[0].mean()?)
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         }
         let whole = hessian(&x, |_, x| function(x)).unwrap();
         close(&whole, &whole.t().unwrap());
-        let product = hvp(&[x.clone()], &[vector.clone()], |_, x| function(x[0])).unwrap();
+        let product = hvp(std::slice::from_ref(&x), std::slice::from_ref(&vector), |_, x| function(x[0])).unwrap();
         close(&product[0], &whole.matmul(&vector).unwrap());
         let linear = hessian(&x, |_, x| x.sum()).unwrap();
         assert_eq!(linear.to_vec::<f32>().unwrap(), [0.0; 16]);
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn gradients_of_rows_sum_to_that_of_the_batch() {
         let (weight, rows) = (numbers(1, &[3]), numbers(2, &[4, 3]));
-        let each = per_example_gradients(&[weight.clone()], &rows, |tape, x, row| {
+        let each = per_example_gradients(std::slice::from_ref(&weight), &rows, |tape, x, row| {
             tape.constant(row).matmul(x[0])?.tanh()?.sum()
         });
         let each = each.unwrap().remove(0);
@@ -274,8 +274,8 @@ mod tests {
     #[test]
     fn tangents_that_do_not_fit_are_refused() {
         let x = numbers(1, &[3]);
-        assert!(jvp(&[x.clone()], &[numbers(1, &[2])], |_, x| x[0].exp()).is_err());
-        assert!(jvp(&[x.clone()], &[], |_, x| x[0].exp()).is_err());
-        assert!(hvp(&[x.clone()], &[x], |_, x| x[0].exp()).is_err());
+        assert!(jvp(std::slice::from_ref(&x), &[numbers(1, &[2])], |_, x| x[0].exp()).is_err());
+        assert!(jvp(std::slice::from_ref(&x), &[], |_, x| x[0].exp()).is_err());
+        assert!(hvp(std::slice::from_ref(&x), std::slice::from_ref(&x), |_, x| x[0].exp()).is_err());
     }
 }

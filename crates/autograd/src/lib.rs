@@ -13,6 +13,7 @@
 mod anomaly;
 mod check;
 mod check_function;
+mod checkpoint;
 mod error;
 mod forward;
 mod functional;

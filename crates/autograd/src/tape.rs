@@ -41,6 +41,8 @@ pub struct Tape {
     inference: bool,
     /// Whether values are checked for NaN and infinity.
     pub(crate) detects_anomalies: Cell<bool>,
+    /// The type that products store their operands and results in.
+    autocast: Cell<Option<DType>>,
 }
 
 pub(crate) type Pullback = Rc<dyn for<'t> Fn(&Pull<'t, '_>) -> Result<()>>;
@@ -111,7 +113,16 @@ impl Tape {
             freed: Cell::new(false),
             inference,
             detects_anomalies: Cell::new(false),
+            autocast: Cell::new(None),
         }
+    }
+
+    /// Returns an empty tape that tracks as another one does.
+    pub(crate) fn like(other: &Self) -> Self {
+        let tape = Self::of(other.inference);
+        tape.detects_anomalies.set(other.detects_anomalies.get());
+        tape.autocast.set(other.autocast.get());
+        tape
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -224,12 +235,28 @@ impl Tape {
     where
         F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
     {
+        self.record_if(inputs.iter().any(Var::is_tracked), op, value, inputs, relu, pullback)
+    }
+
+    /// Appends an operation that is tracked if the tape tracks at all.
+    pub(crate) fn record_if<F>(
+        &self,
+        tracked: bool,
+        op: &'static str,
+        value: Tensor,
+        inputs: &[Var<'_>],
+        relu: bool,
+        pullback: F,
+    ) -> Result<Var<'_>>
+    where
+        F: for<'t> Fn(&Pull<'t, '_>) -> Result<()> + 'static,
+    {
         if inputs.iter().any(|input| !std::ptr::eq(input.tape(), self)) {
             return Err(Error::Tapes { op });
         }
         let inputs: Vec<usize> = inputs.iter().map(|input| input.index()).collect();
         self.check_output(op, &value, &inputs)?;
-        let tracked = self.is_tracking() && inputs.iter().any(|&i| self.nodes.borrow()[i].tracked);
+        let tracked = tracked && self.is_tracking();
         if !tracked {
             return Ok(self.push(Node::new(op, value, inputs)));
         }
@@ -262,6 +289,56 @@ impl Tape {
     /// ```
     pub fn scope(&self, name: &str) -> Scope {
         thalweg_tensor::scope(name)
+    }
+
+    /// Sets the type in which matrix products, linear layers and convolutions store their operands and results, f16 or bf16;
+    /// `None`, the default, leaves all types as they are. It is PyTorch's `autocast`.
+    ///
+    /// Products add in f32 and round their results to the type, to the nearest, ties to even. Activations follow in the type
+    /// of their operand; operands of two types become f32, and losses are computed in f32. Parameters stay f32: they are the
+    /// master weights, and their gradients are f32. Small gradients vanish in f16 unless the loss is scaled
+    /// (`Optimizer::with_loss_scale`); bf16 needs no scale.
+    ///
+    /// # Errors
+    /// If the type is not f16 or bf16.
+    ///
+    /// ```
+    /// use thalweg_autograd::Tape;
+    /// use thalweg_tensor::{DType, Device, Tensor};
+    /// # fn main() -> thalweg_autograd::Result<()> {
+    /// let tape = Tape::new();
+    /// tape.autocast(Some(DType::F16))?;
+    /// let x = tape.input(&Tensor::full(&Device::cpu(), 0.1f32, &[2, 2])?);
+    /// let y = x.matmul(x)?;
+    /// assert_eq!(y.dtype(), DType::F16);
+    /// assert_eq!(tape.backward(y.sum()?.to_dtype(DType::F32)?)?.get(x).unwrap().dtype(), DType::F32);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn autocast(&self, dtype: Option<DType>) -> Result<()> {
+        if let Some(dtype) = dtype.filter(|dtype| !dtype.is_half()) {
+            let (op, name, rule) = ("autocast", "dtype", "f16 or bf16");
+            return Err(thalweg_tensor::Error::Argument { op, name, value: dtype.to_string(), rule }.into());
+        }
+        self.autocast.set(dtype);
+        Ok(())
+    }
+
+    /// Returns the type set by [`autocast`](Self::autocast).
+    #[must_use]
+    pub fn autocast_type(&self) -> Option<DType> {
+        self.autocast.get()
+    }
+
+    /// Returns operands of a product in the type of the autocast, if it is on.
+    pub(crate) fn cast<'t, const N: usize>(&self, operands: [Var<'t>; N]) -> Result<[Var<'t>; N]> {
+        let mut cast = operands;
+        if let Some(dtype) = self.autocast.get() {
+            for operand in cast.iter_mut().filter(|operand| operand.dtype().is_float()) {
+                *operand = operand.to_dtype(dtype)?;
+            }
+        }
+        Ok(cast)
     }
 
     /// Runs a closure whose operations are not tracked: their results are constants.

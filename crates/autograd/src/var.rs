@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{DType, Tensor};
 
 use crate::{Result, Tape};
 
@@ -39,6 +39,12 @@ impl<'t> Var<'t> {
     #[must_use]
     pub fn shape(&self) -> Vec<usize> {
         self.value().shape().to_vec()
+    }
+
+    /// Returns the type of its elements.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        self.value().dtype()
     }
 
     /// Returns whether gradients flow to it.

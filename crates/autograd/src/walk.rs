@@ -335,6 +335,7 @@ impl<'t> Pull<'t, '_> {
         if !self.walk.tape.is_tracked(index) {
             return Ok(());
         }
+        let gradient = gradient.to_dtype(self.walk.tape.value(index).dtype())?;
         self.walk.tape.check_gradient(self.node, i, &gradient.value())?;
         let before = self.walk.slots.borrow()[index].clone();
         let sum = match &before {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use thalweg::tensor::DType;
+
 use crate::updates;
 
 mod ranges;
@@ -172,6 +174,22 @@ pub(crate) struct ComputeArgs {
 pub(crate) enum MatmulPrecision {
     F32,
     F16,
+}
+
+/// A floating-point type of 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HalfType {
+    F16,
+    Bf16,
+}
+
+impl HalfType {
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use thalweg::nn::{
 };
 use thalweg::tensor::{self, Device};
 
+use crate::args::HalfType;
 use crate::args::train::{self as args, TrainArgs};
 use crate::error::{Error, Result};
 use crate::files::{DATA, Named, check_outputs};
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 
     let planned = optimizer.schedule().clone();
     let flags = Flags::of(args, &data, loss, &options);
-    let mut trainer = Trainer::new(model, optimizer, loss.loss());
+    let mut trainer = Trainer::new(model, optimizer, loss.loss()).with_autocast(args.autocast.map(HalfType::dtype));
     if let Some(file) = checkpoint {
         trainer.set_note(flags.to_json());
         file.written(trainer.set_checkpoints(file.path, args.checkpoint_every(options.epochs)))?;

@@ -37,6 +37,12 @@ impl DType {
         !matches!(self, Self::U32)
     }
 
+    /// Returns whether elements are floating-point numbers of 16 bits.
+    #[must_use]
+    pub const fn is_half(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16)
+    }
+
     /// Returns the WGSL type in which a storage binding holds four neighbouring elements.
     #[must_use]
     pub const fn wgsl_vector(self) -> &'static str {

@@ -50,7 +50,7 @@ pub enum Error {
         right: crate::DType,
     },
     /// Two tensors are on different devices.
-    #[error("{op}: the tensors lie on different devices, {left} and {right}")]
+    #[error("{op}: the tensors are on different devices, {left} and {right}")]
     Device {
         /// The operation.
         op: &'static str,
@@ -71,8 +71,18 @@ pub enum Error {
         /// The rule for the value.
         rule: &'static str,
     },
+    /// A kernel found an index that is out of range. The read-back that returns this has no elements; later ones have.
+    #[error("{op}: index {index} is out of the range 0..{bound}")]
+    Index {
+        /// The operation.
+        op: &'static str,
+        /// The index; of several at once any one of them.
+        index: u32,
+        /// The extent of the axis.
+        bound: u32,
+    },
     /// A launch would write a buffer that it also reads, or write an element twice. No device supports this.
-    #[error("{op}: a result lies in the same buffer as an operand, or on another result")]
+    #[error("{op}: a result shares its memory with an operand or another result")]
     Aliasing {
         /// The kernel.
         op: &'static str,

@@ -26,14 +26,14 @@ mod info;
 mod origin;
 mod recording;
 
-pub use device::{Device, PendingRead};
+pub use device::{Device, PendingRead, note_fault};
 pub use dtype::{DType, Element, Float};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
 pub use info::{Counters, DeviceFeatures, DeviceInfo, DeviceKind, InFlight};
 pub use origin::{Origin, Pass, Scope, scope};
 pub use recording::{RecordOptions, Recording, check_state, guard, is_recording, on_replay};
-pub use thalweg_shaders::{GRID, Shader};
+pub use thalweg_shaders::{FAULTS, GRID, Shader};
 /// The version of wgpu whose devices [`Device::from_wgpu`] accepts.
 #[cfg(feature = "wgpu")]
 pub use wgpu;

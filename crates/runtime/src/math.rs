@@ -147,12 +147,13 @@ pub fn acosh(x: f32) -> f32 {
 #[inline]
 #[must_use]
 pub fn tanhshrink(x: f32) -> f32 {
-    if x.is_nan() || x.abs() >= 0.25 {
+    if x.is_nan() || x.abs() >= 0.5 {
         return x - x.tanh();
     }
+    const COEFFICIENTS: [f32; 7] =
+        [0.333_333_34, -0.133_333_33, 0.053_968_254, -0.021_869_488, 0.008_863_235, -0.003_592_128, 0.001_455_834_4];
     let q = x * x;
-    let tail = -0.133_333_33 + q * (0.053_968_254 + q * (-0.021_869_488 + q * 0.008_863_235));
-    x * q * (0.333_333_34 + q * tail)
+    x * q * COEFFICIENTS.iter().rev().fold(0.0, |sum, c| sum * q + c)
 }
 
 /// Returns x tanh(softplus(x)), with tanh(ln(1 + e)) = e (e + 2) / (e (e + 2) + 2).

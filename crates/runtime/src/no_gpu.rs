@@ -114,15 +114,21 @@ impl Gpu {
         match *self {}
     }
 
-    pub(crate) fn start_read(&self, _source: &GpuBuffer, _offset: usize, _bytes: usize) -> Result<GpuRead> {
+    pub(crate) fn start_read(
+        &self,
+        _source: &GpuBuffer,
+        _offset: usize,
+        _bytes: usize,
+        _faults: Option<(&GpuBuffer, usize)>,
+    ) -> Result<GpuRead> {
         match *self {}
     }
 
-    pub(crate) fn finish_read(&self, _read: &GpuRead, _wait: bool) -> Result<Option<Vec<u32>>> {
+    pub(crate) fn finish_read(&self, _read: &GpuRead, _wait: bool) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
         match *self {}
     }
 
-    pub(crate) fn poll_read(&self, _read: &GpuRead, _context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
+    pub(crate) fn poll_read(&self, _read: &GpuRead, _context: &mut Context<'_>) -> Poll<Result<(Vec<u32>, Vec<u32>)>> {
         match *self {}
     }
 

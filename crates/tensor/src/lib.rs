@@ -82,9 +82,9 @@ pub use thalweg_runtime::profile::{KernelProfile, LaunchProfile, LaunchSum, Laye
 #[cfg(feature = "wgpu")]
 pub use thalweg_runtime::wgpu;
 pub use thalweg_runtime::{
-    Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, Float, GRID, InFlight, Origin,
-    Pass, PendingRead, RecordOptions, Recording, Result, Scope, Shader, bf16, f16, guard, is_recording, kernel,
-    on_replay, profile, scope, time, twin,
+    Counters, DType, Device, DeviceFeatures, DeviceInfo, DeviceKind, Element, Error, FAULTS, Float, GRID, InFlight,
+    Origin, Pass, PendingRead, RecordOptions, Recording, Result, Scope, Shader, bf16, f16, guard, is_recording, kernel,
+    note_fault, on_replay, profile, scope, time, twin,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
 

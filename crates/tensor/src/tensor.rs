@@ -171,7 +171,8 @@ impl Tensor {
     /// Returns the elements, in row-major order. Waits for the device.
     ///
     /// # Errors
-    /// If `T` is not the element type, or work on the device has failed.
+    /// If `T` is not the element type, or work on the device has failed; [`Error::Index`] if a kernel has found an index out
+    /// of range, once.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         expect_dtype("to_vec", self, T::DTYPE)?;
         let source = if self.is_contiguous() { self.clone() } else { self.contiguous()? };

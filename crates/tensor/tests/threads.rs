@@ -42,6 +42,7 @@ fn results() -> Result<Vec<u32>> {
     let layer = x.linear(&weight, &bias, true)?;
     let (dw, db) = (weight.copy()?, bias.copy()?);
     layer.linear_weight_grad_into(&x, &dw, &db, true)?;
+    let order = x.argsort(0, false)?;
     let mut all = vec![
         x.tanh()?,
         x.mul(&y)?,
@@ -57,6 +58,15 @@ fn results() -> Result<Vec<u32>> {
         x.cumsum(1)?,
         x.reshape(&[300 * 257])?.cumsum_reversed(0)?,
         x.gather_rows(&rows)?,
+        x.cumprod(0)?,
+        x.logcumsumexp(1)?,
+        x.cummax(0)?.1,
+        x.gather(0, &order)?,
+        x.scatter(0, &order, &y)?,
+        x.scatter_add(0, &order, &y)?,
+        x.reshape(&[300 * 257])?.argsort(0, true)?,
+        x.gt(&y)?.nonzero()?,
+        order,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];

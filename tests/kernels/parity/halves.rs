@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16, copy_by_kernel, f16,
-    hold_as, next_batch,
+    Arena, Convolution, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16,
+    copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -369,28 +369,32 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
         let log = ValueLog::new(&device, 4).unwrap();
         let dropout = DropoutState::new(&device, 1, 1).unwrap();
         let refusals: Vec<(&str, Result<(), Error>)> = vec![
-            ("matmul", half.matmul(&half).map(drop)),
             ("matmul", wide.matmul(&half).map(drop)),
             ("matmul", wide.matmul_into(&wide, &half, false)),
             ("linear", half.linear(&wide, &vector, false).map(drop)),
             ("linear", wide.linear(&wide, &zeros(dtype, &[4]), false).map(drop)),
             ("linear_input_grad", half.linear_input_grad(&wide, &wide).map(drop)),
-            ("sum", half.sum().map(drop)),
-            ("mean", half.mean().map(drop)),
-            ("max", half.max().map(drop)),
-            ("min", half.min().map(drop)),
-            ("sum_along", half.sum_along(0, true).map(drop)),
-            ("mean_along", half.mean_along(1, true).map(drop)),
-            ("max_along", half.max_along(0, true).map(drop)),
-            ("min_along", half.min_along(1, true).map(drop)),
-            ("sum_to", half.sum_to(&[4]).map(drop)),
-            ("softmax", half.softmax(-1).map(drop)),
-            ("log_softmax", half.log_softmax(-1).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
-            ("cumsum", half.cumsum(0).map(drop)),
-            ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
+            ("cumprod", half.cumprod(0).map(drop)),
+            ("logcumsumexp", half.logcumsumexp(0).map(drop)),
+            ("cummax", half.cummax(0).map(drop)),
+            ("cummin", half.cummin(0).map(drop)),
+            ("sort", half.sort(0, true).map(drop)),
+            ("argsort", half.argsort(0, true).map(drop)),
+            ("topk", half.topk(1, 0, true).map(drop)),
+            ("median", half.median(0, true).map(drop)),
+            ("nonzero", half.nonzero().map(drop)),
+            ("masked_select", half.masked_select(&wide).map(drop)),
+            ("masked_select", wide.masked_select(&half).map(drop)),
+            ("gather", half.gather(0, &words).map(drop)),
+            ("gather_last", half.gather_last(0, &words).map(drop)),
+            ("index_select", half.index_select(0, &words).map(drop)),
+            ("scatter", half.scatter(0, &words, &half).map(drop)),
+            ("scatter_add", half.scatter_add(0, &words, &half).map(drop)),
+            ("index_add", half.index_add(0, &words, &half).map(drop)),
+            ("index_add", wide.index_add(0, &words, &half).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),
             ("scatter_add_rows", wide.scatter_add_rows_into(&words, &half)),
@@ -418,8 +422,52 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
     }
 }
 
+/// Operations that compute in f32: the result is that of the elements as f32, rounded.
 #[test]
-fn gradients_and_losses_of_16_bits_are_refused() {
+fn results_of_16_bits_are_those_of_f32_rounded() {
+    type Operation = fn(&[Tensor]) -> Result<Tensor, Error>;
+    let operations: [(&str, Operation); 18] = [
+        ("matmul", |x| x[0].matmul(&x[1])),
+        ("matmul of a batch", |x| x[0].reshape(&[2, 2, 6])?.matmul(&x[1])),
+        ("linear", |x| x[0].linear(&x[1].t()?, &x[2], true)),
+        ("linear_input_grad", |x| x[0].linear_input_grad(&x[1], &x[3])),
+        ("conv2d", |x| {
+            x[0].reshape(&[1, 1, 4, 6])?.conv2d(&x[1].reshape(&[5, 1, 2, 3])?, None, &Convolution::default())
+        }),
+        ("sum", |x| x[0].sum()),
+        ("mean", |x| x[0].mean()),
+        ("max", |x| x[0].max()),
+        ("sum_along", |x| x[0].sum_along(0, true)),
+        ("mean_along", |x| x[0].mean_along([0, 1], true)),
+        ("min_along", |x| x[0].min_along(1, false)),
+        ("sum_to", |x| x[0].sum_to(&[6])),
+        ("var_along", |x| x[0].var_along(1, 1.0, false)),
+        ("norm_along", |x| x[0].norm_along(2.0, 1, false)),
+        ("logsumexp_along", |x| x[0].logsumexp_along(0, false)),
+        ("softmax", |x| x[0].softmax(-1)),
+        ("log_softmax", |x| x[0].log_softmax(0)),
+        ("cumsum", |x| x[0].cumsum(0)),
+    ];
+    for (device, dtype) in
+        devices().into_iter().flat_map(|device| [(device.clone(), DType::F16), (device, DType::BF16)])
+    {
+        let half = |seed, shape: &[usize]| {
+            Tensor::uniform(&device, seed, 0, -2.0, 2.0, shape).unwrap().to_dtype(dtype).unwrap()
+        };
+        let operands = [half(1, &[4, 6]), half(2, &[6, 5]), half(3, &[5]), half(4, &[4, 5])];
+        let wide: Vec<Tensor> = operands.iter().map(|x| x.to_dtype(DType::F32).unwrap()).collect();
+        for (name, operation) in operations {
+            let got = operation(&operands).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let expected = operation(&wide).unwrap().to_dtype(dtype).unwrap();
+            assert_eq!((got.dtype(), got.shape()), (dtype, expected.shape()), "{name}");
+            let bits = |x: &Tensor| crate::common::floats(&x.to_dtype(DType::F32).unwrap());
+            assert_eq!(bits(&got), bits(&expected), "{name} of {dtype} on {device}");
+        }
+    }
+}
+
+#[test]
+fn gradients_and_losses_of_16_bits_are_f32() {
     for device in devices() {
         let half = Tensor::zeros(&device, DType::F16, &[2]).unwrap();
         let wide = Tensor::zeros(&device, DType::F32, &[2]).unwrap();
@@ -430,12 +478,16 @@ fn gradients_and_losses_of_16_bits_are_refused() {
         let x = tape.input(&Tensor::full(&device, f16::from_f32(2.0), &[]).unwrap());
         let y = x.square().unwrap();
         assert_eq!(y.value().to_vec::<f16>().unwrap(), [f16::from_f32(4.0)], "{device}");
+        // A backward pass starts from an f32 number.
         assert!(is_type(tape.backward(y).unwrap_err()));
-        assert!(is_type(x.sum().unwrap_err()));
+        let gradients = tape.backward(y.to_dtype(DType::F32).unwrap()).unwrap();
+        assert_eq!(gradients.get(x).unwrap().to_vec::<f16>().unwrap(), [f16::from_f32(4.0)], "{device}");
         let rows = tape.input(&Tensor::zeros(&device, DType::F16, &[2, 1]).unwrap());
-        let targets = Tensor::zeros(&device, DType::F32, &[2, 1]).unwrap();
-        assert!(is_type(Mse.of(rows, &targets).unwrap_err()));
+        let targets = Tensor::full(&device, 3f32, &[2, 1]).unwrap();
+        let loss = Mse.of(rows, &targets).unwrap();
+        assert_eq!((loss.dtype(), loss.item().unwrap()), (DType::F32, 9.0), "{device}");
         let classes = Tensor::zeros(&device, DType::U32, &[2]).unwrap();
-        assert!(is_type(CrossEntropy.of(rows, &classes).unwrap_err()));
+        let loss = CrossEntropy.of(rows, &classes).unwrap();
+        assert_eq!((loss.dtype(), loss.item().unwrap()), (DType::F32, 0.0), "{device}");
     }
 }

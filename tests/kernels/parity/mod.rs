@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod halves;
+mod index;
 mod norms;
 mod optim;
 mod pages;
@@ -11,6 +12,7 @@ mod random;
 mod rearrange;
 mod reductions;
 mod rows;
+mod scan;
 mod shapes;
 
 use std::collections::BTreeSet;
@@ -75,6 +77,7 @@ kernels! {
     fill: elementwise::fill;
     fill_halves: halves::fill;
     gather_matmul: products::gather_matmul;
+    gather: index::gather;
     gather_rows: rows::gather_rows;
     grad_norm: optim::grad_norm;
     lamb: norms::lamb;
@@ -113,7 +116,13 @@ kernels! {
     rprop: optim::rprop;
     scale: pages::scale;
     scale_rows: norms::scale_rows;
-    scatter_add_rows: rows::scatter_add_rows;
+    scan: scan::scan;
+    scan_extremes: scan::scan_extremes;
+    scatter: index::scatter;
+    scatter_add: index::scatter_add;
+    scatter_keys: index::scatter_sorted;
+    scatter_winners: index::scatter;
+    segment_sums: rows::scatter_add_rows;
     schedule_free_adamw: optim::schedule_free_adamw;
     schedule_free_sgd: optim::schedule_free_sgd;
     sample_classes: random::sample_classes;
@@ -131,11 +140,15 @@ kernels! {
     soap_normalize: optim::soap_normalize;
     sophia: optim::sophia;
     softmax: rows::softmax;
+    sort_blocks: index::sort_blocks;
+    sort_merge: index::sort_merge;
+    sorted_place: index::median;
     swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;
     tensor_norms: norms::tensor_norms;
     trust_ratio: norms::trust_ratio;
+    unravel: index::masks;
     update_norms: norms::update_norms;
     yogi: optim::yogi;
 }
@@ -161,19 +174,19 @@ fn kernel(name: &str) -> &'static Kernel {
 }
 
 /// The two devices to compare.
-struct Pair {
-    cpu: Device,
-    gpu: Device,
+pub(crate) struct Pair {
+    pub(crate) cpu: Device,
+    pub(crate) gpu: Device,
 }
 
 impl Pair {
-    fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         Some(Self { cpu: Device::cpu(), gpu: crate::common::gpu()? })
     }
 
     /// Returns the tolerance for the device. Software drivers round every operation as the CPU does; hardware may
     /// contract a b + c, divide within 2.5 ulp and have its own square root.
-    fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
+    pub(crate) fn tolerance(&self, software: Tolerance, hardware: Tolerance) -> Tolerance {
         if crate::common::is_software(&self.gpu) { software } else { hardware }
     }
 

@@ -209,10 +209,14 @@ fn reductions() {
 }
 
 #[test]
-fn running_sums() {
-    hold("ops/reduce", (4, 2), |case, x| {
-        let axis = case.get("attrs.axis").as_i64();
-        (case.text("op") == "cumsum").then(|| x[0].cumsum(axis.unwrap() as isize))
+fn running_sums_and_products() {
+    hold("ops/reduce", (7, 2), |case, x| {
+        let axis = case.get("attrs.axis").as_i64().unwrap_or(0) as isize;
+        Some(match case.text("op") {
+            "cumsum" => x[0].cumsum(axis),
+            "cumprod" => x[0].cumprod(axis),
+            _ => return None,
+        })
     });
 }
 

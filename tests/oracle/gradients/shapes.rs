@@ -1,11 +1,11 @@
 //! Views, copies and joins.
 
-use thalweg::autograd::{Result, Tape, Var};
+use thalweg::autograd::{Tape, Var};
 use thalweg::tensor::{Device, PadMode, Tensor};
 
 use crate::common::oracle::{Case, Oracle};
 use crate::common::{devices, floats};
-use crate::gradients::{hold, hold_gradient, place, places, upload};
+use crate::gradients::{attribute, hold, hold_gradient, place, places, upload};
 
 /// Returns indices that are an input of a case.
 fn indices(case: Case<'_>, input: usize, device: &Device) -> Tensor {
@@ -13,9 +13,35 @@ fn indices(case: Case<'_>, input: usize, device: &Device) -> Tensor {
     Tensor::from_slice(device, &array.u32(), &array.shape).unwrap()
 }
 
+/// The axis of a case, as it is.
+fn signed_axis(case: Case<'_>) -> isize {
+    case.get("attrs.axis").as_i64().unwrap() as isize
+}
+
+/// Rows of a table, and the padding, which has no gradient.
+#[test]
+fn embeddings() {
+    hold("ops/nn", (5, 0), |case, x| {
+        if case.text("op") != "embedding" {
+            return None;
+        }
+        let device = x[0].value().device().clone();
+        let indices = indices(case, 1, &device);
+        let shape = [indices.shape(), &x[0].shape()[1..]].concat();
+        let list = indices.reshape(&[indices.len()]).unwrap();
+        Some((|| {
+            let y = x[0].gather_rows(&list)?.reshape(&shape)?;
+            let Some(padding) = case.get("attrs.padding_idx").as_f64() else { return Ok(y) };
+            let is_padding: Vec<f32> = case.array("in/1").values.iter().map(|&i| f32::from(i == padding)).collect();
+            let mask = Tensor::from_slice(&device, &is_padding, &[is_padding.len(), 1])?;
+            y.masked_fill(&mask, 0.0)
+        })())
+    });
+}
+
 #[test]
 fn shapes() {
-    hold("ops/shape", (62, 8), |case, x| {
+    hold("ops/shape", (74, 8), |case, x| {
         let input = x[0];
         let (shape, rank) = (input.shape(), input.shape().len());
         let device = input.value().device().clone();
@@ -56,17 +82,19 @@ fn shapes() {
             },
             "concat" => Var::concatenate(x, axis("attrs.axis", rank)),
             "stack" => Var::stack(x, number("attrs.axis")),
-            "index_select" => {
-                let (axis, rows) = (axis("attrs.axis", rank), indices(case, 1, &device));
-                along_first(input, axis, |x| x.gather_rows(&rows))
+            "index_select" => input.index_select(signed_axis(case), &indices(case, 1, &device)),
+            "index_add" => input.index_add(signed_axis(case), &indices(case, 1, &device), x[2]),
+            "index_put_accumulate" => input.index_add(0, &indices(case, 1, &device), x[2]),
+            "gather" => input.gather(signed_axis(case), &indices(case, 1, &device)),
+            "scatter" => input.scatter(signed_axis(case), &indices(case, 1, &device), x[2]),
+            "scatter_add" => input.scatter_add(signed_axis(case), &indices(case, 1, &device), x[2]),
+            "take_along_rows" => {
+                (|| input.gather(1, &indices(case, 1, &device).reshape(&[shape[0], 1])?)?.squeeze(1))()
             }
-            "index_add" => {
-                let (axis, rows) = (axis("attrs.axis", rank), indices(case, 1, &device));
-                (|| input.add(along_first(x[2], axis, |x| x.scatter_add_rows(&rows, shape[axis]))?))()
-            }
-            "index_put_accumulate" => {
-                let rows = indices(case, 1, &device);
-                (|| input.add(x[2].scatter_add_rows(&rows, shape[0])?))()
+            "masked_fill" => input.masked_fill(&x[1].value(), attribute(case, "value", f64::NEG_INFINITY)),
+            "topk" => {
+                let k = case.get("attrs.k").as_u64().unwrap() as usize;
+                input.topk(k, signed_axis(case), true).map(|(values, _)| values)
             }
             "pad" => input.pad(&widths(case), pad_mode(case)),
             "flip" => input.flip(&sequence("attrs.axes")),
@@ -79,6 +107,7 @@ fn shapes() {
             "triu" => input.triu(number("attrs.diagonal")),
             "diagonal" => input.diagonal(number("attrs.offset"), 0, 1),
             "trace" => input.trace(),
+            "sort" => input.sort(signed_axis(case), case.is("attrs.descending")).map(|(values, _)| values),
             _ => return None,
         })
     });
@@ -136,9 +165,4 @@ fn splits() {
         run += 1;
     }
     assert!(run >= if oracle.is_whole { 2 } else { 0 }, "{run} cases ran");
-}
-
-/// An operation along the first dimension, along another one.
-fn along_first<'t>(x: Var<'t>, axis: usize, op: impl Fn(Var<'t>) -> Result<Var<'t>>) -> Result<Var<'t>> {
-    op(x.transpose(0, axis)?)?.transpose(0, axis)
 }

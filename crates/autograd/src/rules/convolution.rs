@@ -42,6 +42,17 @@ convolutions!(conv1d conv_transpose1d 1 conv2d conv_transpose2d 2 conv3d conv_tr
 
 impl<'t> Var<'t> {
     fn convolve(self, op: &'static str, weight: Self, bias: Option<Self>, strides: Strides) -> Result<Self> {
+        let ([this, weight], bias) = self.cast_operands(weight, bias)?;
+        this.convolve_as_is(op, weight, bias, strides)
+    }
+
+    /// The input, the weight and the bias in the type of the tape's autocast.
+    fn cast_operands(self, weight: Self, bias: Option<Self>) -> Result<([Self; 2], Option<Self>)> {
+        let bias = bias.map(|bias| self.tape().cast([bias])).transpose()?;
+        Ok((self.tape().cast([self, weight])?, bias.map(|[bias]| bias)))
+    }
+
+    fn convolve_as_is(self, op: &'static str, weight: Self, bias: Option<Self>, strides: Strides) -> Result<Self> {
         let value = bias.map(|bias| bias.value());
         let y = self.value().convolve(op, &weight.value(), value.as_ref(), &strides)?;
         let inputs: Vec<Self> = [self, weight].into_iter().chain(bias).collect();
@@ -61,6 +72,18 @@ impl<'t> Var<'t> {
     }
 
     fn convolve_transpose(
+        self,
+        op: &'static str,
+        weight: Self,
+        bias: Option<Self>,
+        extents: Vec<usize>,
+        strides: Strides,
+    ) -> Result<Self> {
+        let ([this, weight], bias) = self.cast_operands(weight, bias)?;
+        this.convolve_transpose_as_is(op, weight, bias, extents, strides)
+    }
+
+    fn convolve_transpose_as_is(
         self,
         op: &'static str,
         weight: Self,

@@ -1,7 +1,7 @@
 //! Element-wise functions: the derivatives of their entries, evaluated on variables.
 
 use thalweg_tensor::functions::{Elementwise, Expression, Numbers, RELU};
-use thalweg_tensor::{Tensor, elementwise_methods};
+use thalweg_tensor::{DType, Tensor, elementwise_methods};
 
 use crate::forward::{Push, sum};
 use crate::walk::Pull;
@@ -27,6 +27,11 @@ impl Var<'_> {
     /// If the number of arguments or numbers is wrong, the shapes do not broadcast, the elements are not floating-point
     /// numbers or have several types, or the operands are on different devices or tapes.
     pub fn apply_with(self, function: &'static Elementwise, others: &[Self], numbers: &[f32]) -> Result<Self> {
+        if self.tape().autocast_type().is_some() && others.iter().any(|other| other.dtype() != self.dtype()) {
+            // Under autocast the wider type of the operands is f32.
+            let others = others.iter().map(|other| other.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+            return self.to_dtype(DType::F32)?.apply_with(function, &others, numbers);
+        }
         let values: Vec<Tensor> = others.iter().map(Self::value).collect();
         let result = self.value().apply_with(function, &values.iter().collect::<Vec<_>>(), numbers)?;
         let inputs: Vec<Self> = std::iter::once(self).chain(others.iter().copied()).collect();
@@ -87,7 +92,8 @@ impl<'t> Point<'t> {
             Expression::Result => Ok(self.output),
             Expression::Cotangent => Ok(self.direction),
             Expression::Constant(value) => {
-                let value = Tensor::scalar(self.output.value().device(), *value)?;
+                let output = self.output.value();
+                let value = Tensor::scalar(output.device(), *value)?.to_dtype(output.dtype())?;
                 Ok(self.output.tape().constant(&value))
             }
             Expression::Apply { function, operands, numbers: own } => {

@@ -1,6 +1,6 @@
 //! Losses, each fused with its gradient.
 
-use thalweg_tensor::{Tensor, ValueLog};
+use thalweg_tensor::{DType, Tensor, ValueLog};
 
 use crate::{Result, Var};
 
@@ -29,6 +29,9 @@ impl<'t> Var<'t> {
     /// # Errors
     /// See [`cross_entropy`](Self::cross_entropy).
     pub fn cross_entropy_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
+        if self.dtype().is_half() {
+            return self.to_dtype(DType::F32)?.cross_entropy_logged(targets, log);
+        }
         let (mean, grad) = self.value().cross_entropy_mean(targets, log)?;
         self.tape().record("cross_entropy", mean, &[self], move |pull| {
             let rows = grad.shape()[0];
@@ -85,6 +88,9 @@ impl<'t> Var<'t> {
     /// # Errors
     /// See [`mse`](Self::mse).
     pub fn mse_logged(self, targets: &Tensor, log: Option<&ValueLog>) -> Result<Self> {
+        if self.dtype().is_half() {
+            return self.to_dtype(DType::F32)?.mse_logged(targets, log);
+        }
         let (mean, grad) = self.value().squared_error_mean(targets, log)?;
         let scale = 1.0 / grad.len() as f32;
         let targets = targets.clone();

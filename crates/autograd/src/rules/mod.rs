@@ -3,6 +3,7 @@
 mod convolution;
 mod dropout;
 mod elementwise;
+mod index;
 mod loss;
 pub(crate) mod losses;
 mod norm;
@@ -12,6 +13,7 @@ mod prod;
 mod product;
 mod rearrange;
 mod reduce;
+mod scan;
 mod shape;
 mod statistics;
 mod views;

@@ -18,6 +18,11 @@ impl<'t> Var<'t> {
     /// If the inner dimensions differ, the batches do not broadcast, an operand has no dimension, the elements are not f32,
     /// or the devices or the tapes differ.
     pub fn matmul(self, other: Self) -> Result<Self> {
+        let [this, other] = self.tape().cast([self, other])?;
+        this.matmul_as_is(other)
+    }
+
+    fn matmul_as_is(self, other: Self) -> Result<Self> {
         let (left, right) = (self.shape(), other.shape());
         if left.len() == 1 && !right.is_empty() {
             return self.unsqueeze(0)?.matmul(other)?.squeeze(if right.len() == 1 { -1 } else { -2 });
@@ -56,9 +61,14 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If the shapes do not match, the elements are not f32, or the devices or the tapes differ.
     pub fn linear(self, weight: Self, bias: Self, relu: bool) -> Result<Self> {
+        let [this, weight, bias] = self.tape().cast([self, weight, bias])?;
+        this.linear_as_is(weight, bias, relu)
+    }
+
+    fn linear_as_is(self, weight: Self, bias: Self, relu: bool) -> Result<Self> {
         let shape = self.shape();
         if shape.len() != 2 && !shape.is_empty() {
-            let y = self.fold_rows()?.linear(weight, bias, relu)?;
+            let y = self.fold_rows()?.linear_as_is(weight, bias, relu)?;
             return y.reshape(&[&shape[..shape.len() - 1], &y.shape()[1..]].concat());
         }
         let y = self.value().linear(&weight.value(), &bias.value(), relu)?;

@@ -11,7 +11,8 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If the elements are not f32.
     pub fn sum(self) -> Result<Self> {
-        self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))
+        let y = self.tape().record("sum", self.value().sum()?, &[self], |pull| stretch(pull, 1.0))?;
+        Ok(y.with_linear(|x| x.sum()))
     }
 
     /// Returns the mean of all elements, of shape `[]`.
@@ -20,7 +21,8 @@ impl<'t> Var<'t> {
     /// If the elements are not f32.
     pub fn mean(self) -> Result<Self> {
         let scale = 1.0 / self.value().len() as f32;
-        self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))
+        let y = self.tape().record("mean", self.value().mean()?, &[self], move |pull| stretch(pull, scale))?;
+        Ok(y.with_linear(|x| x.mean()))
     }
 
     /// Returns the largest of all elements, of shape `[]`; equal ones share the gradient.
@@ -46,7 +48,9 @@ impl<'t> Var<'t> {
     pub fn sum_along(self, axes: impl Axes, keepdim: bool) -> Result<Self> {
         let kept = Kept::of("sum_along", self, axes)?;
         let y = self.value().sum_along(&kept.axes, keepdim)?;
-        self.tape().record("sum_along", y, &[self], move |pull| kept.stretch(pull, 1.0))
+        let axes = kept.axes.clone();
+        let y = self.tape().record("sum_along", y, &[self], move |pull| kept.stretch(pull, 1.0))?;
+        Ok(y.with_linear(move |x| x.sum_along(&axes, keepdim)))
     }
 
     /// Returns the means over some axes; see [`Tensor::mean_along`].
@@ -57,7 +61,9 @@ impl<'t> Var<'t> {
         let kept = Kept::of("mean_along", self, axes)?;
         let y = self.value().mean_along(&kept.axes, keepdim)?;
         let extent: usize = kept.axes.iter().map(|&axis| self.value().shape()[axis]).product();
-        self.tape().record("mean_along", y, &[self], move |pull| kept.stretch(pull, 1.0 / extent as f32))
+        let axes = kept.axes.clone();
+        let y = self.tape().record("mean_along", y, &[self], move |pull| kept.stretch(pull, 1.0 / extent as f32))?;
+        Ok(y.with_linear(move |x| x.mean_along(&axes, keepdim)))
     }
 
     /// Returns the largest elements over some axes; equal ones share the gradient; see [`Tensor::max_along`].
@@ -88,7 +94,9 @@ impl<'t> Var<'t> {
         if self.value().shape() == shape {
             return Ok(self);
         }
-        self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))
+        let y = self.tape().record("sum_to", self.value().sum_to(shape)?, &[self], |pull| stretch(pull, 1.0))?;
+        let shape = shape.to_vec();
+        Ok(y.with_linear(move |x| x.sum_to(&shape)))
     }
 
     /// Returns the running sums along an axis; see [`Tensor::cumsum`].
@@ -99,10 +107,11 @@ impl<'t> Var<'t> {
         let y = self.value().cumsum(axis)?;
         // A variable without axes has the axis 0.
         let axis = axis.place(self.shape().len()).unwrap_or(0);
-        self.tape().record("cumsum", y, &[self], move |pull| {
+        let y = self.tape().record("cumsum", y, &[self], move |pull| {
             // An element of x is in its own sum and in all after it.
             pull.give(0, pull.cotangent()?.cumsum_reversed(axis)?)
-        })
+        })?;
+        Ok(y.with_linear(move |x| x.cumsum(axis)))
     }
 
     /// Returns the running sums from the end of an axis; see [`Tensor::cumsum_reversed`].

@@ -17,6 +17,21 @@ impl<'t> Var<'t> {
         Ok(y.with_linear(move |x| x.reshape(&shape)))
     }
 
+    /// Returns the elements as those of another floating-point type; see [`Tensor::to_dtype`]. The gradient is converted
+    /// back.
+    ///
+    /// # Errors
+    /// If one of the types is u32, or the device has no room.
+    pub fn to_dtype(self, dtype: DType) -> Result<Self> {
+        if self.dtype() == dtype {
+            return Ok(self);
+        }
+        let y = self.tape().record("to_dtype", self.value().to_dtype(dtype)?, &[self], |pull| {
+            pull.give(0, pull.cotangent()?.to_dtype(pull.input(0).dtype())?)
+        })?;
+        Ok(y.with_linear(move |x| x.to_dtype(dtype)))
+    }
+
     /// Returns the view with two axes exchanged.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use thalweg::nn::{Clip, LOSSES, LossEntry, METHODS, Method, MethodEntry, SCHEDUL
 use thalweg::tensor::DType;
 
 use super::ranges::{above_zero, at_least_zero, below_one, positive, probability, seed, width};
-use super::{ComputeArgs, MatmulPrecision};
+use super::{ComputeArgs, HalfType, MatmulPrecision};
 use crate::error::Error;
 
 /// The minimum number of updates of a run by default: a small table needs more epochs.
@@ -104,6 +104,9 @@ pub(crate) struct TrainArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) device: ComputeArgs,
+    /// Store the activations of training steps in this type; weights and losses stay f32, and f16 scales the loss
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) autocast: Option<HalfType>,
     /// The file for the trained model; - writes standard output
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub(crate) out: PathBuf,
@@ -219,14 +222,15 @@ impl TrainArgs {
 
     /// Returns whether the loss is scaled, so that small gradients do not vanish when products round to f16.
     pub(crate) fn scales_loss(&self) -> bool {
-        self.device.matmul_precision == MatmulPrecision::F16
+        self.device.matmul_precision == MatmulPrecision::F16 || self.autocast == Some(HalfType::F16)
     }
 
     /// Checks that the clipping of gradients works with this scale.
     pub(crate) fn check_clip(&self) -> Result<(), Error> {
         if self.scales_loss() && matches!(self.clip(), Clip::Value(_)) {
-            let problem =
-                "it does not go with --matmul-precision f16, which scales the loss; use --clip-norm".to_string();
+            let scaling =
+                if self.autocast == Some(HalfType::F16) { "--autocast f16" } else { "--matmul-precision f16" };
+            let problem = format!("it cannot be used with {scaling}, which scales the loss; use --clip-norm");
             return Err(Error::Unfit { flag: "--clip-value", problem });
         }
         Ok(())
@@ -284,6 +288,9 @@ pub(crate) struct PredictArgs {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) device: ComputeArgs,
+    /// Store the activations of training steps in this type; weights and losses stay f32, and f16 scales the loss
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) autocast: Option<HalfType>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -46,6 +46,7 @@ impl Flags {
             ("--batch-size", args.batch_size.to_string()),
             (EPOCHS, options.epochs.to_string()),
             ("--matmul-precision", format!("{:?}", args.device.matmul_precision).to_lowercase()),
+            ("--autocast", args.autocast.map_or_else(|| "none".to_string(), |autocast| autocast.dtype().to_string())),
         ])
     }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use thalweg_autograd::Var;
-use thalweg_tensor::{Averaging, ScheduleTable};
+use thalweg_tensor::{Averaging, DType, ScheduleTable};
 
 use crate::data::Batch;
 use crate::optim::Stepper;
@@ -69,6 +69,7 @@ pub struct Trainer<M, S = Optimizer> {
     recording: bool,
     /// Whether tapes search for the first value that is not finite.
     detects_anomalies: bool,
+    autocast: Option<DType>,
     /// The largest class of the current data.
     largest_class: Option<u32>,
     /// The file, and the number of epochs between checkpoints.
@@ -181,7 +182,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     fn of(model: M, stepper: S, task: Box<dyn Task<M> + Send>) -> Self {
         let (average, plateau, largest_class) = (None, None, None);
         let (checkpoints, resumed, note) = (None, None, None);
-        let (recording, detects_anomalies) = (true, false);
+        let (recording, detects_anomalies, autocast) = (true, false, None);
         Self {
             model,
             stepper,
@@ -190,6 +191,7 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
             plateau,
             recording,
             detects_anomalies,
+            autocast,
             largest_class,
             checkpoints,
             resumed,
@@ -232,6 +234,19 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
     #[must_use]
     pub fn with_anomaly_detection(mut self, on: bool) -> Self {
         self.detects_anomalies = on;
+        self
+    }
+
+    /// Sets the type, f16 or bf16, in which the matrix products, linear layers and convolutions of training steps store their
+    /// operands and results: see [`Tape::autocast`](thalweg_autograd::Tape::autocast). The parameters stay f32, and so do
+    /// their gradients, the loss, the state of the optimizer and evaluations. For f16 scale the loss
+    /// ([`Optimizer::with_loss_scale`]). Default `None`: f32.
+    ///
+    /// # Errors
+    /// [`fit`](Self::fit) returns an error for another type.
+    #[must_use]
+    pub fn with_autocast(mut self, dtype: Option<DType>) -> Self {
+        self.autocast = dtype;
         self
     }
 
@@ -353,6 +368,9 @@ impl<M: Parts, S: Stepper> Trainer<M, S> {
         }
         if self.plateau.is_some() {
             text += ", reduce on plateau";
+        }
+        if let Some(dtype) = self.autocast {
+            text += &format!(", autocast {dtype}");
         }
         text
     }

@@ -70,7 +70,11 @@ impl<F> Supervised<F> {
         F: Fn(&Context<'t, M>, &[Var<'t>]) -> thalweg_autograd::Result<Var<'t>>,
     {
         let inputs: Vec<Var<'t>> = batch.inputs.iter().map(|input| context.constant(input)).collect();
-        let output = (self.forward)(context, &inputs)?;
+        let mut output = (self.forward)(context, &inputs)?;
+        // Losses are computed in f32.
+        if output.dtype().is_half() {
+            output = output.to_dtype(DType::F32)?;
+        }
         self.loss.check_classes(&output.shape(), context.largest_class)?;
         Ok(output)
     }
@@ -145,7 +149,7 @@ impl<M, S: Stepper> Trainer<M, S> {
         losses: &ValueLog,
         estimates: bool,
     ) -> Result<()> {
-        let Self { model, stepper, task, average, largest_class, detects_anomalies, .. } = self;
+        let Self { model, stepper, task, average, largest_class, detects_anomalies, autocast, .. } = self;
         let scaler = stepper.optimizer().loss_scaler()?;
         let mut batch: Option<Batch> = None;
         let mut total: Option<Tensor> = None;
@@ -160,6 +164,7 @@ impl<M, S: Stepper> Trainer<M, S> {
             let Some(batch) = &batch else { return Ok(()) };
             let tape = Tape::new();
             tape.detect_anomaly(*detects_anomalies);
+            tape.autocast(*autocast)?;
             let context = Context::new(&tape, &*model, *largest_class);
             let log = (pass == GradientPass::WHOLE).then_some(losses);
             let (loss, is_logged) = task.loss(&context, batch, log)?;
@@ -184,6 +189,7 @@ impl<M, S: Stepper> Trainer<M, S> {
         if estimates && let Some(batch) = &batch {
             let tape = Tape::new();
             tape.detect_anomaly(*detects_anomalies);
+            tape.autocast(*autocast)?;
             task.estimate_hessian(&Context::new(&tape, &*model, None), batch, stepper.optimizer_mut())?;
         }
         Ok(())

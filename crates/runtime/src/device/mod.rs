@@ -2,6 +2,7 @@
 
 mod choice;
 mod extensions;
+mod faults;
 mod observer;
 mod pending_read;
 mod profile;
@@ -15,6 +16,7 @@ use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use extensions::Extensions;
+pub use faults::note_fault;
 pub(crate) use observer::{Observer, observe};
 pub use pending_read::PendingRead;
 pub(crate) use work::Prepared;
@@ -50,6 +52,7 @@ struct Inner {
     host_syncs: AtomicU64,
     counts_workgroups: AtomicBool,
     extensions: Extensions,
+    faults: faults::Faults,
 }
 
 /// The most bytes of a buffer: kernels use 32-bit byte offsets.
@@ -60,6 +63,8 @@ const MOST_BYTES: u64 = 1 << 32;
 pub(crate) enum Reading {
     Done(Vec<u32>),
     Gpu(GpuRead),
+    /// A kernel found an index out of range.
+    Refused(Error),
 }
 
 enum Executor {
@@ -208,6 +213,7 @@ impl Device {
                     std::env::var_os("THALWEG_COUNT_WORKGROUPS").is_none_or(|value| value != "off"),
                 ),
                 extensions: Extensions::default(),
+                faults: faults::Faults::default(),
             }),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 
+use super::faults::WORDS;
 use super::{Device, Executor, Reading, observer};
 use crate::cpu::CpuRecording;
 use crate::gpu::GpuRecording;
@@ -185,11 +186,18 @@ impl Device {
             _ if start == end => Ok(Reading::Done(Vec::new())),
             Executor::Gpu(gpu) => {
                 let (pool, bytes) = (&self.inner.pool, 4 * (end - start));
-                Ok(Reading::Gpu(pool.with_room(self, || gpu.start_read(buffer.gpu(), 4 * start, bytes))?))
+                let faults = self.fault_memory().map(|faults| (faults.gpu(), 4 * WORDS));
+                Ok(Reading::Gpu(pool.with_room(self, || gpu.start_read(buffer.gpu(), 4 * start, bytes, faults))?))
             }
             Executor::Cpu => {
-                let memory = buffer.cpu().read().unwrap_or_else(PoisonError::into_inner);
-                Ok(Reading::Done(memory[start..end].to_vec()))
+                let words = |buffer: &Buffer, start: usize, end: usize| {
+                    buffer.cpu().read().unwrap_or_else(PoisonError::into_inner)[start..end].to_vec()
+                };
+                let mut reading = Reading::Done(words(buffer, start, end));
+                if let Some(faults) = self.fault_memory() {
+                    self.check_faults(&words(faults, 0, WORDS), &mut reading)?;
+                }
+                Ok(reading)
             }
         }
     }
@@ -198,7 +206,15 @@ impl Device {
     pub(crate) fn poll_read(&self, reading: &mut Reading, context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
         match (&self.inner.executor, reading) {
             (_, Reading::Done(words)) => Poll::Ready(Ok(std::mem::take(words))),
-            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.poll_read(read, context),
+            (_, Reading::Refused(error)) => Poll::Ready(Err(error.clone())),
+            (Executor::Gpu(gpu), reading @ Reading::Gpu(_)) => {
+                let Reading::Gpu(read) = reading else { unreachable!("it is one of a GPU") };
+                gpu.poll_read(read, context).map(|answer| {
+                    let (words, faults) = answer?;
+                    self.check_faults(&faults, reading)?;
+                    Ok(words)
+                })
+            }
             (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
         }
     }
@@ -207,7 +223,13 @@ impl Device {
     pub(crate) fn finish_read(&self, reading: &mut Reading, wait: bool) -> Result<Option<Vec<u32>>> {
         match (&self.inner.executor, reading) {
             (_, Reading::Done(words)) => Ok(Some(std::mem::take(words))),
-            (Executor::Gpu(gpu), Reading::Gpu(read)) => gpu.finish_read(read, wait),
+            (_, Reading::Refused(error)) => Err(error.clone()),
+            (Executor::Gpu(gpu), reading @ Reading::Gpu(_)) => {
+                let Reading::Gpu(read) = reading else { unreachable!("it is one of a GPU") };
+                let Some((words, faults)) = gpu.finish_read(read, wait)? else { return Ok(None) };
+                self.check_faults(&faults, reading)?;
+                Ok(Some(words))
+            }
             (Executor::Cpu, Reading::Gpu(_)) => unreachable!("a read of a GPU is asked of the CPU"),
         }
     }

@@ -13,6 +13,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct GpuRead {
     staging: wgpu::Buffer,
+    /// The number of words before those of faults.
+    words: usize,
     /// The number of the submission that fills the buffer.
     submission: u64,
     answer: Signal<Result<(), wgpu::BufferAsyncError>>,
@@ -20,12 +22,21 @@ pub(crate) struct GpuRead {
 
 impl Gpu {
     /// Starts reading bytes back after all submitted work, without waiting. Offset and length are multiples of four.
-    pub(crate) fn start_read(&self, source: &GpuBuffer, offset: usize, bytes: usize) -> Result<GpuRead> {
+    /// The bytes of faults, if there are any, come after them.
+    pub(crate) fn start_read(
+        &self,
+        source: &GpuBuffer,
+        offset: usize,
+        bytes: usize,
+        faults: Option<(&GpuBuffer, usize)>,
+    ) -> Result<GpuRead> {
         self.failure.check()?;
+        let words = bytes / 4;
+        let fault_bytes = faults.map_or(0, |(_, bytes)| bytes as u64);
         let bytes = bytes as u64;
         let _span = tracing::debug_span!("read_back", bytes).entered();
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = create_buffer(&self.device, &self.failure, "read-back", bytes, usage)?;
+        let staging = create_buffer(&self.device, &self.failure, "read-back", bytes + fault_bytes, usage)?;
         let submission = {
             let mut stream = self.stream();
             stream.push(Command::Copy {
@@ -35,17 +46,26 @@ impl Gpu {
                 target_offset: 0,
                 bytes,
             });
+            if let Some((faults, _)) = faults {
+                stream.push(Command::Copy {
+                    source: faults.buffer.clone(),
+                    source_offset: 0,
+                    target: staging.clone(),
+                    target_offset: bytes,
+                    bytes: fault_bytes,
+                });
+            }
             self.submit(&mut stream)?;
             self.flight.last()
         };
         let answer = Signal::new();
         let sender = answer.clone();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| sender.set(result));
-        Ok(GpuRead { staging, submission, answer })
+        Ok(GpuRead { staging, words, submission, answer })
     }
 
-    /// Returns the words of a read, or `None` if they have not arrived. With `wait` it waits for them.
-    pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<Vec<u32>>> {
+    /// Returns the words of a read and those of faults, or `None` if they have not arrived. With `wait` it waits for them.
+    pub(crate) fn finish_read(&self, read: &GpuRead, wait: bool) -> Result<Option<(Vec<u32>, Vec<u32>)>> {
         let answer = loop {
             if wait {
                 self.flight.wait_for(read.submission)?;
@@ -63,15 +83,17 @@ impl Gpu {
         self.mapped(read, answer).map(Some)
     }
 
-    /// Returns the words of a read, or registers the task to be woken when they arrive.
-    pub(crate) fn poll_read(&self, read: &GpuRead, context: &mut Context<'_>) -> Poll<Result<Vec<u32>>> {
+    /// Returns the words of a read and those of faults, or registers the task to be woken when they arrive.
+    pub(crate) fn poll_read(&self, read: &GpuRead, context: &mut Context<'_>) -> Poll<Result<(Vec<u32>, Vec<u32>)>> {
         self.flight.poll_signal(&read.answer, context).map(|answer| self.mapped(read, answer?))
     }
 
-    fn mapped(&self, read: &GpuRead, answer: Result<(), wgpu::BufferAsyncError>) -> Result<Vec<u32>> {
+    fn mapped(&self, read: &GpuRead, answer: Result<(), wgpu::BufferAsyncError>) -> Result<(Vec<u32>, Vec<u32>)> {
         let refused = |reason: String| Error::Driver { reason };
         answer.map_err(|error| refused(error.to_string()))?;
         let mapped = read.staging.slice(..).get_mapped_range().map_err(|error| refused(error.to_string()))?;
-        Ok(bytemuck::pod_collect_to_vec(&mapped))
+        let mut words: Vec<u32> = bytemuck::pod_collect_to_vec(&mapped);
+        let faults = words.split_off(read.words);
+        Ok((words, faults))
     }
 }

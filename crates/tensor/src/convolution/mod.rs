@@ -168,6 +168,10 @@ impl Tensor {
     /// The convolution over any number of axes.
     #[doc(hidden)]
     pub fn convolve(&self, op: &'static str, weight: &Self, bias: Option<&Self>, strides: &Strides) -> Result<Self> {
+        if self.dtype().is_half() && self.dtype() == weight.dtype() {
+            let bias = bias.map(Self::in_f32).transpose()?;
+            return self.in_f32()?.convolve(op, &weight.in_f32()?, bias.as_ref(), strides)?.to_dtype(self.dtype());
+        }
         self.expect_operands(op, weight)?;
         let geometry = Geometry::new(op, self.shape(), weight.shape(), strides)?;
         let channels = geometry.groups * geometry.outputs;
@@ -216,6 +220,11 @@ impl Tensor {
         input: &[usize],
         strides: &Strides,
     ) -> Result<Self> {
+        if self.dtype().is_half() && self.dtype() == weight.dtype() {
+            let bias = bias.map(Self::in_f32).transpose()?;
+            let y = self.in_f32()?.convolve_transpose(op, &weight.in_f32()?, bias.as_ref(), input, strides)?;
+            return y.to_dtype(self.dtype());
+        }
         self.expect_operands(op, weight)?;
         let samples = self.shape().first().copied().unwrap_or(0);
         let channels = weight.shape().get(1).map_or(0, |inputs| inputs.saturating_mul(strides.groups));
@@ -267,6 +276,9 @@ impl Tensor {
     #[doc(hidden)]
     pub fn convolve_weight_into(&self, input: &Self, target: &Self, accumulate: bool, strides: &Strides) -> Result<()> {
         let op = "conv_weight_grad";
+        if self.dtype().is_half() && self.dtype() == input.dtype() {
+            return self.in_f32()?.convolve_weight_into(&input.in_f32()?, target, accumulate, strides);
+        }
         self.expect_operands(op, input)?;
         self.same_device(op, target)?;
         let geometry = Geometry::new(op, input.shape(), target.shape(), strides)?;

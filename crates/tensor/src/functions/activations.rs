@@ -160,7 +160,7 @@ macro_rules! activation_functions {
                 wgsl: "if (x < -14.0) { return 0.0; }
     return x * sigmoid(1.5957691 * (x + 0.044715 * x * x * x));",
                 twin:
-                    if x < -14.0 { 0.0 } else { x * math::sigmoid(1.595_769_1 * (x + 0.044_715 * x * x * x)) }
+                    if x < -14.0 { 0.0 } else { x * math::sigmoid(1.595_769_2 * (x + 0.044_715 * x * x * x)) }
                 ,
                 derivatives: [GELU_TANH_GRAD(x, g)],
                 conventions: ["0 at -∞, its limit" => "NaN", "the derivative at infinities is NaN" => "the same"],

@@ -42,8 +42,8 @@ pub const FEW_ULP: Tolerance = Tolerance::new(0.0, 5e-7);
 /// Two inexact steps, or a sum that loses a bit.
 pub const MORE_ULP: Tolerance = Tolerance::new(0.0, 1e-6);
 
-/// A difference of inexact parts that cancel: near 0.25 a hyperbolic tangent is twelve times its distance from x.
-pub const SERIES: Tolerance = Tolerance::new(0.0, 1e-5);
+/// A difference of inexact parts that cancel: near 0.5 a hyperbolic tangent is twelve times its distance from x.
+pub const SERIES: Tolerance = Tolerance::new(0.0, 5e-6);
 
 /// A complementary error function. Both devices share the formula. Contracted, its exponent of at most 100 is off by 100
 /// half-ulps, 6e-6.

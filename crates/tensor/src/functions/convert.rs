@@ -123,4 +123,15 @@ impl Tensor {
             .run(self.device())?;
         Ok(y)
     }
+
+    /// Computes an operation of 16-bit elements in f32, and rounds its result to their type; `None` for other elements.
+    pub(crate) fn through_f32(&self, operation: impl FnOnce(&Self) -> Result<Self>) -> Option<Result<Self>> {
+        let rounded = || operation(&self.to_dtype(DType::F32)?)?.to_dtype(self.dtype());
+        self.dtype().is_half().then(rounded)
+    }
+
+    /// Returns the elements as f32, to compute with.
+    pub(crate) fn in_f32(&self) -> Result<Self> {
+        if self.dtype().is_half() { self.to_dtype(DType::F32) } else { Ok(self.clone()) }
+    }
 }

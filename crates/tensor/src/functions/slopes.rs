@@ -158,17 +158,17 @@ macro_rules! slope_functions {
                 wgsl: "let u = 1.5957691 * (x + 0.044715 * x * x * x);
     return h * (sigmoid(u) + x * (sigmoid_slope(u) * (1.5957691 + 0.21406445 * x * x)));",
                 twin: {
-                    let u = 1.595_769_1 * (x + 0.044_715 * x * x * x);
-                    h * (math::sigmoid(u) + x * (math::sigmoid_slope(u) * (1.595_769_1 + 0.214_064_45 * x * x)))
+                    let u = 1.595_769_2 * (x + 0.044_715 * x * x * x);
+                    h * (math::sigmoid(u) + x * (math::sigmoid_slope(u) * (1.595_769_2 + 0.214_064_45 * x * x)))
                 },
                 derivatives: [
                     // s' u' (2 + x u' (1 - 2 s)) + x s' u'', with s' = s (1 - s), 1 - 2 s = -tanh(u / 2), u'' = 0.428 x.
                     MUL(g, SIGMOID_GRAD(
-                        AFFINE[1.595_769_1, 0.0](MUL(x, AFFINE[0.044_715, 1.0](SQUARE(x)))),
+                        AFFINE[1.595_769_2, 0.0](MUL(x, AFFINE[0.044_715, 1.0](SQUARE(x)))),
                         MUL(h, ADD(
                             MUL(
-                                AFFINE[0.214_064_45, 1.595_769_1](SQUARE(x)),
-                                AFFINE[-1.0, 2.0](MUL(MUL(x, AFFINE[0.214_064_45, 1.595_769_1](SQUARE(x))), TANH(
+                                AFFINE[0.214_064_45, 1.595_769_2](SQUARE(x)),
+                                AFFINE[-1.0, 2.0](MUL(MUL(x, AFFINE[0.214_064_45, 1.595_769_2](SQUARE(x))), TANH(
                                     AFFINE[0.797_884_6, 0.0](MUL(x, AFFINE[0.044_715, 1.0](SQUARE(x))))
                                 )))
                             ),

@@ -115,6 +115,9 @@ impl Tensor {
     /// # Errors
     /// If the shapes do not match, the elements are not f32, or the devices differ.
     pub fn linear(&self, weight: &Self, bias: &Self, relu: bool) -> Result<Self> {
+        if self.dtype().is_half() && [weight, bias].iter().all(|operand| operand.dtype() == self.dtype()) {
+            return self.in_f32()?.linear(&weight.in_f32()?, &bias.in_f32()?, relu)?.to_dtype(self.dtype());
+        }
         if let Some((&columns, outer)) = self.shape().split_last().filter(|(_, outer)| outer.len() != 1) {
             let y = self.reshape(&[outer.iter().product(), columns])?.linear(weight, bias, relu)?;
             return y.reshape(&[outer, &y.shape()[1..]].concat());
@@ -146,6 +149,9 @@ impl Tensor {
     /// # Errors
     /// If the shapes do not match, the elements are not f32, or the devices differ.
     pub fn linear_input_grad(&self, weight: &Self, activation: &Self) -> Result<Self> {
+        if self.dtype().is_half() && [weight, activation].iter().all(|operand| operand.dtype() == self.dtype()) {
+            return self.in_f32()?.linear_input_grad(&weight.in_f32()?, &activation.in_f32()?)?.to_dtype(self.dtype());
+        }
         let product = Product::new("linear_input_grad", self, weight)?;
         let activation = activation.contiguous()?;
         let shape = [product.m as usize, product.n as usize];
@@ -174,6 +180,9 @@ impl Tensor {
         accumulate: bool,
     ) -> Result<()> {
         let op = "linear_weight_grad";
+        if self.dtype().is_half() && x.dtype() == self.dtype() {
+            return self.in_f32()?.linear_weight_grad_into(&x.in_f32()?, weight_grad, bias_grad, accumulate);
+        }
         let product = Product::new(op, &self.t()?, x)?;
         expect_target(op, weight_grad, &[product.m as usize, product.n as usize])?;
         expect_target(op, bias_grad, &[product.m as usize])?;

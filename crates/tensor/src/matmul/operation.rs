@@ -40,12 +40,12 @@ impl Tensor {
     /// * `[k]` × `[k]` → `[]`
     ///
     /// # Numerics
-    /// Accumulates in f32. A GPU adds in the order of k; on hardware, if the result is small and k long, in slices of
+    /// Accumulates in f32. Elements of f16 or bf16 are converted, and the results rounded. A GPU adds in the order of k; on hardware, if the result is small and k long, in slices of
     /// k that are added in order.
     ///
     /// # Errors
-    /// If the inner dimensions differ, the batches do not broadcast, an operand has no dimension, the elements are not f32,
-    /// or the devices differ.
+    /// If the inner dimensions differ, the batches do not broadcast, an operand has no dimension, the elements are not
+    /// floating-point numbers of one type, or the devices differ.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -60,6 +60,9 @@ impl Tensor {
     /// ```
     pub fn matmul(&self, other: &Self) -> Result<Self> {
         const OP: &str = "matmul";
+        if self.dtype().is_half() && self.dtype() == other.dtype() {
+            return self.in_f32()?.matmul(&other.in_f32()?)?.to_dtype(self.dtype());
+        }
         for operand in [self, other] {
             expect_dtype(OP, operand, DType::F32)?;
             expect_axes(OP, operand)?;

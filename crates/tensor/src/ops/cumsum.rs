@@ -232,6 +232,9 @@ impl Tensor {
     }
 
     fn cumsum_launches(&self, op: &'static str, axis: impl Axis, is_reversed: bool) -> Result<Self> {
+        if let Some(result) = self.through_f32(|x| x.cumsum_launches(op, axis, is_reversed)) {
+            return result;
+        }
         expect_dtype(op, self, DType::F32)?;
         let shape = if self.rank() == 0 { &[1] } else { self.shape() };
         let dimension = axis.of(op, shape)?;

@@ -1,9 +1,10 @@
 //! Gathers rows of a table by their numbers, and adds rows back into a table.
 
+use super::scatter_add::add_rows;
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::tensor::{expect_dtype, expect_target, expect_words};
 use crate::threads::for_each_row;
-use crate::{Axis, DType, Device, Error, Result, Tensor};
+use crate::{Axis, DType, Device, Error, Result, Tensor, note_fault};
 
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -12,14 +13,7 @@ struct Params {
     columns: u32,
     count: u32,
     lanes: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct ScatterParams {
-    rows: u32,
-    columns: u32,
-    count: u32,
+    operation: u32,
 }
 
 /// The number of vectors of four per lane in a row: one turn on hardware, several in software, where a workgroup
@@ -85,39 +79,20 @@ pub(super) fn gather(
 /// gathered[i, j] = source[indices[i], j].
 fn gather_twin(call: Call<'_>) {
     let params: Params = call.params();
-    let [source, indices, gathered] = call.bindings();
+    let [source, indices, gathered, faults] = call.bindings();
     let indices = indices.read::<u32>();
     gather(source.read(), params.rows, params.columns as usize, gathered.write(), |i| indices[i]);
+    if let Some(&index) = indices[..params.count as usize].iter().find(|index| **index >= params.rows) {
+        note_fault(faults.write(), index, params.rows, params.operation);
+    }
 }
 
 pub(super) static GATHER_ROWS: Kernel = Kernel {
     shader: &thalweg_shaders::GATHER_ROWS,
     uniform: size_of::<Params>(),
-    access: &[Access::Read, Access::Read, Access::Write],
+    access: &[Access::Read, Access::Read, Access::Write, Access::Write],
     variants: GATHER_VARIANTS,
     twin: gather_twin,
-};
-
-/// table[indices[i], j] += x[i, j] for i in order.
-fn scatter_twin(call: Call<'_>) {
-    let params: ScatterParams = call.params();
-    let [x, indices, table] = call.bindings();
-    let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
-    let columns = params.columns as usize;
-    for (row, &index) in x.chunks(columns).zip(indices) {
-        if index < params.rows {
-            let target = &mut table[index as usize * columns..][..columns];
-            target.iter_mut().zip(row).for_each(|(target, &x)| *target += x);
-        }
-    }
-}
-
-pub(super) static SCATTER_ADD_ROWS: Kernel = Kernel {
-    shader: &thalweg_shaders::SCATTER_ADD_ROWS,
-    uniform: size_of::<ScatterParams>(),
-    access: &[Access::Read, Access::Read, Access::Write],
-    variants: &[&[]],
-    twin: scatter_twin,
 };
 
 impl Tensor {
@@ -127,8 +102,8 @@ impl Tensor {
     /// table `[rows, …]`, indices u32 `[n]` → `[n, …]`.
     ///
     /// # Numerics
-    /// An invalid number gives a row of NaN (for u32 0x7fc00000, the same bits), since the device cannot report an
-    /// error.
+    /// An invalid number gives a row of NaN (for u32 0x7fc00000, the same bits), and the next read-back from the device
+    /// returns [`Error::Index`].
     ///
     /// # Errors
     /// If the table has no dimension or 16-bit elements, the indices are not a list of u32, or the devices differ.
@@ -146,28 +121,35 @@ impl Tensor {
         let y = Self::uninitialized(self.device(), self.dtype(), &shape)?;
         let columns: usize = self.shape()[1..].iter().product();
         let shares = Shares::new(self.device(), indices.len(), columns);
+        let (faults, operation) = self.device().faults(op)?;
         let params = Params {
             rows: self.shape()[0] as u32,
             columns: columns as u32,
             count: indices.len() as u32,
             lanes: shares.lanes as u32,
+            operation,
         };
         Launch::new(&GATHER_ROWS, params)
             .constant("BY_FOUR", shares.by_four)
             .bind(&self.contiguous()?)
             .bind(&indices.contiguous()?)
             .bind(&y)
+            .bind(&faults)
             .uses(0, y.len())
+            .uses(3, 0)
             .workgroups(shares.workgroups)
             .run(self.device())?;
         Ok(y)
     }
 
-    /// Adds row i of this tensor to row `indices[i]` of `target`, for i in order: the gradient of
-    /// [`gather_rows`](Self::gather_rows). Invalid numbers are skipped.
+    /// Adds row i of this tensor to row `indices[i]` of `target`: the gradient of [`gather_rows`](Self::gather_rows).
+    /// Invalid numbers are skipped, and the next read-back returns [`Error::Index`].
     ///
     /// # Shapes
     /// `self [n, …]`, indices u32 `[n]`, target `[rows, …]`.
+    ///
+    /// # Numerics
+    /// As of [`scatter_add`](Self::scatter_add).
     ///
     /// # Errors
     /// If shapes or types do not match, the devices differ, or the target shares a buffer with an operand.
@@ -188,25 +170,9 @@ impl Tensor {
             });
         }
         let columns: usize = self.shape()[1..].iter().product();
-        let (x, indices) = (self.contiguous()?, indices.contiguous()?);
-        for start in (0..indices.len()).step_by(MOST_INDICES) {
-            let end = indices.len().min(start + MOST_INDICES);
-            let count = (end - start) as u32;
-            let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count };
-            Launch::new(&SCATTER_ADD_ROWS, params)
-                .bind(&x.slice(0, start, end)?)
-                .bind(&indices.slice(0, start, end)?)
-                .bind(target)
-                .workgroups(columns.div_ceil(64))
-                .run(self.device())?;
-        }
-        Ok(())
+        add_rows(op, &self.contiguous()?, &indices.contiguous()?, target, columns)
     }
 }
-
-/// The most indices that one launch processes: lavapipe silently ends the loops of a lane after 65,535 iterations.
-/// Chunks of this many rows start at the alignment of buffers.
-const MOST_INDICES: usize = 1 << 15;
 
 #[cfg(test)]
 mod tests {
@@ -214,15 +180,18 @@ mod tests {
 
     #[test]
     fn rows_come_in_the_order_of_the_indices() {
-        let device = Device::cpu();
+        let device = Device::open_new("cpu").unwrap();
         let table = Tensor::from_slice(&device, &[1.0f32, 2.0, 3.0, 4.0], &[2, 2]).unwrap();
         let indices = Tensor::from_slice(&device, &[1u32, 0, 1, 5], &[4]).unwrap();
-        let y = table.gather_rows(&indices).unwrap().to_vec::<f32>().unwrap();
+        let y = table.gather_rows(&indices).unwrap();
+        assert!(matches!(y.to_vec::<f32>(), Err(Error::Index { op: "gather_rows", index: 5, bound: 2 })));
+        let y = y.to_vec::<f32>().unwrap();
         assert_eq!(y[..6], [3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
         assert!(y[6].is_nan() && y[7].is_nan());
         let sums = Tensor::zeros(&device, DType::F32, &[2, 2]).unwrap();
         let ones = Tensor::full(&device, 1.0f32, &[4, 2]).unwrap();
         ones.scatter_add_rows_into(&indices, &sums).unwrap();
+        assert!(sums.to_vec::<f32>().is_err());
         assert_eq!(sums.to_vec::<f32>().unwrap(), [1.0, 1.0, 2.0, 2.0]);
     }
 }

@@ -10,8 +10,10 @@ mod cross_entropy;
 mod cumsum;
 mod dropout;
 mod fill;
+mod gather;
 mod gather_rows;
 mod join;
+mod mask;
 mod mse;
 mod normalize;
 mod normalize_channels;
@@ -23,8 +25,11 @@ mod rearrange;
 mod record_value;
 mod reduce;
 mod remap;
+mod scan;
+mod scatter_add;
 mod short_rows;
 mod softmax;
+mod sort;
 mod statistics;
 
 pub use batch::next_batch;
@@ -53,8 +58,11 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,
+    &gather::GATHER,
+    &gather::SCATTER,
+    &gather::SCATTER_WINNERS,
     &gather_rows::GATHER_ROWS,
-    &gather_rows::SCATTER_ADD_ROWS,
+    &mask::UNRAVEL,
     &mse::MSE,
     &mse::MSE_MEAN,
     &one_hot::ONE_HOT,
@@ -64,5 +72,13 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &reduce::REDUCE_ROWS,
     &remap::REMAP,
     &remap::REMAP_HALVES,
+    &scan::SCAN,
+    &scan::SCAN_EXTREMES,
+    &scatter_add::SCATTER_ADD,
+    &scatter_add::SCATTER_KEYS,
+    &scatter_add::SEGMENT_SUMS,
     &softmax::SOFTMAX,
+    &sort::SORTED_PLACE,
+    &sort::SORT_BLOCKS,
+    &sort::SORT_MERGE,
 ];

@@ -45,8 +45,11 @@ impl Tensor {
     /// # }
     /// ```
     pub fn norm_along(&self, p: f32, axes: impl Axes, keepdim: bool) -> Result<Self> {
-        expect_dtype("norm_along", self, DType::F32)?;
         let axes = axes.of("norm_along", self.shape())?;
+        if let Some(result) = self.through_f32(|x| x.norm_along(p, &axes, keepdim)) {
+            return result;
+        }
+        expect_dtype("norm_along", self, DType::F32)?;
         if p.is_nan() {
             return Err(Error::Argument { op: "norm_along", name: "p", value: "NaN".to_string(), rule: "a number" });
         }

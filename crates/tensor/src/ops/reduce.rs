@@ -279,6 +279,9 @@ impl Tensor {
     }
 
     fn reduce_all(&self, op: ReduceOp, scale: f32) -> Result<Self> {
+        if let Some(result) = self.through_f32(|x| x.reduce_all(op, scale)) {
+            return result;
+        }
         expect_dtype("reduce", self, DType::F32)?;
         let x = self.contiguous()?;
         x.reduce_rows(op, 1, self.len(), scale)?.reshape(&[])
@@ -292,8 +295,11 @@ impl Tensor {
         keepdim: bool,
         mean: bool,
     ) -> Result<Self> {
-        expect_dtype(op, self, DType::F32)?;
         let axes = axes.of(op, self.shape())?;
+        if let Some(result) = self.through_f32(|x| x.reduce_over(op, reduce, &axes, keepdim, mean)) {
+            return result;
+        }
+        expect_dtype(op, self, DType::F32)?;
         let is_reduced = |d: &usize| axes.contains(d);
         let extent: usize = axes.iter().map(|&d| self.shape()[d]).product();
         let scale = if mean { 1.0 / extent as f32 } else { 1.0 };
@@ -402,6 +408,9 @@ impl Tensor {
     pub fn sum_to(&self, shape: &[usize]) -> Result<Self> {
         if self.shape() == shape {
             return Ok(self.clone());
+        }
+        if let Some(result) = self.through_f32(|x| x.sum_to(shape)) {
+            return result;
         }
         expect_dtype("sum_to", self, DType::F32)?;
         let missing = self.rank().checked_sub(shape.len());

@@ -114,6 +114,9 @@ impl Tensor {
     }
 
     fn softmax_launch(&self, op: &'static str, axis: impl Axis, logarithm: bool) -> Result<Self> {
+        if let Some(result) = self.through_f32(|x| x.softmax_launch(op, axis, logarithm)) {
+            return result;
+        }
         expect_dtype(op, self, DType::F32)?;
         if self.rank() == 0 {
             return self.reshape(&[1])?.softmax_launch(op, axis, logarithm)?.reshape(&[]);

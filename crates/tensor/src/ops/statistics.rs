@@ -62,6 +62,9 @@ impl Tensor {
     }
 
     fn variance(&self, op: &'static str, axes: &[usize], correction: f32, keepdim: bool) -> Result<Self> {
+        if let Some(result) = self.through_f32(|x| x.variance(op, axes, correction, keepdim)) {
+            return result;
+        }
         expect_dtype(op, self, DType::F32)?;
         let divisor = (extent_of(self.shape(), axes) as f32 - correction).max(0.0);
         self.centred(axes)?.square()?.sum_along(axes, keepdim)?.affine(1.0 / divisor, 0.0)
@@ -85,8 +88,11 @@ impl Tensor {
     /// # Errors
     /// If the elements are not f32, or one of the axes is none of the tensor's.
     pub fn logsumexp_along(&self, axes: impl Axes, keepdim: bool) -> Result<Self> {
-        expect_dtype("logsumexp_along", self, DType::F32)?;
         let axes = axes.of("logsumexp_along", self.shape())?;
+        if let Some(result) = self.through_f32(|x| x.logsumexp_along(&axes, keepdim)) {
+            return result;
+        }
+        expect_dtype("logsumexp_along", self, DType::F32)?;
         // Infinite ones are made finite, for the difference of two of them is NaN.
         let largest = self.max_along(&axes, true)?.clamp(f32::MIN, f32::MAX)?;
         let sum = self.sub(&largest)?.exp()?.sum_along(&axes, keepdim)?;
