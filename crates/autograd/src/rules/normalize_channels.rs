@@ -1,6 +1,6 @@
 //! Normalizations of channels, of operations that have their own rules.
 
-use thalweg_tensor::Tensor;
+use thalweg_tensor::{DType, Tensor};
 
 use crate::{Result, Var};
 
@@ -22,6 +22,9 @@ impl Var<'_> {
         momentum: f32,
         eps: f32,
     ) -> Result<Self> {
+        if self.dtype().is_half() {
+            return self.to_dtype(DType::F32)?.batch_norm(running_mean, running_var, weight, bias, training, momentum, eps);
+        }
         let op = "batch_norm";
         let x = self.value();
         let [weight_value, bias_value] = values([weight, bias]);
@@ -52,6 +55,9 @@ impl Var<'_> {
     /// # Errors
     /// As of [`Tensor::group_norm`], or if the operands are on different tapes.
     pub fn group_norm(self, num_groups: usize, weight: Option<Self>, bias: Option<Self>, eps: f32) -> Result<Self> {
+        if self.dtype().is_half() {
+            return self.to_dtype(DType::F32)?.group_norm(num_groups, weight, bias, eps);
+        }
         let [weight_value, bias_value] = values([weight, bias]);
         let operands = [weight_value.as_ref(), bias_value.as_ref()];
         let grouped = self.value().grouped("group_norm", num_groups, &operands)?;
@@ -66,6 +72,9 @@ impl Var<'_> {
     /// # Errors
     /// As of [`Tensor::instance_norm`], or if the operands are on different tapes.
     pub fn instance_norm(self, weight: Option<Self>, bias: Option<Self>, eps: f32) -> Result<Self> {
+        if self.dtype().is_half() {
+            return self.to_dtype(DType::F32)?.instance_norm(weight, bias, eps);
+        }
         let [weight_value, bias_value] = values([weight, bias]);
         self.value().channel_axes("instance_norm", &[weight_value.as_ref(), bias_value.as_ref()])?;
         self.group_norm(self.shape()[1], weight, bias, eps)

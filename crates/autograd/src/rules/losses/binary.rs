@@ -3,7 +3,7 @@
 use thalweg_tensor::Tensor;
 
 use super::functions::{BINARY, HINGE, HINGE_EMBEDDING, LOGISTIC, SOFT_MARGIN, WEIGHTED_LOGISTIC};
-use super::{Reduction, check, expect_same_shape, weighted};
+use super::{Reduction, check, of_one_shape, weighted};
 use crate::{Result, Var};
 
 impl Var<'_> {
@@ -19,8 +19,8 @@ impl Var<'_> {
     /// If the shapes do not fit, the elements are not f32, or the operands are on different devices or tapes.
     pub fn binary_cross_entropy(self, target: Self, weight: Option<&Tensor>, reduction: Reduction) -> Result<Self> {
         let op = "binary_cross_entropy";
-        expect_same_shape(op, self, target)?;
-        reduction.of(weighted(op, self.apply_with(&BINARY, &[target], &[])?, weight)?)
+        let [x, target] = of_one_shape(op, self, target)?;
+        reduction.of(weighted(op, x.apply_with(&BINARY, &[target], &[])?, weight)?)
     }
 
     /// Returns the cross-entropy of logits with targets between 0 and 1: that of their sigmoids, without overflow and
@@ -42,12 +42,12 @@ impl Var<'_> {
         pos_weight: Option<&Tensor>,
     ) -> Result<Self> {
         let op = "binary_cross_entropy_with_logits";
-        expect_same_shape(op, self, target)?;
+        let [x, target] = of_one_shape(op, self, target)?;
         let losses = match pos_weight {
-            None => self.apply_with(&LOGISTIC, &[target], &[])?,
+            None => x.apply_with(&LOGISTIC, &[target], &[])?,
             Some(positive) => {
                 let positive = self.tape().constant(&positive.broadcast_to(&self.shape())?);
-                self.apply_with(&WEIGHTED_LOGISTIC, &[target, positive], &[])?
+                x.apply_with(&WEIGHTED_LOGISTIC, &[target, positive], &[])?
             }
         };
         reduction.of(weighted(op, losses, weight)?)
@@ -68,9 +68,10 @@ impl Var<'_> {
         let op = "sigmoid_focal_loss";
         check(op, "gamma", gamma, gamma >= 0.0 && gamma.is_finite(), "a finite number of at least 0")?;
         check(op, "alpha", alpha, alpha <= 1.0, "at most 1")?;
-        let entropy = self.binary_cross_entropy_with_logits(target, None, Reduction::None, None)?;
+        let [x, target] = of_one_shape(op, self, target)?;
+        let entropy = x.binary_cross_entropy_with_logits(target, None, Reduction::None, None)?;
         // 1 - p: the target's share of σ(-x), and the rest's of σ(x).
-        let missed = target.mul(self.neg()?.sigmoid()?)?.add(target.affine(-1.0, 1.0)?.mul(self.sigmoid()?)?)?;
+        let missed = target.mul(x.neg()?.sigmoid()?)?.add(target.affine(-1.0, 1.0)?.mul(x.sigmoid()?)?)?;
         let mut losses = entropy.mul(focus(missed, gamma)?)?;
         if alpha >= 0.0 {
             losses = losses.mul(target.affine(2.0 * alpha - 1.0, 1.0 - alpha)?)?;
@@ -86,8 +87,8 @@ impl Var<'_> {
     /// # Errors
     /// As of [`binary_cross_entropy`](Self::binary_cross_entropy).
     pub fn hinge_loss(self, target: Self, reduction: Reduction) -> Result<Self> {
-        expect_same_shape("hinge_loss", self, target)?;
-        reduction.of(self.apply_with(&HINGE, &[target], &[])?)
+        let [x, target] = of_one_shape("hinge_loss", self, target)?;
+        reduction.of(x.apply_with(&HINGE, &[target], &[])?)
     }
 
     /// Returns the loss of distances: x where the target is 1, and max(0, `margin` - x) where it is -1. The target has no
@@ -99,8 +100,8 @@ impl Var<'_> {
     /// # Errors
     /// As of [`binary_cross_entropy`](Self::binary_cross_entropy).
     pub fn hinge_embedding_loss(self, target: Self, margin: f32, reduction: Reduction) -> Result<Self> {
-        expect_same_shape("hinge_embedding_loss", self, target)?;
-        reduction.of(self.apply_with(&HINGE_EMBEDDING, &[target], &[margin])?)
+        let [x, target] = of_one_shape("hinge_embedding_loss", self, target)?;
+        reduction.of(x.apply_with(&HINGE_EMBEDDING, &[target], &[margin])?)
     }
 
     /// Returns the logistic loss of a score and a target of 1 or -1: ln(1 + e^(-x target)).
@@ -111,8 +112,8 @@ impl Var<'_> {
     /// # Errors
     /// As of [`binary_cross_entropy`](Self::binary_cross_entropy).
     pub fn soft_margin_loss(self, target: Self, reduction: Reduction) -> Result<Self> {
-        expect_same_shape("soft_margin_loss", self, target)?;
-        reduction.of(self.apply_with(&SOFT_MARGIN, &[target], &[])?)
+        let [x, target] = of_one_shape("soft_margin_loss", self, target)?;
+        reduction.of(x.apply_with(&SOFT_MARGIN, &[target], &[])?)
     }
 }
 

@@ -3,7 +3,7 @@
 use thalweg_tensor::{Error as TensorError, Tensor};
 
 use super::binary::focus;
-use super::{Reduction, check};
+use super::{Reduction, check, of_one_shape, wide};
 use crate::{Result, Var};
 
 /// The settings of [`Var::cross_entropy_with`]. The default is the plain mean.
@@ -57,6 +57,7 @@ struct Rows<'t> {
 impl<'t> Rows<'t> {
     /// Takes scores with the classes along axis 1, or along the only axis.
     fn new(op: &'static str, x: Var<'t>, targets: &Tensor) -> Result<Self> {
+        let x = wide(x)?;
         let shape = x.shape();
         let axis = class_axis(op, &shape)?;
         let outer: Vec<usize> = shape.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect();
@@ -175,15 +176,14 @@ impl<'t> Var<'t> {
             let rule = "None, if the targets are probabilities";
             return Err(TensorError::Argument { op, name: "ignore_index", value: index.to_string(), rule }.into());
         }
-        super::expect_same_shape(op, self, target)?;
+        let [x, mut target] = of_one_shape(op, self, target)?;
         let shape = self.shape();
         let axis = class_axis(op, &shape)?;
-        let mut target = target;
         if options.label_smoothing > 0.0 {
             let share = options.label_smoothing / shape[axis] as f32;
             target = target.affine(1.0 - options.label_smoothing, share)?;
         }
-        let mut terms = self.log_softmax(axis)?.mul(target)?;
+        let mut terms = x.log_softmax(axis)?.mul(target)?;
         if let Some(weight) = &options.weight {
             let mut broadcast = vec![1; shape.len() - axis];
             broadcast[0] = shape[axis];

@@ -7,7 +7,7 @@ mod numbers;
 mod pairs;
 
 use thalweg_tensor::functions::Elementwise;
-use thalweg_tensor::{Error as TensorError, Tensor};
+use thalweg_tensor::{DType, Error as TensorError, Tensor};
 
 use crate::{Result, Var};
 
@@ -62,13 +62,18 @@ impl Reduction {
     }
 }
 
-/// Checks that two operands have one shape: element-wise losses would broadcast silently.
-fn expect_same_shape(op: &'static str, x: Var<'_>, target: Var<'_>) -> Result<()> {
+/// Checks that two operands have one shape, and returns them as f32: element-wise losses would broadcast silently.
+fn of_one_shape<'t>(op: &'static str, x: Var<'t>, target: Var<'t>) -> Result<[Var<'t>; 2]> {
     let (left, right) = (x.shape(), target.shape());
     if left == right {
-        return Ok(());
+        return Ok([wide(x)?, wide(target)?]);
     }
     Err(TensorError::Shape { op, rule: "the input and the target must have one shape", left, right }.into())
+}
+
+/// Returns elements of 16 bits as f32: losses are sums of many.
+fn wide(x: Var<'_>) -> Result<Var<'_>> {
+    if x.dtype().is_half() { x.to_dtype(DType::F32) } else { Ok(x) }
 }
 
 /// Multiplies losses by weights that are given. They broadcast to the losses, and not the other way.

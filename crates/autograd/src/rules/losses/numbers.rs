@@ -6,7 +6,7 @@ use super::functions::{
     ABSOLUTE_ERROR, GAUSSIAN, HUBER, KL_DIVERGENCE, KL_DIVERGENCE_OF_LOGS, POISSON, POISSON_RATE, QUANTILE, SMOOTH_L1,
     SQUARED_ERROR, STIRLING,
 };
-use super::{Reduction, check, expect_same_shape};
+use super::{Reduction, check, of_one_shape, wide};
 use crate::{Result, Var};
 
 impl Var<'_> {
@@ -20,11 +20,11 @@ impl Var<'_> {
     /// # Errors
     /// If the shapes differ, the elements are not f32, or the operands are on different devices or tapes.
     pub fn mse_loss(self, target: Self, reduction: Reduction) -> Result<Self> {
+        let [x, target] = of_one_shape("mse_loss", self, target)?;
         if reduction == Reduction::Mean && !target.is_tracked() {
-            return self.mse(&target.value());
+            return x.mse(&target.value());
         }
-        expect_same_shape("mse_loss", self, target)?;
-        reduction.of(self.apply_with(&SQUARED_ERROR, &[target], &[])?)
+        reduction.of(x.apply_with(&SQUARED_ERROR, &[target], &[])?)
     }
 
     /// Returns the absolute error, |x - target|. The gradient is 0 where both are equal.
@@ -35,8 +35,8 @@ impl Var<'_> {
     /// # Errors
     /// As of [`mse_loss`](Self::mse_loss).
     pub fn l1_loss(self, target: Self, reduction: Reduction) -> Result<Self> {
-        expect_same_shape("l1_loss", self, target)?;
-        reduction.of(self.apply_with(&ABSOLUTE_ERROR, &[target], &[])?)
+        let [x, target] = of_one_shape("l1_loss", self, target)?;
+        reduction.of(x.apply_with(&ABSOLUTE_ERROR, &[target], &[])?)
     }
 
     /// Returns Huber's loss: d² / 2 if |d| is at most `delta`, else `delta` (|d| - `delta` / 2), with d = x - target.
@@ -48,8 +48,8 @@ impl Var<'_> {
     /// As of [`mse_loss`](Self::mse_loss), or if delta is not a finite number greater than 0.
     pub fn huber_loss(self, target: Self, reduction: Reduction, delta: f32) -> Result<Self> {
         check("huber_loss", "delta", delta, delta > 0.0 && delta.is_finite(), "a number greater than 0")?;
-        expect_same_shape("huber_loss", self, target)?;
-        reduction.of(self.apply_with(&HUBER, &[target], &[delta])?)
+        let [x, target] = of_one_shape("huber_loss", self, target)?;
+        reduction.of(x.apply_with(&HUBER, &[target], &[delta])?)
     }
 
     /// Returns Huber's loss divided by its `delta`, here `beta`; with a beta of 0 it is [`l1_loss`](Self::l1_loss).
@@ -65,8 +65,8 @@ impl Var<'_> {
         if beta < f32::MIN_POSITIVE {
             return self.l1_loss(target, reduction);
         }
-        expect_same_shape("smooth_l1_loss", self, target)?;
-        reduction.of(self.apply_with(&SMOOTH_L1, &[target], &[beta])?)
+        let [x, target] = of_one_shape("smooth_l1_loss", self, target)?;
+        reduction.of(x.apply_with(&SMOOTH_L1, &[target], &[beta])?)
     }
 
     /// Returns the loss whose mean is smallest at a quantile: `tau` (target - x) where the target is larger, else
@@ -79,8 +79,8 @@ impl Var<'_> {
     /// As of [`mse_loss`](Self::mse_loss), or if tau is not between 0 and 1.
     pub fn quantile_loss(self, target: Self, tau: f32, reduction: Reduction) -> Result<Self> {
         check("quantile_loss", "tau", tau, (0.0..=1.0).contains(&tau), "between 0 and 1")?;
-        expect_same_shape("quantile_loss", self, target)?;
-        reduction.of(self.apply_with(&QUANTILE, &[target], &[tau])?)
+        let [x, target] = of_one_shape("quantile_loss", self, target)?;
+        reduction.of(x.apply_with(&QUANTILE, &[target], &[tau])?)
     }
 
     /// Returns -ln of the probability of counts under Poisson distributions, up to a constant.
@@ -102,11 +102,11 @@ impl Var<'_> {
         eps: f32,
         reduction: Reduction,
     ) -> Result<Self> {
-        expect_same_shape("poisson_nll_loss", self, target)?;
+        let [x, target] = of_one_shape("poisson_nll_loss", self, target)?;
         let mut losses = if log_input {
-            self.apply_with(&POISSON, &[target], &[])?
+            x.apply_with(&POISSON, &[target], &[])?
         } else {
-            self.apply_with(&POISSON_RATE, &[target], &[eps])?
+            x.apply_with(&POISSON_RATE, &[target], &[eps])?
         };
         if full {
             losses = losses.add(target.apply(&STIRLING, &[])?)?;
@@ -135,12 +135,12 @@ impl Var<'_> {
     ) -> Result<Self> {
         let op = "gaussian_nll_loss";
         check(op, "eps", eps, eps > 0.0 && eps.is_finite(), "a finite number greater than 0")?;
-        expect_same_shape(op, self, target)?;
+        let [x, target] = of_one_shape(op, self, target)?;
         let shape = self.shape();
         let lacks_last = shape.len() == var.shape().len() + 1 && shape.starts_with(&var.shape());
         let var = if lacks_last { var.unsqueeze(-1)? } else { var };
-        let var = var.broadcast_to(&shape)?;
-        reduction.of(self.apply_with(&GAUSSIAN, &[target, var], &[eps, if full { 0.5 * TAU.ln() } else { 0.0 }])?)
+        let var = wide(var)?.broadcast_to(&shape)?;
+        reduction.of(x.apply_with(&GAUSSIAN, &[target, var], &[eps, if full { 0.5 * TAU.ln() } else { 0.0 }])?)
     }
 
     /// Returns the terms of the divergence of Kullback and Leibler, target (ln target - x), of log-probabilities x from
@@ -155,8 +155,8 @@ impl Var<'_> {
     /// # Errors
     /// As of [`mse_loss`](Self::mse_loss).
     pub fn kl_div(self, target: Self, reduction: Reduction, log_target: bool) -> Result<Self> {
-        expect_same_shape("kl_div", self, target)?;
+        let [x, target] = of_one_shape("kl_div", self, target)?;
         let function = if log_target { &KL_DIVERGENCE_OF_LOGS } else { &KL_DIVERGENCE };
-        reduction.of(self.apply_with(function, &[target], &[])?)
+        reduction.of(x.apply_with(function, &[target], &[])?)
     }
 }

@@ -3,7 +3,7 @@
 use thalweg_tensor::Error as TensorError;
 
 use super::functions::{COSINE_EMBEDDING, MARGIN_RANKING};
-use super::{Reduction, check, expect_same_shape};
+use super::{Reduction, check, of_one_shape, wide};
 use crate::{Result, Var};
 
 /// What PyTorch adds to squared norms of embeddings, so that those of zeros have a cosine.
@@ -19,9 +19,9 @@ impl Var<'_> {
     /// # Errors
     /// If the shapes differ, the elements are not f32, or the operands are on different devices or tapes.
     pub fn margin_ranking_loss(self, other: Self, target: Self, margin: f32, reduction: Reduction) -> Result<Self> {
-        expect_same_shape("margin_ranking_loss", self, other)?;
-        expect_same_shape("margin_ranking_loss", self, target)?;
-        reduction.of(self.apply_with(&MARGIN_RANKING, &[other, target], &[margin])?)
+        let [x, other] = of_one_shape("margin_ranking_loss", self, other)?;
+        let [_, target] = of_one_shape("margin_ranking_loss", self, target)?;
+        reduction.of(x.apply_with(&MARGIN_RANKING, &[other, target], &[margin])?)
     }
 
     /// Returns the loss of pairs of vectors: 1 - cos where the target is 1, and max(0, cos - `margin`) where it is -1.
@@ -37,11 +37,11 @@ impl Var<'_> {
     /// If the shapes do not fit, the elements are not f32, or the operands are on different devices or tapes.
     pub fn cosine_embedding_loss(self, other: Self, target: Self, margin: f32, reduction: Reduction) -> Result<Self> {
         let op = "cosine_embedding_loss";
-        expect_same_shape(op, self, other)?;
+        let [x, other] = of_one_shape(op, self, other)?;
         expect_rows(op, self, target)?;
         let length = |x: Self| x.square()?.sum_along(-1, false)?.affine(1.0, LEAST_SQUARE)?.sqrt();
-        let cosine = self.mul(other)?.sum_along(-1, false)?.div(length(self)?.mul(length(other)?)?)?;
-        reduction.of(cosine.apply_with(&COSINE_EMBEDDING, &[target], &[margin])?)
+        let cosine = x.mul(other)?.sum_along(-1, false)?.div(length(x)?.mul(length(other)?)?)?;
+        reduction.of(cosine.apply_with(&COSINE_EMBEDDING, &[wide(target)?], &[margin])?)
     }
 
     /// Returns the loss of an anchor, a vector that belongs to it and one that does not: max(0, `margin` + d(positive) -
@@ -69,11 +69,11 @@ impl Var<'_> {
     ) -> Result<Self> {
         let op = "triplet_margin_loss";
         check(op, "margin", margin, margin > 0.0, "greater than 0")?;
-        expect_same_shape(op, self, positive)?;
-        expect_same_shape(op, self, negative)?;
+        let [x, positive] = of_one_shape(op, self, positive)?;
+        let [_, negative] = of_one_shape(op, self, negative)?;
         let distance = |x: Self, y: Self| x.sub(y)?.affine(1.0, eps)?.norm_along(p, -1, false);
-        let near = distance(self, positive)?;
-        let mut far = distance(self, negative)?;
+        let near = distance(x, positive)?;
+        let mut far = distance(x, negative)?;
         if swap {
             far = far.minimum(distance(positive, negative)?)?;
         }
