@@ -262,9 +262,7 @@ fn softmax_and_normalizations() {
                 let (mean, var) = (x[3].value(), x[4].value());
                 x[0].batch_norm(Some(&mean), Some(&var), Some(x[1]), Some(x[2]), false, 0.1, eps())
             }
-            "group_norm" => {
-                x[0].group_norm(case.number("attrs.groups") as usize, Some(x[1]), Some(x[2]), eps())
-            }
+            "group_norm" => x[0].group_norm(case.number("attrs.groups") as usize, Some(x[1]), Some(x[2]), eps()),
             "instance_norm" => x[0].instance_norm(Some(x[1]), Some(x[2]), eps()),
             _ => return None,
         })

@@ -23,7 +23,15 @@ impl Var<'_> {
         eps: f32,
     ) -> Result<Self> {
         if self.dtype().is_half() {
-            return self.to_dtype(DType::F32)?.batch_norm(running_mean, running_var, weight, bias, training, momentum, eps);
+            return self.to_dtype(DType::F32)?.batch_norm(
+                running_mean,
+                running_var,
+                weight,
+                bias,
+                training,
+                momentum,
+                eps,
+            );
         }
         let op = "batch_norm";
         let x = self.value();

@@ -73,13 +73,7 @@ impl Tensor {
     /// # Errors
     /// If there are fewer than two axes, the channels do not divide into the groups, an operand is not `[channels]`, the
     /// elements are not f32, or the devices differ.
-    pub fn group_norm(
-        &self,
-        num_groups: usize,
-        weight: Option<&Self>,
-        bias: Option<&Self>,
-        eps: f32,
-    ) -> Result<Self> {
+    pub fn group_norm(&self, num_groups: usize, weight: Option<&Self>, bias: Option<&Self>, eps: f32) -> Result<Self> {
         let grouped = self.grouped("group_norm", num_groups, &[weight, bias])?;
         let centred = self.reshape(&grouped)?.centred(&[2])?;
         let scale = centred.square()?.mean_along(2, true)?.affine(1.0, eps)?.sqrt()?;
@@ -128,7 +122,11 @@ impl Tensor {
         if extent >= 2 {
             return Ok(());
         }
-        Err(Error::Rank { op, expected: "at least two elements of each channel in training", shape: self.shape().to_vec() })
+        Err(Error::Rank {
+            op,
+            expected: "at least two elements of each channel in training",
+            shape: self.shape().to_vec(),
+        })
     }
 
     /// Moves the running statistics towards those of a batch, whose variance has a correction of 0.
