@@ -8,10 +8,10 @@ use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_
 use thalweg::tensor::functions::{Check, MUL, SIGN};
 use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
 
-type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
+pub(crate) type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
 /// Name, function, the range and the shapes of its inputs.
-type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
+pub(crate) type Row = (&'static str, Function, (f32, f32), &'static [&'static [usize]]);
 
 /// Element-wise functions are here only with broadcasting or repeated use.
 const TABLE: &[Row] = &[
@@ -222,7 +222,12 @@ const TABLE: &[Row] = &[
 /// Convolutions with a border.
 const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
 
-fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
+/// All rows: those of losses and normalizations have their own file.
+fn table() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(crate::losses::TABLE)
+}
+
+pub(crate) fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)
 }
 
@@ -338,7 +343,7 @@ fn conventions_hold() {
     use functions::*;
     let nan = f32::NAN;
     let infinity = f32::INFINITY;
-    type Row = (&'static Elementwise, &'static [f32], Vec<f32>, f32, Vec<f32>);
+    pub(crate) type Row = (&'static Elementwise, &'static [f32], Vec<f32>, f32, Vec<f32>);
     let table: Vec<Row> = vec![
         (&ABS, &[], vec![0.0], 0.0, vec![0.0]),
         (&ABS, &[], vec![nan], nan, vec![nan]),
@@ -391,7 +396,7 @@ fn conventions_hold() {
 #[test]
 fn first_derivatives() {
     for device in crate::common::devices() {
-        for (name, function, range, shapes) in TABLE {
+        for (name, function, range, shapes) in table() {
             let inputs = inputs(&device, *range, shapes);
             let report = check_gradient(&GradientCheck::default(), &inputs, function).unwrap();
             assert!(report.relative_error < 1e-3, "{name} on {device}: {report}");
@@ -404,7 +409,7 @@ fn second_derivatives() {
     // The gradient of the sum of squares, as a function of the first input: its own gradient is a Hessian-vector product.
     let devices = crate::common::devices();
     for (device, (name, function, range, shapes)) in
-        devices.iter().flat_map(|device| TABLE.iter().map(move |row| (device, row)))
+        devices.iter().flat_map(|device| table().map(move |row| (device, row)))
     {
         let inputs = inputs(device, *range, shapes);
         let report = check_gradient(&GradientCheck::default(), &inputs, |tape, x| {
@@ -450,7 +455,7 @@ fn hold_forward_mode(
 #[test]
 fn forward_mode_of_every_operation() {
     for device in crate::common::devices() {
-        for (name, function, range, shapes) in TABLE {
+        for (name, function, range, shapes) in table() {
             hold_forward_mode(name, &device, &inputs(&device, *range, shapes), function);
         }
     }
@@ -501,7 +506,7 @@ fn products_have_derivatives_at_zeros() {
 /// Gradients where a formula would divide by zero or take infinity from infinity.
 #[test]
 fn gradients_of_reductions_at_their_kinks() {
-    type Row = (&'static str, fn(Var<'_>) -> Result<Var<'_>>, [f32; 3], [f32; 3]);
+    pub(crate) type Row = (&'static str, fn(Var<'_>) -> Result<Var<'_>>, [f32; 3], [f32; 3]);
     let (infinity, nan) = (f32::INFINITY, f32::NAN);
     let table: &[Row] = &[
         ("std of equal ones", |x| x.std(0.0), [0.1; 3], [0.0; 3]),

@@ -8,6 +8,7 @@ mod common;
 
 mod gradcheck;
 mod large;
+mod losses;
 mod parity;
 mod profile;
 mod properties;

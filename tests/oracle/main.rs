@@ -7,8 +7,10 @@ mod common;
 
 mod copy;
 mod gradients;
+mod losses;
 mod networks;
 mod nn;
+mod norms;
 mod ops;
 mod optimizers;
 mod schedules;

@@ -332,7 +332,7 @@ fn extents(shape: &serde_json::Value) -> Vec<usize> {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (51, 4), |device, case| {
+    hold("ops/softmax_norm", (58, 4), |device, case| {
         let x = input(device, case, 0);
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || case.number("attrs.eps") as f32;
@@ -345,38 +345,18 @@ fn softmax_and_normalizations() {
             "rms_norm" => x.rms_norm(&normalized(), operand(1).as_ref(), eps()),
             "l2_normalize" => x.normalize(2.0, axis(), eps()),
             "cosine_similarity" => x.cosine_similarity(&operand(1).unwrap(), axis(), eps()),
+            "batch_norm_eval" => {
+                let (weight, bias, mean, var) = (operand(1), operand(2), operand(3), operand(4));
+                x.batch_norm(mean.as_ref(), var.as_ref(), weight.as_ref(), bias.as_ref(), false, 0.1, eps())
+            }
+            "group_norm" => {
+                let groups = case.number("attrs.groups") as usize;
+                x.group_norm(groups, operand(1).as_ref(), operand(2).as_ref(), eps())
+            }
+            "instance_norm" => x.instance_norm(operand(1).as_ref(), operand(2).as_ref(), eps()),
             _ => return None,
         };
         Some(outcome(&y.unwrap(), Kind::Transcendental))
-    });
-}
-
-#[test]
-fn losses() {
-    hold("ops/losses", (10, 3), |device, case| {
-        let reduce = |losses: Tensor| match case.text("attrs.reduction") {
-            "none" => losses,
-            "mean" => losses.mean().unwrap(),
-            _ => losses.sum().unwrap(),
-        };
-        match case.text("op") {
-            "mse_loss" => {
-                let (losses, _) = input(device, case, 0).squared_error(&input(device, case, 1), 1.0).unwrap();
-                Some(outcome(&reduce(losses), Kind::Arithmetic))
-            }
-            "cross_entropy" => {
-                let smoothed = case.get("attrs.label_smoothing").as_f64().is_some_and(|smoothing| smoothing != 0.0);
-                let other = !case.get("attrs.ignore_index").is_null() || case.is("attrs.class_weights");
-                if smoothed || other {
-                    return None;
-                }
-                let targets = case.array("in/1");
-                let targets = Tensor::from_slice(device, &targets.u32(), &targets.shape).unwrap();
-                let (losses, _) = input(device, case, 0).cross_entropy(&targets, 1.0).unwrap();
-                Some(outcome(&reduce(losses), Kind::Transcendental))
-            }
-            _ => None,
-        }
     });
 }
 

@@ -30,6 +30,9 @@ pub use error::{Error, Result};
 pub use forward::Push;
 pub use functional::{hessian, hvp, jacobian, jvp, per_example_gradients, vjp};
 pub use parameter::Parameter;
+#[doc(hidden)]
+pub use rules::losses::loss_functions;
+pub use rules::losses::{CrossEntropyOptions, Reduction};
 pub use tape::Tape;
 pub use var::Var;
 pub use walk::{Gradients, Pull};

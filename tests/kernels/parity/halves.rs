@@ -376,6 +376,7 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("linear_input_grad", half.linear_input_grad(&wide, &wide).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
+            ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("cumprod", half.cumprod(0).map(drop)),
             ("logcumsumexp", half.logcumsumexp(0).map(drop)),
             ("cummax", half.cummax(0).map(drop)),

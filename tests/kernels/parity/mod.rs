@@ -64,6 +64,7 @@ kernels! {
     batch: rows::batch;
     batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
+    class_weights: rows::class_weights;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_halves: halves::copy;

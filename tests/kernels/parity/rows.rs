@@ -271,6 +271,25 @@ pub(crate) fn gather_rows(pair: &Pair) {
     });
 }
 
+pub(crate) fn class_weights(pair: &Pair) {
+    for (classes, ignored) in [(1, None), (10, Some(3)), (10, Some(u32::MAX)), (0, None), (1009, Some(0))] {
+        let weights = numbers(1, classes, 0.0, 3.0);
+        for count in SIZES {
+            pair.compare_bits(&format!("{count} of {classes} classes"), |device| {
+                let (labels, weights) = (indices(device, classes, count), tensor(device, &weights, &[classes]));
+                let weighted = labels.class_weights(classes, Some(&weights), ignored, classes).unwrap();
+                let plain = labels.class_weights(classes, None, ignored, 0).unwrap();
+                vec![weighted.0, weighted.1, plain.0, plain.1]
+            });
+        }
+    }
+    pair.compare_bits("a view, and a folded grid", |device| {
+        let labels = indices(device, 10, 64 * FOLDED + 3).slice(0, 3, 64 * FOLDED + 3);
+        let (places, weights) = labels.unwrap().class_weights(10, None, Some(9), 10).unwrap();
+        vec![places, weights]
+    });
+}
+
 pub(crate) fn scatter_add_rows(pair: &Pair) {
     for (rows, columns) in [(1, 1), (10, 1), (10, 3), (5, 64), (7, 65), (3, 1009), (4, 0)] {
         // The last one is more than the iterations of lavapipe's loops.

@@ -33,7 +33,7 @@ fn differentiated(case: Case<'_>) -> Vec<usize> {
     inputs.filter(|(_, input)| input["grad"] == true).map(|(i, _)| i).collect()
 }
 
-fn upload(device: &Device, array: &Array) -> Tensor {
+pub(crate) fn upload(device: &Device, array: &Array) -> Tensor {
     Tensor::from_slice(device, &array.f32(), &array.shape).unwrap()
 }
 
@@ -70,7 +70,7 @@ fn hold_case(case: Case<'_>, device: &Device, apply: Apply) -> bool {
     true
 }
 
-fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs: &[Array], device: &Device) {
+pub(crate) fn hold_gradient(name: &str, case: Case<'_>, i: usize, gradient: &[f32], inputs: &[Array], device: &Device) {
     // Norms do not overflow here, where PyTorch's do.
     let mut reference = other_convention(case, case.array(&format!("grad/f64/{i}")));
     let in_f32 = case.find(&format!("grad/f32/{i}"));
@@ -130,7 +130,7 @@ fn other_convention(case: Case<'_>, mut reference: Array) -> Array {
 }
 
 /// Returns a number among a case's attributes.
-fn attribute(case: Case<'_>, name: &str, default: f64) -> f32 {
+pub(crate) fn attribute(case: Case<'_>, name: &str, default: f64) -> f32 {
     case.get(&format!("attrs.{name}")).as_f64().unwrap_or(default) as f32
 }
 
@@ -245,7 +245,7 @@ fn matrix_products() {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (48, 4), |case, x| {
+    hold("ops/softmax_norm", (55, 4), |case, x| {
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || attribute(case, "eps", f64::NAN);
         let normalized = || -> Vec<usize> {
@@ -258,47 +258,12 @@ fn softmax_and_normalizations() {
             "rms_norm" => x[0].rms_norm(&normalized(), x.get(1).copied(), eps()),
             "l2_normalize" => x[0].normalize(2.0, axis(), eps()),
             "cosine_similarity" => x[0].cosine_similarity(x[1], axis(), eps()),
-            _ => return None,
-        })
-    });
-}
-
-/// Mean losses and their sums by the fused operation, losses of each row by composed ones. Squared errors are composed:
-/// the fused operation takes its targets as data; PyTorch has a gradient for them.
-#[test]
-fn losses() {
-    hold("ops/losses", (9, 3), |case, x| {
-        let reduction = case.text("attrs.reduction");
-        Some(match case.text("op") {
-            "mse_loss" => (|| {
-                let squares = x[0].sub(x[1])?.square()?;
-                match reduction {
-                    "none" => Ok(squares),
-                    "mean" => squares.mean(),
-                    _ => squares.sum(),
-                }
-            })(),
-            "cross_entropy" => {
-                let smoothed = case.get("attrs.label_smoothing").as_f64().is_some_and(|smoothing| smoothing != 0.0);
-                let other = !case.get("attrs.ignore_index").is_null() || case.is("attrs.class_weights");
-                let (shape, device) = (x[0].shape(), x[0].value().device().clone());
-                let rows = shape[0];
-                if smoothed || other || rows == 0 {
-                    return None;
-                }
-                let targets = case.array("in/1");
-                if reduction == "none" {
-                    let mut one_hot = vec![0f32; shape[0] * shape[1]];
-                    for (row, &target) in one_hot.chunks_mut(shape[1]).zip(&targets.values) {
-                        row[target as usize] = -1.0;
-                    }
-                    let one_hot = x[0].tape().constant(&Tensor::from_slice(&device, &one_hot, &shape).unwrap());
-                    return Some((|| x[0].log_softmax(-1)?.mul(one_hot)?.sum_along(1, true)?.squeeze(1))());
-                }
-                let targets = Tensor::from_slice(&device, &targets.u32(), &targets.shape).unwrap();
-                let scale = if reduction == "sum" { rows as f32 } else { 1.0 };
-                (|| x[0].cross_entropy(&targets)?.affine(scale, 0.0))()
+            "batch_norm_eval" => {
+                let (mean, var) = (x[3].value(), x[4].value());
+                x[0].batch_norm(Some(&mean), Some(&var), Some(x[1]), Some(x[2]), false, 0.1, eps())
             }
+            "group_norm" => x[0].group_norm(case.number("attrs.groups") as usize, Some(x[1]), Some(x[2]), eps()),
+            "instance_norm" => x[0].instance_norm(Some(x[1]), Some(x[2]), eps()),
             _ => return None,
         })
     });

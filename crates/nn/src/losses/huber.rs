@@ -1,28 +1,9 @@
 //! [`Huber`].
 
-use thalweg_autograd::Var;
-use thalweg_tensor::functions;
-use thalweg_tensor::functions::{CLAMP, Check, MUL, NEG, SUB, SUM};
+use thalweg_autograd::{Reduction, Var};
 
-use super::{Loss, expect_same_shape};
+use super::Loss;
 use crate::setting::check;
-
-functions! {
-    /// (x - y)² / 2, or `delta` (|x - y| - `delta` / 2) if |x - y| is larger than `delta`, element-wise.
-    HUBER = huber(x, y; delta) {
-        wgsl: "let d = abs(x - y);
-    return select(delta * (d - 0.5 * delta), 0.5 * d * d, d <= delta);",
-        twin: {
-            let d = (x - y).abs();
-            if d <= delta { 0.5 * d * d } else { delta * (d - 0.5 * delta) }
-        },
-        derivatives: [MUL(g, CLAMP[-delta, delta](SUB(x, y))), NEG(MUL(g, CLAMP[-delta, delta](SUB(x, y))))],
-        checks: [
-            Check::over(-3.0, 3.0).numbers(&[1.0]).within(SUM).kink(|x, n| ((x[0] - x[1]).abs() - n[0]).abs()),
-            Check::over(-3.0, 3.0).numbers(&[0.25]).within(SUM).kink(|x, n| ((x[0] - x[1]).abs() - n[0]).abs())
-        ],
-    }
-}
 
 /// Huber's loss of numbers: squared near the target, and linear far from it, so that outliers count less.
 ///
@@ -82,14 +63,13 @@ impl Huber {
 impl Loss for Huber {
     fn per_row<'t>(&self, output: Var<'t>, targets: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
         check("delta", self.delta, self.delta > 0.0 && self.delta.is_finite(), "a number greater than 0")?;
-        expect_same_shape("huber", output, targets)?;
-        output.apply_with(&HUBER, &[targets], &[self.delta])
+        output.huber_loss(targets, Reduction::None, self.delta)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use thalweg_autograd::{Tape, check_function};
+    use thalweg_autograd::Tape;
     use thalweg_tensor::{Device, Tensor};
 
     use super::*;
@@ -124,17 +104,6 @@ mod tests {
                 for (x, expected) in gradient.into_iter().zip(&slopes) {
                     assert!((f64::from(x) - expected).abs() <= 1e-6 * expected.abs(), "{device}: {x}, {expected}");
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn its_function_has_the_same_results_and_right_derivatives_on_every_device() {
-        for device in devices() {
-            let report = HUBER.check_parity(&device).unwrap();
-            assert!(report.agrees(), "{device}: {report}");
-            for report in check_function(&device, &HUBER).unwrap() {
-                assert!(report.is_right(), "{device}: {report}");
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Losses: the number that training minimises. Each has a file and a row of [`LOSSES`]; [`Loss`] is the interface,
 //! which other crates can implement.
 
+mod absolute;
 mod cross_entropy;
+mod focal;
 mod huber;
+mod likelihoods;
 mod mse;
 
 use std::fmt;
@@ -12,8 +15,11 @@ use thalweg_tensor::{Clock, DType, Error as TensorError, Tensor, ValueLog};
 
 use crate::{Error, Result};
 
-pub use cross_entropy::CrossEntropy;
+pub use absolute::{L1, Quantile, SmoothL1};
+pub use cross_entropy::{CrossEntropy, CrossEntropyWith};
+pub use focal::Focal;
 pub use huber::Huber;
+pub use likelihoods::{BceWithLogits, GaussianNll, PoissonNll};
 pub use mse::Mse;
 
 /// All losses, in the order of the program's help. The first one of each target type is the default.
@@ -22,7 +28,13 @@ pub static LOSSES: &[LossEntry] = &[
     row("huber", "Huber's loss of numbers: squared near the target, linear from a distance of 1 on", || {
         Box::new(Huber::new())
     }),
+    row("l1", "The mean absolute error of numbers", || Box::new(L1)),
+    row("smooth-l1", "The absolute error of numbers, squared up to a distance of 1", || Box::new(SmoothL1::new())),
+    row("quantile", "The loss whose smallest mean is at a quantile, the median by default", || {
+        Box::new(Quantile::new())
+    }),
     row("cross-entropy", "The cross-entropy of classes", || Box::new(CrossEntropy)),
+    row("focal", "The cross-entropy of classes, less of those that are nearly certain", || Box::new(Focal::new())),
 ];
 
 /// A loss with its default settings, by name: a row of [`LOSSES`].

@@ -3,21 +3,27 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod batch_norm;
 mod dropout;
+mod group_norm;
 mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
+mod rms_norm;
 mod sequential;
 
 use thalweg_autograd::Var;
 
 pub use activations::Activation;
+pub use batch_norm::{BatchNorm1d, BatchNorm2d};
 pub use dropout::Dropout;
+pub use group_norm::{GroupNorm, InstanceNorm1d, InstanceNorm2d};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
+pub use rms_norm::RmsNorm;
 pub use sequential::Sequential;
 
 /// A part of a model that computes an output from its input and its parameters.

@@ -3,6 +3,7 @@
 pub(crate) mod advance;
 mod argmax;
 mod batch;
+mod class_weights;
 mod copy;
 mod create;
 mod cross_entropy;
@@ -15,6 +16,7 @@ mod join;
 mod mask;
 mod mse;
 mod normalize;
+mod normalize_channels;
 mod norms;
 mod one_hot;
 mod pad;
@@ -45,6 +47,7 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
     &batch::BATCH,
+    &class_weights::CLASS_WEIGHTS,
     &copy::COPY,
     &copy::COPY_HALVES,
     &copy::COPY_ROOF,
