@@ -5,12 +5,14 @@
 // twin      crates/tensor/src/ops/gather_rows.rs
 //
 // A lane owns one column and processes the indices in order, so that rows that occur more than once are summed in a
-// fixed order without atomics. An invalid row number is skipped.
+// fixed order without atomics. An invalid row number is skipped, and so is `kept`.
 
 struct Params {
     rows: u32,
     columns: u32,
     count: u32,
+    // A row that stays as it is; 0xffffffff is none.
+    kept: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,7 +30,7 @@ fn main(
     if (column >= params.columns) { return; }
     for (var i = 0u; i < params.count; i++) {
         let row = indices[i];
-        if (row < params.rows) {
+        if (row < params.rows && row != params.kept) {
             table[row * params.columns + column] += x[i * params.columns + column];
         }
     }

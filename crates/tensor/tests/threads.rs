@@ -5,7 +5,7 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
+    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Result, StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -57,6 +57,8 @@ fn results() -> Result<Vec<u32>> {
         x.cumsum(1)?,
         x.reshape(&[300 * 257])?.cumsum_reversed(0)?,
         x.gather_rows(&rows)?,
+        x.max_pool2d(&MaxPooling { stride: [1, 1], ..MaxPooling::new([2, 3]) })?,
+        x.adaptive_avg_pool2d([200, 200])?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];

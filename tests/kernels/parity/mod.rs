@@ -11,6 +11,7 @@ mod random;
 mod rearrange;
 mod rows;
 mod shapes;
+mod windows;
 
 use std::collections::BTreeSet;
 
@@ -135,6 +136,10 @@ kernels! {
     tensor_norms: norms::tensor_norms;
     trust_ratio: norms::trust_ratio;
     update_norms: norms::update_norms;
+    window_max: windows::window_max;
+    window_pick: windows::window_pick;
+    window_return: windows::window_return;
+    window_sum: windows::window_sum;
     yogi: optim::yogi;
 }
 

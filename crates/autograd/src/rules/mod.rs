@@ -9,3 +9,4 @@ mod rearrange;
 mod reduce;
 mod shape;
 mod views;
+mod windows;

@@ -150,15 +150,49 @@ impl<'t> Var<'t> {
     /// # Errors
     /// If shapes or types do not match, or the devices differ.
     pub fn scatter_add_rows(self, indices: &Tensor, rows: usize) -> Result<Self> {
+        self.scatter_rows_beside(indices, rows, None)
+    }
+
+    /// Adds rows as [`scatter_add_rows`](Self::scatter_add_rows), except to one row.
+    fn scatter_rows_beside(self, indices: &Tensor, rows: usize, kept: Option<usize>) -> Result<Self> {
         let mut shape = self.shape();
         if let Some(first) = shape.first_mut() {
             *first = rows;
         }
         let table = Tensor::zeros(self.value().device(), DType::F32, &shape)?;
-        self.value().scatter_add_rows_into(indices, &table)?;
+        self.value().scatter_add_rows_beside(indices, kept, &table)?;
         let indices = indices.clone();
         self.tape().record("scatter_add_rows", table, &[self], move |pull| {
-            pull.give(0, pull.cotangent()?.gather_rows(&indices)?)
+            let mut g = pull.cotangent()?;
+            if let Some(kept) = kept {
+                let factors: Vec<f32> = (0..rows).map(|row| if row == kept { 0.0 } else { 1.0 }).collect();
+                let mut shape = vec![1; g.shape().len()];
+                shape[0] = rows;
+                g = g.mul(pull.constant(&Tensor::from_slice(&pull.device(), &factors, &shape)?))?;
+            }
+            pull.give(0, g.gather_rows(&indices)?)
+        })
+    }
+
+    /// Returns the rows with these numbers, in the shape of the indices; see [`Tensor::embedding`]. Row `padding_idx` of the
+    /// table, if there is one, gets no gradient.
+    ///
+    /// # Shapes
+    /// table `[rows, …]`, indices u32 of any shape → that shape, then `[…]`.
+    ///
+    /// # Errors
+    /// If the variable has no dimension or no such row, the indices are not u32, or the devices differ.
+    pub fn embedding(self, indices: &Tensor, padding_idx: impl Into<Option<usize>>) -> Result<Self> {
+        let (padding_idx, table) = (padding_idx.into(), self.shape());
+        let y = self.value().embedding(indices)?;
+        if let Some(row) = padding_idx.filter(|&row| row >= table[0]) {
+            let (op, name, value) = ("embedding", "padding_idx", row.to_string());
+            return Err(thalweg_tensor::Error::Argument { op, name, value, rule: "a row of the table" }.into());
+        }
+        let indices = indices.reshape(&[indices.len()])?;
+        self.tape().record("embedding", y, &[self], move |pull| {
+            let rows = [&[indices.len()], &table[1..]].concat();
+            pull.give(0, pull.cotangent()?.reshape(&rows)?.scatter_rows_beside(&indices, table[0], padding_idx)?)
         })
     }
 }

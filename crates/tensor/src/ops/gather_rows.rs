@@ -20,6 +20,8 @@ struct ScatterParams {
     rows: u32,
     columns: u32,
     count: u32,
+    /// A row that stays as it is; `u32::MAX` is none.
+    kept: u32,
 }
 
 /// The number of vectors of four per lane in a row: one turn on hardware, several in software, where a workgroup
@@ -105,7 +107,7 @@ fn scatter_twin(call: Call<'_>) {
     let (x, indices, table) = (x.read::<f32>(), indices.read::<u32>(), table.write::<f32>());
     let columns = params.columns as usize;
     for (row, &index) in x.chunks(columns).zip(indices) {
-        if index < params.rows {
+        if index < params.rows && index != params.kept {
             let target = &mut table[index as usize * columns..][..columns];
             target.iter_mut().zip(row).for_each(|(target, &x)| *target += x);
         }
@@ -163,6 +165,20 @@ impl Tensor {
         Ok(y)
     }
 
+    /// Returns the rows with these numbers, in the shape of the indices: PyTorch's `embedding`, with the table as `self`.
+    ///
+    /// # Shapes
+    /// table `[rows, …]`, indices u32 of any shape → that shape, then `[…]`.
+    ///
+    /// # Errors
+    /// As of [`gather_rows`](Self::gather_rows), but for the shape of the indices.
+    pub fn embedding(&self, indices: &Self) -> Result<Self> {
+        expect_dtype("embedding", indices, DType::U32)?;
+        0.of("embedding", self.shape())?;
+        let shape = [indices.shape(), &self.shape()[1..]].concat();
+        self.gather_rows(&indices.reshape(&[indices.len()])?)?.reshape(&shape)
+    }
+
     /// Adds row i of this tensor to row `indices[i]` of `target`, for i in order: the gradient of
     /// [`gather_rows`](Self::gather_rows). Invalid numbers are skipped.
     ///
@@ -172,6 +188,12 @@ impl Tensor {
     /// # Errors
     /// If shapes or types do not match, the devices differ, or the target shares a buffer with an operand.
     pub fn scatter_add_rows_into(&self, indices: &Self, target: &Self) -> Result<()> {
+        self.scatter_add_rows_beside(indices, None, target)
+    }
+
+    /// Adds rows as [`scatter_add_rows_into`](Self::scatter_add_rows_into), except to one row of the target.
+    #[doc(hidden)]
+    pub fn scatter_add_rows_beside(&self, indices: &Self, kept: Option<usize>, target: &Self) -> Result<()> {
         let op = "scatter_add_rows";
         expect_dtype(op, self, DType::F32)?;
         expect_dtype(op, indices, DType::U32)?;
@@ -192,7 +214,8 @@ impl Tensor {
         for start in (0..indices.len()).step_by(MOST_INDICES) {
             let end = indices.len().min(start + MOST_INDICES);
             let count = (end - start) as u32;
-            let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count };
+            let kept = kept.map_or(u32::MAX, |row| row as u32);
+            let params = ScatterParams { rows: target.shape()[0] as u32, columns: columns as u32, count, kept };
             Launch::new(&SCATTER_ADD_ROWS, params)
                 .bind(&x.slice(0, start, end)?)
                 .bind(&indices.slice(0, start, end)?)
