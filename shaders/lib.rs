@@ -233,5 +233,9 @@ shaders! {
     SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     UNRAVEL "unravel" "tensor/unravel.wgsl" [GRID];
     UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
+    WINDOW_MAX "window_max" "tensor/window_max.wgsl" [GRID, MATH];
+    WINDOW_PICK "window_pick" "tensor/window_pick.wgsl" [GRID];
+    WINDOW_RETURN "window_return" "tensor/window_return.wgsl" [GRID];
+    WINDOW_SUM "window_sum" "tensor/window_sum.wgsl" [GRID];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

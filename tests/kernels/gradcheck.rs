@@ -6,7 +6,8 @@
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
+use thalweg::tensor::{AveragePooling, Convolution, ConvolutionTranspose, Device, MaxPooling, Resize};
+use thalweg::tensor::{Indexing, PadMode, Tensor, functions};
 
 pub(crate) type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
@@ -208,6 +209,53 @@ const TABLE: &[Row] = &[
         (-1.0, 1.0),
         &[&[2, 2, 2, 3], &[2, 2, 3, 2], &[4]],
     ),
+    (
+        "max_pool2d",
+        |_, x| {
+            let settings = MaxPooling { stride: [1, 2], padding: [1, 1], ..MaxPooling::new([2, 3]) };
+            x[0].square()?.max_pool2d(&settings)
+        },
+        (0.1, 3.0),
+        &[&[2, 3, 4]],
+    ),
+    ("max_pool1d", |_, x| x[0].square()?.max_pool1d(&MaxPooling::new([2])), (0.1, 3.0), &[&[3, 5]]),
+    ("adaptive_max_pool2d", |_, x| x[0].square()?.adaptive_max_pool2d([2, 1]), (0.1, 3.0), &[&[2, 3, 2]]),
+    (
+        "avg_pool2d",
+        |_, x| {
+            let settings = AveragePooling { stride: [2, 1], padding: [1, 1], ..AveragePooling::new([3, 2]) };
+            x[0].square()?.avg_pool2d(&AveragePooling { count_include_pad: false, ceil_mode: true, ..settings })
+        },
+        (-2.0, 2.0),
+        &[&[2, 4, 3]],
+    ),
+    ("avg_pool1d", |_, x| x[0].square()?.avg_pool1d(&AveragePooling::new([2])), (-2.0, 2.0), &[&[3, 5]]),
+    ("adaptive_avg_pool2d", |_, x| x[0].square()?.adaptive_avg_pool2d([2, 3]), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("adaptive_avg_pool1d", |_, x| x[0].square()?.adaptive_avg_pool1d([1]), (-2.0, 2.0), &[&[2, 5]]),
+    ("lp_pool2d", |_, x| x[0].lp_pool2d(3.0, [2, 2], [1, 2], true), (0.5, 2.0), &[&[2, 3, 5]]),
+    ("lp_pool1d", |_, x| x[0].lp_pool1d(2.0, [3], None, false), (0.5, 2.0), &[&[2, 7]]),
+    ("upsample_nearest1d", |_, x| x[0].square()?.upsample_nearest1d(&Resize::Factor([3.0])), (-2.0, 2.0), &[&[2, 3]]),
+    ("upsample_nearest2d", |_, x| x[0].square()?.upsample_nearest2d(&Resize::Size([5, 2])), (-2.0, 2.0), &[&[2, 3, 4]]),
+    (
+        "upsample_bilinear2d",
+        |_, x| x[0].square()?.upsample_bilinear2d(&Resize::Size([5, 2]), false),
+        (-2.0, 2.0),
+        &[&[2, 3, 4]],
+    ),
+    (
+        "upsample_bilinear2d, corners aligned",
+        |_, x| x[0].square()?.upsample_bilinear2d(&Resize::Factor([2.0, 1.5]), true),
+        (-2.0, 2.0),
+        &[&[2, 2, 3]],
+    ),
+    ("unfold2d", |_, x| x[0].square()?.unfold2d([3, 2], &PADDED), (-2.0, 2.0), &[&[1, 2, 4, 3]]),
+    (
+        "pixel_shuffle and back",
+        |_, x| x[0].square()?.pixel_shuffle(2)?.square()?.pixel_unshuffle(2),
+        (-2.0, 2.0),
+        &[&[1, 4, 2, 3]],
+    ),
+    ("embedding", |_, x| x[0].square()?.embedding(&indices(x[0], &[2, 0, 2, 1])?, None), (-2.0, 2.0), &[&[3, 4]]),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",

@@ -58,6 +58,7 @@ const CRATES: [Crate; 7] = [
             "ops",
             "matmul",
             "convolution",
+            "windows",
             "optim",
         ],
     },

@@ -57,6 +57,7 @@ mod print;
 mod shape;
 mod tensor;
 mod views;
+mod windows;
 
 pub use arena::{Arena, Layout, Packing};
 pub use axis::{Axes, Axis};
@@ -87,6 +88,12 @@ pub use thalweg_runtime::{
     note_fault, on_replay, profile, scope, time, twin,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
+pub use windows::{AveragePooling, MaxPooling, Resize};
+#[doc(hidden)]
+pub use windows::{
+    MaxWindows, Patches, SHUFFLE, UNSHUFFLE, WindowSums, adaptive_averages, adaptive_maxima, norm_pooling, shuffled,
+    unshuffled,
+};
 
 /// Chooses the kernels of matrix products by measurement.
 pub mod tune {
@@ -97,5 +104,5 @@ pub mod tune {
 
 /// Returns the hand-written kernels of this crate, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    [ops::KERNELS, matmul::KERNELS, optim::KERNELS].into_iter().flatten().copied()
+    [ops::KERNELS, matmul::KERNELS, windows::KERNELS, optim::KERNELS].into_iter().flatten().copied()
 }

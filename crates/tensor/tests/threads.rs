@@ -5,7 +5,7 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
+    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Result, StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -67,6 +67,8 @@ fn results() -> Result<Vec<u32>> {
         x.reshape(&[300 * 257])?.argsort(0, true)?,
         x.gt(&y)?.nonzero()?,
         order,
+        x.max_pool2d(&MaxPooling { stride: [1, 1], ..MaxPooling::new([2, 3]) })?,
+        x.adaptive_avg_pool2d([200, 200])?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];

@@ -14,6 +14,7 @@ mod reductions;
 mod rows;
 mod scan;
 mod shapes;
+mod windows;
 
 use std::collections::BTreeSet;
 
@@ -150,6 +151,10 @@ kernels! {
     trust_ratio: norms::trust_ratio;
     unravel: index::masks;
     update_norms: norms::update_norms;
+    window_max: windows::window_max;
+    window_pick: windows::window_pick;
+    window_return: windows::window_return;
+    window_sum: windows::window_sum;
     yogi: optim::yogi;
 }
 

@@ -17,3 +17,4 @@ mod scan;
 mod shape;
 mod statistics;
 mod views;
+mod windows;
