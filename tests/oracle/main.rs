@@ -11,4 +11,5 @@ mod networks;
 mod nn;
 mod ops;
 mod optimizers;
+mod recurrent;
 mod schedules;

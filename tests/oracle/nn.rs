@@ -40,13 +40,15 @@ fn apply<'t>(case: Case<'_>, x: &[Var<'t>]) -> Option<Result<Var<'t>>> {
                 &ConvolutionTranspose { stride, padding, output_padding, dilation, groups },
             )
         }
+        "rnn_tanh_cell" => x[0].rnn_tanh_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
+        "gru_cell" => x[0].gru_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
         _ => return None,
     })
 }
 
 #[test]
 fn values() {
-    crate::ops::hold("ops/nn", (13, 0), |device, case| {
+    crate::ops::hold("ops/nn", (15, 0), |device, case| {
         let tape = Tape::new();
         let count = (0..).take_while(|i| case.find(&format!("in/{i}")).is_some()).count();
         let inputs: Vec<Var<'_>> = (0..count).map(|i| tape.constant(&input(device, case, i))).collect();
@@ -56,5 +58,5 @@ fn values() {
 
 #[test]
 fn gradients() {
-    crate::gradients::hold("ops/nn", (13, 0), apply);
+    crate::gradients::hold("ops/nn", (15, 0), apply);
 }

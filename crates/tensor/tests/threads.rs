@@ -5,7 +5,7 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
+    Arena, Cell, Clip, Clock, DType, Device, DropoutState, Kernel, Recurrent, Result, StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -25,6 +25,14 @@ static UPDATE: Kernel = Kernel {
         );
     },
 };
+
+/// The states of an LSTM, wide enough for several pieces.
+fn recurrent(device: &Device) -> Result<Tensor> {
+    let gates = Tensor::uniform(device, 6, 0, -1.0, 1.0, &[2, 260, 4 * 70])?;
+    let weight = Tensor::uniform(device, 7, 0, -1.0, 1.0, &[4 * 70, 70])?;
+    let state = Tensor::uniform(device, 8, 0, -1.0, 1.0, &[260, 70])?;
+    gates.recurrent(&Recurrent::new(Cell::Lstm), &[&state, &state], &weight, None)
+}
 
 /// Runs every parallel twin, with several pieces, and returns the bits of all results.
 fn results() -> Result<Vec<u32>> {
@@ -57,6 +65,7 @@ fn results() -> Result<Vec<u32>> {
         x.cumsum(1)?,
         x.reshape(&[300 * 257])?.cumsum_reversed(0)?,
         x.gather_rows(&rows)?,
+        recurrent(&device)?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16, copy_by_kernel, f16,
-    hold_as, next_batch,
+    Arena, Cell, DType, Device, DropoutState, Error, Float, RecordOptions, Recurrent, Tensor, ValueLog, bf16,
+    copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -389,6 +389,10 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("argmax", half.argmax(-1, false).map(drop)),
             ("cumsum", half.cumsum(0).map(drop)),
             ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
+            ("recurrent", {
+                let (gates, state) = (half.unsqueeze(0).unwrap(), zeros(DType::F32, &[4, 4]));
+                gates.recurrent(&Recurrent::new(Cell::RnnTanh), &[&state], &wide, None).map(drop)
+            }),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),

@@ -9,6 +9,7 @@ mod normalize;
 mod prod;
 mod product;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod shape;
 mod statistics;
