@@ -2,7 +2,9 @@
 
 use crate::common::oracle::{self, Array, Oracle};
 use crate::common::{devices, floats, skip};
+use crate::networks::Model;
 use thalweg::autograd::{Tape, Var};
+use thalweg::nn::{Linear, Loss, Lstm, Module, Mse, ParamsBuilder, RecurrentConfig};
 use thalweg::tensor::Tensor;
 
 /// The cell has two results, and so two cotangents.
@@ -43,4 +45,41 @@ fn the_states_of_an_lstm_cell_and_their_gradients() {
             }
         }
     }
+}
+
+#[test]
+fn an_lstm_learns_as_in_pytorch() {
+    if oracle::whole().is_none() {
+        skip("networks/lstm: there is no ../shared/oracle");
+        return;
+    }
+    let oracle = Oracle::open("networks/lstm");
+    let (x, y) = (oracle.array("data/x"), oracle.array("data/y").f32());
+    let (steps, features) = (x.shape[1], x.shape[2]);
+    let mut run = 0;
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let config = RecurrentConfig { batch_first: true, ..RecurrentConfig::new(features, 12) };
+            let lstm = Lstm::new(&mut builder, "lstm", &config).unwrap();
+            let out = Linear::new(&mut builder, "out", 12, 1).unwrap();
+            let names = &["w_ih", "w_hh", "b_ih", "b_hh", "out.weight", "out.bias"];
+            let model = Model { params: builder.build(&device).unwrap(), names };
+            model.train(&oracle, case, &device, |tape, rows| {
+                let values = x.f32();
+                let picked: Vec<f32> = rows
+                    .iter()
+                    .flat_map(|&row| &values[row * steps * features..][..steps * features])
+                    .copied()
+                    .collect();
+                let input = Tensor::from_slice(&device, &picked, &[rows.len(), steps, features]).unwrap();
+                let targets: Vec<f32> = rows.iter().map(|&row| y[row]).collect();
+                let targets = Tensor::from_slice(&device, &targets, &[rows.len(), 1]).unwrap();
+                let output = lstm.forward(tape.constant(&input)).unwrap();
+                Mse.of(out.forward(output.select(1, -1).unwrap()).unwrap(), &targets).unwrap()
+            });
+        }
+        run += 1;
+    }
+    assert_eq!(run, 2);
 }

@@ -3,21 +3,29 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod bilinear;
 mod dropout;
 mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
+mod pointwise;
+mod recurrent;
+mod residual;
 mod sequential;
 
 use thalweg_autograd::Var;
 
 pub use activations::Activation;
+pub use bilinear::Bilinear;
 pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
+pub use pointwise::{Pointwise, Prelu};
+pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn};
+pub use residual::Residual;
 pub use sequential::Sequential;
 
 /// A part of a model that computes an output from its input and its parameters.

@@ -260,7 +260,7 @@ impl Tensor {
     /// If the elements are not u32.
     #[doc(hidden)]
     pub fn steps_before(&self, steps: usize) -> Result<Self> {
-        self.one_hot(steps + 1)?.cumsum_reversed(-1)?.slice(-1, 1, steps + 1)?.transpose(0, -1)
+        self.one_hot(steps)?.cumsum(-1)?.affine(-1.0, 1.0)?.transpose(0, -1)
     }
 
     /// Checks the operands of a layer and returns its sizes.
