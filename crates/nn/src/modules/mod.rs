@@ -16,6 +16,8 @@ mod sequential;
 
 use thalweg_autograd::Var;
 
+use crate::{Result, Summary};
+
 pub use activations::Activation;
 pub use bilinear::Bilinear;
 pub use dropout::Dropout;
@@ -79,6 +81,15 @@ pub trait Module: Parts {
     /// # Errors
     /// If the input's shape does not fit, or the parameters have no memory yet.
     fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
+
+    /// Computes the output of an input of zeros of this shape, and returns a table of the layers with the shapes of their
+    /// outputs, their parameters and their multiply-adds.
+    ///
+    /// # Errors
+    /// If the input's shape does not fit, the module has no parameters, or these have no memory yet.
+    fn summary_of_input(&self, input: &[usize]) -> Result<Summary> {
+        Summary::of_input(self, input)
+    }
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {

@@ -202,13 +202,10 @@ impl Direction {
             None => (x.matmul(weight_ih.t()?)?, None),
         };
         let states = gates.recurrent(settings, initial, weight_hh, bias)?;
-        let last = if settings.reverse { 0 } else { -1 };
-        let each = if settings.cell.states() == 1 {
-            vec![states.squeeze(0)?]
-        } else {
-            (0..settings.cell.states()).map(|i| states.select(0, i)).collect::<TapeResult<_>>()?
-        };
-        let finals = each.iter().map(|states| states.select(0, last)).collect::<TapeResult<_>>()?;
-        Ok((each[0], finals))
+        let last = states.select(1, if settings.reverse { 0 } else { -1 })?;
+        let finals = (0..settings.cell.states()).map(|i| last.select(0, i)).collect::<TapeResult<_>>()?;
+        // The output is the last operation of the layer.
+        let output = if settings.cell.states() == 1 { states.squeeze(0)? } else { states.select(0, 0)? };
+        Ok((output, finals))
     }
 }
