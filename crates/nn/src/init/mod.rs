@@ -150,7 +150,7 @@ impl Init {
             Self::TruncatedNormal { deviation, .. } if !(deviation > 0.0 && deviation.is_finite()) => {
                 error("one whose deviation is positive")
             }
-            Self::TruncatedNormal { low, high, .. } if !(low < high) => {
+            Self::TruncatedNormal { low, high, .. } if low.is_nan() || high.is_nan() || low >= high => {
                 error("one whose lower bound is below the upper one")
             }
             Self::Sparse { .. } if shape.len() != 2 => error("of a matrix"),
