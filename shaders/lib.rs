@@ -188,6 +188,8 @@ shaders! {
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
+    RECURRENT_STEP "recurrent_step" "tensor/recurrent_step.wgsl" [GRID, MATH];
+    RECURRENT_STEP_GRAD "recurrent_step_grad" "tensor/recurrent_step_grad.wgsl" [GRID, MATH];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     REMAP "remap" "tensor/remap.wgsl" [GRID, REMAP_RULES];

@@ -6,7 +6,7 @@
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{AveragePooling, Convolution, ConvolutionTranspose, Device, MaxPooling, Resize};
+use thalweg::tensor::{AveragePooling, Cell, Convolution, ConvolutionTranspose, Device, MaxPooling, Recurrent, Resize};
 use thalweg::tensor::{Indexing, PadMode, Tensor, functions};
 
 pub(crate) type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
@@ -256,6 +256,73 @@ const TABLE: &[Row] = &[
         &[&[1, 4, 2, 3]],
     ),
     ("embedding", |_, x| x[0].square()?.embedding(&indices(x[0], &[2, 0, 2, 1])?, None), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "rnn_tanh_cell",
+        |_, x| x[0].rnn_tanh_cell(x[1], x[2], x[3], Some(x[4]), None),
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 4], &[4, 3], &[4, 4], &[4]],
+    ),
+    (
+        "rnn_relu_cell",
+        |_, x| x[0].rnn_relu_cell(x[1], x[2], x[3], None, Some(x[4])),
+        (0.1, 1.0),
+        &[&[3], &[4], &[4, 3], &[4, 4], &[4]],
+    ),
+    (
+        "gru_cell",
+        |_, x| x[0].gru_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 2], &[6, 3], &[6, 2], &[6], &[6]],
+    ),
+    (
+        "lstm_cell",
+        |_, x| {
+            let (hidden, cell) = x[0].lstm_cell((x[1], x[2]), x[3], x[4], Some(x[5]), Some(x[6]))?;
+            hidden.mul(cell)?.add(cell)
+        },
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 2], &[2, 2], &[8, 3], &[8, 2], &[8], &[8]],
+    ),
+    (
+        "recurrent, LSTM",
+        |_, x| x[0].recurrent(&Recurrent::new(Cell::Lstm), &[x[1], x[2]], x[3], Some(x[4])),
+        (-1.0, 1.0),
+        &[&[3, 2, 8], &[2, 2], &[2, 2], &[8, 2], &[8]],
+    ),
+    (
+        "recurrent, LSTM whose states are one variable",
+        |_, x| x[0].recurrent(&Recurrent::new(Cell::Lstm), &[x[1], x[1]], x[2], None),
+        (-1.0, 1.0),
+        &[&[2, 2, 8], &[2, 2], &[8, 2]],
+    ),
+    (
+        "recurrent, GRU backwards with lengths",
+        |_, x| {
+            let lengths = Some(indices(x[0], &[3, 1])?);
+            let settings = Recurrent { reverse: true, lengths, ..Recurrent::new(Cell::Gru) };
+            x[0].recurrent(&settings, &[x[1]], x[2], Some(x[3]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 6], &[2, 2], &[6, 2], &[6]],
+    ),
+    (
+        "recurrent, LSTM with lengths",
+        |_, x| {
+            let settings = Recurrent { lengths: Some(indices(x[0], &[1, 3])?), ..Recurrent::new(Cell::Lstm) };
+            x[0].recurrent(&settings, &[x[1], x[2]], x[3], Some(x[4]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 8], &[2, 2], &[2, 2], &[8, 2], &[8]],
+    ),
+    (
+        "recurrent, RNN backwards",
+        |_, x| {
+            let settings = Recurrent { reverse: true, ..Recurrent::new(Cell::RnnTanh) };
+            x[0].recurrent(&settings, &[x[1]], x[2], Some(x[3]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 3], &[2, 3], &[3, 3], &[3]],
+    ),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",

@@ -78,13 +78,15 @@ fn apply<'t>(case: Case<'_>, x: &[Var<'t>]) -> Option<Result<Var<'t>>> {
             let indices: Vec<u32> = of.to_vec::<f32>().unwrap().into_iter().map(|row| row as u32).collect();
             x[0].embedding(&Tensor::from_slice(of.device(), &indices, of.shape()).unwrap(), padding)
         }
+        "rnn_tanh_cell" => x[0].rnn_tanh_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
+        "gru_cell" => x[0].gru_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
         _ => return None,
     })
 }
 
 #[test]
 fn values() {
-    crate::ops::hold("ops/nn", (35, 0), |device, case| {
+    crate::ops::hold("ops/nn", (37, 0), |device, case| {
         let tape = Tape::new();
         let count = (0..).take_while(|i| case.find(&format!("in/{i}")).is_some()).count();
         let inputs: Vec<Var<'_>> = (0..count).map(|i| tape.constant(&input(device, case, i))).collect();
@@ -94,5 +96,5 @@ fn values() {
 
 #[test]
 fn gradients() {
-    crate::gradients::hold("ops/nn", (35, 0), apply);
+    crate::gradients::hold("ops/nn", (37, 0), apply);
 }

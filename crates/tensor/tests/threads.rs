@@ -5,7 +5,8 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Result, StepArguments, Tensor, next_batch,
+    Arena, Cell, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Recurrent, Result, StepArguments,
+    Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -25,6 +26,14 @@ static UPDATE: Kernel = Kernel {
         );
     },
 };
+
+/// The states of an LSTM, wide enough for several pieces.
+fn recurrent(device: &Device) -> Result<Tensor> {
+    let gates = Tensor::uniform(device, 6, 0, -1.0, 1.0, &[2, 260, 4 * 70])?;
+    let weight = Tensor::uniform(device, 7, 0, -1.0, 1.0, &[4 * 70, 70])?;
+    let state = Tensor::uniform(device, 8, 0, -1.0, 1.0, &[260, 70])?;
+    gates.recurrent(&Recurrent::new(Cell::Lstm), &[&state, &state], &weight, None)
+}
 
 /// Runs every parallel twin, with several pieces, and returns the bits of all results.
 fn results() -> Result<Vec<u32>> {
@@ -69,6 +78,7 @@ fn results() -> Result<Vec<u32>> {
         order,
         x.max_pool2d(&MaxPooling { stride: [1, 1], ..MaxPooling::new([2, 3]) })?,
         x.adaptive_avg_pool2d([200, 200])?,
+        recurrent(&device)?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, Convolution, DType, Device, DropoutState, Error, Float, MaxPooling, RecordOptions, Tensor, ValueLog, bf16,
-    copy_by_kernel, f16, hold_as, next_batch,
+    Arena, Cell, Convolution, DType, Device, DropoutState, Error, Float, MaxPooling, RecordOptions, Recurrent, Tensor,
+    ValueLog, bf16, copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -376,6 +376,10 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("linear_input_grad", half.linear_input_grad(&wide, &wide).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
             ("max_pool1d", half.max_pool1d(&MaxPooling::new([1])).map(drop)),
+            ("recurrent", {
+                let (gates, state) = (half.unsqueeze(0).unwrap(), zeros(DType::F32, &[4, 4]));
+                gates.recurrent(&Recurrent::new(Cell::RnnTanh), &[&state], &wide, None).map(drop)
+            }),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("cumprod", half.cumprod(0).map(drop)),

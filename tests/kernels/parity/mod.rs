@@ -10,6 +10,7 @@ mod pages;
 mod products;
 mod random;
 mod rearrange;
+mod recurrent;
 mod reductions;
 mod rows;
 mod scan;
@@ -109,6 +110,8 @@ kernels! {
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
+    recurrent_step: recurrent::step;
+    recurrent_step_grad: recurrent::step_grad;
     reduce_columns: reductions::reduce_columns;
     reduce_rows: reductions::reduce_rows;
     remap: rearrange::remap;

@@ -12,6 +12,7 @@ mod normalize_channels;
 mod prod;
 mod product;
 mod rearrange;
+mod recurrent;
 mod reduce;
 mod scan;
 mod shape;

@@ -23,6 +23,7 @@ mod pad;
 pub(crate) mod random;
 mod rearrange;
 mod record_value;
+mod recurrent;
 mod reduce;
 mod remap;
 mod scan;
@@ -38,6 +39,7 @@ pub use create::Indexing;
 pub use dropout::DropoutState;
 pub use pad::PadMode;
 pub use record_value::ValueLog;
+pub use recurrent::{Cell, Recurrent, RecurrentGrads};
 pub(crate) use remap::Rule;
 
 use crate::kernel::Kernel;
@@ -68,6 +70,8 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &one_hot::ONE_HOT,
     &random::RANDOM,
     &record_value::RECORD_VALUE,
+    &recurrent::RECURRENT_STEP,
+    &recurrent::RECURRENT_STEP_GRAD,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
     &remap::REMAP,
