@@ -58,6 +58,7 @@ const GATHER: &str = include_str!("shared/gather.wgsl");
 pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that are correct on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
+const JACOBI: &str = include_str!("shared/jacobi.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
@@ -72,6 +73,7 @@ const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
+const POWER_BELOW: &str = include_str!("shared/power_below.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 /// A batch of matrix products: `Batch` and `offsets_of`.
 pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
@@ -140,6 +142,7 @@ shaders! {
     CAUTIOUS_ADAMW "cautious_adamw" "optim/cautious_adamw.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, CAUTIOUS];
     CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
+    CHOLESKY "cholesky" "tensor/cholesky.wgsl" [GRID, MATH];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_HALVES "copy_halves" "tensor/copy_halves.wgsl" [GRID];
@@ -149,6 +152,7 @@ shaders! {
     CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
     CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
+    EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
@@ -163,6 +167,7 @@ shaders! {
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
     LION "lion" "optim/lion.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     LOOKAHEAD "lookahead" "optim/lookahead.wgsl" [GRID, PAGES];
+    LU "lu" "tensor/lu.wgsl" [GRID];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
@@ -179,6 +184,7 @@ shaders! {
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
     PRODIGY_SUMS "prodigy_sums" "optim/prodigy_sums.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP];
+    QR "qr" "tensor/qr.wgsl" [GRID, MATH, TREE, POWER_BELOW];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
@@ -210,8 +216,10 @@ shaders! {
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
         [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
+    SOLVE_TRIANGULAR "solve_triangular" "tensor/solve_triangular.wgsl" [GRID];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
+    SVD "svd" "tensor/svd.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];

@@ -4,6 +4,8 @@
 //! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
 //! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
+mod linalg;
+
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
 use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
@@ -195,6 +197,11 @@ const TABLE: &[Row] = &[
 /// Convolutions with a border.
 const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
 
+/// Returns all rows.
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().chain(linalg::TABLE)
+}
+
 fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(of.value().device(), rows, &[rows.len()])?)
 }
@@ -354,7 +361,7 @@ fn conventions_hold() {
 #[test]
 fn first_derivatives() {
     for device in crate::common::devices() {
-        for (name, function, range, shapes) in TABLE {
+        for (name, function, range, shapes) in rows() {
             let inputs = inputs(&device, *range, shapes);
             let report = check_gradient(&GradientCheck::default(), &inputs, function).unwrap();
             assert!(report.relative_error < 1e-3, "{name} on {device}: {report}");
@@ -367,7 +374,7 @@ fn second_derivatives() {
     // The gradient of the sum of squares, as a function of the first input: its own gradient is a Hessian-vector product.
     let devices = crate::common::devices();
     for (device, (name, function, range, shapes)) in
-        devices.iter().flat_map(|device| TABLE.iter().map(move |row| (device, row)))
+        devices.iter().flat_map(|device| rows().map(move |row| (device, row)))
     {
         let inputs = inputs(device, *range, shapes);
         let report = check_gradient(&GradientCheck::default(), &inputs, |tape, x| {
@@ -413,7 +420,7 @@ fn hold_forward_mode(
 #[test]
 fn forward_mode_of_every_operation() {
     for device in crate::common::devices() {
-        for (name, function, range, shapes) in TABLE {
+        for (name, function, range, shapes) in rows() {
             hold_forward_mode(name, &device, &inputs(&device, *range, shapes), function);
         }
     }

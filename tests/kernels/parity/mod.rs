@@ -3,6 +3,7 @@
 
 mod elementwise;
 mod halves;
+mod linalg;
 mod norms;
 mod optim;
 mod pages;
@@ -62,6 +63,7 @@ kernels! {
     batch: rows::batch;
     batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
+    cholesky: linalg::cholesky;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_halves: halves::copy;
@@ -71,6 +73,7 @@ kernels! {
     cumsum_columns: reductions::cumsum_columns;
     cumsum_rows: reductions::cumsum_rows;
     dropout: random::dropout;
+    eigh: linalg::eigh;
     fill: elementwise::fill;
     fill_halves: halves::fill;
     gather_matmul: products::gather_matmul;
@@ -85,6 +88,7 @@ kernels! {
     hessian: optim::hessian;
     lion: optim::lion;
     lookahead: pages::lookahead;
+    lu: linalg::lu;
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
@@ -101,6 +105,7 @@ kernels! {
     prodigy: optim::prodigy;
     prodigy_estimate: optim::prodigy_estimate;
     prodigy_sums: optim::prodigy_sums;
+    qr: linalg::qr;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
@@ -128,8 +133,10 @@ kernels! {
     soap_basis: optim::soap_basis;
     soap_moments: optim::soap_moments;
     soap_normalize: optim::soap_normalize;
+    solve_triangular: linalg::solve_triangular;
     sophia: optim::sophia;
     softmax: rows::softmax;
+    svd: linalg::svd;
     swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;

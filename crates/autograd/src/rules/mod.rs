@@ -3,6 +3,7 @@
 mod convolution;
 mod dropout;
 mod elementwise;
+mod linalg;
 mod loss;
 mod norm;
 mod normalize;
