@@ -172,6 +172,7 @@ shaders! {
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
+    MULTINOMIAL "multinomial" "tensor/multinomial.wgsl" [GRID, PHILOX];
     MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS];

@@ -399,6 +399,8 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("qr", half.qr().map(drop)),
             ("eigh", half.eigh().map(drop)),
             ("svd", half.svd().map(drop)),
+            ("bernoulli", half.bernoulli(1, 1).map(drop)),
+            ("multinomial", half.multinomial(1, true, 1, 1).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("gather_rows", half.gather_rows(&words).map(drop)),
             ("scatter_add_rows", half.scatter_add_rows_into(&words, &wide)),

@@ -93,6 +93,7 @@ kernels! {
     momentum: optim::momentum;
     mse: rows::mse;
     mse_mean: rows::mse_mean;
+    multinomial: random::multinomial;
     muon_apply: optim::muon_apply;
     muon_momentum: optim::muon_momentum;
     muon_normalize: optim::muon_normalize;
