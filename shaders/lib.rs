@@ -62,6 +62,7 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that are correct on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const INDEX: &str = include_str!("shared/index.wgsl");
+const JACOBI: &str = include_str!("shared/jacobi.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
@@ -76,6 +77,7 @@ const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
+const POWER_BELOW: &str = include_str!("shared/power_below.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 /// A batch of matrix products: `Batch` and `offsets_of`.
 pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
@@ -145,6 +147,7 @@ shaders! {
     CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
     CLASS_WEIGHTS "class_weights" "tensor/class_weights.wgsl" [GRID, MATH];
+    CHOLESKY "cholesky" "tensor/cholesky.wgsl" [GRID, MATH];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_HALVES "copy_halves" "tensor/copy_halves.wgsl" [GRID];
@@ -154,6 +157,7 @@ shaders! {
     CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
     CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
+    EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
@@ -169,10 +173,12 @@ shaders! {
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
     LION "lion" "optim/lion.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     LOOKAHEAD "lookahead" "optim/lookahead.wgsl" [GRID, PAGES];
+    LU "lu" "tensor/lu.wgsl" [GRID];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
+    MULTINOMIAL "multinomial" "tensor/multinomial.wgsl" [GRID, PHILOX];
     MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS];
@@ -185,6 +191,7 @@ shaders! {
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
     PRODIGY_SUMS "prodigy_sums" "optim/prodigy_sums.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP];
+    QR "qr" "tensor/qr.wgsl" [GRID, MATH, TREE, POWER_BELOW];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
@@ -227,8 +234,10 @@ shaders! {
     SORT_BLOCKS "sort_blocks" "tensor/sort_blocks.wgsl" [GRID];
     SORT_MERGE "sort_merge" "tensor/sort_merge.wgsl" [GRID];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
+    SOLVE_TRIANGULAR "solve_triangular" "tensor/solve_triangular.wgsl" [GRID];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
+    SVD "svd" "tensor/svd.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];

@@ -4,6 +4,8 @@
 //! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
 //! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
+mod linalg;
+
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
 use thalweg::tensor::{AveragePooling, Cell, Convolution, ConvolutionTranspose, Device, MaxPooling, Recurrent, Resize};
@@ -337,9 +339,9 @@ const TABLE: &[Row] = &[
 /// Convolutions with a border.
 const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
 
-/// All rows: those of losses and normalizations have their own file.
+/// All rows: those of losses, normalizations and linear algebra have their own file.
 fn table() -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().chain(crate::losses::TABLE)
+    TABLE.iter().chain(crate::losses::TABLE).chain(linalg::TABLE)
 }
 
 pub(crate) fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {

@@ -57,6 +57,7 @@ const CRATES: [Crate; 7] = [
             "functions",
             "ops",
             "matmul",
+            "linalg",
             "convolution",
             "windows",
             "optim",

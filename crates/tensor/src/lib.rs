@@ -50,6 +50,7 @@ mod arena;
 mod axis;
 mod convolution;
 pub mod functions;
+mod linalg;
 mod matmul;
 mod ops;
 pub mod optim;
@@ -106,5 +107,5 @@ pub mod tune {
 
 /// Returns the hand-written kernels of this crate, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    [ops::KERNELS, matmul::KERNELS, windows::KERNELS, optim::KERNELS].into_iter().flatten().copied()
+    [ops::KERNELS, matmul::KERNELS, windows::KERNELS, linalg::KERNELS, optim::KERNELS].into_iter().flatten().copied()
 }

@@ -82,6 +82,12 @@ fn results() -> Result<Vec<u32>> {
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];
+    let matrices = x.reshape(&[771, 10, 10])?;
+    let (q, r) = matrices.qr()?;
+    let (u, s, vh) = matrices.svd()?;
+    let (values, vectors) = matrices.eigh()?;
+    let definite = matrices.matmul(&matrices.transpose(-2, -1)?)?;
+    all.extend([q, r, u, s, vh, values, vectors, definite.cholesky()?, matrices.solve(&definite)?]);
     let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
     recording.replay(1)?;
     all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);

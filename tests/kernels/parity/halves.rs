@@ -380,6 +380,18 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
                 let (gates, state) = (half.unsqueeze(0).unwrap(), zeros(DType::F32, &[4, 4]));
                 gates.recurrent(&Recurrent::new(Cell::RnnTanh), &[&state], &wide, None).map(drop)
             }),
+            ("cholesky", half.cholesky().map(drop)),
+            ("solve_triangular", wide.solve_triangular(&half, true, true, true).map(drop)),
+            ("lu", half.lu().map(drop)),
+            ("solve", wide.solve(&half).map(drop)),
+            ("inv", half.inv().map(drop)),
+            ("det", half.det().map(drop)),
+            ("slogdet", half.slogdet().map(drop)),
+            ("qr", half.qr().map(drop)),
+            ("eigh", half.eigh().map(drop)),
+            ("svd", half.svd().map(drop)),
+            ("bernoulli", half.bernoulli(1, 1).map(drop)),
+            ("multinomial", half.multinomial(1, true, 1, 1).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("cumprod", half.cumprod(0).map(drop)),

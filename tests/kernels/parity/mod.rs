@@ -4,6 +4,7 @@
 mod elementwise;
 mod halves;
 mod index;
+mod linalg;
 mod norms;
 mod optim;
 mod pages;
@@ -67,6 +68,7 @@ kernels! {
     batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
     class_weights: rows::class_weights;
+    cholesky: linalg::cholesky;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_halves: halves::copy;
@@ -76,6 +78,7 @@ kernels! {
     cumsum_columns: reductions::cumsum_columns;
     cumsum_rows: reductions::cumsum_rows;
     dropout: random::dropout;
+    eigh: linalg::eigh;
     fill: elementwise::fill;
     fill_halves: halves::fill;
     gather_matmul: products::gather_matmul;
@@ -91,10 +94,12 @@ kernels! {
     hessian: optim::hessian;
     lion: optim::lion;
     lookahead: pages::lookahead;
+    lu: linalg::lu;
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
     mse_mean: rows::mse_mean;
+    multinomial: random::multinomial;
     muon_apply: optim::muon_apply;
     muon_momentum: optim::muon_momentum;
     muon_normalize: optim::muon_normalize;
@@ -107,6 +112,7 @@ kernels! {
     prodigy: optim::prodigy;
     prodigy_estimate: optim::prodigy_estimate;
     prodigy_sums: optim::prodigy_sums;
+    qr: linalg::qr;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
@@ -142,11 +148,13 @@ kernels! {
     soap_basis: optim::soap_basis;
     soap_moments: optim::soap_moments;
     soap_normalize: optim::soap_normalize;
+    solve_triangular: linalg::solve_triangular;
     sophia: optim::sophia;
     softmax: rows::softmax;
     sort_blocks: index::sort_blocks;
     sort_merge: index::sort_merge;
     sorted_place: index::median;
+    svd: linalg::svd;
     swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;

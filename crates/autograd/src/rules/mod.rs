@@ -4,6 +4,7 @@ mod convolution;
 mod dropout;
 mod elementwise;
 mod index;
+mod linalg;
 mod loss;
 pub(crate) mod losses;
 mod norm;

@@ -8,6 +8,7 @@ mod copy;
 mod create;
 mod cross_entropy;
 mod cumsum;
+mod draws;
 mod dropout;
 mod fill;
 mod gather;
@@ -57,6 +58,7 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &cross_entropy::CROSS_ENTROPY_MEAN,
     &cumsum::CUMSUM_COLUMNS,
     &cumsum::CUMSUM_ROWS,
+    &draws::MULTINOMIAL,
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,
