@@ -5,7 +5,7 @@ use crate::common::{devices, floats, words};
 use crate::gradients::places;
 use crate::gradients::shapes::{pad_mode, widths};
 use thalweg::tensor::functions::Elementwise;
-use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
+use thalweg::tensor::{Attention, Device, DeviceKind, Tensor, functions};
 
 /// The requirement of an operation besides its case's own bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -278,7 +278,7 @@ fn extents(shape: &serde_json::Value) -> Vec<usize> {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (51, 4), |device, case| {
+    hold("ops/softmax_norm", (54, 4), |device, case| {
         let x = input(device, case, 0);
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || case.number("attrs.eps") as f32;
@@ -291,6 +291,11 @@ fn softmax_and_normalizations() {
             "rms_norm" => x.rms_norm(&normalized(), operand(1).as_ref(), eps()),
             "l2_normalize" => x.normalize(2.0, axis(), eps()),
             "cosine_similarity" => x.cosine_similarity(&operand(1).unwrap(), axis(), eps()),
+            "attention" => {
+                let settings = Attention { causal: case.is("attrs.causal"), ..Attention::default() };
+                let (key, value) = (operand(1).unwrap(), operand(2).unwrap());
+                x.scaled_dot_product_attention(&key, &value, operand(3).as_ref(), &settings)
+            }
             _ => return None,
         };
         Some(outcome(&y.unwrap(), Kind::Transcendental))

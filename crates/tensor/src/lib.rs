@@ -66,7 +66,7 @@ pub use convolution::{Convolution, ConvolutionTranspose};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 #[doc(hidden)]
 pub use matmul::{Summand, einsum};
-pub use ops::{DropoutState, Indexing, PadMode, ValueLog, copy_by_kernel, next_batch};
+pub use ops::{Attention, DropoutState, Indexing, PadMode, Rotary, ValueLog, copy_by_kernel, next_batch};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,

@@ -5,7 +5,7 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
+    Arena, Attention, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -60,6 +60,13 @@ fn results() -> Result<Vec<u32>> {
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];
+    let of_heads = |x: &Tensor| x.slice(1, 0, 256)?.reshape(&[1, 300, 4, 64])?.transpose(1, 2);
+    let (query, key) = (of_heads(&x)?, of_heads(&y)?.slice(1, 0, 2)?);
+    let settings = Attention { causal: true, ..Attention::default() };
+    let (attention, state) = query.attention_forward(&key, &key, None, &settings)?;
+    let gradients = query.attention_backward(&key, &key, None, &settings, &attention, &state, &query)?;
+    all.extend([attention, state]);
+    all.extend(gradients);
     let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
     recording.replay(1)?;
     all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);

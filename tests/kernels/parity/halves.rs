@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16, copy_by_kernel, f16,
-    hold_as, next_batch,
+    Arena, Attention, DType, Device, DropoutState, Error, Float, RecordOptions, Rotary, Tensor, ValueLog, bf16,
+    copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -387,6 +387,11 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("softmax", half.softmax(-1).map(drop)),
             ("log_softmax", half.log_softmax(-1).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
+            (
+                "scaled_dot_product_attention",
+                wide.scaled_dot_product_attention(&half, &half, None, &Attention::default()).map(drop),
+            ),
+            ("rotary", half.rotary(&vector, &Rotary::default()).map(drop)),
             ("cumsum", half.cumsum(0).map(drop)),
             ("cumsum_reversed", half.cumsum_reversed(0).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),

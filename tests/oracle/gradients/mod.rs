@@ -8,7 +8,7 @@ use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::tensor::{Device, DeviceKind, Tensor};
+use thalweg::tensor::{Attention, Device, DeviceKind, Tensor};
 
 /// An operation of a case applied to its inputs; `None` if thalweg does not have it.
 type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
@@ -241,7 +241,7 @@ fn matrix_products() {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (48, 4), |case, x| {
+    hold("ops/softmax_norm", (51, 4), |case, x| {
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || attribute(case, "eps", f64::NAN);
         let normalized = || -> Vec<usize> {
@@ -254,6 +254,10 @@ fn softmax_and_normalizations() {
             "rms_norm" => x[0].rms_norm(&normalized(), x.get(1).copied(), eps()),
             "l2_normalize" => x[0].normalize(2.0, axis(), eps()),
             "cosine_similarity" => x[0].cosine_similarity(x[1], axis(), eps()),
+            "attention" => {
+                let settings = Attention { causal: case.is("attrs.causal"), ..Attention::default() };
+                x[0].scaled_dot_product_attention(x[1], x[2], x.get(3).copied(), &settings)
+            }
             _ => return None,
         })
     });

@@ -3,22 +3,28 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod attention;
 mod dropout;
 mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
+mod positions;
 mod sequential;
+mod transformer;
 
 use thalweg_autograd::Var;
 
 pub use activations::Activation;
+pub use attention::MultiHeadAttention;
 pub use dropout::Dropout;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
+pub use positions::PositionalEncoding;
 pub use sequential::Sequential;
+pub use transformer::{TransformerConfig, TransformerDecoderLayer, TransformerEncoderLayer};
 
 /// A part of a model that computes an output from its input and its parameters.
 ///

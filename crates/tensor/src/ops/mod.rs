@@ -2,6 +2,7 @@
 
 pub(crate) mod advance;
 mod argmax;
+mod attention;
 mod batch;
 mod copy;
 mod create;
@@ -16,6 +17,7 @@ mod normalize;
 mod norms;
 mod one_hot;
 mod pad;
+mod positions;
 pub(crate) mod random;
 mod rearrange;
 mod record_value;
@@ -25,11 +27,13 @@ mod short_rows;
 mod softmax;
 mod statistics;
 
+pub use attention::Attention;
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
 pub use create::Indexing;
 pub use dropout::DropoutState;
 pub use pad::PadMode;
+pub use positions::Rotary;
 pub use record_value::ValueLog;
 pub(crate) use remap::Rule;
 
@@ -39,6 +43,9 @@ use crate::kernel::Kernel;
 pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
+    &attention::ATTENTION,
+    &attention::KEY_GRAD,
+    &attention::QUERY_GRAD,
     &batch::BATCH,
     &copy::COPY,
     &copy::COPY_HALVES,
