@@ -64,6 +64,8 @@ pub const MATH: &str = include_str!("shared/math.wgsl");
 const INDEX: &str = include_str!("shared/index.wgsl");
 const JACOBI: &str = include_str!("shared/jacobi.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
+const ATTENTION_PARTS: &str = include_str!("shared/attention.wgsl");
+const ATTENTION_GRAD: &str = include_str!("shared/attention_grad.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
 const MATRICES: &str = include_str!("shared/matrices.wgsl");
@@ -140,6 +142,9 @@ shaders! {
     ADVANCE "advance" "tensor/advance.wgsl" [];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ATTENTION "attention" "tensor/attention.wgsl" [GRID, MATH, ATTENTION_PARTS];
+    ATTENTION_KEY_GRAD "attention_key_grad" "tensor/attention_key_grad.wgsl" [GRID, MATH, ATTENTION_PARTS, ATTENTION_GRAD];
+    ATTENTION_QUERY_GRAD "attention_query_grad" "tensor/attention_query_grad.wgsl" [GRID, MATH, ATTENTION_PARTS, ATTENTION_GRAD];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
     BATCHED_MATMUL "batched_matmul" "tensor/batched_matmul.wgsl" [GRID, PRODUCT, PRODUCT_BATCH];

@@ -8,8 +8,10 @@ mod linalg;
 
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{AveragePooling, Cell, Convolution, ConvolutionTranspose, Device, MaxPooling, Recurrent, Resize};
-use thalweg::tensor::{Indexing, PadMode, Tensor, functions};
+use thalweg::tensor::{
+    Attention, AveragePooling, Cell, Convolution, ConvolutionTranspose, Device, MaxPooling, Recurrent, Resize,
+};
+use thalweg::tensor::{Indexing, PadMode, Rotary, Tensor, functions};
 
 pub(crate) type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
@@ -325,6 +327,31 @@ const TABLE: &[Row] = &[
         (-1.0, 1.0),
         &[&[3, 2, 3], &[2, 3], &[3, 3], &[3]],
     ),
+    (
+        "attention",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[2], None, &Attention::default()),
+        (-1.0, 1.0),
+        &[&[2, 2, 3, 4], &[2, 2, 5, 4], &[2, 2, 5, 4]],
+    ),
+    (
+        "attention, causal, with shared heads",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[2], None, &Attention { scale: Some(0.8), causal: true }),
+        (-1.0, 1.0),
+        &[&[4, 5, 2], &[2, 6, 2], &[2, 6, 2]],
+    ),
+    (
+        "attention with a mask that has a gradient",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[1], Some(x[2]), &Attention::default()),
+        (-1.0, 1.0),
+        &[&[2, 3, 2], &[2, 4, 2], &[3, 4]],
+    ),
+    ("rotary", |_, x| x[0].square()?.rotary(&positions(x[0])?, &Rotary::default()), (-1.0, 1.0), &[&[2, 3, 4]]),
+    (
+        "rotary, interleaved",
+        |_, x| x[0].square()?.rotary(&positions(x[0])?, &Rotary { interleaved: true, ..Rotary::default() }),
+        (-1.0, 1.0),
+        &[&[2, 3, 4]],
+    ),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",
@@ -338,6 +365,10 @@ const TABLE: &[Row] = &[
 
 /// Convolutions with a border.
 const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
+
+fn positions(of: Var<'_>) -> Result<Tensor> {
+    Ok(Tensor::from_slice(of.value().device(), &[0.0f32, 1.5, 7.0], &[3])?)
+}
 
 /// All rows: those of losses, normalizations and linear algebra have their own file.
 fn table() -> impl Iterator<Item = &'static Row> {

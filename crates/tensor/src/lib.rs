@@ -70,7 +70,9 @@ pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 pub use matmul::{Summand, einsum};
 #[doc(hidden)]
 pub use ops::RecurrentGrads;
-pub use ops::{Cell, DropoutState, Indexing, PadMode, Recurrent, ValueLog, copy_by_kernel, next_batch};
+pub use ops::{
+    Attention, Cell, DropoutState, Indexing, PadMode, Recurrent, Rotary, ValueLog, copy_by_kernel, next_batch,
+};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,

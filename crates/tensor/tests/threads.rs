@@ -5,8 +5,8 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Cell, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Recurrent, Result, StepArguments,
-    Tensor, next_batch,
+    Arena, Attention, Cell, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Recurrent, Result,
+    StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -88,6 +88,13 @@ fn results() -> Result<Vec<u32>> {
     let (values, vectors) = matrices.eigh()?;
     let definite = matrices.matmul(&matrices.transpose(-2, -1)?)?;
     all.extend([q, r, u, s, vh, values, vectors, definite.cholesky()?, matrices.solve(&definite)?]);
+    let of_heads = |x: &Tensor| x.slice(1, 0, 256)?.reshape(&[1, 300, 4, 64])?.transpose(1, 2);
+    let (query, key) = (of_heads(&x)?, of_heads(&y)?.slice(1, 0, 2)?);
+    let settings = Attention { causal: true, ..Attention::default() };
+    let (attention, state) = query.attention_forward(&key, &key, None, &settings)?;
+    let gradients = query.attention_backward(&key, &key, None, &settings, &attention, &state, &query)?;
+    all.extend([attention, state]);
+    all.extend(gradients);
     let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
     recording.replay(1)?;
     all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);

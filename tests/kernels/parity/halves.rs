@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, Cell, Convolution, DType, Device, DropoutState, Error, Float, MaxPooling, RecordOptions, Recurrent, Tensor,
-    ValueLog, bf16, copy_by_kernel, f16, hold_as, next_batch,
+    Arena, Attention, Cell, Convolution, DType, Device, DropoutState, Error, Float, MaxPooling, RecordOptions,
+    Recurrent, Rotary, Tensor, ValueLog, bf16, copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -392,6 +392,11 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("svd", half.svd().map(drop)),
             ("bernoulli", half.bernoulli(1, 1).map(drop)),
             ("multinomial", half.multinomial(1, true, 1, 1).map(drop)),
+            (
+                "scaled_dot_product_attention",
+                wide.scaled_dot_product_attention(&half, &half, None, &Attention::default()).map(drop),
+            ),
+            ("rotary", half.rotary(&vector, &Rotary::default()).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("cumprod", half.cumprod(0).map(drop)),

@@ -1,6 +1,7 @@
 //! Every kernel on the GPU compared with its twin on the CPU, through the public operations: sizes around a
 //! workgroup's, views, special values, grids that fold, and random shapes.
 
+mod attention;
 mod elementwise;
 mod halves;
 mod index;
@@ -63,6 +64,9 @@ kernels! {
     adaptive_clip: norms::adaptive_clip;
     argmax: reductions::argmax;
     asgd: optim::asgd;
+    attention: attention::attention;
+    attention_key_grad: attention::attention_grads;
+    attention_query_grad: attention::attention_grads;
     average: pages::average;
     batch: rows::batch;
     batched_matmul: products::batched_matmul;

@@ -1,5 +1,6 @@
 //! The rules: the value and the pullback of every operation, on variables.
 
+mod attention;
 mod convolution;
 mod dropout;
 mod elementwise;

@@ -3,6 +3,7 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod attention;
 mod batch_norm;
 mod bilinear;
 mod dropout;
@@ -12,16 +13,19 @@ mod linear;
 mod mlp;
 mod parts;
 mod pointwise;
+mod positions;
 mod recurrent;
 mod residual;
 mod rms_norm;
 mod sequential;
+mod transformer;
 
 use thalweg_autograd::Var;
 
 use crate::{Result, Summary};
 
 pub use activations::Activation;
+pub use attention::MultiHeadAttention;
 pub use batch_norm::{BatchNorm1d, BatchNorm2d};
 pub use bilinear::Bilinear;
 pub use dropout::Dropout;
@@ -31,10 +35,12 @@ pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
 pub use pointwise::{Pointwise, Prelu};
+pub use positions::PositionalEncoding;
 pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn};
 pub use residual::Residual;
 pub use rms_norm::RmsNorm;
 pub use sequential::Sequential;
+pub use transformer::{TransformerConfig, TransformerDecoderLayer, TransformerEncoderLayer};
 
 /// A part of a model that computes an output from its input and its parameters.
 ///

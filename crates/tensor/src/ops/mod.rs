@@ -2,6 +2,7 @@
 
 pub(crate) mod advance;
 mod argmax;
+mod attention;
 mod batch;
 mod class_weights;
 mod copy;
@@ -21,6 +22,7 @@ mod normalize_channels;
 mod norms;
 mod one_hot;
 mod pad;
+mod positions;
 pub(crate) mod random;
 mod rearrange;
 mod record_value;
@@ -34,11 +36,13 @@ mod softmax;
 mod sort;
 mod statistics;
 
+pub use attention::Attention;
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
 pub use create::Indexing;
 pub use dropout::DropoutState;
 pub use pad::PadMode;
+pub use positions::Rotary;
 pub use record_value::ValueLog;
 pub use recurrent::{Cell, Recurrent, RecurrentGrads};
 pub(crate) use remap::Rule;
@@ -49,6 +53,9 @@ use crate::kernel::Kernel;
 pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
+    &attention::ATTENTION,
+    &attention::KEY_GRAD,
+    &attention::QUERY_GRAD,
     &batch::BATCH,
     &class_weights::CLASS_WEIGHTS,
     &copy::COPY,
