@@ -83,7 +83,7 @@ fn normal_quantile(p: f32) -> f32 {
         0.005_739_507_7,
         -0.007_622_461_3,
         0.009_438_870_5,
-        1.001_674_1,
+        1.001_674,
         2.832_976_8,
     ];
     let w = 0.0 - portable_log(4.0 * p * (1.0 - p));
@@ -224,7 +224,7 @@ impl Tensor {
         let (from, to) = if is_above { (-to, -from) } else { (from, to) };
         let below = normal_cdf(from);
         let chance = normal_cdf(to) - below;
-        if !(chance >= LEAST_CHANCE) {
+        if chance.is_nan() || chance < LEAST_CHANCE {
             let rule = "in ascending order, with a chance of 1e-6 at least between them";
             return Err(refusal(op, "bounds", format!("[{low}, {high}]"), rule));
         }
