@@ -11,6 +11,7 @@ mod by_hand;
 mod clipping;
 mod friedman;
 mod groups;
+mod images;
 mod loss_scale;
 mod methods;
 mod network;

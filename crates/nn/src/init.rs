@@ -26,6 +26,11 @@ pub enum Init {
         /// The standard deviation.
         deviation: f32,
     },
+    /// Normal with deviation 1, but one row of a table is zero: embeddings with padding.
+    PaddedNormal {
+        /// The row that is zero, and not beyond the table.
+        row: usize,
+    },
     /// Uniform in ±1 / √fan_in, as PyTorch initialises linear layers. Smaller than He's, so that a network starts near
     /// a constant; on small tables it gives fewer errors on new rows.
     FanInUniform,
@@ -57,6 +62,12 @@ impl Init {
                 rule: "of a matrix or more dimensions, none empty: a vector has no fan-in",
             });
         }
+        if let Self::PaddedNormal { row } = self
+            && shape.first().is_none_or(|&rows| row >= rows)
+        {
+            let value = format!("{self:?} of shape {shape:?}");
+            return Err(Error::Setting { field: "init", value, rule: "of a table that has the row" });
+        }
         Ok(())
     }
 
@@ -72,6 +83,12 @@ impl Init {
             Self::Constant(value) => return Ok(vec![value; count]),
             Self::Uniform { low, high } => Tensor::uniform(&cpu, seed, stream, low, high, shape),
             Self::Normal { mean, deviation } => Tensor::normal(&cpu, seed, stream, mean, deviation, shape),
+            Self::PaddedNormal { row } => {
+                let mut drawn = normal(1.0)?.to_vec()?;
+                let width: usize = shape[1..].iter().product();
+                drawn[row * width..(row + 1) * width].fill(0.0);
+                return Ok(drawn);
+            }
             Self::FanInUniform => uniform(1.0 / fan_in.sqrt()),
             Self::HeNormal => normal((2.0 / fan_in).sqrt()),
             Self::HeUniform => uniform((6.0 / fan_in).sqrt()),
@@ -113,5 +130,6 @@ mod tests {
             assert!((deviation(init) / expected - 1.0).abs() < 0.015, "{init:?}");
         }
         assert!(Init::HeNormal.validate(&[10]).is_err());
+        assert!(Init::PaddedNormal { row: 2 }.validate(&[2, 3]).is_err());
     }
 }

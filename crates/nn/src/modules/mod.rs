@@ -3,21 +3,29 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod convolution;
 mod dropout;
+mod embedding;
 mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
+mod pooling;
 mod sequential;
 
 use thalweg_autograd::Var;
 
 pub use activations::Activation;
+pub use convolution::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::Dropout;
+pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
+pub use pooling::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, Flatten, MaxPool1d, MaxPool2d, Upsample,
+};
 pub use sequential::Sequential;
 
 /// A part of a model that computes an output from its input and its parameters.
