@@ -5,8 +5,8 @@ use crate::common::oracle::{self, Array, Case, Oracle};
 use crate::common::{devices, floats, skip};
 use thalweg::autograd::{Tape, Var};
 use thalweg::nn::{Activation, Adam, AdamW, CrossEntropy, Loss, Method, Mlp, MlpConfig, Module, Optimizer};
-use thalweg::nn::{Init, Linear, Params, ParamsBuilder, Result, Schedule, Sgd};
-use thalweg::tensor::{Device, Tensor, ValueLog};
+use thalweg::nn::{Conv2d, Flatten, Init, Linear, MaxPool2d, Params, ParamsBuilder, Result, Schedule, Sequential, Sgd};
+use thalweg::tensor::{Convolution, Device, Tensor, ValueLog};
 
 /// Returns the method of a case.
 fn method(case: Case<'_>) -> Box<dyn Method> {
@@ -166,9 +166,11 @@ const MLP_NAMES: [&str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"
 fn networks_learn_as_in_pytorch() {
     perceptrons();
     // The small copy has perceptrons only.
-    for (name, runs) in
-        [("networks/logistic", logistic_regressions as fn(Oracle)), ("networks/matrix_factorization", factorisations)]
-    {
+    for (name, runs) in [
+        ("networks/logistic", logistic_regressions as fn(Oracle)),
+        ("networks/matrix_factorization", factorisations),
+        ("networks/cnn_digits", convolutions),
+    ] {
         if oracle::whole().is_some() {
             runs(Oracle::open(name));
         } else {
@@ -199,6 +201,37 @@ fn perceptrons() {
         run += 1;
     }
     assert_eq!(run, if oracle.is_whole { 5 } else { 1 });
+}
+
+/// Digits as images.
+fn convolutions(oracle: Oracle) {
+    const NAMES: [&str; 6] = ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "fc.weight", "fc.bias"];
+    let (mut x, y) = (oracle.array("data/x"), oracle.array("data/y"));
+    x.shape = vec![x.shape[0], 64];
+    let mut run = 0;
+    for case in oracle.cases() {
+        for device in devices() {
+            let mut builder = ParamsBuilder::new(0);
+            let same = Convolution { padding: [1, 1], ..Convolution::default() };
+            let network = Sequential::new()
+                .then(Conv2d::new(&mut builder, "conv1", 1, 4, [3, 3], same).unwrap())
+                .then(Activation::Relu)
+                .then(MaxPool2d::new([2, 2]))
+                .then(Conv2d::new(&mut builder, "conv2", 4, 8, [3, 3], Convolution::default()).unwrap())
+                .then(Activation::Relu)
+                .then(Flatten::default())
+                .then(Linear::new(&mut builder, "fc", 32, 10).unwrap());
+            let model = Model { params: builder.build(&device).unwrap(), names: &NAMES };
+            model.train(&oracle, case, &device, |tape, rows| {
+                let targets: Vec<u32> = rows.iter().map(|&row| y.values[row] as u32).collect();
+                let targets = Tensor::from_slice(&device, &targets, &[rows.len()]).unwrap();
+                let images = rows_of(&device, &x, rows).reshape(&[rows.len(), 1, 8, 8]).unwrap();
+                CrossEntropy.of(network.forward(tape.constant(&images)).unwrap(), &targets).unwrap()
+            });
+        }
+        run += 1;
+    }
+    assert_eq!(run, 2);
 }
 
 /// Breast cancer: mean of softplus(z) - y z, plus ½ 0.01 |w|² of the weight: a loss composed of operations.

@@ -12,6 +12,7 @@ mod clipping;
 mod friedman;
 mod groups;
 mod half;
+mod images;
 mod loss_scale;
 mod methods;
 mod network;

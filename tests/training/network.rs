@@ -24,7 +24,7 @@ fn table(name: &str) -> Table {
 }
 
 /// Prepares a table, with its last column as the target.
-fn prepare(name: &str, device: &Device) -> TabularData {
+pub(crate) fn prepare(name: &str, device: &Device) -> TabularData {
     let table = table(name);
     let target = table.column_names().last().unwrap().clone();
     TabularData::prepare(&table, &target, None, 0.2, 0, device).unwrap()

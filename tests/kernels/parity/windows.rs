@@ -7,7 +7,9 @@ use crate::common::{Tolerance, numbers, tensor};
 use crate::parity::{FOLDED, Pair};
 
 /// The extents of planes, and the pooling over them.
-const CASES: [([usize; 4], MaxPooling<2>); 6] = [
+type Case = ([usize; 4], MaxPooling<2>);
+
+const CASES: [Case; 6] = [
     ([1, 1, 1, 1], MaxPooling::new([1, 1])),
     ([2, 3, 8, 8], MaxPooling::new([2, 2])),
     ([2, 3, 9, 7], MaxPooling { stride: [2, 2], padding: [1, 1], ..MaxPooling::new([3, 3]) }),
@@ -17,8 +19,11 @@ const CASES: [([usize; 4], MaxPooling<2>); 6] = [
 ];
 
 /// The maxima of a case on a tape, with many equal elements, and their places.
-fn maxima(device: &Device, case: usize, of: impl Fn(&Tape, Var<'_>, Var<'_>, Tensor) -> Vec<Tensor>) -> Vec<Tensor> {
-    let (shape, settings) = CASES[case];
+fn maxima(
+    device: &Device,
+    (shape, settings): Case,
+    of: impl Fn(&Tape, Var<'_>, Var<'_>, Tensor) -> Vec<Tensor>,
+) -> Vec<Tensor> {
     let elements = numbers(1, shape.iter().product(), -3.0, 3.0).into_iter().map(f32::round).collect::<Vec<_>>();
     let tape = Tape::new();
     let x = tape.input(&tensor(device, &elements, &shape));
@@ -33,8 +38,8 @@ fn cotangent(device: &Device, shape: &[usize]) -> Tensor {
 }
 
 pub(crate) fn window_max(pair: &Pair) {
-    for case in 0..CASES.len() {
-        pair.compare_bits(&format!("{:?}", CASES[case]), |device| {
+    for case in CASES {
+        pair.compare_bits(&format!("{case:?}"), |device| {
             maxima(device, case, |_, _, y, places| vec![y.value(), places])
         });
     }
@@ -66,8 +71,8 @@ pub(crate) fn window_max(pair: &Pair) {
 }
 
 pub(crate) fn window_return(pair: &Pair) {
-    for case in 0..CASES.len() {
-        pair.compare_bits(&format!("{:?}", CASES[case]), |device| {
+    for case in CASES {
+        pair.compare_bits(&format!("{case:?}"), |device| {
             maxima(device, case, |tape, x, y, _| {
                 let g = tape.constant(&cotangent(device, &y.shape()));
                 vec![tape.vector_jacobian_product(y, g, &[x]).unwrap()[0].value()]
@@ -77,8 +82,8 @@ pub(crate) fn window_return(pair: &Pair) {
 }
 
 pub(crate) fn window_pick(pair: &Pair) {
-    for case in 0..CASES.len() {
-        pair.compare_bits(&format!("{:?}", CASES[case]), |device| {
+    for case in CASES {
+        pair.compare_bits(&format!("{case:?}"), |device| {
             maxima(device, case, |tape, x, y, _| {
                 // The second derivative of a linear function of g, at places of x.
                 let g = tape.input(&cotangent(device, &y.shape()));

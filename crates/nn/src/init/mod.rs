@@ -76,6 +76,11 @@ pub enum Init {
         /// The standard deviation.
         deviation: f32,
     },
+    /// Normal with deviation 1, except for one row of a table, which is zero: embeddings with padding.
+    PaddedNormal {
+        /// The row that is zero, one of the table.
+        row: usize,
+    },
     /// Uniform in ±1 / √fan_in, as PyTorch initialises linear layers. Smaller than He's, so that a network starts near
     /// a constant; on small tables it gives fewer errors on new rows.
     FanInUniform,
@@ -129,7 +134,9 @@ impl Init {
             Self::XavierNormalGain(_) | Self::XavierUniformGain(_) => true,
             Self::KaimingNormal(..) | Self::KaimingUniform(..) | Self::Orthogonal(_) | Self::Sparse { .. } => true,
             Self::Zeros | Self::Ones | Self::Constant(_) => false,
-            Self::Uniform { .. } | Self::Normal { .. } | Self::TruncatedNormal { .. } => false,
+            Self::Uniform { .. } | Self::Normal { .. } | Self::PaddedNormal { .. } | Self::TruncatedNormal { .. } => {
+                false
+            }
         }
     }
 
@@ -153,6 +160,9 @@ impl Init {
             Self::TruncatedNormal { low, high, .. } if low.is_nan() || high.is_nan() || low >= high => {
                 error("one whose lower bound is below the upper one")
             }
+            Self::PaddedNormal { row } if shape.first().is_none_or(|&rows| row >= rows) => {
+                error("of a table that has the row")
+            }
             Self::Sparse { .. } if shape.len() != 2 => error("of a matrix"),
             Self::Sparse { sparsity, .. } if !(0.0..=1.0).contains(&sparsity) => {
                 error("one whose sparsity is between 0 and 1")
@@ -175,6 +185,12 @@ impl Init {
             Self::Constant(value) => return Ok(vec![value; count]),
             Self::Uniform { low, high } => Tensor::uniform(&cpu, seed, stream, low, high, shape),
             Self::Normal { mean, deviation } => Tensor::normal(&cpu, seed, stream, mean, deviation, shape),
+            Self::PaddedNormal { row } => {
+                let mut drawn = normal(1.0)?.to_vec()?;
+                let width: usize = shape[1..].iter().product();
+                drawn[row * width..(row + 1) * width].fill(0.0);
+                return Ok(drawn);
+            }
             Self::FanInUniform => uniform(1.0 / fan_in.sqrt()),
             Self::HeNormal => normal((2.0 / fan_in).sqrt()),
             Self::HeUniform => uniform((6.0 / fan_in).sqrt()),

@@ -151,6 +151,12 @@ pub struct MaxWindows {
 /// A window along an axis: where it starts, the number of its elements, their distance.
 type Window = (usize, usize, usize);
 
+/// The windows along an axis: its extent, and where each starts and ends.
+pub(super) type Spans = (usize, Vec<(usize, usize)>);
+
+/// The windows along an axis: its extent, each of them, and where each starts and ends, which do not decrease.
+type Axis = (usize, Vec<Window>, Vec<(isize, isize)>);
+
 impl MaxWindows {
     /// Returns the windows of pooling.
     pub(super) fn of_pooling(op: &'static str, axes: &[Windows]) -> Result<Self> {
@@ -170,16 +176,15 @@ impl MaxWindows {
     }
 
     /// Returns the windows between these places, which do not decrease.
-    pub(super) fn of_spans(op: &'static str, axes: Vec<(usize, Vec<(usize, usize)>)>) -> Result<Self> {
-        let axis = |(extent, spans): (usize, Vec<(usize, usize)>)| {
+    pub(super) fn of_spans(op: &'static str, axes: Vec<Spans>) -> Result<Self> {
+        let axis = |(extent, spans): Spans| {
             let windows = spans.iter().map(|&(start, end)| (start, end - start, 1)).collect();
             (extent, windows, spans.into_iter().map(|(start, end)| (start.cast_signed(), end.cast_signed())).collect())
         };
         Self::new(op, axes.into_iter().map(axis).collect())
     }
 
-    /// For each axis: its extent, the windows, and where each starts and ends, which do not decrease.
-    fn new(op: &'static str, axes: Vec<(usize, Vec<Window>, Vec<(isize, isize)>)>) -> Result<Self> {
+    fn new(op: &'static str, axes: Vec<Axis>) -> Result<Self> {
         let (mut windows, mut around) = (Vec::new(), Vec::new());
         // The most elements of a window, and the most windows around an element.
         let (mut elements, mut covers) = (1usize, 1usize);

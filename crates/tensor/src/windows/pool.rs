@@ -1,5 +1,6 @@
 //! Pooling: maxima, averages and norms over windows.
 
+use super::maxima::Spans;
 use super::sums::Bands;
 use super::{AveragePooling, MaxPooling, MaxWindows, WindowSums};
 use crate::{Error, Result, Tensor};
@@ -48,11 +49,7 @@ impl<const D: usize> AveragePooling<D> {
 }
 
 /// Returns where the windows of adaptive pooling start and end, for each axis.
-fn adaptive<const D: usize>(
-    op: &'static str,
-    shape: &[usize],
-    output_size: [usize; D],
-) -> Result<Vec<(usize, Vec<(usize, usize)>)>> {
+fn adaptive<const D: usize>(op: &'static str, shape: &[usize], output_size: [usize; D]) -> Result<Vec<Spans>> {
     let extents = last::<D>(op, shape)?;
     if extents.contains(&0) {
         return Err(Error::Rank { op, expected: "extents of at least 1", shape: shape.to_vec() });
@@ -75,7 +72,7 @@ pub fn adaptive_averages<const D: usize>(
     shape: &[usize],
     output_size: [usize; D],
 ) -> Result<WindowSums> {
-    let bands = |(extent, spans): (usize, Vec<(usize, usize)>)| {
+    let bands = |(extent, spans): Spans| {
         Bands::of_windows(extent, spans.into_iter().map(|(start, end)| (start, end, (end - start) as f32)))
     };
     Ok(WindowSums::new(adaptive(op, shape, output_size)?.into_iter().map(bands).collect(), true))
