@@ -62,7 +62,10 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 /// Scalar functions that are correct on every driver.
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const INDEX: &str = include_str!("shared/index.wgsl");
+const JACOBI: &str = include_str!("shared/jacobi.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
+const ATTENTION_PARTS: &str = include_str!("shared/attention.wgsl");
+const ATTENTION_GRAD: &str = include_str!("shared/attention_grad.wgsl");
 const ADAFACTOR: &str = include_str!("shared/adafactor.wgsl");
 const CAUTIOUS: &str = include_str!("shared/cautious.wgsl");
 const MATRICES: &str = include_str!("shared/matrices.wgsl");
@@ -76,6 +79,7 @@ const MOMENTS: &str = include_str!("shared/moments.wgsl");
 const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
+const POWER_BELOW: &str = include_str!("shared/power_below.wgsl");
 const PRODUCT: &str = include_str!("shared/product.wgsl");
 /// A batch of matrix products: `Batch` and `offsets_of`.
 pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
@@ -138,6 +142,9 @@ shaders! {
     ADVANCE "advance" "tensor/advance.wgsl" [];
     ARGMAX "argmax" "tensor/argmax.wgsl" [GRID, MATH];
     ASGD "asgd" "optim/asgd.wgsl" [GRID, MATH, CLOCK_STATE, SELF_CLOCK, UPDATE];
+    ATTENTION "attention" "tensor/attention.wgsl" [GRID, MATH, ATTENTION_PARTS];
+    ATTENTION_KEY_GRAD "attention_key_grad" "tensor/attention_key_grad.wgsl" [GRID, MATH, ATTENTION_PARTS, ATTENTION_GRAD];
+    ATTENTION_QUERY_GRAD "attention_query_grad" "tensor/attention_query_grad.wgsl" [GRID, MATH, ATTENTION_PARTS, ATTENTION_GRAD];
     AVERAGE "average" "optim/average.wgsl" [GRID, PAGES];
     BATCH "batch" "tensor/batch.wgsl" [GRID, GATHER];
     BATCHED_MATMUL "batched_matmul" "tensor/batched_matmul.wgsl" [GRID, PRODUCT, PRODUCT_BATCH];
@@ -145,6 +152,7 @@ shaders! {
     CAUTIOUS_MOMENTS "cautious_moments" "optim/cautious_moments.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, CHUNKS, CAUTIOUS];
     CAUTIOUS_SCALE "cautious_scale" "optim/cautious_scale.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
     CLASS_WEIGHTS "class_weights" "tensor/class_weights.wgsl" [GRID, MATH];
+    CHOLESKY "cholesky" "tensor/cholesky.wgsl" [GRID, MATH];
     CLOCK "clock" "optim/clock.wgsl" [MATH, TREE, CLOCK_WORDS];
     COPY "copy" "tensor/copy.wgsl" [GRID];
     COPY_HALVES "copy_halves" "tensor/copy_halves.wgsl" [GRID];
@@ -154,6 +162,7 @@ shaders! {
     CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
     CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
+    EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
@@ -169,10 +178,12 @@ shaders! {
     LINEAR_WEIGHT_GRAD "linear_weight_grad" "tensor/linear_weight_grad.wgsl" [GRID, PRODUCT];
     LION "lion" "optim/lion.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     LOOKAHEAD "lookahead" "optim/lookahead.wgsl" [GRID, PAGES];
+    LU "lu" "tensor/lu.wgsl" [GRID];
     MATMUL "matmul" "tensor/matmul.wgsl" [GRID, PRODUCT];
     MOMENTUM "momentum" "optim/momentum.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     MSE "mse" "tensor/mse.wgsl" [GRID];
     MSE_MEAN "mse_mean" "tensor/mse_mean.wgsl" [MATH, TREE, MEAN];
+    MULTINOMIAL "multinomial" "tensor/multinomial.wgsl" [GRID, PHILOX];
     MUON_APPLY "muon_apply" "optim/muon_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_MOMENTUM "muon_momentum" "optim/muon_momentum.wgsl" [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME];
     MUON_NORMALIZE "muon_normalize" "optim/muon_normalize.wgsl" [GRID, TREE, MATH, MATRICES, MATRIX_BLOCKS];
@@ -185,9 +196,12 @@ shaders! {
     PRODIGY "prodigy" "optim/prodigy.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     PRODIGY_ESTIMATE "prodigy_estimate" "optim/prodigy_estimate.wgsl" [MATH, TREE, CLOCK_WORDS];
     PRODIGY_SUMS "prodigy_sums" "optim/prodigy_sums.wgsl" [GRID, MATH, TREE, CLOCK_STATE, SELF_CLOCK, UPDATE_STEP];
+    QR "qr" "tensor/qr.wgsl" [GRID, MATH, TREE, POWER_BELOW];
     RADAM "radam" "optim/radam.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     RANDOM "random" "tensor/random.wgsl" [GRID, TAIL, MATH, PHILOX, NORMAL];
     RECORD_VALUE "record_value" "tensor/record_value.wgsl" [];
+    RECURRENT_STEP "recurrent_step" "tensor/recurrent_step.wgsl" [GRID, MATH];
+    RECURRENT_STEP_GRAD "recurrent_step_grad" "tensor/recurrent_step_grad.wgsl" [GRID, MATH];
     REDUCE_COLUMNS "reduce_columns" "tensor/reduce_columns.wgsl" [GRID, MATH];
     REDUCE_ROWS "reduce_rows" "tensor/reduce_rows.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
     REMAP "remap" "tensor/remap.wgsl" [GRID, REMAP_RULES];
@@ -225,13 +239,19 @@ shaders! {
     SORT_BLOCKS "sort_blocks" "tensor/sort_blocks.wgsl" [GRID];
     SORT_MERGE "sort_merge" "tensor/sort_merge.wgsl" [GRID];
     SOFTMAX "softmax" "tensor/softmax.wgsl" [GRID, MATH, TREE, SHORT_ROWS];
+    SOLVE_TRIANGULAR "solve_triangular" "tensor/solve_triangular.wgsl" [GRID];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
+    SVD "svd" "tensor/svd.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];
     SOPHIA "sophia" "optim/sophia.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE];
     UNRAVEL "unravel" "tensor/unravel.wgsl" [GRID];
     UPDATE_NORMS "update_norms" "optim/update_norms.wgsl" [MATH, TREE];
+    WINDOW_MAX "window_max" "tensor/window_max.wgsl" [GRID, MATH];
+    WINDOW_PICK "window_pick" "tensor/window_pick.wgsl" [GRID];
+    WINDOW_RETURN "window_return" "tensor/window_return.wgsl" [GRID];
+    WINDOW_SUM "window_sum" "tensor/window_sum.wgsl" [GRID];
     YOGI "yogi" "optim/yogi.wgsl" [GRID, CLOCK_STATE, SELF_CLOCK, UPDATE, MOMENTS];
 }

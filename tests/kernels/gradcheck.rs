@@ -4,9 +4,14 @@
 //! Inputs are away from kinks. The bound of 1e-3 on the relative error is ten times the default for "right". Rounding
 //! in f32 over a step of 5e-3 gives some 1e-5 to 1e-4, except for elements near a zero of a third derivative.
 
+mod linalg;
+
 use thalweg::autograd::{GradientCheck, Result, Tape, Var, check_function, check_gradient, jvp, vjp};
 use thalweg::tensor::functions::{Check, MUL, SIGN};
-use thalweg::tensor::{Convolution, ConvolutionTranspose, Device, Indexing, PadMode, Tensor, functions};
+use thalweg::tensor::{
+    Attention, AveragePooling, Cell, Convolution, ConvolutionTranspose, Device, MaxPooling, Recurrent, Resize,
+};
+use thalweg::tensor::{Indexing, PadMode, Rotary, Tensor, functions};
 
 pub(crate) type Function = for<'t> fn(&'t Tape, &[Var<'t>]) -> Result<Var<'t>>;
 
@@ -208,6 +213,145 @@ const TABLE: &[Row] = &[
         (-1.0, 1.0),
         &[&[2, 2, 2, 3], &[2, 2, 3, 2], &[4]],
     ),
+    (
+        "max_pool2d",
+        |_, x| {
+            let settings = MaxPooling { stride: [1, 2], padding: [1, 1], ..MaxPooling::new([2, 3]) };
+            x[0].square()?.max_pool2d(&settings)
+        },
+        (0.1, 3.0),
+        &[&[2, 3, 4]],
+    ),
+    ("max_pool1d", |_, x| x[0].square()?.max_pool1d(&MaxPooling::new([2])), (0.1, 3.0), &[&[3, 5]]),
+    ("adaptive_max_pool2d", |_, x| x[0].square()?.adaptive_max_pool2d([2, 1]), (0.1, 3.0), &[&[2, 3, 2]]),
+    (
+        "avg_pool2d",
+        |_, x| {
+            let settings = AveragePooling { stride: [2, 1], padding: [1, 1], ..AveragePooling::new([3, 2]) };
+            x[0].square()?.avg_pool2d(&AveragePooling { count_include_pad: false, ceil_mode: true, ..settings })
+        },
+        (-2.0, 2.0),
+        &[&[2, 4, 3]],
+    ),
+    ("avg_pool1d", |_, x| x[0].square()?.avg_pool1d(&AveragePooling::new([2])), (-2.0, 2.0), &[&[3, 5]]),
+    ("adaptive_avg_pool2d", |_, x| x[0].square()?.adaptive_avg_pool2d([2, 3]), (-2.0, 2.0), &[&[2, 3, 4]]),
+    ("adaptive_avg_pool1d", |_, x| x[0].square()?.adaptive_avg_pool1d([1]), (-2.0, 2.0), &[&[2, 5]]),
+    ("lp_pool2d", |_, x| x[0].lp_pool2d(3.0, [2, 2], [1, 2], true), (0.5, 2.0), &[&[2, 3, 5]]),
+    ("lp_pool1d", |_, x| x[0].lp_pool1d(2.0, [3], None, false), (0.5, 2.0), &[&[2, 7]]),
+    ("upsample_nearest1d", |_, x| x[0].square()?.upsample_nearest1d(&Resize::Factor([3.0])), (-2.0, 2.0), &[&[2, 3]]),
+    ("upsample_nearest2d", |_, x| x[0].square()?.upsample_nearest2d(&Resize::Size([5, 2])), (-2.0, 2.0), &[&[2, 3, 4]]),
+    (
+        "upsample_bilinear2d",
+        |_, x| x[0].square()?.upsample_bilinear2d(&Resize::Size([5, 2]), false),
+        (-2.0, 2.0),
+        &[&[2, 3, 4]],
+    ),
+    (
+        "upsample_bilinear2d, corners aligned",
+        |_, x| x[0].square()?.upsample_bilinear2d(&Resize::Factor([2.0, 1.5]), true),
+        (-2.0, 2.0),
+        &[&[2, 2, 3]],
+    ),
+    ("unfold2d", |_, x| x[0].square()?.unfold2d([3, 2], &PADDED), (-2.0, 2.0), &[&[1, 2, 4, 3]]),
+    (
+        "pixel_shuffle and back",
+        |_, x| x[0].square()?.pixel_shuffle(2)?.square()?.pixel_unshuffle(2),
+        (-2.0, 2.0),
+        &[&[1, 4, 2, 3]],
+    ),
+    ("embedding", |_, x| x[0].square()?.embedding(&indices(x[0], &[2, 0, 2, 1])?, None), (-2.0, 2.0), &[&[3, 4]]),
+    (
+        "rnn_tanh_cell",
+        |_, x| x[0].rnn_tanh_cell(x[1], x[2], x[3], Some(x[4]), None),
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 4], &[4, 3], &[4, 4], &[4]],
+    ),
+    (
+        "rnn_relu_cell",
+        |_, x| x[0].rnn_relu_cell(x[1], x[2], x[3], None, Some(x[4])),
+        (0.1, 1.0),
+        &[&[3], &[4], &[4, 3], &[4, 4], &[4]],
+    ),
+    (
+        "gru_cell",
+        |_, x| x[0].gru_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 2], &[6, 3], &[6, 2], &[6], &[6]],
+    ),
+    (
+        "lstm_cell",
+        |_, x| {
+            let (hidden, cell) = x[0].lstm_cell((x[1], x[2]), x[3], x[4], Some(x[5]), Some(x[6]))?;
+            hidden.mul(cell)?.add(cell)
+        },
+        (-1.0, 1.0),
+        &[&[2, 3], &[2, 2], &[2, 2], &[8, 3], &[8, 2], &[8], &[8]],
+    ),
+    (
+        "recurrent, LSTM",
+        |_, x| x[0].recurrent(&Recurrent::new(Cell::Lstm), &[x[1], x[2]], x[3], Some(x[4])),
+        (-1.0, 1.0),
+        &[&[3, 2, 8], &[2, 2], &[2, 2], &[8, 2], &[8]],
+    ),
+    (
+        "recurrent, LSTM whose states are one variable",
+        |_, x| x[0].recurrent(&Recurrent::new(Cell::Lstm), &[x[1], x[1]], x[2], None),
+        (-1.0, 1.0),
+        &[&[2, 2, 8], &[2, 2], &[8, 2]],
+    ),
+    (
+        "recurrent, GRU backwards with lengths",
+        |_, x| {
+            let lengths = Some(indices(x[0], &[3, 1])?);
+            let settings = Recurrent { reverse: true, lengths, ..Recurrent::new(Cell::Gru) };
+            x[0].recurrent(&settings, &[x[1]], x[2], Some(x[3]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 6], &[2, 2], &[6, 2], &[6]],
+    ),
+    (
+        "recurrent, LSTM with lengths",
+        |_, x| {
+            let settings = Recurrent { lengths: Some(indices(x[0], &[1, 3])?), ..Recurrent::new(Cell::Lstm) };
+            x[0].recurrent(&settings, &[x[1], x[2]], x[3], Some(x[4]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 8], &[2, 2], &[2, 2], &[8, 2], &[8]],
+    ),
+    (
+        "recurrent, RNN backwards",
+        |_, x| {
+            let settings = Recurrent { reverse: true, ..Recurrent::new(Cell::RnnTanh) };
+            x[0].recurrent(&settings, &[x[1]], x[2], Some(x[3]))
+        },
+        (-1.0, 1.0),
+        &[&[3, 2, 3], &[2, 3], &[3, 3], &[3]],
+    ),
+    (
+        "attention",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[2], None, &Attention::default()),
+        (-1.0, 1.0),
+        &[&[2, 2, 3, 4], &[2, 2, 5, 4], &[2, 2, 5, 4]],
+    ),
+    (
+        "attention, causal, with shared heads",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[2], None, &Attention { scale: Some(0.8), causal: true }),
+        (-1.0, 1.0),
+        &[&[4, 5, 2], &[2, 6, 2], &[2, 6, 2]],
+    ),
+    (
+        "attention with a mask that has a gradient",
+        |_, x| x[0].scaled_dot_product_attention(x[1], x[1], Some(x[2]), &Attention::default()),
+        (-1.0, 1.0),
+        &[&[2, 3, 2], &[2, 4, 2], &[3, 4]],
+    ),
+    ("rotary", |_, x| x[0].square()?.rotary(&positions(x[0])?, &Rotary::default()), (-1.0, 1.0), &[&[2, 3, 4]]),
+    (
+        "rotary, interleaved",
+        |_, x| x[0].square()?.rotary(&positions(x[0])?, &Rotary { interleaved: true, ..Rotary::default() }),
+        (-1.0, 1.0),
+        &[&[2, 3, 4]],
+    ),
     ("cross_entropy", |_, x| x[0].cross_entropy(&indices(x[0], &[2, 0, 1])?), (-2.0, 2.0), &[&[3, 4]]),
     (
         "cross_entropy, scaled",
@@ -222,9 +366,13 @@ const TABLE: &[Row] = &[
 /// Convolutions with a border.
 const PADDED: Convolution<2> = Convolution { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
 
-/// All rows: those of losses and normalizations have their own file.
+fn positions(of: Var<'_>) -> Result<Tensor> {
+    Ok(Tensor::from_slice(of.value().device(), &[0.0f32, 1.5, 7.0], &[3])?)
+}
+
+/// All rows: those of losses, normalizations and linear algebra have their own file.
 fn table() -> impl Iterator<Item = &'static Row> {
-    TABLE.iter().chain(crate::losses::TABLE)
+    TABLE.iter().chain(crate::losses::TABLE).chain(linalg::TABLE)
 }
 
 pub(crate) fn indices(of: Var<'_>, rows: &[u32]) -> Result<Tensor> {

@@ -346,9 +346,55 @@ fn convolution(draw: &mut Draw, _: &Pair) -> Case {
     })
 }
 
+fn indexing(draw: &mut Draw, _: &Pair) -> Case {
+    let shape = draw.shape(1, 4);
+    let axis = draw.axis(shape.len());
+    let place = axis.rem_euclid(shape.len() as isize) as usize;
+    let extent = shape[place];
+    let count = if extent == 0 { 0 } else { draw.from(0, 9) };
+    let list: Vec<u32> = (0..count).map(|_| draw.below(extent) as u32).collect();
+    let mut many = shape.clone();
+    many[place] = count;
+    let elements = many.iter().product::<usize>();
+    let all: Vec<u32> = (0..elements).map(|_| draw.below(extent.max(1)) as u32).collect();
+    let (x, source) = (Operand::whole(draw, &shape), Operand::whole(draw, &many));
+    let which = draw.below(9);
+    let k = draw.from(0, extent);
+    let (descending, value) = (draw.chance(2), draw.number(-1.0, 1.0));
+    let mask = Operand::whole(draw, &shape);
+    case(format!("indices {which} of {shape:?} along {axis}, {count}, {k}"), Tolerance::EXACT, move |device| {
+        let (x, source) = (x.on(device)?, source.on(device)?);
+        let indices = Tensor::from_slice(device, &list, &[count])?;
+        let each = Tensor::from_slice(device, &all, &many)?;
+        let pair = |(values, places): (Tensor, Tensor)| vec![values, places];
+        Ok(match which {
+            0 => vec![x.index_select(axis, &indices)?],
+            1 => vec![x.gather(axis, &each)?],
+            2 => vec![x.scatter(axis, &each, &source)?],
+            3 => vec![x.scatter_add(axis, &each, &source)?],
+            4 => vec![x.index_add(axis, &indices, &source)?],
+            5 => pair(x.sort(axis, descending)?),
+            6 => pair(x.topk(k, axis, descending)?),
+            7 => vec![x.masked_fill(&mask.on(device)?.relu()?, value)?],
+            _ => vec![x.masked_select(&mask.on(device)?.relu()?)?],
+        })
+    })
+}
+
 /// The kinds of cases, in turn.
-const KINDS: [fn(&mut Draw, &Pair) -> Case; 9] =
-    [elementwise, reduction, along_an_axis, rearrangement, product, elementwise, rearrangement, einsum, convolution];
+const KINDS: [fn(&mut Draw, &Pair) -> Case; 11] = [
+    elementwise,
+    reduction,
+    along_an_axis,
+    rearrangement,
+    product,
+    elementwise,
+    rearrangement,
+    einsum,
+    convolution,
+    indexing,
+    indexing,
+];
 
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))

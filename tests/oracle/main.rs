@@ -13,4 +13,5 @@ mod nn;
 mod norms;
 mod ops;
 mod optimizers;
+mod recurrent;
 mod schedules;

@@ -65,9 +65,9 @@ fn optimizer(case: Case<'_>, params: &Params) -> Optimizer {
 }
 
 /// A file's model: its parameters under the oracle's names, in the order of declaration.
-struct Model<'a> {
-    params: Params,
-    names: &'a [&'a str],
+pub(crate) struct Model<'a> {
+    pub(crate) params: Params,
+    pub(crate) names: &'a [&'a str],
 }
 
 impl Model<'_> {
@@ -79,7 +79,7 @@ impl Model<'_> {
     }
 
     /// Trains as in the case. `loss` returns the loss of some rows, to be scaled for accumulation.
-    fn train(
+    pub(crate) fn train(
         &self,
         oracle: &Oracle,
         case: Case<'_>,

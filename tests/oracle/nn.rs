@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::tensor::{Convolution, ConvolutionTranspose};
+use thalweg::tensor::{AveragePooling, Convolution, ConvolutionTranspose, MaxPooling, Resize, Tensor};
 
 use crate::common::oracle::Case;
 use crate::ops::{Kind, input, outcome};
@@ -26,6 +26,25 @@ fn convolution<const D: usize>(case: Case<'_>) -> Convolution<D> {
     }
 }
 
+fn max_pooling<const D: usize>(case: Case<'_>) -> MaxPooling<D> {
+    let kernel_size = setting(case, "kernel_size", 0);
+    let whole = MaxPooling::new(kernel_size);
+    let stride = if case.get("attrs.stride").is_null() { kernel_size } else { setting(case, "stride", 0) };
+    MaxPooling {
+        stride,
+        padding: setting(case, "padding", 0),
+        dilation: setting(case, "dilation", 1),
+        ceil_mode: case.is("attrs.ceil_mode"),
+        ..whole
+    }
+}
+
+fn average_pooling(case: Case<'_>) -> AveragePooling<2> {
+    let MaxPooling { kernel_size, stride, padding, ceil_mode, .. } = max_pooling(case);
+    let count_include_pad = case.is("attrs.count_include_pad");
+    AveragePooling { stride, padding, ceil_mode, count_include_pad, ..AveragePooling::new(kernel_size) }
+}
+
 fn apply<'t>(case: Case<'_>, x: &[Var<'t>]) -> Option<Result<Var<'t>>> {
     let bias = x.get(2).copied();
     Some(match case.text("op") {
@@ -40,13 +59,34 @@ fn apply<'t>(case: Case<'_>, x: &[Var<'t>]) -> Option<Result<Var<'t>>> {
                 &ConvolutionTranspose { stride, padding, output_padding, dilation, groups },
             )
         }
+        "max_pool1d" => x[0].max_pool1d(&max_pooling(case)),
+        "max_pool2d" => x[0].max_pool2d(&max_pooling(case)),
+        "avg_pool2d" => x[0].avg_pool2d(&average_pooling(case)),
+        "adaptive_avg_pool2d" => x[0].adaptive_avg_pool2d(setting(case, "output_size", 0)),
+        "global_avg_pool2d" => {
+            let all = x[0].shape()[..2].to_vec();
+            x[0].adaptive_avg_pool2d([1, 1]).and_then(|y| y.reshape(&all))
+        }
+        "upsample_nearest" => {
+            let factor = setting::<2>(case, "scale_factor", 1);
+            x[0].upsample_nearest2d(&Resize::Factor(factor.map(|factor| factor as f64)))
+        }
+        "unfold" => x[0].unfold2d(setting(case, "kernel_size", 0), &convolution(case)),
+        "embedding" => {
+            let padding = case.get("attrs.padding_idx").as_u64().map(|row| row as usize);
+            let of = x[1].value();
+            let indices: Vec<u32> = of.to_vec::<f32>().unwrap().into_iter().map(|row| row as u32).collect();
+            x[0].embedding(&Tensor::from_slice(of.device(), &indices, of.shape()).unwrap(), padding)
+        }
+        "rnn_tanh_cell" => x[0].rnn_tanh_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
+        "gru_cell" => x[0].gru_cell(x[1], x[2], x[3], Some(x[4]), Some(x[5])),
         _ => return None,
     })
 }
 
 #[test]
 fn values() {
-    crate::ops::hold("ops/nn", (13, 0), |device, case| {
+    crate::ops::hold("ops/nn", (37, 0), |device, case| {
         let tape = Tape::new();
         let count = (0..).take_while(|i| case.find(&format!("in/{i}")).is_some()).count();
         let inputs: Vec<Var<'_>> = (0..count).map(|i| tape.constant(&input(device, case, i))).collect();
@@ -56,5 +96,5 @@ fn values() {
 
 #[test]
 fn gradients() {
-    crate::gradients::hold("ops/nn", (13, 0), apply);
+    crate::gradients::hold("ops/nn", (37, 0), apply);
 }

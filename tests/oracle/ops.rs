@@ -5,7 +5,7 @@ use crate::common::{devices, floats, words};
 use crate::gradients::places;
 use crate::gradients::shapes::{pad_mode, widths};
 use thalweg::tensor::functions::Elementwise;
-use thalweg::tensor::{Device, DeviceKind, Tensor, functions};
+use thalweg::tensor::{Attention, Device, DeviceKind, Tensor, functions};
 
 /// The requirement of an operation besides its case's own bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -332,7 +332,7 @@ fn extents(shape: &serde_json::Value) -> Vec<usize> {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (58, 4), |device, case| {
+    hold("ops/softmax_norm", (99, 4), |device, case| {
         let x = input(device, case, 0);
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || case.number("attrs.eps") as f32;
@@ -354,6 +354,11 @@ fn softmax_and_normalizations() {
                 x.group_norm(groups, operand(1).as_ref(), operand(2).as_ref(), eps())
             }
             "instance_norm" => x.instance_norm(operand(1).as_ref(), operand(2).as_ref(), eps()),
+            "attention" => {
+                let settings = Attention { causal: case.is("attrs.causal"), ..Attention::default() };
+                let (key, value) = (operand(1).unwrap(), operand(2).unwrap());
+                x.scaled_dot_product_attention(&key, &value, operand(3).as_ref(), &settings)
+            }
             _ => return None,
         };
         Some(outcome(&y.unwrap(), Kind::Transcendental))

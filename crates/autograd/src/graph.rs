@@ -6,7 +6,47 @@ use std::fmt::Write;
 use crate::Tape;
 use crate::tape::Node;
 
+/// An operation on a tape: see [`Tape::operations`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Operation {
+    /// Its name.
+    pub name: &'static str,
+    /// The path of its module ([`Tape::scope`]).
+    pub path: Option<String>,
+    /// The shape of its result.
+    pub shape: Vec<usize>,
+    /// The shapes of its inputs.
+    pub inputs: Vec<Vec<usize>>,
+}
+
 impl Tape {
+    /// Returns the recorded operations in their order, without inputs, constants and parameters.
+    ///
+    /// ```
+    /// use thalweg_autograd::Tape;
+    /// use thalweg_tensor::{Device, Tensor};
+    /// # fn main() -> thalweg_autograd::Result<()> {
+    /// let tape = Tape::inference();
+    /// let x = tape.input(&Tensor::from_slice(&Device::cpu(), &[1.0, 2.0, 3.0], &[3])?);
+    /// x.exp()?.sum()?;
+    /// let operations = tape.operations();
+    /// assert_eq!((operations[1].name, &operations[1].inputs), ("sum", &vec![vec![3]]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn operations(&self) -> Vec<Operation> {
+        let nodes = self.nodes.borrow();
+        let operation = |node: &Node| Operation {
+            name: node.op,
+            path: node.origin.path.as_deref().map(str::to_string),
+            shape: node.shape().to_vec(),
+            inputs: node.inputs.iter().map(|&input| nodes[input].shape().to_vec()).collect(),
+        };
+        nodes.iter().filter(|node| !node.inputs.is_empty()).map(operation).collect()
+    }
+
     /// Returns the recorded operations as a graph for Graphviz: a box for each operation with its name and its shape,
     /// an ellipse for each input, constant and parameter, and a frame around the operations of each module
     /// ([`scope`](Self::scope)). Nodes without gradients are dashed.

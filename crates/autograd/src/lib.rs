@@ -29,6 +29,7 @@ pub use check_function::{FunctionReport, check_function};
 pub use error::{Error, Result};
 pub use forward::Push;
 pub use functional::{hessian, hvp, jacobian, jvp, per_example_gradients, vjp};
+pub use graph::Operation;
 pub use parameter::Parameter;
 #[doc(hidden)]
 pub use rules::losses::loss_functions;

@@ -105,7 +105,12 @@ impl<'t> Walk<'t> {
 
     /// Walks from the root to the leaves. If `nothing` is given, it replaces values that no pullback needs any more.
     pub(crate) fn run(&self, nothing: Option<&Tensor>) -> Result<()> {
-        for node in (0..=self.root).rev() {
+        self.run_to(0, nothing)
+    }
+
+    /// Walks as [`run`](Self::run), to the node `last` at most: the nodes before it only collect their gradients.
+    fn run_to(&self, last: usize, nothing: Option<&Tensor>) -> Result<()> {
+        for node in (last..=self.root).rev() {
             let Some(slot) = self.slots.borrow()[node].clone() else { continue };
             let (pullback, parameter, op, path) = {
                 let nodes = self.tape.nodes.borrow();
@@ -254,6 +259,28 @@ impl<'t> Pull<'t, '_> {
     /// If the shapes differ.
     pub fn give(&self, i: usize, gradient: Var<'t>) -> Result<()> {
         self.add(i, gradient, false)
+    }
+
+    /// Passes the inputs the gradients of a composition of differentiable operations, which computes the result from the
+    /// inputs once more. For passes whose gradients are variables, where the rule itself has values only.
+    pub(crate) fn give_through(&self, compose: impl Fn(&[Var<'t>]) -> Result<Var<'t>>) -> Result<()> {
+        let tape = self.walk.tape;
+        let cotangent = self.cotangent()?;
+        let inputs: Vec<Var<'t>> = (0..self.inputs()).map(|i| self.input(i)).collect();
+        let mark = tape.nodes.borrow().len();
+        let result = compose(&inputs)?;
+        if result.index() < mark || !result.is_tracked() {
+            return Ok(());
+        }
+        let walk = Walk::new(tape, result, Cotangent::Var(cotangent.index()), true);
+        walk.run_to(mark, None)?;
+        for (i, input) in inputs.iter().enumerate() {
+            let is_repeated = inputs[..i].iter().any(|other| other.index() == input.index());
+            if let Some(gradient) = walk.gradient_of(input.index()).filter(|_| !is_repeated) {
+                self.give(i, gradient)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns whether the gradient of the result is known to be one, so that values computed for it can be used

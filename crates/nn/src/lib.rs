@@ -32,6 +32,7 @@ mod range_test;
 pub mod schedule;
 mod setting;
 mod state_dict;
+mod summary;
 mod tabular;
 #[cfg(test)]
 mod testing;
@@ -42,7 +43,7 @@ use thalweg_tensor::Kernel;
 pub use checkpoint::{Checkpoint, CheckpointTensor, Values};
 pub use error::{DataProblem, Error, Result};
 pub use file::{check_writable, write_whole};
-pub use init::Init;
+pub use init::{Fan, Gain, Init};
 pub use losses::*;
 pub use modules::*;
 pub use optim::*;
@@ -55,6 +56,7 @@ pub use schedule::{Chain, CyclicMode, Interpolated, Join, PiecewiseConstant, Rat
 /// The crate that defines the `Value` of the metadata of a [`Checkpoint`].
 pub use serde_json;
 pub use state_dict::{LoadReport, StateDict};
+pub use summary::{Summary, SummaryRow};
 pub use tabular::{Predictions, Schema, TabularData, TabularModel};
 pub use thalweg_tensor::{Averaging, Clip, ClockState, LossScale, NonFinite, PendingClock};
 pub use trainer::{Context, EpochReport, Evaluation, Event, FitOptions, Flow, History, Trainer};

@@ -50,6 +50,7 @@ mod arena;
 mod axis;
 mod convolution;
 pub mod functions;
+mod linalg;
 mod matmul;
 mod ops;
 pub mod optim;
@@ -57,6 +58,7 @@ mod print;
 mod shape;
 mod tensor;
 mod views;
+mod windows;
 
 pub use arena::{Arena, Layout, Packing};
 pub use axis::{Axes, Axis};
@@ -66,7 +68,11 @@ pub use convolution::{Convolution, ConvolutionTranspose};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 #[doc(hidden)]
 pub use matmul::{Summand, einsum};
-pub use ops::{DropoutState, Indexing, PadMode, ValueLog, copy_by_kernel, next_batch};
+#[doc(hidden)]
+pub use ops::RecurrentGrads;
+pub use ops::{
+    Attention, Cell, DropoutState, Indexing, PadMode, Recurrent, Rotary, ValueLog, copy_by_kernel, next_batch,
+};
 pub use optim::{
     AdaptiveClip, Clip, Clock, ClockState, Curvature, LossScale, NonFinite, PendingClock, ScheduleTable,
     SegmentSettings, StepArguments, UpdateNorms,
@@ -87,6 +93,12 @@ pub use thalweg_runtime::{
     note_fault, on_replay, profile, scope, time, twin,
 };
 pub(crate) use thalweg_runtime::{check_state, elementwise, math, memory, philox, threads};
+pub use windows::{AveragePooling, MaxPooling, Resize};
+#[doc(hidden)]
+pub use windows::{
+    MaxWindows, Patches, SHUFFLE, UNSHUFFLE, WindowSums, adaptive_averages, adaptive_maxima, norm_pooling, shuffled,
+    unshuffled,
+};
 
 /// Chooses the kernels of matrix products by measurement.
 pub mod tune {
@@ -97,5 +109,5 @@ pub mod tune {
 
 /// Returns the hand-written kernels of this crate, folder by folder.
 pub fn kernels() -> impl Iterator<Item = &'static Kernel> {
-    [ops::KERNELS, matmul::KERNELS, optim::KERNELS].into_iter().flatten().copied()
+    [ops::KERNELS, matmul::KERNELS, windows::KERNELS, linalg::KERNELS, optim::KERNELS].into_iter().flatten().copied()
 }

@@ -5,7 +5,8 @@
 use thalweg_runtime::threads::with_threads;
 use thalweg_tensor::optim::{Elements, Head, Timing, UPDATE_VARIANTS, access};
 use thalweg_tensor::{
-    Arena, Clip, Clock, DType, Device, DropoutState, Kernel, Result, StepArguments, Tensor, next_batch,
+    Arena, Attention, Cell, Clip, Clock, DType, Device, DropoutState, Kernel, MaxPooling, Recurrent, Result,
+    StepArguments, Tensor, next_batch,
 };
 
 /// An element-wise update with two arenas of state, for the CPU only.
@@ -25,6 +26,14 @@ static UPDATE: Kernel = Kernel {
         );
     },
 };
+
+/// The states of an LSTM, wide enough for several pieces.
+fn recurrent(device: &Device) -> Result<Tensor> {
+    let gates = Tensor::uniform(device, 6, 0, -1.0, 1.0, &[2, 260, 4 * 70])?;
+    let weight = Tensor::uniform(device, 7, 0, -1.0, 1.0, &[4 * 70, 70])?;
+    let state = Tensor::uniform(device, 8, 0, -1.0, 1.0, &[260, 70])?;
+    gates.recurrent(&Recurrent::new(Cell::Lstm), &[&state, &state], &weight, None)
+}
 
 /// Runs every parallel twin, with several pieces, and returns the bits of all results.
 fn results() -> Result<Vec<u32>> {
@@ -67,9 +76,25 @@ fn results() -> Result<Vec<u32>> {
         x.reshape(&[300 * 257])?.argsort(0, true)?,
         x.gt(&y)?.nonzero()?,
         order,
+        x.max_pool2d(&MaxPooling { stride: [1, 1], ..MaxPooling::new([2, 3]) })?,
+        x.adaptive_avg_pool2d([200, 200])?,
+        recurrent(&device)?,
         layer.linear_input_grad(&weight, &x)?,
         x.t()?.matmul(&y)?,
     ];
+    let matrices = x.reshape(&[771, 10, 10])?;
+    let (q, r) = matrices.qr()?;
+    let (u, s, vh) = matrices.svd()?;
+    let (values, vectors) = matrices.eigh()?;
+    let definite = matrices.matmul(&matrices.transpose(-2, -1)?)?;
+    all.extend([q, r, u, s, vh, values, vectors, definite.cholesky()?, matrices.solve(&definite)?]);
+    let of_heads = |x: &Tensor| x.slice(1, 0, 256)?.reshape(&[1, 300, 4, 64])?.transpose(1, 2);
+    let (query, key) = (of_heads(&x)?, of_heads(&y)?.slice(1, 0, 2)?);
+    let settings = Attention { causal: true, ..Attention::default() };
+    let (attention, state) = query.attention_forward(&key, &key, None, &settings)?;
+    let gradients = query.attention_backward(&key, &key, None, &settings, &attention, &state, &query)?;
+    all.extend([attention, state]);
+    all.extend(gradients);
     let (recording, chain) = device.record(|| x.square()?.affine(0.5, 1.0)?.mul(&y)?.add(&y.slice(0, 0, 1)?))?;
     recording.replay(1)?;
     all.extend([batch, dropped, mask, filled, layer, dw, db, chain]);

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use thalweg::autograd::{Error as TapeError, Parameter, Tape};
 use thalweg::nn::{CrossEntropy, Loss, Mse};
 use thalweg::tensor::{
-    Arena, Convolution, DType, Device, DropoutState, Error, Float, RecordOptions, Tensor, ValueLog, bf16,
-    copy_by_kernel, f16, hold_as, next_batch,
+    Arena, Attention, Cell, Convolution, DType, Device, DropoutState, Error, Float, MaxPooling, RecordOptions,
+    Recurrent, Rotary, Tensor, ValueLog, bf16, copy_by_kernel, f16, hold_as, next_batch,
 };
 
 use crate::common::{functions_of, numbers};
@@ -375,6 +375,28 @@ fn operations_without_a_kernel_of_16_bits_say_so() {
             ("linear", wide.linear(&wide, &zeros(dtype, &[4]), false).map(drop)),
             ("linear_input_grad", half.linear_input_grad(&wide, &wide).map(drop)),
             ("argmax", half.argmax(-1, false).map(drop)),
+            ("max_pool1d", half.max_pool1d(&MaxPooling::new([1])).map(drop)),
+            ("recurrent", {
+                let (gates, state) = (half.unsqueeze(0).unwrap(), zeros(DType::F32, &[4, 4]));
+                gates.recurrent(&Recurrent::new(Cell::RnnTanh), &[&state], &wide, None).map(drop)
+            }),
+            ("cholesky", half.cholesky().map(drop)),
+            ("solve_triangular", wide.solve_triangular(&half, true, true, true).map(drop)),
+            ("lu", half.lu().map(drop)),
+            ("solve", wide.solve(&half).map(drop)),
+            ("inv", half.inv().map(drop)),
+            ("det", half.det().map(drop)),
+            ("slogdet", half.slogdet().map(drop)),
+            ("qr", half.qr().map(drop)),
+            ("eigh", half.eigh().map(drop)),
+            ("svd", half.svd().map(drop)),
+            ("bernoulli", half.bernoulli(1, 1).map(drop)),
+            ("multinomial", half.multinomial(1, true, 1, 1).map(drop)),
+            (
+                "scaled_dot_product_attention",
+                wide.scaled_dot_product_attention(&half, &half, None, &Attention::default()).map(drop),
+            ),
+            ("rotary", half.rotary(&vector, &Rotary::default()).map(drop)),
             ("dropout", half.dropout(0.5, &dropout).map(drop)),
             ("class_weights", words.class_weights(2, Some(&half), None, 0).map(drop)),
             ("cumprod", half.cumprod(0).map(drop)),

@@ -1,19 +1,23 @@
 //! Every kernel on the GPU compared with its twin on the CPU, through the public operations: sizes around a
 //! workgroup's, views, special values, grids that fold, and random shapes.
 
+mod attention;
 mod elementwise;
 mod halves;
 mod index;
+mod linalg;
 mod norms;
 mod optim;
 mod pages;
 mod products;
 mod random;
 mod rearrange;
+mod recurrent;
 mod reductions;
 mod rows;
 mod scan;
 mod shapes;
+mod windows;
 
 use std::collections::BTreeSet;
 
@@ -60,11 +64,15 @@ kernels! {
     adaptive_clip: norms::adaptive_clip;
     argmax: reductions::argmax;
     asgd: optim::asgd;
+    attention: attention::attention;
+    attention_key_grad: attention::attention_grads;
+    attention_query_grad: attention::attention_grads;
     average: pages::average;
     batch: rows::batch;
     batched_matmul: products::batched_matmul;
     cautious_scale: norms::cautious_scale;
     class_weights: rows::class_weights;
+    cholesky: linalg::cholesky;
     clock: optim::clock;
     copy: elementwise::copy;
     copy_halves: halves::copy;
@@ -74,6 +82,7 @@ kernels! {
     cumsum_columns: reductions::cumsum_columns;
     cumsum_rows: reductions::cumsum_rows;
     dropout: random::dropout;
+    eigh: linalg::eigh;
     fill: elementwise::fill;
     fill_halves: halves::fill;
     gather_matmul: products::gather_matmul;
@@ -89,10 +98,12 @@ kernels! {
     hessian: optim::hessian;
     lion: optim::lion;
     lookahead: pages::lookahead;
+    lu: linalg::lu;
     matmul: products::matmul;
     momentum: optim::momentum;
     mse: rows::mse;
     mse_mean: rows::mse_mean;
+    multinomial: random::multinomial;
     muon_apply: optim::muon_apply;
     muon_momentum: optim::muon_momentum;
     muon_normalize: optim::muon_normalize;
@@ -105,9 +116,12 @@ kernels! {
     prodigy: optim::prodigy;
     prodigy_estimate: optim::prodigy_estimate;
     prodigy_sums: optim::prodigy_sums;
+    qr: linalg::qr;
     radam: optim::radam;
     random: random::random;
     record_value: rows::record_value;
+    recurrent_step: recurrent::step;
+    recurrent_step_grad: recurrent::step_grad;
     reduce_columns: reductions::reduce_columns;
     reduce_rows: reductions::reduce_rows;
     remap: rearrange::remap;
@@ -138,11 +152,13 @@ kernels! {
     soap_basis: optim::soap_basis;
     soap_moments: optim::soap_moments;
     soap_normalize: optim::soap_normalize;
+    solve_triangular: linalg::solve_triangular;
     sophia: optim::sophia;
     softmax: rows::softmax;
     sort_blocks: index::sort_blocks;
     sort_merge: index::sort_merge;
     sorted_place: index::median;
+    svd: linalg::svd;
     swap_in: pages::swap_in;
     statistics: norms::statistics;
     tensor_clip: norms::tensor_clip;
@@ -150,6 +166,10 @@ kernels! {
     trust_ratio: norms::trust_ratio;
     unravel: index::masks;
     update_norms: norms::update_norms;
+    window_max: windows::window_max;
+    window_pick: windows::window_pick;
+    window_return: windows::window_return;
+    window_sum: windows::window_sum;
     yogi: optim::yogi;
 }
 

@@ -40,6 +40,34 @@ pub(crate) fn random(pair: &Pair) {
     hold(pair, "a folded grid", |device| vec![Tensor::uniform(device, 1, 2, 0.0, 1.0, &[256 * FOLDED]).unwrap()]);
 }
 
+/// Draws are made from the bits of uniform numbers, and classes from running sums of whole numbers, which every order has.
+pub(crate) fn multinomial(pair: &Pair) {
+    for (rows, classes, count) in [(1, 1, 1), (3, 5, 7), (64, 65, 3), (2, 1009, 300), (0, 3, 2), (7, 3, 0)] {
+        let weights: Vec<f32> = numbers(5, rows * classes, -2.0, 9.0).into_iter().map(|x| x.floor().max(0.0)).collect();
+        pair.compare_bits(&format!("{count} of {classes}, {rows} times"), |device| {
+            let weights = tensor(device, &weights, &[rows, classes]);
+            let ones = Tensor::full(device, 1f32, &[rows, classes]).unwrap();
+            vec![
+                weights.multinomial(count, true, 1 << 40, 1 << 33).unwrap(),
+                weights.add(&ones).unwrap().multinomial(count, true, 3, 0).unwrap(),
+                Tensor::permutation(device, 8, 1, rows * classes).unwrap(),
+                weights.affine(0.1, 0.0).unwrap().bernoulli(4, 1).unwrap(),
+            ]
+        });
+    }
+    hold(pair, "waiting times", |device| vec![Tensor::exponential(device, 1, 2, 0.25, &[50_000]).unwrap()]);
+    // A polynomial of degree 8, whose terms a driver may join otherwise.
+    pair.compare("truncated numbers", Tolerance::new(5e-6, 2e-6), |device| {
+        let truncated = |bounds| Tensor::truncated_normal(device, 1, 2, 0.5, 2.0, bounds, &[50_000]).unwrap();
+        vec![truncated([-3.0, 1.0]), truncated([4.0, f32::INFINITY])]
+    });
+    // Waiting times are nearly equal in few rows, if at all.
+    let weights = numbers(6, 5000 * 6, 0.0, 1.0);
+    let draw = |device: &Device| words(&tensor(device, &weights, &[5000, 6]).multinomial(3, false, 1, 0).unwrap());
+    let (expected, got) = (draw(&pair.cpu), draw(&pair.gpu));
+    assert!(got.iter().zip(&expected).filter(|(got, expected)| got != expected).count() <= 6);
+}
+
 /// Makes a clock after this number of steps.
 fn clock_at(device: &Device, steps: usize) -> Clock {
     let values = Arena::new(device, &[vec![1]]).unwrap();

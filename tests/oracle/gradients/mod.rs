@@ -8,7 +8,7 @@ use crate::common::oracle::{self, Array, Bound, Case, Oracle};
 use crate::common::{devices, floats};
 use serde_json::Value;
 use thalweg::autograd::{Result, Tape, Var};
-use thalweg::tensor::{Device, DeviceKind, Tensor};
+use thalweg::tensor::{Attention, Device, DeviceKind, Tensor};
 
 /// An operation of a case applied to its inputs; `None` if thalweg does not have it.
 type Apply = for<'t> fn(Case<'_>, &[Var<'t>]) -> Option<Result<Var<'t>>>;
@@ -245,7 +245,7 @@ fn matrix_products() {
 
 #[test]
 fn softmax_and_normalizations() {
-    hold("ops/softmax_norm", (55, 4), |case, x| {
+    hold("ops/softmax_norm", (99, 4), |case, x| {
         let axis = || case.get("attrs.axis").as_i64().unwrap();
         let eps = || attribute(case, "eps", f64::NAN);
         let normalized = || -> Vec<usize> {
@@ -258,6 +258,10 @@ fn softmax_and_normalizations() {
             "rms_norm" => x[0].rms_norm(&normalized(), x.get(1).copied(), eps()),
             "l2_normalize" => x[0].normalize(2.0, axis(), eps()),
             "cosine_similarity" => x[0].cosine_similarity(x[1], axis(), eps()),
+            "attention" => {
+                let settings = Attention { causal: case.is("attrs.causal"), ..Attention::default() };
+                x[0].scaled_dot_product_attention(x[1], x[2], x.get(3).copied(), &settings)
+            }
             "batch_norm_eval" => {
                 let (mean, var) = (x[3].value(), x[4].value());
                 x[0].batch_norm(Some(&mean), Some(&var), Some(x[1]), Some(x[2]), false, 0.1, eps())

@@ -185,4 +185,33 @@ impl<'t> Var<'t> {
             pull.give(0, pull.cotangent()?.gather_rows(&indices)?)
         })
     }
+
+    /// Returns the rows with these numbers, in the shape of the indices; see [`Tensor::embedding`]. Row `padding_idx` of the
+    /// table, if there is one, gets no gradient.
+    ///
+    /// # Shapes
+    /// table `[rows, …]`, indices u32 of any shape → that shape, then `[…]`.
+    ///
+    /// # Errors
+    /// If the variable has no dimension or no such row, the indices are not u32, or the devices differ.
+    pub fn embedding(self, indices: &Tensor, padding_idx: impl Into<Option<usize>>) -> Result<Self> {
+        let (padding_idx, table) = (padding_idx.into(), self.shape());
+        let y = self.value().embedding(indices)?;
+        if let Some(row) = padding_idx.filter(|&row| row >= table[0]) {
+            let (op, name, value) = ("embedding", "padding_idx", row.to_string());
+            return Err(thalweg_tensor::Error::Argument { op, name, value, rule: "a row of the table" }.into());
+        }
+        let indices = indices.reshape(&[indices.len()])?;
+        self.tape().record("embedding", y, &[self], move |pull| {
+            let rows = [&[indices.len()], &table[1..]].concat();
+            let mut sums = pull.cotangent()?.reshape(&rows)?.scatter_add_rows(&indices, table[0])?;
+            if let Some(padding) = padding_idx {
+                let is_padding: Vec<f32> = (0..table[0]).map(|row| f32::from(u8::from(row == padding))).collect();
+                let mut column = vec![1; table.len()];
+                column[0] = table[0];
+                sums = sums.masked_fill(&Tensor::from_slice(&pull.device(), &is_padding, &column)?, 0.0)?;
+            }
+            pull.give(0, sums)
+        })
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use thalweg_autograd::Var;
+use thalweg_autograd::{Tape, Var};
+use thalweg_tensor::{Device, DropoutState};
 
 use crate::params::RandomStream;
 use crate::setting::fraction;
@@ -29,6 +30,18 @@ impl Dropout {
         Ok(Self { probability, mode: Mode::default(), stream: builder.dropout_stream() })
     }
 
+    /// Returns the probability and the random numbers on a device if something is dropped on this tape.
+    pub(super) fn active(
+        &self,
+        tape: &Tape,
+        device: &Device,
+    ) -> thalweg_autograd::Result<Option<(f32, &DropoutState)>> {
+        if self.probability == 0.0 || !self.mode.is_training(tape) {
+            return Ok(None);
+        }
+        Ok(Some((self.probability, self.stream.state(device)?)))
+    }
+
     /// Returns the mode, for a module that lists its parts without their settings.
     pub(super) fn mode(&self) -> &Mode {
         &self.mode
@@ -44,10 +57,9 @@ impl Parts for Dropout {
 
 impl Module for Dropout {
     fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>> {
-        if self.probability == 0.0 || !self.mode.is_training(input.tape()) {
-            return Ok(input);
+        match self.active(input.tape(), input.value().device())? {
+            Some((probability, state)) => input.dropout(probability, state),
+            None => Ok(input),
         }
-        let state = self.stream.state(input.value().device())?;
-        input.dropout(self.probability, state)
     }
 }

@@ -51,6 +51,21 @@ impl Linear {
         })
     }
 
+    /// Makes a layer as PyTorch's: its bias starts as its weight, in ±1 / √inputs.
+    pub(super) fn with_uniform_bias(
+        builder: &mut ParamsBuilder,
+        name: impl fmt::Display,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self> {
+        let mut builder = builder.path(name);
+        let bound = 1.0 / (inputs as f32).sqrt();
+        Ok(Self {
+            weight: builder.add("weight", &[outputs, inputs], Init::FanInUniform)?,
+            bias: builder.add("bias", &[outputs], Init::Uniform { low: -bound, high: bound })?,
+        })
+    }
+
     /// Returns the weight, `[outputs, inputs]`.
     #[must_use]
     pub fn weight(&self) -> &Parameter {

@@ -3,28 +3,44 @@
 //! [`Parts`] lists the parts of a module, and [`Module`] is its forward pass. Other crates can implement both.
 
 mod activations;
+mod attention;
 mod batch_norm;
+mod bilinear;
 mod dropout;
 mod group_norm;
 mod layer_norm;
 mod linear;
 mod mlp;
 mod parts;
+mod pointwise;
+mod positions;
+mod recurrent;
+mod residual;
 mod rms_norm;
 mod sequential;
+mod transformer;
 
 use thalweg_autograd::Var;
 
+use crate::{Result, Summary};
+
 pub use activations::Activation;
+pub use attention::MultiHeadAttention;
 pub use batch_norm::{BatchNorm1d, BatchNorm2d};
+pub use bilinear::Bilinear;
 pub use dropout::Dropout;
 pub use group_norm::{GroupNorm, InstanceNorm1d, InstanceNorm2d};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use mlp::{Mlp, MlpConfig};
 pub use parts::{Mode, Parts, Visitor};
+pub use pointwise::{Pointwise, Prelu};
+pub use positions::PositionalEncoding;
+pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn};
+pub use residual::Residual;
 pub use rms_norm::RmsNorm;
 pub use sequential::Sequential;
+pub use transformer::{TransformerConfig, TransformerDecoderLayer, TransformerEncoderLayer};
 
 /// A part of a model that computes an output from its input and its parameters.
 ///
@@ -77,6 +93,15 @@ pub trait Module: Parts {
     /// # Errors
     /// If the input's shape does not fit, or the parameters have no memory yet.
     fn forward<'t>(&self, input: Var<'t>) -> thalweg_autograd::Result<Var<'t>>;
+
+    /// Computes the output of an input of zeros of this shape, and returns a table of the layers with the shapes of their
+    /// outputs, their parameters and their multiply-adds.
+    ///
+    /// # Errors
+    /// If the input's shape does not fit, the module has no parameters, or these have no memory yet.
+    fn summary_of_input(&self, input: &[usize]) -> Result<Summary> {
+        Summary::of_input(self, input)
+    }
 }
 
 impl<M: Module + ?Sized> Module for Box<M> {

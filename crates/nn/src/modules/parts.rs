@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thalweg_autograd::{Parameter, Tape};
 use thalweg_tensor::Tensor;
 
-use crate::{Buffer, CheckpointTensor, LoadReport, Result, StateDict};
+use crate::{Buffer, CheckpointTensor, LoadReport, Result, StateDict, Summary};
 
 /// Something that has named parts: parameters, buffers, and things that have parts themselves.
 ///
@@ -119,6 +119,12 @@ pub trait Parts {
         matching().try_for_each(|(saved, tensor)| saved.check(tensor))?;
         matching().try_for_each(|(saved, tensor)| saved.write(tensor))?;
         Ok(compare(&named, state))
+    }
+
+    /// Returns the layers of this part with their parameters, as a table.
+    /// [`Module::summary_of_input`](crate::Module::summary_of_input) adds the shapes of their outputs.
+    fn summary(&self) -> Summary {
+        Summary::of(self)
     }
 
     /// Returns the settings that the tensors do not contain, as text: activations, probabilities of dropout. A run

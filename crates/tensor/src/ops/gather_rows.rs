@@ -142,6 +142,20 @@ impl Tensor {
         Ok(y)
     }
 
+    /// Returns the rows with these numbers, in the shape of the indices: PyTorch's `embedding`, with the table as `self`.
+    ///
+    /// # Shapes
+    /// table `[rows, …]`, indices u32 of any shape → that shape, then `[…]`.
+    ///
+    /// # Errors
+    /// As of [`gather_rows`](Self::gather_rows), but for the shape of the indices.
+    pub fn embedding(&self, indices: &Self) -> Result<Self> {
+        expect_dtype("embedding", indices, DType::U32)?;
+        0.of("embedding", self.shape())?;
+        let shape = [indices.shape(), &self.shape()[1..]].concat();
+        self.gather_rows(&indices.reshape(&[indices.len()])?)?.reshape(&shape)
+    }
+
     /// Adds row i of this tensor to row `indices[i]` of `target`: the gradient of [`gather_rows`](Self::gather_rows).
     /// Invalid numbers are skipped, and the next read-back returns [`Error::Index`].
     ///

@@ -2,12 +2,14 @@
 
 pub(crate) mod advance;
 mod argmax;
+mod attention;
 mod batch;
 mod class_weights;
 mod copy;
 mod create;
 mod cross_entropy;
 mod cumsum;
+mod draws;
 mod dropout;
 mod fill;
 mod gather;
@@ -20,9 +22,11 @@ mod normalize_channels;
 mod norms;
 mod one_hot;
 mod pad;
+mod positions;
 pub(crate) mod random;
 mod rearrange;
 mod record_value;
+mod recurrent;
 mod reduce;
 mod remap;
 mod scan;
@@ -32,12 +36,15 @@ mod softmax;
 mod sort;
 mod statistics;
 
+pub use attention::Attention;
 pub use batch::next_batch;
 pub use copy::copy_by_kernel;
 pub use create::Indexing;
 pub use dropout::DropoutState;
 pub use pad::PadMode;
+pub use positions::Rotary;
 pub use record_value::ValueLog;
+pub use recurrent::{Cell, Recurrent, RecurrentGrads};
 pub(crate) use remap::Rule;
 
 use crate::kernel::Kernel;
@@ -46,6 +53,9 @@ use crate::kernel::Kernel;
 pub(crate) static KERNELS: &[&Kernel] = &[
     &advance::ADVANCE,
     &argmax::ARGMAX,
+    &attention::ATTENTION,
+    &attention::KEY_GRAD,
+    &attention::QUERY_GRAD,
     &batch::BATCH,
     &class_weights::CLASS_WEIGHTS,
     &copy::COPY,
@@ -55,6 +65,7 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &cross_entropy::CROSS_ENTROPY_MEAN,
     &cumsum::CUMSUM_COLUMNS,
     &cumsum::CUMSUM_ROWS,
+    &draws::MULTINOMIAL,
     &dropout::DROPOUT,
     &fill::FILL,
     &fill::FILL_HALVES,
@@ -68,6 +79,8 @@ pub(crate) static KERNELS: &[&Kernel] = &[
     &one_hot::ONE_HOT,
     &random::RANDOM,
     &record_value::RECORD_VALUE,
+    &recurrent::RECURRENT_STEP,
+    &recurrent::RECURRENT_STEP_GRAD,
     &reduce::REDUCE_COLUMNS,
     &reduce::REDUCE_ROWS,
     &remap::REMAP,
