@@ -12,3 +12,4 @@ mod nn;
 mod ops;
 mod optimizers;
 mod schedules;
+mod transformer;
