@@ -126,8 +126,9 @@ fn a_step_of_four_layers_takes_few_launches() {
     step().unwrap();
     let (recording, ()) = device.record(&mut step).unwrap();
     let (profile, ()) = device.profile(&mut step).unwrap();
-    println!("{} launches recorded, {} eager", recording.launches(), profile.launches().len());
-    assert!(recording.launches() < 400, "{}", recording.launches());
+    // 243 and 352.
+    let (recorded, eager) = (recording.launches(), profile.launches().len());
+    assert!(recorded <= 260 && eager <= 370, "{recorded} launches recorded, {eager} eager");
 }
 
 #[test]
