@@ -15,3 +15,4 @@ mod ops;
 mod optimizers;
 mod recurrent;
 mod schedules;
+mod transformer;

@@ -21,4 +21,5 @@ mod range_test;
 mod resume;
 mod sophia;
 mod trainer;
+mod transformer;
 mod wrappers;

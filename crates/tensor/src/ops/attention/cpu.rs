@@ -224,8 +224,8 @@ fn forward_block(inputs: &Inputs<'_>, block: [usize; 3], y: &Pieces<'_, f32>, st
         inputs.v.copy([batch, key_head, first_key], width, padded, &mut tile[..TILE * padded]);
         products(&own_columns, &tile_columns, width, &mut scores);
         for r in 0..rows {
-            for j in 0..TILE {
-                scores[r][j] = inputs.score([batch, head, first_row + r, first_key + j], scores[r][j]);
+            for (j, score) in scores[r].iter_mut().enumerate() {
+                *score = inputs.score([batch, head, first_row + r, first_key + j], *score);
             }
             let values = &mut values[r * padded..(r + 1) * padded];
             for start in (0..TILE).step_by(rows_of_tile) {

@@ -379,3 +379,6 @@ impl Tensor {
         Ok([with_shape(&dq, self.shape())?, with_shape(&dk, key.shape())?, with_shape(&dv, value.shape())?])
     }
 }
+
+#[cfg(test)]
+mod tests;
