@@ -53,8 +53,18 @@ fn defined() -> BTreeSet<String> {
             let found = text.split(mark).skip(1).filter_map(|rest| rest.split(|c| !is_name(c)).next());
             names.extend(found.map(str::to_string));
         }
-        let generated = text.lines().filter_map(|line| line.strip_prefix("transposed!(")?.strip_suffix(");"));
-        names.extend(generated.flat_map(|list| list.split_whitespace().map(str::to_string)));
+        // Exported names.
+        for list in text.split("pub use ").skip(1).filter_map(|rest| rest.split(';').next()) {
+            names.extend(list.split(|c| !is_name(c)).map(str::to_string));
+        }
+        // Calls of macros that write a method for each of some names.
+        let arguments = |line: &'_ str| -> Option<String> {
+            let (name, rest) = line.split_once("!(")?;
+            Some(rest.strip_suffix(");").filter(|_| name.chars().all(is_name))?.to_string())
+        };
+        for list in text.lines().filter_map(arguments) {
+            names.extend(list.split_whitespace().map(str::to_string));
+        }
     }
     names
 }
