@@ -23,6 +23,7 @@ const PARTS: &[Part] = &[
     Part { name: "ops/reduce", keep: |case, kept| keep_op(case, kept, REDUCE), keep_array: needed },
     Part { name: "ops/matmul", keep: |case, kept| keep_op(case, kept, MATMUL), keep_array: needed },
     Part { name: "ops/softmax_norm", keep: |case, kept| keep_op(case, kept, SOFTMAX), keep_array: needed },
+    Part { name: "ops/nn", keep: |case, kept| keep_op(case, kept, NN), keep_array: needed },
     Part { name: "ops/losses", keep: |case, kept| keep_op(case, kept, LOSSES), keep_array: needed },
     Part { name: "ops/shape", keep: |case, kept| keep_op(case, kept, SHAPE), keep_array: needed },
     Part { name: "ops/programs", keep: |case, kept| keep_op(case, kept, &["program"]), keep_array: needed },
@@ -156,6 +157,7 @@ const BINARY: &[&str] = &[
 ];
 const REDUCE: &[&str] = &["amax", "amin", "argmax", "cumsum", "mean", "sum"];
 const MATMUL: &[&str] = &["linear", "matmul"];
+const NN: &[&str] = &["avg_pool2d", "conv1d", "conv_transpose2d", "embedding", "gru_cell", "max_pool1d", "max_pool2d"];
 const SOFTMAX: &[&str] = &["log_softmax", "softmax"];
 const SHAPE: &[&str] =
     &["concat", "expand", "index_select", "repeat_interleave", "reshape", "squeeze", "stack", "tile"];
@@ -338,6 +340,7 @@ fn count_cases() {
         let expected = match part.name {
             "ops/unary" => 44,
             "ops/binary" => 35,
+            "ops/nn" => 11,
             "ops/reduce" => 12,
             "ops/matmul" | "ops/softmax_norm" | "ops/losses" => 4,
             "ops/programs" => 2,
