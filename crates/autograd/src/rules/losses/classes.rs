@@ -196,7 +196,7 @@ impl<'t> Var<'t> {
         options.reduction.of(terms.sum_along(axis, false)?.neg()?)
     }
 
-    /// Returns the negative log-likelihood of classes, -w x[target], of log-probabilities x.
+    /// Returns the negative log-likelihood of classes, `-w x[target]`, of log-probabilities x.
     ///
     /// A row with the target `ignore_index` has a loss of 0. A mean is divided by the sum of the weights of the targets.
     ///
@@ -248,7 +248,7 @@ impl<'t> Var<'t> {
         rows.reduce(losses, None, reduction)
     }
 
-    /// Returns the margins of the classes: Σ max(0, `margin` - x[target] + x)ᵖ over the other classes, divided by the number
+    /// Returns the margins of the classes: `Σ max(0, margin - x[target] + x)ᵖ` over the other classes, divided by the number
     /// of classes and multiplied by the weight of the target.
     ///
     /// A mean is over the rows, whatever the weights are. PyTorch's defaults are a p of 1 and a margin of 1.
