@@ -63,6 +63,8 @@ pub const GRID: &str = include_str!("shared/grid.wgsl");
 pub const MATH: &str = include_str!("shared/math.wgsl");
 const INDEX: &str = include_str!("shared/index.wgsl");
 const JACOBI: &str = include_str!("shared/jacobi.wgsl");
+const JACOBI_ROUND: &str = include_str!("shared/jacobi_round.wgsl");
+const JACOBI_SWEEPS: &str = include_str!("shared/jacobi_sweeps.wgsl");
 const LAMB_DIRECTION: &str = include_str!("shared/lamb.wgsl");
 const ATTENTION_PARTS: &str = include_str!("shared/attention.wgsl");
 const ATTENTION_GRAD: &str = include_str!("shared/attention_grad.wgsl");
@@ -162,7 +164,7 @@ shaders! {
     CUMSUM_COLUMNS "cumsum_columns" "tensor/cumsum_columns.wgsl" [GRID];
     CUMSUM_ROWS "cumsum_rows" "tensor/cumsum_rows.wgsl" [GRID];
     DROPOUT "dropout" "tensor/dropout.wgsl" [GRID, TAIL, PHILOX];
-    EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
+    EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI, JACOBI_ROUND, JACOBI_SWEEPS];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
     GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
@@ -231,7 +233,7 @@ shaders! {
     SOAP_APPLY "soap_apply" "optim/soap_apply.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_AVERAGE "soap_average" "optim/soap_average.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_BASIS "soap_basis" "optim/soap_basis.wgsl"
-        [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP];
+        [GRID, TREE, MATH, CLOCK_WORDS, MATRICES, MATRIX_STEP, MATRIX_TIME, SOAP, JACOBI, JACOBI_ROUND];
     SOAP_MOMENTS "soap_moments" "optim/soap_moments.wgsl" [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
     SOAP_NORMALIZE "soap_normalize" "optim/soap_normalize.wgsl"
         [GRID, CLOCK_WORDS, MATRICES, MATRIX_BLOCKS, MATRIX_STEP, MATRIX_TIME, SOAP];
@@ -242,7 +244,7 @@ shaders! {
     SOLVE_TRIANGULAR "solve_triangular" "tensor/solve_triangular.wgsl" [GRID];
     SWAP_IN "swap_in" "optim/swap_in.wgsl" [GRID, PAGES];
     STATISTICS "statistics" "optim/statistics.wgsl" [MATH, TREE, CLOCK_WORDS];
-    SVD "svd" "tensor/svd.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI];
+    SVD "svd" "tensor/svd.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI, JACOBI_SWEEPS];
     TENSOR_CLIP "tensor_clip" "optim/tensor_clip.wgsl" [GRID, MATH, TREE, SEGMENTS];
     TENSOR_NORMS "tensor_norms" "optim/tensor_norms.wgsl" [GRID, MATH, TREE];
     TRUST_RATIO "trust_ratio" "optim/trust_ratio.wgsl" [GRID, MATH, TREE, SEGMENTS, OWN_FACTOR];

@@ -29,22 +29,6 @@ var<workgroup> unfinished: u32;
 // The most sweeps over all pairs; they end when only rounding is left.
 const MOST_SWEEPS = 15u;
 
-// Returns the pair at a position in a round of a tournament of n, which is even: the smaller number first.
-fn pair_at(place: u32, round: u32, n: u32) -> vec2u {
-    var a = n - 1u;
-    var b = round;
-    if (place > 0u) {
-        a = (round + place) % (n - 1u);
-        b = (round + n - 1u - place) % (n - 1u);
-    }
-    return vec2u(min(a, b), max(a, b));
-}
-
-// Returns (c x - s y, s x + c y) by the rotation of a pair.
-fn rotated(v: vec2f, pair: u32) -> vec2f {
-    return vec2f(v.x - first[pair] * (v.y + second[pair] * v.x), v.y + first[pair] * (v.x - second[pair] * v.y));
-}
-
 // Diagonalizes A by rotations, whose product is the basis.
 fn rotate_all(at: u32, k: u32, lane: u32) {
     var sum = 0.0;
@@ -56,79 +40,12 @@ fn rotate_all(at: u32, k: u32, lane: u32) {
         scratch[at + i] = average[at + i] * scale;
         basis[at + i] = select(0.0, 1.0, i % (k + 1u) == 0u);
     }
-    // If the number of rows is odd, one row pauses in each round.
-    let n = k + k % 2u;
-    let pairs = n / 2u;
+    storageBarrier();
+    workgroupBarrier();
     for (var sweep = 0u; sweep < MOST_SWEEPS; sweep++) {
         // Whether this lane has found anything but rounding.
         var met = 0.0;
-        for (var round = 0u; round < n - 1u; round++) {
-            storageBarrier();
-            workgroupBarrier();
-            for (var i = lane; i < pairs; i += 64u) {
-                let pair = pair_at(i, round, n);
-                var sine = 0.0;
-                var tau = 0.0;
-                if (pair.y < k) {
-                    let pp = scratch[at + pair.x * (k + 1u)];
-                    let qq = scratch[at + pair.y * (k + 1u)];
-                    let pq = scratch[at + pair.x * k + pair.y];
-                    // The rest is rounding.
-                    if (abs(pq) > 1e-11 && pq * pq > 1e-16 * abs(pp * qq)) {
-                        met = 1.0;
-                        let theta = 0.5 * (qq - pp) / pq;
-                        var t = 0.5 / theta;
-                        if (abs(theta) < 1e6) {
-                            t = select(1.0, -1.0, theta < 0.0) / (abs(theta) + sqrt(theta * theta + 1.0));
-                        }
-                        let cosine = 1.0 / sqrt(t * t + 1.0);
-                        sine = t * cosine;
-                        tau = sine / (1.0 + cosine);
-                        scratch[at + pair.x * (k + 1u)] = pp - t * pq;
-                        scratch[at + pair.y * (k + 1u)] = qq + t * pq;
-                        scratch[at + pair.x * k + pair.y] = 0.0;
-                        scratch[at + pair.y * k + pair.x] = 0.0;
-                    }
-                }
-                first[i] = sine;
-                second[i] = tau;
-            }
-            storageBarrier();
-            workgroupBarrier();
-            // The elements in the rows of one pair and the columns of another.
-            for (var i = lane; i < pairs * pairs; i += 64u) {
-                let one = i / pairs;
-                let other = i % pairs;
-                if (one == other) { continue; }
-                let p = pair_at(one, round, n);
-                let q = pair_at(other, round, n);
-                let has_p = p.y < k;
-                let has_q = q.y < k;
-                let xx = scratch[at + p.x * k + q.x];
-                var xy = 0.0;
-                var yx = 0.0;
-                var yy = 0.0;
-                if (has_q) { xy = scratch[at + p.x * k + q.y]; }
-                if (has_p) { yx = scratch[at + p.y * k + q.x]; }
-                if (has_p && has_q) { yy = scratch[at + p.y * k + q.y]; }
-                let upper = rotated(vec2f(xx, xy), other);
-                let lower = rotated(vec2f(yx, yy), other);
-                let of_x = rotated(vec2f(upper.x, lower.x), one);
-                let of_y = rotated(vec2f(upper.y, lower.y), one);
-                scratch[at + p.x * k + q.x] = of_x.x;
-                if (has_q) { scratch[at + p.x * k + q.y] = of_y.x; }
-                if (has_p) { scratch[at + p.y * k + q.x] = of_x.y; }
-                if (has_p && has_q) { scratch[at + p.y * k + q.y] = of_y.y; }
-            }
-            for (var i = lane; i < pairs * k; i += 64u) {
-                let p = pair_at(i % pairs, round, n);
-                if (p.y >= k) { continue; }
-                let row = at + i / pairs * k;
-                let turned = rotated(vec2f(basis[row + p.x], basis[row + p.y]), i % pairs);
-                basis[row + p.x] = turned.x;
-                basis[row + p.y] = turned.y;
-            }
-        }
+        for (var round = 0u; round < k + k % 2u - 1u; round++) { met = max(met, rotate_pairs(at, k, round, lane)); }
         met = tree_sum(lane, met);
         if (lane == 0u) { unfinished = u32(met); }
         if (workgroupUniformLoad(&unfinished) == 0u) { break; }

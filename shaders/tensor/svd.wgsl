@@ -8,8 +8,7 @@
 // twin      crates/tensor/src/linalg/svd.rs
 // source    Drmač, Veselić: New fast and accurate Jacobi SVD algorithm (2008); LAPACK 3.12, sgesvj, for the bound
 //
-// The rounds from `first` to `end` of `total` are processed, as in `eigh.wgsl`; `state` is that of `eigh.wgsl`. A lane
-// rotates a pair of columns until all columns are orthogonal.
+// A lane rotates a pair of columns until all columns are orthogonal.
 
 struct Params {
     batch: u32,
@@ -31,7 +30,6 @@ struct Params {
 
 var<workgroup> lengths: array<f32, 512>;
 var<workgroup> order: array<u32, 512>;
-var<workgroup> is_open: u32;
 
 // Scales the matrix so that its largest element is at least 1 and less than 2.
 fn start(index: u32, lane: u32) {
@@ -44,14 +42,7 @@ fn start(index: u32, lane: u32) {
     let inverse = reciprocal_power(scale);
     for (var i = lane; i < params.m * n; i += 64u) { w[at + i] = w[at + i] * inverse; }
     for (var i = lane; i < n * n; i += 64u) { v[index * n * n + i] = select(0.0, 1.0, i / n == i % n); }
-    if (lane == 0u) {
-        state[3u * index] = 0.0;
-        state[3u * index + 1u] = select(1.0, 0.0, is_finite(largest));
-        state[3u * index + 2u] = scale;
-        if (!is_finite(largest)) { state[3u * index + 2u] = nan(); }
-    }
-    storageBarrier();
-    workgroupBarrier();
+    begin(index, lane, largest, scale);
 }
 
 // Rotates all pairs of a round. Returns 1 if this lane has found columns that are not orthogonal.
@@ -129,41 +120,5 @@ fn finish(index: u32, lane: u32) {
     for (var i = lane; i < n * n; i += 64u) {
         vh[index * n * n + i] = v[index * n * n + i % n * n + order[i / n]];
         if (failed) { vh[index * n * n + i] = nan(); }
-    }
-}
-
-@compute @workgroup_size(64)
-fn main(
-    @builtin(workgroup_id) group: vec3u,
-    @builtin(num_workgroups) groups: vec3u,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let index = group_index(group, groups);
-    if (index >= params.batch) { return; }
-    if (params.first == 0u) { start(index, lane); }
-    if (lane == 0u) { is_open = select(1u, 0u, state[3u * index + 1u] != 0.0); }
-    if (workgroupUniformLoad(&is_open) != 0u) {
-        let rounds = params.n + params.n % 2u - 1u;
-        var met = 0.0;
-        for (var step = params.first; step < params.end; step++) {
-            met = max(met, rotate(index, step % rounds, lane));
-            if (step % rounds == rounds - 1u) {
-                met = tree_sum(lane, met);
-                if (lane == 0u) {
-                    is_open = select(0u, 1u, met + state[3u * index] != 0.0);
-                    state[3u * index] = 0.0;
-                    state[3u * index + 1u] = select(1.0, 0.0, is_open != 0u);
-                }
-                met = 0.0;
-                if (workgroupUniformLoad(&is_open) == 0u) { break; }
-            }
-        }
-        met = tree_sum(lane, met);
-        if (lane == 0u) { state[3u * index] += met; }
-    }
-    if (params.end == params.total) {
-        storageBarrier();
-        workgroupBarrier();
-        finish(index, lane);
     }
 }

@@ -65,6 +65,8 @@ pub use axis::{Axes, Axis};
 #[doc(hidden)]
 pub use convolution::Strides;
 pub use convolution::{Convolution, ConvolutionTranspose};
+#[doc(hidden)]
+pub use linalg::{rotate_pairs, rounds};
 pub use matmul::{DeviceProducts, MatmulPrecision, product_kernels};
 #[doc(hidden)]
 pub use matmul::{Summand, einsum};

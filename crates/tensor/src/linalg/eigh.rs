@@ -1,6 +1,6 @@
 //! Eigenvalues and eigenvectors of symmetric matrices.
 
-use super::jacobi::{MOST_COLUMNS, MOST_SWEEPS, Rotation, State, pairs, rounds};
+use super::jacobi::{MOST_COLUMNS, MOST_SWEEPS, State, rotate_pairs, rounds};
 use super::{launches, power_below, reciprocal_power, squares, turns, with_batch};
 use crate::kernel::{Access, Call, Kernel, Launch};
 use crate::math::maximum;
@@ -35,7 +35,9 @@ fn twin(call: Call<'_>) {
             if params.first == 0 {
                 start(&x[index * n * n..][..n * n], work, basis, &mut state, n);
             }
-            state.run(params.first..params.end, rounds(n), |round| rotate(work, basis, n, round));
+            state.run(params.first..params.end, rounds(n), |round| {
+                rotate_pairs::<{ MOST_COLUMNS / 2 }>(work, basis, n, round)
+            });
             if params.end == params.total {
                 finish(work, basis, values, state.scale(), n);
             }
@@ -56,42 +58,6 @@ fn start(x: &[f32], work: &mut [f32], basis: &mut [f32], state: &mut State<'_>, 
         }
     }
     state.start(largest, scale);
-}
-
-/// Computes JᵀAJ and Q J for the rotations J of a round. Returns whether there were any.
-#[inline(always)]
-fn rotate(a: &mut [f32], basis: &mut [f32], n: usize, round: usize) -> bool {
-    let mut rotations = [((0, 0), Rotation::default()); MOST_COLUMNS / 2];
-    let mut count = 0;
-    let mut has_rotated = false;
-    for (p, q) in pairs(n, round) {
-        let (pp, qq, pq) = (a[p * n + p], a[q * n + q], a[p * n + q]);
-        let is_rounding = !(pq.abs() > 1e-11 && pq * pq > 1e-16 * (pp * qq).abs());
-        let rotation = if is_rounding { Rotation::default() } else { Rotation::new(pp, qq, pq) };
-        rotations[count] = ((p, q), rotation);
-        has_rotated |= !is_rounding;
-        count += 1;
-    }
-    let rotations = &rotations[..count];
-    let mut kept = [(0.0, 0.0, 0.0, 0.0); MOST_COLUMNS / 2];
-    for (kept, &((p, q), rotation)) in kept.iter_mut().zip(rotations) {
-        let (pp, qq, pq, qp) = (a[p * n + p], a[q * n + q], a[p * n + q], a[q * n + p]);
-        let step = rotation.tangent * pq;
-        *kept = if rotation.sine == 0.0 { (pp, qq, pq, qp) } else { (pp - step, qq + step, 0.0, 0.0) };
-    }
-    for row in a.chunks_mut(n).chain(basis.chunks_mut(n)) {
-        for &((p, q), rotation) in rotations {
-            (row[p], row[q]) = rotation.of(row[p], row[q]);
-        }
-    }
-    for (&((p, q), rotation), kept) in rotations.iter().zip(kept) {
-        let (before, from) = a.split_at_mut(q * n);
-        for (x, y) in before[p * n..][..n].iter_mut().zip(&mut from[..n]) {
-            (*x, *y) = rotation.of(*x, *y);
-        }
-        (a[p * n + p], a[q * n + q], a[p * n + q], a[q * n + p]) = kept;
-    }
-    has_rotated
 }
 
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! Rotations of pairs of columns. Twin of `shaders/shared/jacobi.wgsl`.
+//! Rotations of pairs of columns. Twin of `shaders/shared/jacobi.wgsl`, `jacobi_round.wgsl` and `jacobi_sweeps.wgsl`.
 
 /// The most sweeps over all pairs; they end when only rounding is left.
 pub(super) const MOST_SWEEPS: usize = 16;
@@ -7,7 +7,7 @@ pub(super) const MOST_SWEEPS: usize = 16;
 pub(super) const MOST_COLUMNS: usize = 512;
 
 /// The rounds of a sweep over the pairs of k columns. If k is odd, one column pauses in each round.
-pub(super) fn rounds(k: usize) -> usize {
+pub fn rounds(k: usize) -> usize {
     k + k % 2 - 1
 }
 
@@ -26,7 +26,7 @@ pub(super) fn pairs(k: usize, round: usize) -> impl Iterator<Item = (usize, usiz
 pub(super) struct Rotation {
     pub(super) sine: f32,
     tau: f32,
-    pub(super) tangent: f32,
+    tangent: f32,
 }
 
 impl Rotation {
@@ -49,6 +49,43 @@ impl Rotation {
     pub(super) fn of(self, x: f32, y: f32) -> (f32, f32) {
         (x - self.sine * (y + self.tau * x), y + self.sine * (x - self.tau * y))
     }
+}
+
+/// Computes JᵀAJ and Q J for the rotations J of a round of a symmetric matrix with n rows, at most `2 PAIRS`, and of its basis.
+/// Returns whether there were any. Twin of `shaders/shared/jacobi_round.wgsl`.
+#[inline(always)]
+pub fn rotate_pairs<const PAIRS: usize>(a: &mut [f32], basis: &mut [f32], n: usize, round: usize) -> bool {
+    let mut rotations = [((0, 0), Rotation::default()); PAIRS];
+    let mut count = 0;
+    let mut has_rotated = false;
+    for (p, q) in pairs(n, round) {
+        let (pp, qq, pq) = (a[p * n + p], a[q * n + q], a[p * n + q]);
+        let is_rounding = !(pq.abs() > 1e-11 && pq * pq > 1e-16 * (pp * qq).abs());
+        let rotation = if is_rounding { Rotation::default() } else { Rotation::new(pp, qq, pq) };
+        rotations[count] = ((p, q), rotation);
+        has_rotated |= !is_rounding;
+        count += 1;
+    }
+    let rotations = &rotations[..count];
+    let mut kept = [(0.0, 0.0, 0.0, 0.0); PAIRS];
+    for (kept, &((p, q), rotation)) in kept.iter_mut().zip(rotations) {
+        let (pp, qq, pq, qp) = (a[p * n + p], a[q * n + q], a[p * n + q], a[q * n + p]);
+        let step = rotation.tangent * pq;
+        *kept = if rotation.sine == 0.0 { (pp, qq, pq, qp) } else { (pp - step, qq + step, 0.0, 0.0) };
+    }
+    for row in a.chunks_mut(n).chain(basis.chunks_mut(n)) {
+        for &((p, q), rotation) in rotations {
+            (row[p], row[q]) = rotation.of(row[p], row[q]);
+        }
+    }
+    for (&((p, q), rotation), kept) in rotations.iter().zip(kept) {
+        let (before, from) = a.split_at_mut(q * n);
+        for (x, y) in before[p * n..][..n].iter_mut().zip(&mut from[..n]) {
+            (*x, *y) = rotation.of(*x, *y);
+        }
+        (a[p * n + p], a[q * n + q], a[p * n + q], a[q * n + p]) = kept;
+    }
+    has_rotated
 }
 
 /// The state of a matrix between launches. It begins with numbers that kernels know by their places.

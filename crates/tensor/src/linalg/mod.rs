@@ -16,6 +16,8 @@ mod triangular;
 
 use std::ops::Range;
 
+pub use jacobi::{rotate_pairs, rounds};
+
 use crate::kernel::Kernel;
 use crate::tensor::expect_dtype;
 use crate::{DType, Error, Result, Tensor};

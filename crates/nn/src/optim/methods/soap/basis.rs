@@ -3,7 +3,7 @@
 use super::{MOST_SIDE, Params};
 use thalweg_tensor::optim::math;
 use thalweg_tensor::optim::vectorized;
-use thalweg_tensor::{Access, Call, Kernel};
+use thalweg_tensor::{Access, Call, Kernel, rotate_pairs, rounds};
 
 /// The maximum number of sweeps over all pairs; they end earlier if the rest is rounding.
 const MOST_SWEEPS: usize = 15;
@@ -34,49 +34,6 @@ pub(crate) static SOAP_BASIS: Kernel = Kernel {
     twin,
 };
 
-/// Returns a pair by its position in a round of a tournament of n, which is even: the smaller number first.
-fn pair_at(place: usize, round: usize, n: usize) -> (usize, usize) {
-    let (a, b) =
-        if place == 0 { (n - 1, round) } else { ((round + place) % (n - 1), (round + n - 1 - place) % (n - 1)) };
-    (a.min(b), a.max(b))
-}
-
-/// Returns the rotation of a pair: its sine s, and s / (1 + c), which has less rounding than the cosine c; and its
-/// result for the four elements of the pair.
-#[derive(Clone, Copy, Default)]
-struct Rotation {
-    pair: (usize, usize),
-    sine: f32,
-    tau: f32,
-    diagonal: (f32, f32),
-    off: (f32, f32),
-}
-
-impl Rotation {
-    fn new(a: &[f32], k: usize, p: usize, q: usize) -> Self {
-        let (pp, qq, pq) = (a[p * k + p], a[q * k + q], a[p * k + q]);
-        // The rest is rounding.
-        if !(pq.abs() > 1e-11 && pq * pq > 1e-16 * (pp * qq).abs()) {
-            return Self { pair: (p, q), sine: 0.0, tau: 0.0, diagonal: (pp, qq), off: (pq, a[q * k + p]) };
-        }
-        let theta = 0.5 * (qq - pp) / pq;
-        let t = if theta.abs() < 1e6 {
-            (if theta < 0.0 { -1.0 } else { 1.0 }) / (theta.abs() + (theta * theta + 1.0).sqrt())
-        } else {
-            0.5 / theta
-        };
-        let cosine = 1.0 / (t * t + 1.0).sqrt();
-        let sine = t * cosine;
-        Self { pair: (p, q), sine, tau: sine / (1.0 + cosine), diagonal: (pp - t * pq, qq + t * pq), off: (0.0, 0.0) }
-    }
-
-    /// Returns (c x - s y, s x + c y).
-    #[inline(always)]
-    fn of(&self, x: f32, y: f32) -> (f32, f32) {
-        (x - self.sine * (y + self.tau * x), y + self.sine * (x - self.tau * y))
-    }
-}
-
 /// Diagonalizes A by rotations, whose product is the basis (Golub, Van Loan, section 8.5).
 fn rotate_all(average: &[f32], basis: &mut [f32], a: &mut [f32], k: usize) {
     let mut diagonal = [0.0; MOST_SIDE];
@@ -85,55 +42,17 @@ fn rotate_all(average: &[f32], basis: &mut [f32], a: &mut [f32], k: usize) {
     let scale = if trace > 0.0 { 1.0 / trace } else { 0.0 };
     a.iter_mut().zip(average).for_each(|(a, x)| *a = x * scale);
     basis.iter_mut().enumerate().for_each(|(i, q)| *q = if i % (k + 1) == 0 { 1.0 } else { 0.0 });
-    // If the number of rows is odd, one of them pauses in each round.
-    let n = k + k % 2;
-    let pairs = n / 2;
-    let mut rotations = [Rotation::default(); MOST_SIDE / 2];
     for _ in 0..MOST_SWEEPS {
         let mut is_finished = true;
-        for round in 0..n - 1 {
-            let mut count = 0;
-            for place in 0..pairs {
-                let (p, q) = pair_at(place, round, n);
-                if q < k {
-                    rotations[count] = Rotation::new(a, k, p, q);
-                    is_finished &= rotations[count].sine == 0.0;
-                    count += 1;
-                }
-            }
-            rotate(a, basis, &rotations[..count], k);
+        for round in 0..rounds(k) {
+            is_finished &= !vectorized(
+                #[inline(always)]
+                || rotate_pairs::<{ MOST_SIDE / 2 }>(a, basis, k, round),
+            );
         }
         if is_finished {
             break;
         }
-    }
-}
-
-/// Computes JᵀAJ and Q J for rotations J of disjoint pairs.
-fn rotate(a: &mut [f32], basis: &mut [f32], rotations: &[Rotation], k: usize) {
-    let columns = |row: &mut [f32]| {
-        for rotation in rotations {
-            let (p, q) = rotation.pair;
-            (row[p], row[q]) = rotation.of(row[p], row[q]);
-        }
-    };
-    a.chunks_mut(k).for_each(columns);
-    basis.chunks_mut(k).for_each(columns);
-    for rotation in rotations {
-        let (p, q) = rotation.pair;
-        let (before, from) = a.split_at_mut(q * k);
-        vectorized(
-            #[inline(always)]
-            || {
-                for (x, y) in before[p * k..][..k].iter_mut().zip(&mut from[..k]) {
-                    (*x, *y) = rotation.of(*x, *y);
-                }
-            },
-        );
-    }
-    for &Rotation { pair: (p, q), diagonal, off, .. } in rotations {
-        (a[p * k + p], a[q * k + q]) = diagonal;
-        (a[p * k + q], a[q * k + p]) = off;
     }
 }
 
