@@ -82,7 +82,9 @@ const NORMAL: &str = include_str!("shared/normal.wgsl");
 const PAGES: &str = include_str!("shared/pages.wgsl");
 const PHILOX: &str = include_str!("shared/philox.wgsl");
 const POWER_BELOW: &str = include_str!("shared/power_below.wgsl");
-const PRODUCT: &str = include_str!("shared/product.wgsl");
+const PRODUCT: &str = concat!(include_str!("shared/product_extents.wgsl"), "\n", include_str!("shared/product.wgsl"));
+/// The extents of a matrix product: `Product`.
+pub const PRODUCT_EXTENTS: &str = include_str!("shared/product_extents.wgsl");
 /// A batch of matrix products: `Batch` and `offsets_of`.
 pub const PRODUCT_BATCH: &str = include_str!("shared/product_batch.wgsl");
 const REMAP_RULES: &str = include_str!("shared/remap.wgsl");
@@ -167,7 +169,7 @@ shaders! {
     EIGH "eigh" "tensor/eigh.wgsl" [GRID, MATH, TREE, POWER_BELOW, JACOBI, JACOBI_ROUND, JACOBI_SWEEPS];
     FILL "fill" "tensor/fill.wgsl" [GRID];
     FILL_HALVES "fill_halves" "tensor/fill_halves.wgsl" [GRID];
-    GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_BATCH];
+    GATHER_MATMUL "gather_matmul" "tensor/gather_matmul.wgsl" [GRID, PRODUCT_EXTENTS, PRODUCT_BATCH];
     GATHER_ELEMENTS "gather" "tensor/gather.wgsl" [GRID, INDEX, FAULTS];
     GATHER_ROWS "gather_rows" "tensor/gather_rows.wgsl" [GRID, GATHER, FAULTS];
     GRAD_NORM "grad_norm" "optim/grad_norm.wgsl" [MATH, TREE];

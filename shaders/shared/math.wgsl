@@ -69,8 +69,13 @@ fn safe_log(x: f32) -> f32 {
     if (is_nan(x) || x < 0.0) { return nan(); }
     if (x == 0.0) { return -infinity(); }
     if (!is_finite(x)) { return x; }
-    // ln x = ln m + e ln 2 with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh(s), s = (m - 1) / (m + 1).
-    // Drivers lose all relative accuracy near 1, and some return -88 for a subnormal number.
+    let parts = log_parts(x);
+    return parts.x * 0.693359375 + (parts.x * -2.12194440e-4 + parts.y);
+}
+
+// The exponent e and ln m of a positive number m 2^e, with m in [sqrt(1/2), sqrt(2)); ln m = 2 artanh(s),
+// s = (m - 1) / (m + 1). Drivers lose all relative accuracy near 1, and some return -88 for a subnormal number.
+fn log_parts(x: f32) -> vec2f {
     var scaled = x;
     var shift = 0.0;
     if (x < 1.17549435e-38) {
@@ -84,7 +89,7 @@ fn safe_log(x: f32) -> f32 {
         mantissa = mantissa * 0.5;
         exponent = exponent + 1.0;
     }
-    return exponent * 0.693359375 + (exponent * -2.12194440e-4 + log_of_ratio((mantissa - 1.0) / (mantissa + 1.0)));
+    return vec2f(exponent, log_of_ratio((mantissa - 1.0) / (mantissa + 1.0)));
 }
 
 // 2 artanh(s) for |s| <= 0.172, by its series.

@@ -4,22 +4,6 @@
 // are read through strides, so transposes and views need no copy. A workgroup of 64 lanes, 8 by 8, covers a tile of
 // 64 rows and 32 columns. Indices past the edge are clamped, and the stores test them.
 
-struct Product {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_offset: u32,
-    a_row: u32,
-    a_column: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_column: u32,
-    // A structure within a uniform one occupies whole vectors of four words.
-    padding0: u32,
-    padding1: u32,
-    padding2: u32,
-}
-
 struct Place {
     row: u32,
     column: u32,

@@ -28,24 +28,6 @@ fn safe_exp2(x: f32) -> f32 {
     return (1.0 + expm1((x - n) * LN_2)) * power_of_two(half) * power_of_two(i32(n) - half);
 }
 
-// The exponent and the logarithm of the mantissa, in [sqrt(1/2), sqrt(2)), of a positive number; see safe_log.
-fn log_parts(x: f32) -> vec2f {
-    var scaled = x;
-    var shift = 0.0;
-    if (x < 1.17549435e-38) {
-        scaled = x * 8388608.0;
-        shift = -23.0;
-    }
-    let bits = bitcast<u32>(scaled);
-    var exponent = f32(i32(bits >> 23u) - 127) + shift;
-    var mantissa = bitcast<f32>((bits & 0x007fffffu) | 0x3f800000u);
-    if (mantissa > 1.41421356) {
-        mantissa = mantissa * 0.5;
-        exponent = exponent + 1.0;
-    }
-    return vec2f(exponent, log_of_ratio((mantissa - 1.0) / (mantissa + 1.0)));
-}
-
 // log2(e) is 1.4375 + 0.0051950409: the product with the first is nearly exact.
 fn safe_log2(x: f32) -> f32 {
     if (is_nan(x) || x < 0.0) { return nan(); }

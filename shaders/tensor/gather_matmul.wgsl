@@ -6,22 +6,6 @@
 // work      2 m n k operations per product
 // twin      crates/tensor/src/matmul/batch.rs
 
-struct Product {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_offset: u32,
-    a_row: u32,
-    a_column: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_column: u32,
-    // A structure within a uniform one occupies whole vectors of four words.
-    padding0: u32,
-    padding1: u32,
-    padding2: u32,
-}
-
 struct Params {
     product: Product,
     batch: Batch,

@@ -1,7 +1,7 @@
 //! Element-wise functions: the derivatives of their entries, evaluated on variables.
 
 use thalweg_tensor::functions::{Elementwise, Expression, Numbers, RELU};
-use thalweg_tensor::{DType, Tensor, elementwise_methods};
+use thalweg_tensor::{DType, MOST_ARGUMENTS, Tensor, elementwise_methods};
 
 use crate::forward::{Push, sum};
 use crate::walk::Pull;
@@ -54,8 +54,7 @@ fn pullback(function: &Elementwise, numbers: &Numbers, pull: &Pull<'_, '_>) -> R
         return Ok(());
     }
     let cotangent = pull.cotangent()?;
-    let inputs = (0..pull.inputs()).map(|i| pull.input(i)).collect();
-    let point = Point { inputs, output: pull.output(), direction: cotangent };
+    let point = Point::new(function, |i| pull.input(i), pull.output(), cotangent);
     for (i, derivative) in wanted {
         // A product may already have masked the gradient of a ReLU.
         let gradient = if pull.is_masked() { cotangent } else { point.evaluate(derivative, numbers)? };
@@ -66,13 +65,12 @@ fn pullback(function: &Elementwise, numbers: &Numbers, pull: &Pull<'_, '_>) -> R
 
 /// Returns the tangent: the sum of the derivatives along the tangents of the inputs.
 fn pushforward<'t>(function: &Elementwise, numbers: &Numbers, push: &Push<'t, '_>) -> Result<Option<Var<'t>>> {
-    let inputs: Vec<Var<'t>> = (0..push.inputs()).map(|i| push.input(i)).collect();
     let output = push.output();
     let shape = output.shape();
     let mut tangent = None;
     for (i, derivative) in function.derivatives.iter().enumerate() {
         let (Some(direction), Some(derivative)) = (push.tangent(i), derivative) else { continue };
-        let point = Point { inputs: inputs.clone(), output, direction: direction.broadcast_to(&shape)? };
+        let point = Point::new(function, |i| push.input(i), output, direction.broadcast_to(&shape)?);
         tangent = sum(tangent, Some(point.evaluate(derivative, numbers)?))?;
     }
     Ok(tangent)
@@ -80,15 +78,22 @@ fn pushforward<'t>(function: &Elementwise, numbers: &Numbers, push: &Push<'t, '_
 
 /// The arguments of a function, its result, and the direction that derivatives are multiplied by: a cotangent or a tangent.
 struct Point<'t> {
-    inputs: Vec<Var<'t>>,
+    inputs: [Option<Var<'t>>; MOST_ARGUMENTS],
     output: Var<'t>,
     direction: Var<'t>,
 }
 
 impl<'t> Point<'t> {
+    fn new(function: &Elementwise, input: impl Fn(usize) -> Var<'t>, output: Var<'t>, direction: Var<'t>) -> Self {
+        let count = function.function.arguments.len();
+        Self { inputs: std::array::from_fn(|i| (i < count).then(|| input(i))), output, direction }
+    }
+
     fn evaluate(&self, expression: &Expression, numbers: &Numbers) -> Result<Var<'t>> {
         match expression {
-            Expression::Argument(i) => Ok(self.inputs[*i]),
+            Expression::Argument(i) => {
+                Ok(self.inputs[*i].unwrap_or_else(|| unreachable!("derivatives name arguments of the function")))
+            }
             Expression::Result => Ok(self.output),
             Expression::Cotangent => Ok(self.direction),
             Expression::Constant(value) => {

@@ -5,6 +5,50 @@ use thalweg_tensor::{Cell, DType, Recurrent, RecurrentGrads, Tensor};
 use crate::walk::Pull;
 use crate::{Result, Var};
 
+/// Writes a method for each cell with one state.
+macro_rules! cells {
+    ($($(#[$doc:meta])* $name:ident $cell:ident;)*) => {
+        impl Var<'_> {
+            $(
+                $(#[$doc])*
+                pub fn $name(
+                    self,
+                    hidden: Self,
+                    weight_ih: Self,
+                    weight_hh: Self,
+                    bias_ih: Option<Self>,
+                    bias_hh: Option<Self>,
+                ) -> Result<Self> {
+                    let states = self.cell_states(Cell::$cell, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
+                    states.reshape(&hidden.shape())
+                }
+            )*
+        }
+    };
+}
+
+cells! {
+    /// Returns the hidden state after a step of the network of Elman, h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh); see
+    /// [`Tensor::rnn_tanh_cell`].
+    ///
+    /// # Errors
+    /// As [`lstm_cell`](Self::lstm_cell).
+    rnn_tanh_cell RnnTanh;
+
+    /// Returns the hidden state after a step, as [`rnn_tanh_cell`](Self::rnn_tanh_cell) with a ReLU; see
+    /// [`Tensor::rnn_relu_cell`].
+    ///
+    /// # Errors
+    /// As [`lstm_cell`](Self::lstm_cell).
+    rnn_relu_cell RnnRelu;
+
+    /// Returns the hidden state after a step of a gated recurrent unit; see [`Tensor::gru_cell`].
+    ///
+    /// # Errors
+    /// As [`lstm_cell`](Self::lstm_cell).
+    gru_cell Gru;
+}
+
 impl<'t> Var<'t> {
     /// Returns the states of a recurrent layer after each step of a sequence; see [`Tensor::recurrent`].
     ///
@@ -23,56 +67,6 @@ impl<'t> Var<'t> {
         let inputs: Vec<Self> = [self].into_iter().chain(initial.iter().copied()).chain([weight]).chain(bias).collect();
         let own = settings.clone();
         self.tape().record("recurrent", states, &inputs, move |pull| pullback(&own, &saved, pull))
-    }
-
-    /// Returns the hidden state after a step of the network of Elman, h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh); see
-    /// [`Tensor::rnn_tanh_cell`].
-    ///
-    /// # Errors
-    /// As [`lstm_cell`](Self::lstm_cell).
-    pub fn rnn_tanh_cell(
-        self,
-        hidden: Self,
-        weight_ih: Self,
-        weight_hh: Self,
-        bias_ih: Option<Self>,
-        bias_hh: Option<Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::RnnTanh, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(&hidden.shape())
-    }
-
-    /// Returns the hidden state after a step, as [`rnn_tanh_cell`](Self::rnn_tanh_cell) with a ReLU; see
-    /// [`Tensor::rnn_relu_cell`].
-    ///
-    /// # Errors
-    /// As [`lstm_cell`](Self::lstm_cell).
-    pub fn rnn_relu_cell(
-        self,
-        hidden: Self,
-        weight_ih: Self,
-        weight_hh: Self,
-        bias_ih: Option<Self>,
-        bias_hh: Option<Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::RnnRelu, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(&hidden.shape())
-    }
-
-    /// Returns the hidden state after a step of a gated recurrent unit; see [`Tensor::gru_cell`].
-    ///
-    /// # Errors
-    /// As [`lstm_cell`](Self::lstm_cell).
-    pub fn gru_cell(
-        self,
-        hidden: Self,
-        weight_ih: Self,
-        weight_hh: Self,
-        bias_ih: Option<Self>,
-        bias_hh: Option<Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::Gru, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(&hidden.shape())
     }
 
     /// Returns the hidden state and the cell's state after a step of a long short-term memory; see

@@ -95,23 +95,7 @@ pub(super) fn operands(form: &Form) -> (Operand, Operand) {
 /// Writes parameters and bindings: those of the kernel that the form replaces.
 fn declarations(text: &mut String, form: &Form) {
     line!(text, "// Generated: {}, {:?}.", form.name(), form.epilogue);
-    text.push_str(
-        "struct Product {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_offset: u32,
-    a_row: u32,
-    a_column: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_column: u32,
-    slice: u32,
-    padding1: u32,
-    padding2: u32,
-}
-",
-    );
+    text.push_str(thalweg_shaders::PRODUCT_EXTENTS);
     let flag = match form.epilogue {
         Epilogue::Batch { .. } => "batch: Batch, accumulate: u32, ",
         Epilogue::Gather { .. } => "batch: Batch, has_bias: u32, accumulate: u32, ",

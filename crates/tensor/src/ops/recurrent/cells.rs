@@ -3,7 +3,29 @@
 use super::{Cell, Recurrent};
 use crate::{Result, Tensor};
 
-impl Tensor {
+/// Writes a method for each cell with one state.
+macro_rules! cells {
+    ($($(#[$doc:meta])* $name:ident $cell:ident;)*) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                pub fn $name(
+                    &self,
+                    hidden: &Self,
+                    weight_ih: &Self,
+                    weight_hh: &Self,
+                    bias_ih: Option<&Self>,
+                    bias_hh: Option<&Self>,
+                ) -> Result<Self> {
+                    let states = self.cell_states(Cell::$cell, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
+                    states.reshape(hidden.shape())
+                }
+            )*
+        }
+    };
+}
+
+cells! {
     /// Returns the hidden state after a step of the network of Elman: h' = tanh(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh).
     ///
     /// # Shapes
@@ -11,33 +33,13 @@ impl Tensor {
     ///
     /// # Errors
     /// As of [`lstm_cell`](Self::lstm_cell).
-    pub fn rnn_tanh_cell(
-        &self,
-        hidden: &Self,
-        weight_ih: &Self,
-        weight_hh: &Self,
-        bias_ih: Option<&Self>,
-        bias_hh: Option<&Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::RnnTanh, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(hidden.shape())
-    }
+    rnn_tanh_cell RnnTanh;
 
     /// Returns the hidden state after a step, as [`rnn_tanh_cell`](Self::rnn_tanh_cell) with a ReLU.
     ///
     /// # Errors
     /// As of [`lstm_cell`](Self::lstm_cell).
-    pub fn rnn_relu_cell(
-        &self,
-        hidden: &Self,
-        weight_ih: &Self,
-        weight_hh: &Self,
-        bias_ih: Option<&Self>,
-        bias_hh: Option<&Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::RnnRelu, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(hidden.shape())
-    }
+    rnn_relu_cell RnnRelu;
 
     /// Returns the hidden state after a step of a gated recurrent unit; see [`recurrent`](Self::recurrent). The rows of
     /// the weights are those of the gates r, z, n.
@@ -47,18 +49,10 @@ impl Tensor {
     ///
     /// # Errors
     /// As of [`lstm_cell`](Self::lstm_cell).
-    pub fn gru_cell(
-        &self,
-        hidden: &Self,
-        weight_ih: &Self,
-        weight_hh: &Self,
-        bias_ih: Option<&Self>,
-        bias_hh: Option<&Self>,
-    ) -> Result<Self> {
-        let states = self.cell_states(Cell::Gru, &[hidden], [weight_ih, weight_hh], [bias_ih, bias_hh])?;
-        states.reshape(hidden.shape())
-    }
+    gru_cell Gru;
+}
 
+impl Tensor {
     /// Returns the hidden state and the cell's state after a step of a long short-term memory; see
     /// [`recurrent`](Self::recurrent). The rows of the weights are those of the gates i, f, g, o.
     ///
