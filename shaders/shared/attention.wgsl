@@ -39,6 +39,23 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<f32>;
 @group(0) @binding(4) var<storage, read> mask: array<f32>;
 
+// Eight rows of a head of a batch, the first of which is `first`.
+struct Block {
+    batch: u32,
+    head: u32,
+    first: u32,
+}
+
+// The number of blocks of all heads with so many rows.
+fn block_count(rows: u32, heads: u32) -> u32 {
+    return params.batches * heads * ((rows + 7u) / 8u);
+}
+
+fn block_at(index: u32, rows: u32, heads: u32) -> Block {
+    let blocks = (rows + 7u) / 8u;
+    return Block(index / blocks / heads, index / blocks % heads, index % blocks * 8u);
+}
+
 const NO_SCORE: u32 = 0xff800000u;
 
 fn is_no_score(score: f32) -> bool {

@@ -6,7 +6,7 @@
 // twin      crates/tensor/src/ops/argmax.rs
 //
 // A row is what one result is of: there are outer × inner. A workgroup takes one segment of a row, `segment_length`
-// elements, the last one what is left; or a lane takes a row, where rows are short or neighbours (inner > 1). Long rows
+// elements, the last one the rest; or a lane takes a row, where rows are short or neighbours (inner > 1). Long rows
 // take more launches: each looks at the candidates that the one before has found, and the first at all elements.
 
 // Whether a lane takes a row.

@@ -29,11 +29,11 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = group_index(group, groups);
-    let blocks = (params.keys + 7u) / 8u;
-    if (index >= params.batches * params.key_heads * blocks) { return; }
-    let key_head = index / blocks % params.key_heads;
-    let batch = index / blocks / params.key_heads;
-    let first_key = index % blocks * 8u;
+    if (index >= block_count(params.keys, params.key_heads)) { return; }
+    let block = block_at(index, params.keys, params.key_heads);
+    let batch = block.batch;
+    let key_head = block.head;
+    let first_key = block.first;
     let own_key = lane / 8u;
     let column = lane % 8u;
     let key = first_key + own_key;

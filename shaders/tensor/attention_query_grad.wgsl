@@ -28,12 +28,12 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = group_index(group, groups);
-    let blocks = (params.rows + 7u) / 8u;
-    if (index >= params.batches * params.heads * blocks) { return; }
-    let head = index / blocks % params.heads;
-    let batch = index / blocks / params.heads;
+    if (index >= block_count(params.rows, params.heads)) { return; }
+    let block = block_at(index, params.rows, params.heads);
+    let batch = block.batch;
+    let head = block.head;
+    let first_row = block.first;
     let key_head = head / (params.heads / params.key_heads);
-    let first_row = index % blocks * 8u;
     let own_row = lane / 8u;
     let column = lane % 8u;
     let row = first_row + own_row;

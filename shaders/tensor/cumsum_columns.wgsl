@@ -6,7 +6,7 @@
 // twin      crates/tensor/src/ops/cumsum.rs
 // source    Merrill and Grimshaw, Parallel Scan for Stream Architectures (2009): reduce, then scan
 //
-// A lane walks along one segment of one column, `segment_length` elements, the last one what is left; neighbouring
+// A lane walks along one segment of one column, `segment_length` elements, the last one the rest; neighbouring
 // lanes take neighbouring columns. `carries` are the running sums over the sums of the segments; a column of one segment
 // does not read them.
 

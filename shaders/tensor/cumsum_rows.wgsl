@@ -5,7 +5,7 @@
 // twin      crates/tensor/src/ops/cumsum.rs
 // source    Merrill and Grimshaw, Parallel Scan for Stream Architectures (2009): reduce, then scan
 //
-// A workgroup takes one segment of one row: `segment_length` elements, at most 1,024, the last one what is left. A lane
+// A workgroup takes one segment of one row: `segment_length` elements, at most 1,024, the last one the rest. A lane
 // adds a run of 16 neighbours, the lanes join their sums by the scan of Hillis and Steele, and each lane goes through its
 // run once more. `carries` are the running sums over the sums of the segments; a row of one segment does not read them.
 // Where rows are short a lane takes a row and adds in the same order.

@@ -5,7 +5,7 @@
 // bytes     4 read, 4 written per element
 // twin      crates/tensor/src/ops/scan.rs
 //
-// A lane walks along one segment of one column, `segment_length` elements, the last one what is left, from its start or
+// A lane walks along one segment of one column, `segment_length` elements, the last one the rest, from its start or
 // from its end. `carries` are the running results over those of the segments; a column of one segment does not read them.
 
 // 0: products, 1: logarithms of sums of exponentials.

@@ -38,7 +38,7 @@ fn key_of(word: u32) -> u32 {
         if (magnitude == 0u) { key = 0x80000000u; }
         if (magnitude > 0x7f800000u) { key = NONE; }
     } else if (params.kind == 2u) {
-        // A mask: what is not 0, which includes NaN, comes first.
+        // A mask: elements other than 0, NaN included, come first.
         key = select(0u, 1u, (word & 0x7fffffffu) == 0u);
     } else if (params.kind == 3u) {
         key = select(0u, 1u, word == 0u);

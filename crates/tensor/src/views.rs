@@ -10,7 +10,7 @@ impl Tensor {
     /// `[…, a, …, b, …]` → `[…, a · … · b, …]`.
     ///
     /// # Errors
-    /// If one of them is no axis of the tensor, or `start` lies behind `end`.
+    /// If one of them is no axis of the tensor, or `start` is after `end`.
     ///
     /// ```
     /// use thalweg_tensor::{Device, Tensor};
@@ -89,7 +89,7 @@ impl Tensor {
     /// the tensor's.
     ///
     /// # Errors
-    /// If the shape does not broadcast so, or -1 stands for an axis that the tensor has not.
+    /// If the tensor does not broadcast to the shape, or -1 is given for an axis that the tensor does not have.
     pub fn expand(&self, shape: &[isize]) -> Result<Self> {
         let new = shape.len().saturating_sub(self.rank());
         let kept = |d: usize| d.checked_sub(new).and_then(|d| self.shape().get(d).copied());
@@ -237,7 +237,7 @@ impl Tensor {
         Ok((first, second))
     }
 
-    /// Returns views of `size` indices each along an axis, one after the other. The last one has what is left. An axis of
+    /// Returns views of `size` indices each along an axis, one after the other. The last one has the rest. An axis of
     /// extent 0 gives one empty view.
     ///
     /// # Errors
@@ -292,7 +292,7 @@ impl Tensor {
     }
 
     /// Returns the view of all windows of `size` neighbours along an axis, `step` apart. The last axis of the result runs
-    /// through a window. Windows may overlap, and what is left at the end of the axis is in none.
+    /// through a window. Windows may overlap, and a rest at the end of the axis is in no window.
     ///
     /// # Shapes
     /// `[…, n, …]` → `[…, (n - size) / step + 1, …, size]`.

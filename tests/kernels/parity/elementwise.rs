@@ -16,7 +16,7 @@ fn every_function_does_what_its_twin_does() {
         if !report.agrees() {
             different.push(report.to_string());
         }
-        // The drawn arguments at least, but for what is left out.
+        // At least the drawn arguments, except those that are left out.
         assert!(report.compared >= 1000, "{report}");
     }
     assert!(different.is_empty(), "{}", different.join("\n"));

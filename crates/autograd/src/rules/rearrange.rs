@@ -71,7 +71,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Returns the variable with elements put before and behind along its last axes; see
+    /// Returns the variable with elements added before and after its last axes; see
     /// [`Tensor::pad`](thalweg_tensor::Tensor::pad).
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl<'t> Var<'t> {
                 let (before, after) = (before.max(0).unsigned_abs(), after.max(0).unsigned_abs());
                 g = fold(g, axis, before, after, mode)?;
             }
-            // What was taken away has no influence.
+            // Elements that a negative width removes have no gradient.
             let taken: Vec<_> = widths.iter().map(|width| (-width.0.min(0), -width.1.min(0))).collect();
             if taken.iter().any(|width| *width != (0, 0)) {
                 g = g.pad(&taken, PadMode::Constant(0.0))?;
@@ -160,7 +160,7 @@ fn sum_within<'t>(g: Var<'t>, axis: usize, extents: [usize; 2], summed: usize) -
     g.reshape(&[outer, extents[0], extents[1], inner])?.sum_along(1 + summed, false)?.reshape(&shape)
 }
 
-/// The gradient of what was padded by so much along an axis: each element gets that of itself and of all its copies.
+/// Returns the gradient of padding along an axis: each element gets the sum of the gradients of itself and of its copies.
 fn fold<'t>(g: Var<'t>, axis: usize, before: usize, after: usize, mode: PadMode) -> Result<Var<'t>> {
     if before + after == 0 {
         return Ok(g);

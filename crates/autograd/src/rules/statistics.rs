@@ -67,7 +67,7 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// Subtracts the mean over some axes, and the mean of what is left: the first one is rounded.
+    /// Subtracts the mean over some axes, then the mean of the differences, which corrects the rounding of the first.
     pub(super) fn centred(self, axes: &[usize]) -> Result<Self> {
         let centred = self.sub(self.mean_along(axes, true)?)?;
         centred.sub(centred.mean_along(axes, true)?)

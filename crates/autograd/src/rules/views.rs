@@ -13,7 +13,7 @@ impl<'t> Var<'t> {
     /// Returns the variable with the axes `start..=end` joined to one; see [`Tensor::flatten`].
     ///
     /// # Errors
-    /// If one of them is no axis of the variable, or `start` lies behind `end`.
+    /// If one of them is no axis of the variable, or `start` is after `end`.
     pub fn flatten(self, start: impl Axis, end: impl Axis) -> Result<Self> {
         self.reshaped("flatten", self.value().flatten(start, end)?)
     }
@@ -48,7 +48,7 @@ impl<'t> Var<'t> {
     /// Returns the view stretched to a larger shape. An extent of -1 keeps the variable's; see [`Tensor::expand`].
     ///
     /// # Errors
-    /// If the shape does not broadcast so, or -1 stands for an axis that the variable has not.
+    /// If the variable does not broadcast to the shape, or -1 is given for an axis that the variable does not have.
     pub fn expand(self, shape: &[isize]) -> Result<Self> {
         self.tape().record("expand", self.value().expand(shape)?, &[self], |pull| {
             pull.give(0, pull.cotangent()?.sum_to(&pull.input(0).shape())?)
@@ -191,7 +191,7 @@ impl<'t> Var<'t> {
             for start in (0..size).step_by(step) {
                 let end = (start + step).min(size);
                 let part = windows.slice(axis + 1, start, end)?.spread(axis + 1, step, 0, 1)?;
-                // What is beyond the end of the axis are the zeros of a last part.
+                // The last part may extend past the end of the axis, where it is zero.
                 let room = (count * step).max(extent - start);
                 let part =
                     part.flatten(axis, axis + 1)?.spread(axis, start + room, start, 1)?.slice(axis, 0, extent)?;

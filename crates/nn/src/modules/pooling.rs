@@ -122,7 +122,7 @@ impl Upsample {
         Self(Mode::Nearest(size))
     }
 
-    /// Makes a module that goes by straight lines along the last two axes; see [`Var::upsample_bilinear2d`].
+    /// Makes a module that interpolates linearly along the last two axes; see [`Var::upsample_bilinear2d`].
     #[must_use]
     pub const fn bilinear(size: Resize<2>, align_corners: bool) -> Self {
         Self(Mode::Bilinear(size, align_corners))

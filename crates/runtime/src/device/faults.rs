@@ -20,7 +20,7 @@ impl Device {
     /// Returns the memory in which kernels note the first index that is out of range, to bind as
     /// [`Access::Write`](crate::kernel::Access::Write), and the number of an operation there.
     ///
-    /// The next read-back returns what was noted as [`Error::Index`], and forgets it. This needs no launch and no wait.
+    /// The next read-back returns the first recorded fault as [`Error::Index`] and clears it, without a launch or a wait.
     /// A shader notes an index by `note_fault` of [`FAULTS`](crate::FAULTS), and a twin by [`note_fault`].
     ///
     /// # Errors

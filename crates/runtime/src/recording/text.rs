@@ -62,7 +62,7 @@ impl Program {
                 }
                 Some((value, true)) => {
                     let lanes = "vec4u(0u, 1u, 2u, 3u) < vec4u(count)";
-                    writeln!(text, "    // What lies behind the last element belongs to another.")?;
+                    writeln!(text, "    // Memory after the last element belongs to another tensor.")?;
                     writeln!(text, "    if (count >= 4u) {{ b{i}[i] = v{value}; }}")?;
                     writeln!(text, "    else {{ b{i}[i] = select(b{i}[i], v{value}, {lanes}); }}")?;
                 }

@@ -89,7 +89,7 @@ fn squares(op: &'static str, x: &Tensor, most: usize) -> Result<[usize; 2]> {
     Ok([batch, n])
 }
 
-/// Returns the extents of the batch, and these behind them.
+/// Returns the extents of the batch, followed by these.
 fn with_batch(x: &Tensor, own: &[usize]) -> Vec<usize> {
     [&x.shape()[..x.rank() - 2], own].concat()
 }

@@ -13,7 +13,7 @@ fn zeros(shape: &[usize]) -> Tensor {
 
 type Operation = fn(&Tensor) -> Result<Vec<Tensor>>;
 
-/// Operations of square matrices, with the shapes of their results behind the batch, for n = 3.
+/// Operations of square matrices, with the shapes of their results after the batch, for n = 3.
 const OF_SQUARES: &[(&str, Operation, &[&[usize]])] = &[
     ("cholesky", |x| Ok(vec![x.cholesky()?]), &[&[3, 3]]),
     ("solve_triangular", |x| Ok(vec![x.solve_triangular(x, true, false, false)?]), &[&[3, 3]]),

@@ -76,7 +76,7 @@ impl Tensor {
     ///
     /// The subscripts name the axes of each operand by letters, and after `->` those of the result, as in `"bij,bjk->bik"`.
     /// Without `->` the result has the letters that occur once, in alphabetical order. A letter that is twice in an operand
-    /// means its diagonal. `...` stands for axes that broadcast.
+    /// means its diagonal. `...` means axes that broadcast.
     ///
     /// # Numerics
     /// The operands are multiplied from the left to the right, each pair as a batch of matrix products.

@@ -14,7 +14,7 @@ struct Params {
     ignores: u32,
 }
 
-/// places[i] = i stride + labels[i], weights[i] = of_classes[labels[i]], except for what is ignored or no class.
+/// places[i] = i stride + labels[i], weights[i] = of_classes[labels[i]], except for labels that are ignored or invalid.
 fn twin(call: Call<'_>) {
     let params: Params = call.params();
     let is_weighted = call.constant("WEIGHTED") != 0.0;

@@ -430,7 +430,7 @@ mod tests {
         for (class, p) in [0.0, 0.125, 0.625, 0.0, 0.25, 0.0].into_iter().enumerate() {
             assert!(is_near(count(&drawn, class as u32), COUNT, p), "class {class}");
         }
-        // The first one has the same shares, the second those of what is left.
+        // The first draw has the same shares, the second the shares among the rest.
         let pairs = weights.broadcast_to(&[COUNT, 6]).unwrap().multinomial(4, false, 2, 3).unwrap();
         let column = |i| pairs.select(1, i).unwrap().to_vec::<u32>().unwrap();
         let (first, second) = (column(0), column(1));

@@ -17,7 +17,7 @@ pub enum PadMode {
 }
 
 impl Tensor {
-    /// Returns the tensor with elements put before and behind along its last axes. It is PyTorch's `nn.functional.pad`,
+    /// Returns the tensor with elements added before and after its last axes. It is PyTorch's `nn.functional.pad`,
     /// with another order of widths.
     ///
     /// The widths are pairs (before, after), in the order of the axes: the last pair is for the last axis, as in

@@ -8,7 +8,7 @@ use crate::{DType, Element, Result, Tensor, f16, shape};
 /// Where the coordinates along an axis come from. The numbers are those of `shared/remap.wgsl`.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Rule {
-    /// Element i comes to place `shift + step · i`; places between, before and behind are filled.
+    /// Element i moves to place `shift + step · i`; all other places are filled.
     Spread { shift: isize, step: usize },
     /// From `place - shift`, or from the nearest end of the axis.
     Clamp { shift: isize },

@@ -22,7 +22,7 @@ pub(super) enum Keys {
     Words,
     /// Floats in the order of numbers; NaN is the largest.
     Floats,
-    /// A mask of floats: 0 for what is not zero, 1 for zero.
+    /// A mask of floats: 1 for zeros, 0 for all others.
     FloatMask,
     /// A mask of words.
     WordMask,

@@ -41,7 +41,7 @@ impl Tensor {
     /// As of [`sum_along`](Self::sum_along).
     ///
     /// # Numerics
-    /// The mean is subtracted first, and then the mean of what is left, so that large means cost no digits. If n is not
+    /// The mean is subtracted first, then the mean of the differences, so large means cost no digits. If n is not
     /// larger than the correction, the divisor is 0, as in PyTorch: one element with a correction of 1 gives NaN.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Tensor {
         self.centred(axes)?.square()?.sum_along(axes, keepdim)?.affine(1.0 / divisor, 0.0)
     }
 
-    /// Subtracts the mean over some axes, and the mean of what is left: the first one is rounded.
+    /// Subtracts the mean over some axes, then the mean of the differences, which corrects the rounding of the first.
     pub(super) fn centred(&self, axes: &[usize]) -> Result<Self> {
         let centred = self.sub(&self.mean_along(axes, true)?)?;
         centred.sub(&centred.mean_along(axes, true)?)

@@ -96,7 +96,7 @@ macro_rules! pooling {
             ///
             /// # Shapes
             /// Each extent `n` becomes `(n + 2 padding - dilation (k - 1) - 1) / stride + 1`, rounded down, or up in
-            /// `ceil_mode`; a window that would start behind the end is left out.
+            /// `ceil_mode`; a window that would start after the end is left out.
             ///
             /// # Numerics
             /// NaN counts as the largest. The first of equal elements has the gradient.

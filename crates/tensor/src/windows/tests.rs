@@ -29,7 +29,7 @@ fn windows_hang_over_as_in_pytorch() {
     let up = |settings: MaxPooling<1>| MaxPooling { ceil_mode: true, ..settings };
     let three = MaxPooling { stride: [2], ..MaxPooling::new([3]) };
     assert_eq!((count(8, three), count(8, up(three)), count(7, up(three))), (3, 4, 3));
-    // No window starts behind the end.
+    // No window starts after the end.
     let far = MaxPooling { stride: [5], ..MaxPooling::new([2]) };
     assert_eq!((count(5, far), count(5, up(far)), count(6, up(far))), (1, 1, 2));
     assert_eq!((count(2, three), count(2, up(three))), (0, 1));
